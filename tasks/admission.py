@@ -1,0 +1,218 @@
+"""Who may go, and when: the one door between a leased event and the provider."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from tasks.clock import RedisClock
+from tasks.delivery import Delivery
+from tasks.keys import Keys
+from tasks.queue import Remembered
+from tasks.script import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+HORIZON = 0.05
+"""Seconds ahead a slot may lie."""
+
+TOLERANCE = 0.02
+"""Seconds after its slot that an event may still be sent; later the slot is thrown away."""
+
+TURN = 0.02
+"""Seconds between two questions for a line that has no slot: so many slots come at once."""
+
+AWAY = 0.2
+"""Seconds until the next question after Redis did not answer."""
+
+NO_SLOT = -1000
+"""Answers from here down say in how many ms to ask again."""
+
+TICK = 0.004
+"""Slots are served on a grid of so many seconds, so that a thousand a second do not wake the loop a thousand times."""
+
+
+class Refusal(enum.IntEnum):
+    """Why an event may not go; the numbers of admit.lua."""
+
+    LOST = -1
+    DUPLICATE = -2
+    HELD = -3
+    COPY = -4
+
+
+@dataclass(frozen=True, slots=True)
+class RateGroup:
+    """Accounts that share one limit at the provider, in requests/s."""
+
+    name: str
+    limit: int
+
+    @property
+    def headroom(self) -> float:
+        """Seconds by which arrivals may be late and still keep the limit in every second.
+
+        At a high rate independent delays even out, and 35 ms are enough for 50 ms of jitter; at a low rate they don't.
+        """
+        return 0.035 if self.limit >= 200 else 0.05
+
+    @property
+    def pace(self) -> float:
+        """Slots per second: the limit less the headroom."""
+        return self.limit / (1 + self.headroom)
+
+
+Waiting = tuple[Delivery, asyncio.Future[Refusal | None]]
+
+
+@dataclass(slots=True)
+class _Line:
+    """The deliveries of one rate group that wait for a slot, first come, first served."""
+
+    group: RateGroup
+    waiting: deque[Waiting] = field(default_factory=deque)
+    not_before: float = 0.0
+
+    def take(self, now: float) -> list[Waiting]:
+        """Take as many as slots can exist within the horizon; none while the line knows there is no slot."""
+        if now < self.not_before:
+            return []
+        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2)
+        return [self.waiting.popleft() for _ in range(most)]
+
+
+class Admission:
+    """Ask Redis for many events in one call; hand each its slot, or the reason why not.
+
+    `on_error` hears of each failed call; the events then wait and are asked for again. Nothing goes without a slot.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        worker: str,
+        groups: Mapping[str, RateGroup],
+        *,
+        remembered: Remembered,
+        clock: RedisClock,
+        on_error: Callable[[RedisError], None],
+    ) -> None:
+        self._redis = redis
+        self._keys = [keys.held(worker), keys.claims]
+        self._prefix = keys.prefix
+        self._remembered = remembered
+        self._clock = clock
+        self._on_error = on_error
+        self._script = Script("admit.lua")
+        lines = {group.name: _Line(group) for group in groups.values()}
+        self._lines = list(lines.values())
+        self._line_of = {account: lines[group.name] for account, group in groups.items()}
+        self._wake = asyncio.Event()
+
+    async def enter(self, delivery: Delivery) -> Refusal | None:
+        """Wait for the delivery's slot and return None at that moment; or return why it may not go."""
+        future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self._line_of[delivery.account].waiting.append((delivery, future))
+        self._wake.set()
+        return await future
+
+    async def run(self) -> None:
+        """Serve the lines until cancelled."""
+        while True:
+            asked = self._clock.monotonic()
+            batch = [(line, entry) for line in self._lines for entry in line.take(asked) if not entry[1].done()]
+            if batch:
+                await self._serve(batch, asked)
+            else:
+                await self._pause(asked)
+
+    async def _pause(self, now: float) -> None:
+        """Wait until somebody comes, or until the next line may ask again."""
+        self._wake.clear()
+        due = [line.not_before for line in self._lines if line.waiting]
+        try:
+            async with asyncio.timeout(max(0.001, min(due) - now) if due else None):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _serve(self, batch: list[tuple[_Line, Waiting]], asked: float) -> None:
+        try:
+            reply = await self._script.run(self._redis, self._keys, self._arguments(batch))
+        except RedisError as error:
+            self._on_error(error)
+            for line, entry in reversed(batch):
+                line.waiting.appendleft(entry)
+                line.not_before = asked + AWAY
+            return
+        now_us = int(reply[0])
+        self._clock.observe(now_us, asked, self._clock.monotonic())
+        self._answer(batch, reply[1:], now_us)
+
+    def _arguments(self, batch: list[tuple[_Line, Waiting]]) -> list[str | int]:
+        numbers = {id(line): number for number, line in enumerate(self._lines, 1)}
+        arguments: list[str | int] = [
+            self._prefix,
+            round(HORIZON * 1e6),
+            self._remembered.width,
+            self._remembered.generations,
+            len(self._lines),
+        ]
+        for line in self._lines:
+            arguments += (line.group.name, line.group.limit, str(line.group.headroom))
+        for line, (delivery, _) in batch:
+            arguments += (numbers[id(line)], *_question(delivery))
+        return arguments
+
+    def _answer(self, batch: list[tuple[_Line, Waiting]], answers: list[int], now_us: int) -> None:
+        """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
+        now = self._clock.monotonic()
+        slots: dict[int, list[tuple[_Line, Waiting, float]]] = {}
+        for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
+            if answer >= 0:
+                slot = self._clock.local(now_us + answer)
+                slots.setdefault(math.ceil(slot / TICK), []).append((line, entry, slot))
+            elif answer <= NO_SLOT:
+                line.waiting.appendleft(entry)
+                line.not_before = now + max(TURN, (NO_SLOT - answer) / 1000)
+            elif not entry[1].done():
+                entry[1].set_result(Refusal(answer))
+        loop = asyncio.get_running_loop()
+        for tick, due in slots.items():
+            loop.call_at(tick * TICK, self._go, due)
+
+    def _go(self, due: list[tuple[_Line, Waiting, float]]) -> None:
+        """Let the events of one tick go; who is late has lost the slot and asks for another."""
+        now = self._clock.monotonic()
+        for line, (delivery, future), slot in due:
+            if future.done():
+                continue
+            if now > slot + TOLERANCE:
+                line.waiting.appendleft((delivery, future))
+                self._wake.set()
+            else:
+                future.set_result(None)
+
+
+def _question(delivery: Delivery) -> tuple[str, str, str, str, str, str]:
+    """Return what admit.lua asks of one event."""
+    print_ = delivery.fingerprint
+    verified = delivery.event.verified
+    kind = ("p" if verified else "q") if delivery.leased.probe else str(int(verified))
+    return (
+        delivery.account,
+        delivery.tag,
+        print_.claim,
+        print_.member(verified=True),
+        print_.member(verified=False),
+        kind,
+    )

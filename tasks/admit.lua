@@ -1,0 +1,89 @@
+#!lua flags=allow-oom
+-- Admit leased events: each is told to go, and at what time, or why it may not go now.
+--
+-- KEYS  1 held:<worker>  2 claims
+-- ARGV  1 key prefix  2 horizon (us): how far ahead a slot may lie
+--       3 generation width of the delivered sets (s)  4 how many generations count
+--       5 number of rate groups, then three for each: name, configured rate (1/s), headroom (s)
+--       then seven for each event: group (from 1), account, tag, claim, member if true was delivered,
+--       member if false was, "1" when the event says true, or "p" when it is a probe that says true, "q" one that says false
+-- reply { now (us), one number an event }: >= 0 its slot, us from now; -1 the lease is lost; -2 already delivered;
+--       -3 the account is held; -4 a copy of it is on its way; <= -1000 no slot yet: ask again in (-1000 - n) ms
+-- cost  O(events)
+--
+-- Slots of a group are 1/pace apart by Redis' clock, with pace = rate / (1 + headroom): as many slots as the rate
+-- allows in a second span 1 + headroom seconds, so arrivals may be late by that much and still keep the limit.
+local prefix, horizon = ARGV[1], tonumber(ARGV[2])
+local width, generations = tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local generation = math.floor(tonumber(time[1]) / width)
+local groups, states = {}, {}
+local reply = { string.format('%.0f', now) }
+
+-- A throttled group climbs back to its configured rate by 2 % of it a second.
+local function effective(configured, lowered, since)
+  if not lowered then return configured end
+  local climbed = tonumber(lowered) + configured * 0.02 * math.max(0, (now - tonumber(since or 0)) / 1000000)
+  return math.min(configured, climbed)
+end
+
+local function open(name, configured, headroom)
+  local key = prefix .. 'otpreport:rate:' .. name
+  local stored = redis.call('HMGET', key, 'next_us', 'rate', 'lowered_us')
+  local interval = 1000000 * (1 + headroom) / effective(configured, stored[2], stored[3])
+  local next_slot = tonumber(stored[1])
+  -- lost, or ahead of what could ever have been granted: slots handed out before end at the horizon
+  if not next_slot or next_slot > now + 2 * horizon + interval then next_slot = now + horizon end
+  return { key = key, next = math.max(next_slot, now), interval = interval, granted = false }
+end
+
+local function account_state(account)
+  if states[account] == nil then
+    states[account] = redis.call('HGET', prefix .. 'otpreport:account:' .. account, 'state') or 'running'
+  end
+  return states[account]
+end
+
+local function delivered(bucket, yes, no, says_true)
+  for i = 0, generations - 1 do
+    local done = prefix .. 'otpreport:done:' .. string.format('%.0f', generation - i) .. ':' .. bucket
+    local known = redis.call('SMISMEMBER', done, yes, no)
+    if known[1] == 1 or (known[2] == 1 and not says_true) then return true end
+  end
+  return false
+end
+
+local function claimed_by_another(account, claim, tag)
+  local owner = redis.call('HGET', KEYS[2], claim)
+  if owner == tag then return false end
+  if owner and redis.call('HEXISTS', prefix .. 'otpreport:taken:' .. account, owner) == 1 then return true end
+  redis.call('HSET', KEYS[2], claim, tag)
+  return false
+end
+
+local function admit(group, account, tag, claim, yes, no, kind)
+  if redis.call('SISMEMBER', KEYS[1], tag) == 0 then return -1 end
+  local probe, says_true = kind == 'p' or kind == 'q', kind == '1' or kind == 'p'
+  if account_state(account) ~= 'running' and not (probe and account_state(account) == 'stopped') then return -3 end
+  if group.next > now + horizon then return -1000 - math.ceil((group.next - now - horizon) / 1000) end
+  local bucket = string.match(claim, '^%d+')
+  if delivered(bucket, yes, no, says_true) then return -2 end
+  if claimed_by_another(account, claim, tag) then return -4 end
+  local slot = group.next
+  group.next, group.granted = slot + group.interval, true
+  return math.floor(slot - now)
+end
+
+local count = tonumber(ARGV[5])
+for i = 1, count do
+  local at = 3 + 3 * i
+  groups[i] = open(ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
+end
+for i = 6 + 3 * count, #ARGV, 7 do
+  reply[#reply + 1] = admit(groups[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+end
+for _, group in ipairs(groups) do
+  if group.granted then redis.call('HSET', group.key, 'next_us', string.format('%.0f', group.next)) end
+end
+return reply

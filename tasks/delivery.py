@@ -1,0 +1,121 @@
+"""A leased event, and how its bytes become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from otpreport import Verification
+from otpreport.wire import TASK, MalformedMessage, Task, decode
+from tasks.fingerprint import Fingerprint
+from tasks.history import History
+from tasks.retry import Reason
+
+SOLITARY_DEATHS = 3
+"""An event that killed its worker so often while leased alone is poison."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A record as it came out of Redis: how many workers died with it, since when it is known, the bytes as sent."""
+
+    account: str
+    tag: str
+    deaths: int
+    solitary_deaths: int
+    first_ms: int
+    history: History
+    raw: bytes
+    probe: bool = False
+
+    @classmethod
+    def parse(cls, account: str, tag: str, record: bytes, *, probe: bool) -> Leased:
+        """Read a record; its own header alone, never the message."""
+        header, history, raw = record.split(b"\n", 2)
+        deaths, solitary, first = header.split()
+        return cls(
+            account, tag, int(deaths), int(solitary), int(first), History.decode(history), raw, probe
+        )
+
+    def record(self, history: History) -> bytes:
+        """Return the record to store for another attempt: it has outlived this lease, so no death counts any more."""
+        return b"0 0 %d\n%b\n%b" % (self.first_ms, history.encode(), self.raw)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether workers died with it, so that it was leased alone."""
+        return self.deaths >= 2
+
+
+@dataclass(slots=True)
+class Delivery:
+    """A leased event on its way to the provider."""
+
+    leased: Leased
+    event: Verification
+    fingerprint: Fingerprint = field(init=False)
+    sending: bool = False
+    """Whether its request may have left."""
+
+    def __post_init__(self) -> None:
+        self.fingerprint = Fingerprint.of(self.event.account, self.event.message_id)
+
+    @property
+    def account(self) -> str:
+        """The configured account."""
+        return self.leased.account
+
+    @property
+    def tag(self) -> str:
+        """The id of the message among all that were taken."""
+        return self.leased.tag
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """A message that can't be reported: `reason` and a sentence why; the event where it could be read."""
+
+    reason: Reason
+    why: str
+    event: Verification | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """A message with an `eta` of its own, `delay` seconds ahead."""
+
+    delay: float
+    event: Verification
+
+
+def read(leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
+    """Read a leased message as what it asks for; never raises."""
+    if leased.solitary_deaths >= SOLITARY_DEATHS:
+        return Undeliverable(Reason.POISON, f"{leased.deaths} workers died while they held it")
+    try:
+        task = decode(leased.raw)
+        event = _event(task, leased.account)
+    except ValueError as error:
+        why = error.reason if isinstance(error, MalformedMessage) else str(error)
+        return Undeliverable(Reason.INVALID, why)
+    if task.expires_ms is not None and task.expires_ms <= now_ms and leased.history.replayed_ms is None:
+        return Undeliverable(Reason.EXPIRED, "the producer's `expires` has passed", event)
+    if task.eta_ms is not None and task.eta_ms > now_ms and leased.history.replayed_ms is None:
+        return NotYet((task.eta_ms - now_ms) / 1000, event)
+    return Delivery(leased, event)
+
+
+def _event(task: Task, account: str) -> Verification:
+    """Return the event of a task message; ValueError with the reason why it is none."""
+    if task.task != TASK:
+        raise ValueError(f"unknown task {task.task[:100]!r}")
+    if task.args:
+        raise ValueError("the task takes no positional arguments")
+    if set(task.kwargs) != {"event"}:
+        raise ValueError("the task takes one argument, `event`")
+    data = task.kwargs["event"]
+    if not isinstance(data, dict):
+        raise ValueError("`event` is not a JSON object")
+    event = Verification.from_wire(data)
+    if event.account != account:
+        raise ValueError(f"account: {event.account!r} came through the queue of {account!r}")
+    return event

@@ -1,0 +1,69 @@
+"""What has happened to an event so far; it travels with the event and ends in its dead letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import orjson
+
+from providers.base import Outcome, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request that was sent, or tried to be, and did not end the event."""
+
+    at_ms: int
+    result: Result
+    code: str
+    message: str
+    request_id: str
+    duration_ms: int
+
+    @classmethod
+    def of(cls, outcome: Outcome, *, at_ms: int, seconds: float) -> Attempt:
+        """Return what an outcome leaves in the history."""
+        return cls(
+            at_ms, outcome.result, outcome.code, outcome.message, outcome.request_id, round(seconds * 1000)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The failed attempts of an event, oldest first, and when an operator replayed it."""
+
+    attempts: tuple[Attempt, ...] = ()
+    replayed_ms: int | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the provider may have taken a report whose answer was lost."""
+        return any(attempt.result is Result.UNKNOWN for attempt in self.attempts)
+
+    @property
+    def doubtful(self) -> int:
+        """How many attempts ended with a code that may be final."""
+        return sum(attempt.result is Result.DOUBTFUL for attempt in self.attempts)
+
+    def plus(self, attempt: Attempt) -> History:
+        """Return the history with one more attempt."""
+        return replace(self, attempts=(*self.attempts, attempt))
+
+    def encode(self) -> bytes:
+        """Return one line of JSON; nothing for an event without a history."""
+        if not self.attempts and self.replayed_ms is None:
+            return b""
+        rows = [[a.at_ms, a.result, a.code, a.message, a.request_id, a.duration_ms] for a in self.attempts]
+        return orjson.dumps({"attempts": rows, "replayed_ms": self.replayed_ms})
+
+    @classmethod
+    def decode(cls, line: bytes) -> History:
+        """Read what `encode` wrote."""
+        if not line:
+            return cls()
+        data = orjson.loads(line)
+        attempts = tuple(
+            Attempt(at_ms, Result(result), code, message, request_id, duration_ms)
+            for at_ms, result, code, message, request_id, duration_ms in data["attempts"]
+        )
+        return cls(attempts, data["replayed_ms"])

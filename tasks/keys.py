@@ -1,0 +1,81 @@
+"""The names of everything the workers keep in Redis."""
+
+from dataclasses import dataclass
+
+from otpreport.wire import queue_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Redis key names under one prefix; the Lua scripts build the same names from `prefix`."""
+
+    prefix: str = ""
+
+    @property
+    def workers(self) -> str:
+        """ZSET: worker id to the end of its lease, ms of Redis' clock."""
+        return f"{self.prefix}otpreport:workers"
+
+    @property
+    def books(self) -> str:
+        """HASH: `<account>:<taken, delivered, duplicate, ...>` to a count that never falls."""
+        return f"{self.prefix}otpreport:books"
+
+    @property
+    def maintenance(self) -> str:
+        """HASH: Redis' own heartbeat and what recovery has to remember."""
+        return f"{self.prefix}otpreport:maintenance"
+
+    @property
+    def claims(self) -> str:
+        """HASH: digest of (account, message id) to the tag of the taken event that owns it."""
+        return f"{self.prefix}otpreport:claims"
+
+    @property
+    def dead_reasons(self) -> str:
+        """HASH: `<account>:<reason>` to the number of dead letters kept."""
+        return f"{self.prefix}otpreport:dead-reasons"
+
+    def held(self, worker: str) -> str:
+        """SET: tags leased to a worker."""
+        return f"{self.prefix}otpreport:held:{worker}"
+
+    def settled(self, worker: str) -> str:
+        """STRING: number and reply of the worker's last settle call."""
+        return f"{self.prefix}otpreport:settled:{worker}"
+
+    def ready(self, account: str) -> tuple[str, ...]:
+        """LISTs of waiting messages, one for each of kombu's priority steps."""
+        return queue_keys(self.prefix, account)
+
+    def taken(self, account: str) -> str:
+        """HASH: tag to record, for every message that was leased once and has not ended."""
+        return f"{self.prefix}otpreport:taken:{account}"
+
+    def scheduled(self, account: str) -> str:
+        """ZSET: tag to the ms when it is due."""
+        return f"{self.prefix}otpreport:scheduled:{account}"
+
+    def suspects(self, account: str) -> str:
+        """ZSET: tags that two dead workers held, to be leased alone."""
+        return f"{self.prefix}otpreport:suspects:{account}"
+
+    def aged(self, account: str) -> str:
+        """ZSET: tag to `occurred_at` in ms, for events that wait for another attempt."""
+        return f"{self.prefix}otpreport:aged:{account}"
+
+    def dead(self, account: str) -> str:
+        """HASH: id to the dead letter."""
+        return f"{self.prefix}otpreport:dead:{account}"
+
+    def dead_index(self, account: str) -> str:
+        """ZSET: id of a dead letter to the ms when it died."""
+        return f"{self.prefix}otpreport:dead-index:{account}"
+
+    def account(self, account: str) -> str:
+        """HASH: the account's state, shared by all workers."""
+        return f"{self.prefix}otpreport:account:{account}"
+
+    def rate(self, group: str) -> str:
+        """HASH: the next free slot of a rate group and its effective rate."""
+        return f"{self.prefix}otpreport:rate:{group}"

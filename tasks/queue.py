@@ -1,0 +1,157 @@
+"""The queue in Redis as one worker sees it: lease, settle, recover; every step one atomic call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.delivery import Delivery, Leased
+from tasks.keys import Keys
+from tasks.script import Script
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+RECOVERED_AT_ONCE = 200
+SETTLED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one lease call brought: the events, how many the worker holds by Redis' books, how many suspects wait."""
+
+    leased: list[Leased]
+    held: int
+    suspects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery call found: events of dead workers, events in no index, and whether there is more."""
+
+    taken_back: int
+    orphans: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """For how long delivered events are remembered: `ttl` in seconds, kept in generations of half of it."""
+
+    ttl: float = 86400.0
+
+    @property
+    def width(self) -> int:
+        """Seconds that one generation spans."""
+        return max(1, round(self.ttl / 2))
+
+    @property
+    def generations(self) -> int:
+        """How many generations a look-up reads: together they span at least `ttl`."""
+        return 3
+
+
+class Queue:
+    """One worker's hold on the queue; not thread-safe, every call raises `redis.RedisError` when Redis is away.
+
+    `lease` is the lease time in seconds. Calls of `lease` must not overlap, nor those of `settle`.
+    """
+
+    def __init__(self, redis: Redis, keys: Keys, worker: str, *, lease: float, remembered: Remembered) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._worker = worker
+        self._lease_ms = round(lease * 1000)
+        self._remembered = remembered
+        self._tags = 0
+        self._calls = 0
+        self._lease_script = Script("lease.lua")
+        self._settle_script = Script("settle.lua")
+        self._recover_script = Script("recover.lua")
+
+    async def lease(
+        self, wants: Mapping[str, int], *, solo: bool = False, probe_interval: float = 30.0
+    ) -> Batch:
+        """Renew the lease and take up to `wants[account]` events; `solo`: one suspect and nothing else."""
+        keys = [self._keys.workers, self._keys.held(self._worker), self._keys.books]
+        arguments: list[str | int] = [
+            self._keys.prefix,
+            self._worker,
+            self._lease_ms,
+            self._tags,
+            int(solo),
+            round(probe_interval * 1000),
+        ]
+        for account, want in wants.items():
+            arguments += (account, want)
+        # Set before the call: a reply that is lost may have used the numbers.
+        self._tags += sum(wants.values()) + len(wants)
+        reply = await self._lease_script.run(self._redis, keys, arguments)
+        leased = [
+            Leased.parse(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], probe=reply[i + 3] == b"1")
+            for i in range(3, len(reply), 4)
+        ]
+        return Batch(leased, held=reply[1], suspects=reply[2])
+
+    async def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int) -> list[bool]:
+        """Settle leased events; False marks those whose lease was lost. The same `call` again acts once.
+
+        `call` is from `next_call()`; at most SETTLED_AT_ONCE events.
+        """
+        keys = [
+            self._keys.held(self._worker),
+            self._keys.settled(self._worker),
+            self._keys.books,
+            self._keys.claims,
+            self._keys.dead_reasons,
+        ]
+        width, ttl = self._remembered.width, self._remembered.ttl
+        arguments: list[str | bytes | int] = [self._keys.prefix, call, width, round(ttl)]
+        for delivery, settlement in settlements:
+            arguments += _arguments(delivery, settlement)
+        reply: bytes = await self._settle_script.run(self._redis, keys, arguments)
+        return [flag == ord("1") for flag in reply]
+
+    def next_call(self) -> int:
+        """Return a number for a settle call, kept when it has to be sent again."""
+        self._calls += 1
+        return self._calls
+
+    async def recover(self, accounts: Sequence[str]) -> Recovered:
+        """Take back what dead workers held; with a gap in Redis' heartbeat nothing, for one lease time."""
+        keys = [self._keys.workers, self._keys.maintenance]
+        arguments = [self._keys.prefix, self._lease_ms, RECOVERED_AT_ONCE, *accounts]
+        taken_back, orphans, more = await self._recover_script.run(self._redis, keys, arguments)
+        return Recovered(taken_back, orphans, bool(more))
+
+    async def held(self) -> set[str]:
+        """Return the tags this worker holds by Redis' books."""
+        members = await self._redis.smembers(self._keys.held(self._worker))  # type: ignore[misc]  # sync or async
+        return {tag.decode() for tag in members}
+
+    async def leave(self) -> None:
+        """End this worker's lease; what it still holds is taken back by others when the lease ends."""
+        if not await self._redis.exists(self._keys.held(self._worker)):
+            await self._redis.zrem(self._keys.workers, self._worker)
+
+
+def _arguments(delivery: Delivery | Leased, settlement: Settlement) -> tuple[str | bytes | int, ...]:
+    """Return the seven arguments of settle.lua for one event."""
+    if isinstance(delivery, Delivery):
+        leased, occurred_ms = delivery.leased, delivery.event.occurred_at_ms
+        claim = delivery.fingerprint.claim
+    else:
+        leased, occurred_ms, claim = delivery, delivery.first_ms, ""
+    match settlement:
+        case Finish(ending):
+            member, bucket = "", 0
+            if ending is Ending.DELIVERED and isinstance(delivery, Delivery):
+                member = delivery.fingerprint.member(verified=delivery.event.verified)
+                bucket = delivery.fingerprint.bucket
+            return "finish", leased.account, leased.tag, ending, claim, member, bucket
+        case Schedule(delay, record):
+            return "schedule", leased.account, leased.tag, round(delay * 1000), record or b"", occurred_ms, ""
+        case Bury(reason, letter):
+            return "bury", leased.account, leased.tag, reason, claim, letter, ""

@@ -1,0 +1,231 @@
+"""Report one event: may it go, sign, send, read the answer, decide."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from providers.base import Answer, Outcome, Provider, Result, SignedRequest
+from tasks import dead_letter
+from tasks.admission import Admission, Refusal
+from tasks.delivery import Delivery
+from tasks.history import Attempt, History
+from tasks.retry import Bury as BuryEvent
+from tasks.retry import Deliver, Hold, Policy, Reason, Retry, StopAccount, decide
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+
+COPY_DELAY = 1.0
+"""Seconds after which a copy of an event in flight asks again."""
+
+STOPPED_DELAY = 5.0
+"""Seconds that the event which stopped its account stays behind the others, so that another one is the probe."""
+
+
+class NotSent(Exception):  # noqa: N818 - it names the fact
+    """The request never reached the provider."""
+
+
+class InDoubt(Exception):  # noqa: N818 - it names the fact
+    """The request was sent, or may have been, and no answer came: the provider may have taken it."""
+
+
+class Http(Protocol):
+    """How a signed request gets to the provider."""
+
+    async def send(self, request: SignedRequest) -> Answer:
+        """Return the whole answer; NotSent or InDoubt when there is none."""
+        ...
+
+
+class AccountStates(Protocol):
+    """The accounts' states that all workers share."""
+
+    async def stop(self, account: str, outcome: Outcome) -> None:
+        """Let the account's events wait: every one of them would fail as `outcome` says."""
+        ...
+
+    async def resume(self, account: str) -> None:
+        """Let the events of a stopped account go again."""
+        ...
+
+    async def slow_down(self, account: str) -> None:
+        """Lower the effective rate of the account's rate group: the provider throttled it."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told of every attempt."""
+
+    def attempted(self, delivery: Delivery, outcome: Outcome, attempt: int, seconds: float) -> None:
+        """Note one request and what became of it; `attempt` counts from 1."""
+        ...
+
+
+class Wall(Protocol):
+    """The wall clock, corrected by what the provider says the time is."""
+
+    def now(self, account: str) -> float:
+        """Return UNIX seconds as the account's provider counts them."""
+        ...
+
+    def correct(self, account: str, answer: Answer) -> bool:
+        """Take over the time of the answer; False when it names none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A configured account at work; `max_age` is in seconds."""
+
+    name: str
+    provider: Provider
+    policy: Policy
+    max_age: float
+
+
+class Report:
+    """What is done with one delivery; every part that decides or does I/O is handed in."""
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Account],
+        *,
+        admission: Admission,
+        http: Http,
+        states: AccountStates,
+        wall: Wall,
+        observer: Observer,
+        monotonic: Callable[[], float],
+        jitter: Callable[[], float],
+        nonce: Callable[[], str],
+    ) -> None:
+        self._accounts = accounts
+        self._admission = admission
+        self._http = http
+        self._states = states
+        self._wall = wall
+        self._observer = observer
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._nonce = nonce
+
+    async def report(self, delivery: Delivery) -> Settlement | None:
+        """Report the event and say how its lease ends; None when the lease was lost before it was sent."""
+        account = self._accounts[delivery.account]
+        if not delivery.event.verified and not account.provider.reports_unverified:
+            return Finish(Ending.SKIPPED)
+        if self._expired(delivery, account):
+            return self._bury(delivery, delivery.leased.history, Reason.EXPIRED, "older than max_age")
+        return await self._enter_and_send(delivery, account, may_correct_clock=True)
+
+    def fault(self, delivery: Delivery, error: Exception) -> Settlement:
+        """Say how the lease of an event ends whose report raised: an attempt was used, it is tried again later."""
+        outcome = Outcome(Result.TRANSIENT, code="internal_error", message=type(error).__name__)
+        account = self._accounts[delivery.account]
+        at_ms = round(self._wall.now(account.name) * 1000)
+        history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=0.0))
+        match decide(outcome, history, account.policy, self._jitter()):
+            case Retry(delay):
+                return Schedule(delay, delivery.leased.record(history))
+            case _:
+                return self._bury(delivery, history, Reason.EXHAUSTED, outcome.message)
+
+    async def _enter_and_send(
+        self, delivery: Delivery, account: Account, *, may_correct_clock: bool
+    ) -> Settlement | None:
+        refusal = await self._admission.enter(delivery)
+        if refusal is not None:
+            return _refused(delivery, refusal)
+        delivery.sending = True
+        started = self._monotonic()
+        outcome, answer = await self._send(delivery, account)
+        self._observe(delivery, outcome, started)
+        if outcome.result is Result.CLOCK and may_correct_clock and answer and self._wall.correct(account.name, answer):
+            delivery.sending = False
+            return await self._enter_and_send(delivery, account, may_correct_clock=False)
+        return await self._conclude(delivery, account, outcome, self._monotonic() - started)
+
+    async def _send(self, delivery: Delivery, account: Account) -> tuple[Outcome, Answer | None]:
+        """Sign and send once; what goes wrong on the way is an outcome, too."""
+        try:
+            request = account.provider.request(
+                delivery.event, now=self._wall.now(account.name), nonce=self._nonce()
+            )
+            answer = await self._http.send(request)
+            return account.provider.outcome(answer, delivery.event), answer
+        except NotSent as error:
+            return Outcome(Result.TRANSIENT, code="not_sent", message=str(error)), None
+        except InDoubt as error:
+            return Outcome(Result.UNKNOWN, code="no_answer", message=str(error)), None
+
+    def _observe(self, delivery: Delivery, outcome: Outcome, started: float) -> None:
+        attempt = len(delivery.leased.history.attempts) + 1
+        self._observer.attempted(delivery, outcome, attempt, self._monotonic() - started)
+
+    async def _conclude(
+        self, delivery: Delivery, account: Account, outcome: Outcome, seconds: float
+    ) -> Settlement:
+        """Turn the outcome into the end of the lease, and tell the other workers what concerns them all."""
+        at_ms = round(self._wall.now(account.name) * 1000)
+        history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=seconds))
+        match decide(outcome, history, account.policy, self._jitter()):
+            case Deliver():
+                if delivery.leased.probe:
+                    await _tell(self._states.resume(account.name))
+                return Finish(Ending.DELIVERED)
+            case Retry(delay):
+                return Schedule(delay, delivery.leased.record(history))
+            case Hold(delay):
+                await _tell(self._states.slow_down(account.name))
+                return wait(delivery, delay)
+            case StopAccount():
+                await _tell(self._states.stop(account.name, outcome))
+                return wait(delivery, STOPPED_DELAY)
+            case BuryEvent(reason):
+                return self._bury(delivery, history, reason, outcome.message)
+
+    def _expired(self, delivery: Delivery, account: Account) -> bool:
+        since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms
+        return self._wall.now(account.name) - since_ms / 1000 > account.max_age
+
+    def _bury(self, delivery: Delivery, history: History, reason: Reason, why: str) -> Bury:
+        now_ms = round(self._wall.now(delivery.account) * 1000)
+        letter = dead_letter.write(delivery.leased, history, reason, why, delivery.event, now_ms=now_ms)
+        return Bury(reason, letter)
+
+
+async def _tell(change: Awaitable[None]) -> None:
+    """Change what all workers share; without Redis the next event will find out again."""
+    with contextlib.suppress(RedisError):
+        await change
+
+
+def wait(delivery: Delivery, delay: float = 0.0) -> Schedule:
+    """Put the event back for `delay` seconds; no attempt is used. One that was leased alone is a suspect no more."""
+    leased = delivery.leased
+    return Schedule(delay, leased.record(leased.history) if leased.suspect else None)
+
+
+def abandon(delivery: Delivery, *, now_ms: int) -> Schedule:
+    """Hand the event back at shutdown: if its request is under way, the answer will be missed."""
+    if not delivery.sending:
+        return wait(delivery)
+    outcome = Outcome(Result.UNKNOWN, code="shutdown", message="the worker ended before the answer came")
+    history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=now_ms, seconds=0.0))
+    return Schedule(0.0, delivery.leased.record(history))
+
+
+def _refused(delivery: Delivery, refusal: Refusal) -> Settlement | None:
+    match refusal:
+        case Refusal.LOST:
+            return None
+        case Refusal.DUPLICATE:
+            return Finish(Ending.DUPLICATE)
+        case Refusal.HELD:
+            return wait(delivery)
+        case Refusal.COPY:
+            return wait(delivery, COPY_DELAY)

@@ -1,0 +1,89 @@
+"""What comes after an attempt: a pure function of its outcome and the event's history."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from providers.base import Outcome, Result
+from tasks.history import History
+
+
+class Reason(enum.StrEnum):
+    """Why an event is a dead letter."""
+
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    PERMANENT = "permanent"
+    EXHAUSTED = "exhausted"
+    POISON = "poison"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long to go on with an event: `base` and `cap` are seconds of the full-jitter back-off."""
+
+    max_attempts: int = 12
+    base: float = 1.0
+    cap: float = 300.0
+    doubtful_attempts: int = 3
+    hold: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """The provider has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again after `delay` seconds; an attempt was used."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Ask again after `delay` seconds; no attempt was used."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopAccount:
+    """Every event of the account would fail: it stops, the event waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """The event is a dead letter."""
+
+    reason: Reason
+
+
+Decision = Deliver | Retry | Hold | StopAccount | Bury
+
+
+def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) -> Decision:
+    """Say what follows `outcome`, already the last attempt of `history`; `jitter` is drawn from [0, 1)."""
+    match outcome.result:
+        case Result.DELIVERED:
+            return Deliver()
+        case Result.THROTTLED:
+            return Hold(max(outcome.retry_after or 0.0, policy.hold * (0.5 + jitter)))
+        case Result.ACCOUNT | Result.CLOCK:
+            return StopAccount()
+        case Result.PERMANENT:
+            return Bury(Reason.PERMANENT)
+        case Result.DOUBTFUL if history.doubtful >= policy.doubtful_attempts:
+            return Bury(Reason.PERMANENT)
+        case _ if len(history.attempts) >= policy.max_attempts:
+            return Bury(Reason.EXHAUSTED)
+        case _:
+            return Retry(max(outcome.retry_after or 0.0, backoff(len(history.attempts), policy, jitter)))
+
+
+def backoff(attempts: int, policy: Policy, jitter: float) -> float:
+    """Return the full-jitter delay in seconds after so many failed attempts."""
+    ceiling = min(policy.cap, policy.base * 2.0 ** min(attempts - 1, 60))
+    return ceiling * jitter

@@ -1,0 +1,83 @@
+#!lua flags=allow-oom
+-- Settle leased events: each leaves `held` and enters exactly one other place, in one atomic step.
+--
+-- KEYS  1 held:<worker>  2 settled:<worker>  3 books  4 claims  5 dead-reasons
+-- ARGV  1 key prefix  2 number of this call  3 generation width of the delivered sets (s)  4 their lifetime (s)
+--       then seven for each event: verb, account, tag, then by verb
+--         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
+--         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), ''
+--         bury      reason, claim, dead letter, ''
+-- reply a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved)
+-- cost  O(events); the same call sent twice answers twice and acts once
+local prefix, call = ARGV[1], ARGV[2]
+local width, lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
+local last = redis.call('HMGET', KEYS[2], 'call', 'reply')
+if last[1] == call then return last[2] end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local function key(kind, account)
+  return prefix .. 'otpreport:' .. kind .. ':' .. account
+end
+
+local function remember(member, bucket)
+  local generation = math.floor(tonumber(time[1]) / width)
+  local done = prefix .. 'otpreport:done:' .. string.format('%.0f', generation) .. ':' .. bucket
+  redis.call('SADD', done, member)
+  if redis.call('TTL', done) < 0 then
+    redis.call('EXPIREAT', done, string.format('%.0f', (generation + 1) * width + lifetime))
+  end
+end
+
+local function forget(account, tag, claim)
+  redis.call('HDEL', key('taken', account), tag)
+  redis.call('ZREM', key('aged', account), tag)
+  if claim ~= '' and redis.call('HGET', KEYS[4], claim) == tag then redis.call('HDEL', KEYS[4], claim) end
+end
+
+-- Fifty events refused for good without one success between them speak against the account, not the events.
+local function suspect_account(account)
+  local run = redis.call('HINCRBY', key('account', account), 'permanent_run', 1)
+  if run >= 50 and (redis.call('HGET', key('account', account), 'state') or 'running') == 'running' then
+    redis.call('HSET', key('account', account), 'state', 'stopped', 'code', 'permanent_run', 'since_ms', now,
+      'message', run .. ' events in a row were refused for good', 'probe_at_ms', now + 30000)
+  end
+end
+
+local verbs = {}
+
+function verbs.finish(account, tag, outcome, claim)
+  forget(account, tag, claim)
+  redis.call('HINCRBY', KEYS[3], account .. ':' .. outcome, 1)
+  if outcome == 'delivered' then redis.call('HDEL', key('account', account), 'permanent_run') end
+end
+
+function verbs.schedule(account, tag, delay, record, occurred)
+  if record ~= '' then redis.call('HSET', key('taken', account), tag, record) end
+  redis.call('ZADD', key('scheduled', account), now + tonumber(delay), tag)
+  if occurred ~= '0' then redis.call('ZADD', key('aged', account), occurred, tag) end
+end
+
+function verbs.bury(account, tag, reason, claim, letter)
+  forget(account, tag, claim)
+  redis.call('HSET', key('dead', account), tag, letter)
+  redis.call('ZADD', key('dead-index', account), now, tag)
+  redis.call('HINCRBY', KEYS[5], account .. ':' .. reason, 1)
+  if reason == 'permanent' then suspect_account(account) end
+end
+
+local flags = {}
+for i = 5, #ARGV, 7 do
+  local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  -- what the provider took stays known, whoever holds the lease by now
+  if verb == 'finish' and ARGV[i + 5] ~= '' then remember(ARGV[i + 5], ARGV[i + 6]) end
+  local owned = redis.call('SREM', KEYS[1], tag)
+  if owned == 1 then
+    verbs[verb](account, tag, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+  end
+  flags[#flags + 1] = owned
+end
+local reply = table.concat(flags)
+redis.call('HSET', KEYS[2], 'call', call, 'reply', reply)
+redis.call('EXPIRE', KEYS[2], 600)
+return reply

@@ -1,0 +1,43 @@
+"""How a leased event ends its lease: finished, scheduled again, or buried."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from tasks.retry import Reason
+
+
+class Ending(enum.StrEnum):
+    """How an event that is not a dead letter ended; the words of the books and of `events_total`."""
+
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"
+    SKIPPED = "skipped"
+    SHED = "shed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The event is done; a delivered one is remembered."""
+
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The event waits in Redis for `delay` seconds; `record` replaces what is stored, None leaves it."""
+
+    delay: float
+    record: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """The event becomes a dead letter, whose stored form is `letter`."""
+
+    reason: Reason
+    letter: bytes
+
+
+Settlement = Finish | Schedule | Bury

@@ -1,0 +1,65 @@
+"""Between the two threads of a worker: Celery's hub consumes, the asyncio loop leases and reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from otpreport.wire import queue_name
+
+if TYPE_CHECKING:
+    from tasks.delivery import Delivery
+    from worker.engine import Engine
+
+    Consume = Callable[[str, Delivery], bool]
+
+
+class Bridge:
+    """Hand deliveries over in batches: one wake-up of a thread for many events, in each direction."""
+
+    def __init__(self) -> None:
+        self._hub: Any = None
+        self._consume: Consume | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._engine: Engine | None = None
+        self._leased: deque[Delivery] = deque()
+        self._received: list[Delivery] = []
+        self._served: frozenset[str] = frozenset()
+
+    def attach_engine(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        """Connect the asyncio side."""
+        self._engine, self._loop = engine, loop
+        engine.serve(self._served)
+
+    def attach_hub(self, hub: Any, consume: Consume) -> None:
+        """Connect Celery's side; `consume` gives a message to a queue's consumer, False when there is none."""
+        self._hub, self._consume = hub, consume
+
+    def serve(self, accounts: frozenset[str]) -> None:
+        """Lease from these accounts' queues from now on (hub thread)."""
+        self._served = accounts
+        if self._engine is not None:
+            self._engine.serve(accounts)
+
+    def hand_over(self, deliveries: list[Delivery]) -> None:
+        """Pass fresh deliveries to Celery's consumer (asyncio thread)."""
+        self._leased.extend(deliveries)
+        self._hub.call_soon(self._deliver)
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a delivery back from Celery's consumer, to be reported (hub thread)."""
+        self._received.append(delivery)
+
+    def _deliver(self) -> None:
+        """Let the consumer have what was leased, then send all it accepted to the loop at once (hub thread)."""
+        if self._consume is None or self._engine is None or self._loop is None:
+            return
+        while self._leased:
+            delivery = self._leased.popleft()
+            if not self._consume(queue_name(delivery.account), delivery):
+                self._loop.call_soon_threadsafe(self._engine.give_back, delivery)
+        received, self._received = self._received, []
+        if received:
+            self._loop.call_soon_threadsafe(self._engine.start, received)

@@ -1,0 +1,66 @@
+"""The Celery application; `celery -A worker worker` finds it here."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Queue
+from kombu.transport import TRANSPORT_ALIASES
+
+from config.faults import SettingsError
+from config.logging import configure
+from config.settings import Settings, load
+from otpreport.wire import TASK, queue_name
+from worker.bridge import Bridge
+from worker.runtime import Runtime
+
+TRANSPORT_ALIASES["otpreport"] = "worker.transport:Transport"
+
+
+def build(settings: Settings) -> Celery:
+    """Return the application for these settings; nothing connects before a worker starts."""
+    app = Celery("otpreport", set_as_current=False)
+    app.conf.update(
+        broker_url="otpreport://",
+        broker_transport_options={"bridge": Bridge()},
+        broker_connection_retry_on_startup=True,
+        task_queues=[Queue(queue_name(account)) for account in settings.accounts],
+        task_create_missing_queues=False,
+        task_ignore_result=True,
+        worker_pool="worker.pool:AsyncioPool",
+        worker_concurrency=1,
+        worker_prefetch_multiplier=0,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+    )
+    app.otpreport_runtime = Runtime(settings)
+    app.task(name=TASK, Strategy="worker.pool:strategy")(_report)
+    return app
+
+
+def _report(**_: Any) -> None:
+    raise NotImplementedError("otpreport.report runs in the worker's own pool")
+
+
+def load_or_exit() -> Settings:
+    """Return the settings; with faults, print one line each and exit with status 2."""
+    try:
+        return load()
+    except SettingsError as error:
+        for fault in error.faults:
+            print(fault, file=sys.stderr)
+        sys.exit(2)
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Celery leaves logging alone when somebody answers this signal."""
+
+
+settings = load_or_exit()
+configure(settings.log_level, settings.log_format)
+app = build(settings)

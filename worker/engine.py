@@ -1,0 +1,309 @@
+"""The worker's asyncio half: lease events, have each reported, settle what is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from tasks import dead_letter
+from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
+from tasks.history import History
+from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered
+from tasks.report import Report, abandon
+from tasks.settlement import Bury, Schedule, Settlement
+from tasks.states import State, States
+from worker.quarantine import Quarantine
+
+BUSY = 0.02
+"""Seconds between two lease calls while there is work."""
+
+IDLE = 0.1
+"""Seconds between two lease calls when nothing has come for a while."""
+
+AHEAD = 0.1
+"""Seconds of an account's rate that a worker leases ahead of its slots."""
+
+MAINTENANCE = 1.0
+"""Seconds between two looks for dead workers and at the accounts' states."""
+
+Ended = tuple[Delivery | Leased, Settlement]
+
+
+class Monitor(Protocol):
+    """Who is told how the engine fares."""
+
+    def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+        """Note that an event's lease ended, by Redis' own word."""
+        ...
+
+    def lost(self, delivery: Delivery | Leased) -> None:
+        """Note that an event's lease was lost: another worker has it."""
+        ...
+
+    def failed(self, delivery: Delivery, error: Exception) -> None:
+        """Note that reporting raised, which is a fault of ours."""
+        ...
+
+    def redis(self, error: RedisError | None) -> None:
+        """Note that Redis can't be reached, or can again."""
+        ...
+
+    def recovered(self, found: Recovered) -> None:
+        """Note what was taken back from dead workers."""
+        ...
+
+    def states(self, states: Mapping[str, State]) -> None:
+        """Note the state of every account."""
+        ...
+
+    def progress(self) -> None:
+        """Note that the engine went round."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a worker takes: requests in flight, and each account's pace in slots per second."""
+
+    concurrency: int
+    pace: Mapping[str, float]
+
+    def share(self, in_use: int) -> int:
+        """Return how many events one account may hold: alone almost all, beside a greedy one always some.
+
+        Twice what is free (dynamic thresholds, Choudhury and Hahne 1998): an account whose provider hangs fills two
+        thirds and leaves the others the rest, without anybody knowing how many accounts are busy.
+        """
+        return min(self.concurrency, 2 * max(0, self.concurrency - in_use))
+
+
+class Engine:
+    """Keep one worker busy: everything here runs in the asyncio thread, save `serve`.
+
+    `hand_over` gets fresh deliveries and brings them back through `start` (Celery's consumer stands between), or
+    returns those nobody consumes through `give_back`.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        report: Report,
+        states: States,
+        monitor: Monitor,
+        limits: Limits,
+        hand_over: Callable[[list[Delivery]], None],
+    ) -> None:
+        self._queue = queue
+        self._report = report
+        self._states = states
+        self._monitor = monitor
+        self._limits = limits
+        self._hand_over = hand_over
+        self._quarantine = Quarantine()
+        self._served: tuple[str, ...] = ()
+        self._held: dict[str, Delivery | Leased] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended: list[Ended] = []
+        self._unanswered: tuple[int, list[Ended]] | None = None
+        self._in_step = True
+        self._pause = IDLE
+        self._closing = False
+        self._closed = asyncio.Event()
+
+    def serve(self, accounts: Collection[str]) -> None:
+        """Lease from these accounts' queues from now on; may be called from any thread."""
+        self._served = tuple(sorted(accounts))
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way."""
+        return sum(isinstance(held, Delivery) and held.sending for held in self._held.values())
+
+    @property
+    def holds(self) -> int:
+        """How many events this worker holds."""
+        return len(self._held)
+
+    def start(self, deliveries: Sequence[Delivery]) -> None:
+        """Report these deliveries, each in a task of its own."""
+        for delivery in deliveries:
+            if delivery.tag in self._held:
+                task = asyncio.create_task(self._run_one(delivery))
+                self._tasks[delivery.tag] = task
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Put a delivery that nobody consumes back into the queue."""
+        self._end(delivery, abandon(delivery, now_ms=_now_ms()))
+
+    async def run(self) -> None:
+        """Lease and settle until `stop`."""
+        while not self._closing:
+            try:
+                if not self._in_step:
+                    await self._step_back_in()
+                await self._settle()
+                await self._lease()
+            except (RedisError, OSError) as error:
+                self._monitor.redis(error if isinstance(error, RedisError) else RedisError(str(error)))
+                self._in_step = False
+                await asyncio.sleep(0.5)
+                continue
+            self._monitor.redis(None)
+            self._monitor.progress()
+            await asyncio.sleep(self._pause)
+        await self._leave()
+        self._closed.set()
+
+    async def maintain(self) -> None:
+        """Look for dead workers and read the accounts' states until cancelled."""
+        while True:
+            with contextlib.suppress(RedisError, OSError):  # `run` tells of it
+                self._monitor.states(await self._states.read())
+                await self._recover()
+            await asyncio.sleep(MAINTENANCE)
+
+    async def stop(self, grace: float) -> None:
+        """Finish what is under way within `grace` seconds, hand back the rest, and end the lease."""
+        self.serve(())
+        deadline = time.monotonic() + grace
+        self._cancel(lambda delivery: not delivery.sending)
+        while self._tasks and time.monotonic() < deadline:
+            await asyncio.wait(self._tasks.values(), timeout=deadline - time.monotonic())
+        self._cancel(lambda _: True)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        for held in list(self._held.values()):
+            if isinstance(held, Delivery) and not self._is_ending(held.tag):
+                self.give_back(held)
+        self._closing = True
+        await self._closed.wait()
+
+    def _cancel(self, which: Callable[[Delivery], bool]) -> None:
+        for tag, task in self._tasks.items():
+            held = self._held.get(tag)
+            if isinstance(held, Delivery) and which(held):
+                task.cancel()
+
+    async def _leave(self) -> None:
+        """Settle what ended, also past a Redis that is away for a moment; else the lease runs out by itself."""
+        for _ in range(10):
+            try:
+                if not self._in_step:
+                    await self._step_back_in()
+                await self._settle()
+                await self._queue.leave()
+            except (RedisError, OSError) as error:
+                self._monitor.redis(RedisError(str(error)))
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def _run_one(self, delivery: Delivery) -> None:
+        try:
+            settlement = await self._report.report(delivery)
+        except asyncio.CancelledError:
+            settlement = abandon(delivery, now_ms=_now_ms())
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not lose the event
+            self._monitor.failed(delivery, error)
+            settlement = self._report.fault(delivery, error)
+        self._tasks.pop(delivery.tag, None)
+        if settlement is None:
+            self._held.pop(delivery.tag, None)
+            self._monitor.lost(delivery)
+        else:
+            self._end(delivery, settlement)
+
+    def _end(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+        self._ended.append((delivery, settlement))
+
+    def _is_ending(self, tag: str) -> bool:
+        batches = self._ended, self._unanswered[1] if self._unanswered else []
+        return any(ended.tag == tag for batch in batches for ended, _ in batch)
+
+    async def _settle(self) -> None:
+        """Settle what ended; a call without an answer is sent again as it was, and acts once."""
+        while self._unanswered or self._ended:
+            if self._unanswered is None:
+                self._unanswered = self._queue.next_call(), self._ended[:SETTLED_AT_ONCE]
+                del self._ended[:SETTLED_AT_ONCE]
+            call, batch = self._unanswered
+            flags = await self._queue.settle(batch, call)
+            self._unanswered = None
+            for (delivery, settlement), settled in zip(batch, flags, strict=True):
+                self._held.pop(delivery.tag, None)
+                if settled:
+                    self._monitor.ended(delivery, settlement)
+                else:
+                    self._monitor.lost(delivery)
+
+    async def _lease(self) -> None:
+        now = time.monotonic()
+        quarantined = self._quarantine.in_force(now)
+        solo = quarantined and not self._held
+        wants = dict.fromkeys(self._served, 0) if quarantined else self._wants()
+        batch = await self._queue.lease(wants, solo=solo)
+        self._quarantine.observe(batch.suspects, now)
+        self._take(batch)
+        if batch.held > len(self._held):
+            self._in_step = False
+        busy = bool(batch.leased or self._held)
+        self._pause = BUSY if busy else min(IDLE, self._pause * 1.5)
+
+    def _wants(self) -> dict[str, int]:
+        """Return how many more events of each account to lease: what can be sent soon, within its share."""
+        held: Counter[str] = Counter()
+        waiting: Counter[str] = Counter()
+        for delivery in self._held.values():
+            held[delivery.account] += 1
+            waiting[delivery.account] += not (isinstance(delivery, Delivery) and delivery.sending)
+        wants: dict[str, int] = {}
+        in_use = len(self._held)
+        for account in self._served:
+            soon = max(2, round(self._limits.pace[account] * AHEAD)) - waiting[account]
+            wants[account] = max(0, min(soon, self._limits.share(in_use) - held[account]))
+            in_use += wants[account]
+        return wants
+
+    def _take(self, batch: Batch) -> None:
+        now_ms = _now_ms()
+        fresh: list[Delivery] = []
+        for leased in batch.leased:
+            self._held[leased.tag] = leased
+            match read(leased, now_ms=now_ms):
+                case Delivery() as delivery:
+                    self._held[leased.tag] = delivery
+                    fresh.append(delivery)
+                case NotYet(delay):
+                    self._end(leased, Schedule(delay))
+                case Undeliverable(reason, why, event):
+                    letter = dead_letter.write(leased, leased.history, reason, why, event, now_ms=now_ms)
+                    self._end(leased, Bury(reason, letter))
+        if fresh:
+            self._hand_over(fresh)
+
+    async def _step_back_in(self) -> None:
+        """Give back what a lost answer leased to us: events in Redis' books that we have never seen."""
+        for tag in await self._queue.held() - self._held.keys():
+            unseen = Leased(tag.partition(":")[0], tag, 0, 0, 0, History(), b"")
+            self._held[tag] = unseen
+            self._end(unseen, Schedule(0.0))
+        self._in_step = True
+
+    async def _recover(self) -> None:
+        more = bool(self._served)
+        while more:
+            found = await self._queue.recover(self._served)
+            if found.taken_back or found.orphans:
+                self._monitor.recovered(found)
+            more = found.more
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,117 @@
+"""What a worker tells the outside of itself: metrics and log lines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from redis.exceptions import RedisError
+
+from config.logging import Sample, log_event
+from providers.base import Outcome, Result
+from tasks.delivery import Delivery, Leased
+from tasks.queue import Recovered
+from tasks.settlement import Bury, Finish, Settlement
+from tasks.states import State
+from worker.metrics import Metrics
+
+logger = logging.getLogger("otpreport.worker")
+
+
+class WorkerObserver:
+    """Count and log every attempt and every end; delivered attempts are logged by sample, failures always."""
+
+    def __init__(self, metrics: Metrics, providers: Mapping[str, str], *, sample: float) -> None:
+        self._metrics = metrics
+        self._providers = providers
+        self._sample = Sample(sample)
+        self.redis_away = False
+        self.last_progress = time.monotonic()
+        self._states: dict[str, State] = {}
+
+    def admitted(self, delivery: Delivery, seconds: float) -> None:
+        """Note how long an event waited for its slot."""
+        self._metrics.wait[delivery.account].observe(seconds)
+
+    def attempted(self, delivery: Delivery, outcome: Outcome, attempt: int, seconds: float) -> None:
+        """Count and log one request."""
+        account = delivery.account
+        self._metrics.attempts[account, outcome.result].inc()
+        self._metrics.duration[account].observe(seconds)
+        delivered = outcome.result is Result.DELIVERED
+        if delivered and not self._sample.take():
+            return
+        log_event(
+            logger,
+            logging.INFO if delivered else logging.WARNING,
+            "attempt",
+            account=account,
+            provider=self._providers[account],
+            message_id=delivery.event.message_id,
+            tag=delivery.tag,
+            attempt=attempt,
+            result=outcome.result.value,
+            code=outcome.code,
+            message=outcome.message,
+            request_id=outcome.request_id,
+            duration_ms=round(seconds * 1000),
+            age_ms=_age_ms(delivery),
+        )
+
+    def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+        """Count an event that ended; a dead one is logged."""
+        account = delivery.account
+        match settlement:
+            case Finish(ending):
+                self._metrics.events[account, ending].inc()
+                if ending == "delivered" and isinstance(delivery, Delivery):
+                    self._metrics.age[account].observe(_age_ms(delivery) / 1000)
+            case Bury(reason):
+                self._metrics.events[account, "dead"].inc()
+                log_event(logger, logging.WARNING, "dead letter", account=account, id=delivery.tag, reason=reason)
+            case _:
+                pass
+
+    def lost(self, delivery: Delivery | Leased) -> None:
+        """Count a lost lease."""
+        self._metrics.lost[delivery.account].inc()
+
+    def failed(self, delivery: Delivery, error: Exception) -> None:
+        """Count and log a fault of ours, with its traceback."""
+        self._metrics.faults.inc()
+        log_event(logger, logging.ERROR, "report raised", account=delivery.account, tag=delivery.tag, error=repr(error))
+
+    def redis(self, error: RedisError | None) -> None:
+        """Log that Redis went away, each time a call failed, and once that it is back."""
+        if error is not None:
+            self._metrics.redis_errors.inc()
+            log_event(logger, logging.WARNING, "redis unreachable", reason=f"{type(error).__name__}: {error}")
+        elif self.redis_away:
+            log_event(logger, logging.INFO, "redis reachable again")
+        self.redis_away = error is not None
+
+    def recovered(self, found: Recovered) -> None:
+        """Count and log what dead workers left behind."""
+        self._metrics.recovered.inc(found.taken_back + found.orphans)
+        log_event(logger, logging.WARNING, "recovered", events=found.taken_back, orphans=found.orphans)
+
+    def states(self, states: Mapping[str, State]) -> None:
+        """Log every change of an account's state."""
+        for account, state in states.items():
+            before = self._states.get(account, State())
+            if before.name != state.name:
+                level = logging.INFO if state.name == "running" else logging.ERROR
+                log_event(
+                    logger, level, f"account {state.name}", account=account, code=state.code, message=state.message
+                )
+            self._states[account] = state
+
+    def progress(self) -> None:
+        """Note that the worker went round its loop."""
+        self.last_progress = time.monotonic()
+        self._metrics.progress.set(time.time())
+
+
+def _age_ms(delivery: Delivery) -> int:
+    return time.time_ns() // 1_000_000 - delivery.event.occurred_at_ms

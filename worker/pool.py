@@ -1,0 +1,72 @@
+"""Celery's execution pool: an asyncio loop in a thread of its own, which runs the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from celery.concurrency.base import BasePool
+from celery.exceptions import ImproperlyConfigured
+
+from worker.bridge import Bridge
+from worker.runtime import Runtime
+from worker.transport import Message
+
+
+class AsyncioPool(BasePool):
+    """Run deliveries on asyncio; Celery's own executor takes no part, so tasks need no ack, retry or result."""
+
+    signal_safe = False
+    task_join_will_block = False
+
+    def on_start(self) -> None:
+        """Start the loop and build everything on it."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio", daemon=True)
+        self._thread.start()
+        self.bridge: Bridge = self.app.conf.broker_transport_options["bridge"]
+        self._runtime: Runtime = self.app.otpreport_runtime
+        self._call(self._runtime.start(self.bridge), timeout=60)
+
+    def on_stop(self) -> None:
+        """Finish or hand back what is held, within the grace."""
+        self._end(self._runtime.grace)
+
+    def on_terminate(self) -> None:
+        """Hand back at once what is held (SIGQUIT)."""
+        self._end(0.0)
+
+    def on_apply(self, *_: Any, **__: Any) -> None:
+        """Refuse: deliveries come through `strategy`."""
+        raise NotImplementedError("this pool runs otpreport.report alone")
+
+    def _end(self, grace: float) -> None:
+        if not self._loop.is_running():
+            return
+        self._call(self._runtime.stop(grace), timeout=grace + 30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _call(self, coroutine: Any, *, timeout: float) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
+
+    @property
+    def num_processes(self) -> int:
+        """One: the requests in flight are the engine's business."""
+        return 1
+
+
+def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
+    """Return Celery's handler for a received message: it goes straight to the engine, as decoded as it came."""
+    pool = consumer.pool
+    if not isinstance(pool, AsyncioPool):
+        raise ImproperlyConfigured(f"otpreport runs on its own pool: start the worker without -P (got {type(pool)})")
+    receive = pool.bridge.receive
+
+    def handle(message: Message, *_: Any) -> None:
+        receive(message.delivery)
+
+    return handle

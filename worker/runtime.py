@@ -1,0 +1,152 @@
+"""The one place that builds the worker's objects from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from config.logging import log_event
+from config.settings import Settings
+from providers.registry import REGISTRY
+from tasks.admission import Admission, RateGroup
+from tasks.clock import RedisClock
+from tasks.keys import Keys
+from tasks.queue import Queue, Remembered
+from tasks.report import Account, Report
+from tasks.retry import Policy
+from tasks.states import States
+from tasks.wall import WallClock
+from worker.connect import connect
+from worker.engine import Engine, Limits
+from worker.health import HealthServer
+from worker.http import AiohttpTransport, HttpxClient
+from worker.metrics import Metrics
+from worker.observer import WorkerObserver
+
+if TYPE_CHECKING:
+    from worker.bridge import Bridge
+
+logger = logging.getLogger("otpreport.worker")
+
+LAG_INTERVAL = 0.1
+"""Seconds between two looks at how late the loop is."""
+
+STALLED = 15.0
+"""Seconds without a round of the loop after which a worker is not ready."""
+
+
+class Runtime:
+    """A worker's parts, from `start` to `stop`; both run in the asyncio thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._background: list[asyncio.Task[None]] = []
+        self.worker = secrets.token_hex(6)
+        self.grace = settings.grace
+
+    async def start(self, bridge: Bridge) -> None:
+        """Build everything; lease as soon as a consumer asks for it."""
+        settings = self._settings
+        providers = {account.name: account.provider for account in settings.accounts.values()}
+        self._metrics = Metrics(providers)
+        self._observer = WorkerObserver(self._metrics, providers, sample=settings.log_sample)
+        self._redis = connect(settings.redis_url.get_secret_value())
+        self._http = HttpxClient(
+            AiohttpTransport(
+                connections=settings.concurrency,
+                connect_timeout=settings.connect_timeout,
+                read_timeout=settings.read_timeout,
+            )
+        )
+        self._build(bridge)
+        self._health = HealthServer(self._metrics.registry, self._not_ready, self._sample)
+        port = await self._health.start("0.0.0.0", settings.metrics_port)  # noqa: S104 - Prometheus scrapes it
+        accounts = sorted(settings.accounts)
+        log_event(logger, logging.INFO, "worker started", worker=self.worker, metrics_port=port, accounts=accounts)
+        for service in (self._admission.run, self._engine.run, self._engine.maintain, self._measure_lag):
+            self._background.append(asyncio.create_task(service(), name=service.__qualname__))
+        bridge.attach_engine(self._engine, asyncio.get_running_loop())
+
+    def _build(self, bridge: Bridge) -> None:
+        """Build what works on events."""
+        settings, keys = self._settings, Keys(self._settings.key_prefix)
+        groups = {a.name: RateGroup(a.rate_group, a.rate_limit) for a in settings.accounts.values()}
+        remembered = Remembered(settings.dedupe_ttl)
+        states = States(self._redis, keys, groups)
+        self._admission = Admission(
+            self._redis,
+            keys,
+            self.worker,
+            groups,
+            remembered=remembered,
+            clock=RedisClock(),
+            on_error=self._observer.redis,
+        )
+        report = Report(
+            _accounts(settings),
+            admission=self._admission,
+            http=self._http,
+            states=states,
+            wall=WallClock(),
+            observer=self._observer,
+            monotonic=time.monotonic,
+            jitter=random.random,
+            nonce=lambda: secrets.token_hex(16),
+        )
+        self._engine = Engine(
+            Queue(self._redis, keys, self.worker, lease=settings.lease, remembered=remembered),
+            report,
+            states,
+            self._observer,
+            Limits(settings.concurrency, {name: group.pace for name, group in groups.items()}),
+            bridge.hand_over,
+        )
+
+    async def stop(self, grace: float) -> None:
+        """Finish or hand back what is held within `grace` seconds, then close everything."""
+        log_event(logger, logging.INFO, "worker stops", worker=self.worker, holds=self._engine.holds)
+        await self._engine.stop(grace)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._health.stop()
+        await self._http.close()
+        await self._redis.aclose()
+        log_event(logger, logging.INFO, "worker stopped", worker=self.worker)
+
+    def _not_ready(self) -> str | None:
+        """Say what keeps the worker from working; None when nothing does."""
+        if self._observer.redis_away:
+            return "redis is unreachable"
+        silent = time.monotonic() - self._observer.last_progress
+        return f"no progress for {silent:.0f} s" if silent > STALLED else None
+
+    def _sample(self) -> None:
+        self._metrics.inflight.set(self._engine.in_flight)
+
+    async def _measure_lag(self) -> None:
+        """Keep the longest delay of the last second, until cancelled."""
+        while True:
+            worst = 0.0
+            for _ in range(round(1 / LAG_INTERVAL)):
+                due = time.monotonic() + LAG_INTERVAL
+                await asyncio.sleep(LAG_INTERVAL)
+                worst = max(worst, time.monotonic() - due)
+            self._metrics.lag.set(worst)
+
+
+def _accounts(settings: Settings) -> dict[str, Account]:
+    """Return the configured accounts as the report needs them."""
+    return {
+        account.name: Account(
+            name=account.name,
+            provider=REGISTRY[account.provider](account.endpoint, account.options),
+            policy=Policy(account.max_attempts, settings.retry_base, settings.retry_cap),
+            max_age=account.max_age,
+        )
+        for account in settings.accounts.values()
+    }

@@ -1,0 +1,119 @@
+"""The kombu transport of a worker: its messages come from the engine's leases, not from BRPOP.
+
+kombu's own Redis transport pops a message and writes down afterwards that it did: a worker that dies in between loses
+it. Here a message that Celery gets to see is already leased to this worker, atomically, and stays so until it is
+settled; kombu acknowledges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kombu.message import Message as KombuMessage
+from kombu.transport import virtual
+
+from otpreport.wire import TASK, queue_name
+
+if TYPE_CHECKING:
+    from tasks.delivery import Delivery
+    from worker.bridge import Bridge
+
+
+class Message(KombuMessage):
+    """A leased delivery in the shape Celery's consumer reads; the event is decoded already."""
+
+    def __init__(self, delivery: Delivery, channel: Any) -> None:
+        super().__init__(
+            body=b"",
+            delivery_tag=delivery.tag,
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers={"task": TASK, "id": delivery.tag},
+            channel=channel,
+        )
+        self.delivery = delivery
+
+
+class QoS(virtual.QoS):
+    """Nothing to count: the engine leases no more than it can use, and settles what is done."""
+
+    def append(self, message: Any, delivery_tag: Any) -> None:
+        """Leave the message to its lease."""
+
+    def ack(self, delivery_tag: Any) -> None:
+        """Leave the message to its lease."""
+
+    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
+        """Leave the message to its lease: at the worker's end it goes back into the queue."""
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Leave the messages to their leases."""
+
+
+class Channel(virtual.Channel):
+    """A channel that consumes what the engine leased; queues and exchanges live in this process alone."""
+
+    QoS = QoS
+    do_restore = False
+
+    def basic_consume(
+        self,
+        queue: str,
+        no_ack: bool,  # noqa: FBT001 - kombu's signature
+        callback: Callable[[Message], object],
+        consumer_tag: str,
+        **kwargs: Any,
+    ) -> None:
+        """Consume a queue: from now on the engine leases from it."""
+        super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
+        self.connection._callbacks[queue] = lambda delivery: callback(Message(delivery, self))
+        self.connection.serve()
+
+    def message_to_python(self, raw_message: Message) -> Message:
+        """Return the message: it needs no reading."""
+        return raw_message
+
+    def basic_cancel(self, consumer_tag: str) -> None:
+        """Stop consuming: the engine leases no more from the queue."""
+        super().basic_cancel(consumer_tag)
+        self.connection.serve()
+
+    def _put(self, queue: str, message: Any, **_: Any) -> None:
+        raise NotImplementedError("a worker does not send: use otpreport.Reporter, or a Celery app of your own")
+
+    def _purge(self, queue: str) -> int:
+        raise NotImplementedError("waiting events are not purged: they were verified")
+
+
+class Transport(virtual.Transport):
+    """The connection between Celery's consumer and the engine; it has none to Redis, so it can't be lost."""
+
+    Channel = Channel
+    driver_type = "otpreport"
+    driver_name = "otpreport"
+    implements = virtual.Transport.implements.extend(asynchronous=True)
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self._bridge: Bridge = client.transport_options["bridge"]
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Take messages from the engine on Celery's hub."""
+        self._bridge.attach_hub(loop, self._consume)
+
+    def serve(self) -> None:
+        """Tell the engine which accounts' queues have a consumer."""
+        prefix = queue_name("")
+        self._bridge.serve(frozenset(queue.removeprefix(prefix) for queue in self._callbacks))
+
+    def _consume(self, queue: str, delivery: Delivery) -> bool:
+        callback = self._callbacks.get(queue)
+        if callback is None:
+            return False
+        callback(delivery)
+        return True
+
+    def driver_version(self) -> str:
+        """Say nothing: the driver is this project."""
+        return ""
