@@ -1,0 +1,8 @@
+"""Every provider by its name."""
+
+from providers.alibaba import Alibaba
+from providers.alibaba_cn import AlibabaCn
+from providers.base import Provider
+from providers.tencent import Tencent
+
+REGISTRY: dict[str, type[Provider]] = {provider.name: provider for provider in (Alibaba, AlibabaCn, Tencent)}

@@ -1,0 +1,108 @@
+"""A provider's own word, told apart from whatever else may come back over HTTP, and judged.
+
+Three levels can fail: HTTP itself, the provider's gateway, and the report behind it. Every provider's reader
+finds the level that speaks; the rules here are the same for all.
+
+| what came back | judged as |
+|---|---|
+| a reply with a listed code | the table's class, whatever the HTTP status |
+| ... the success code, but from the gateway or not with HTTP 200 | unknown: it proves nothing |
+| a reply with an unlisted code | doubtful: never permanent; by the status where that says more (429, 5xx) |
+| anything else: HTML, an empty 403, cut or foreign JSON | unknown: it may come from a proxy on the way |
+| ... with HTTP 429 | throttled, the one class given by a status alone: it only makes the event wait |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import cast
+
+from pydantic_core import from_json
+
+from providers.base import Answer, Outcome, Result
+from providers.codes import CodeTable
+from providers.masking import Mask
+
+MESSAGE_LIMIT = 300
+NAME_LIMIT = 128
+BODY_LIMIT = 64 * 1024
+"""Bytes; the longest answer of any provider is below 2 KiB, more is not theirs and is not parsed."""
+RETRY_AFTER_LIMIT = 3600.0
+"""Seconds; a longer wait than this is taken for a mistake and cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A well-formed answer of a provider; `final` where it speaks of the report, not of the request."""
+
+    code: str
+    message: str
+    request_id: str
+    final: bool
+
+
+def judge(answer: Answer, reply: Reply | None, codes: CodeTable, mask: Mask) -> Outcome:
+    """Say what an answer means, by the rules above."""
+    if reply is None:
+        return _not_understood(answer, mask)
+    result = codes.result(reply.code) or _unlisted(answer.status)
+    if result is Result.DELIVERED and not (reply.final and answer.status == HTTPStatus.OK):
+        result = Result.UNKNOWN
+    return Outcome(
+        result,
+        mask(reply.code, NAME_LIMIT),
+        mask(reply.message, MESSAGE_LIMIT),
+        mask(reply.request_id, NAME_LIMIT),
+        None if result is Result.DELIVERED else _retry_after(answer.headers),
+    )
+
+
+def json_object(body: bytes) -> Mapping[str, object] | None:
+    """Parse a body that is one JSON object of a believable size; None for any other."""
+    if len(body) > BODY_LIMIT:
+        return None
+    try:
+        return _mapping(from_json(body, cache_strings="keys"))
+    except ValueError:
+        return None
+
+
+def member(parent: Mapping[str, object] | None, name: str) -> Mapping[str, object] | None:
+    """Return the object called `name`; None where there is none."""
+    return None if parent is None else _mapping(parent.get(name))
+
+
+def text(parent: Mapping[str, object], name: str) -> str:
+    """Return the text called `name`; empty where there is none."""
+    value = parent.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _mapping(value: object) -> Mapping[str, object] | None:
+    return cast("Mapping[str, object]", value) if isinstance(value, dict) else None
+
+
+def _unlisted(status: int) -> Result:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Result.THROTTLED
+    return Result.UNKNOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Result.DOUBTFUL
+
+
+def _not_understood(answer: Answer, mask: Mask) -> Outcome:
+    throttled = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+    kind = answer.headers.get("content-type", "no content type")
+    seen = f"not an answer of the provider: HTTP {answer.status}, {kind[:80]}, {len(answer.body)} bytes"
+    return Outcome(
+        Result.THROTTLED if throttled else Result.UNKNOWN,
+        message=mask(seen, MESSAGE_LIMIT),
+        retry_after=_retry_after(answer.headers),
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read `x-acs-retry-after` (milliseconds) or `Retry-After` (seconds; its date form is ignored)."""
+    for name, per_second in (("x-acs-retry-after", 1000), ("retry-after", 1)):
+        value = headers.get(name, "").strip()
+        if value.isascii() and value.isdigit():
+            return min(int(value[:12]) / per_second, RETRY_AFTER_LIMIT)
+    return None

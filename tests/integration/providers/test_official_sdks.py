@@ -1,0 +1,187 @@
+"""Our requests beside those of the official SDKs, as they arrive over a real connection."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from otpreport import Verification
+from providers import REGISTRY, SignedRequest
+from providers.acs3 import ACS3, canonical_query
+from providers.tc3 import TC3
+
+KEY_ID, KEY, TOKEN = "AKIDEXAMPLE0001", "EXAMPLEsecretKEYexampleSECRETkey1", "EXAMPLEststoken+/=="
+MESSAGE_ID = "900619746936498440^0"
+OCCURRED_MS = 1_658_310_430_000
+EVENT = Verification.from_wire({"account": "main", "message_id": MESSAGE_ID, "occurred_at": OCCURRED_MS})
+TEMPORARY = pytest.mark.parametrize("token", [None, TOKEN], ids=["permanent", "temporary"])
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request as it came in; header names are lower-case."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Capture:
+    """A server that takes everything and answers as both providers would."""
+
+    port: int = 0
+    arrivals: list[Arrival] = field(default_factory=list[Arrival])
+
+    def only(self) -> Arrival:
+        """Return the one request that came."""
+        (arrival,) = self.arrivals
+        return arrival
+
+
+@pytest.fixture
+def capture() -> Iterator[Capture]:
+    """Serve on a free port and keep what arrives."""
+    seen = Capture()
+    success = json.dumps(
+        {
+            "Response": {"ReportConversionStatus": {"Code": "ok", "Message": ""}, "RequestId": "r"},
+            "ResponseCode": "OK",
+            "ResponseDescription": "OK",
+            "RequestId": "r",
+        }
+    ).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            names = {name.lower(): value for name, value in self.headers.items()}
+            seen.arrivals.append(Arrival(self.path, names, body))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(success)))
+            self.end_headers()
+            self.wfile.write(success)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        seen.port = server.server_port
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield seen
+        server.shutdown()
+        thread.join()
+
+
+def sdk(module: str) -> Any:
+    """Import a part of an SDK; they carry no types."""
+    return importlib.import_module(module)
+
+
+def send_tencent(port: int, token: str | None) -> None:
+    """Let Tencent's SDK report the event."""
+    credentials = sdk("tencentcloud.common.credential").Credential(KEY_ID, KEY, token)
+    http = sdk("tencentcloud.common.profile.http_profile").HttpProfile(
+        protocol="http", endpoint=f"127.0.0.1:{port}"
+    )
+    profile = sdk("tencentcloud.common.profile.client_profile").ClientProfile(
+        httpProfile=http, language="en-US"
+    )
+    sms = sdk("tencentcloud.sms.v20210111.sms_client")
+    request = sdk("tencentcloud.sms.v20210111.models").ReportConversionRequest()
+    request.SmsSdkAppId = "1400000001"
+    request.SerialNo = MESSAGE_ID
+    request.ConversionTime = OCCURRED_MS // 1000
+    answer = sms.SmsClient(credentials, "ap-singapore", profile).ReportConversion(request)
+    assert answer.ReportConversionStatus.Code == "ok"
+
+
+def send_alibaba(name: str, port: int, token: str | None) -> None:
+    """Let Alibaba's SDK report the event."""
+    package = {"alibaba": "alibabacloud_dysmsapi20180501", "alibaba_cn": "alibabacloud_dysmsapi20170525"}[
+        name
+    ]
+    kind = {"alibaba": "SmsConversion", "alibaba_cn": "SmsConversionIntl"}[name]
+    call = {"alibaba": "sms_conversion", "alibaba_cn": "sms_conversion_intl"}[name]
+    config = sdk("alibabacloud_tea_openapi.models").Config(
+        access_key_id=KEY_ID,
+        access_key_secret=KEY,
+        security_token=token,
+        endpoint=f"127.0.0.1:{port}",
+        protocol="http",
+    )
+    request = getattr(sdk(f"{package}.models"), f"{kind}Request")(
+        message_id=MESSAGE_ID, delivered=True, conversion_time=OCCURRED_MS
+    )
+    getattr(sdk(f"{package}.client").Client(config), call)(request)
+
+
+def ours(name: str, port: int, token: str | None, now: float, nonce: str = "") -> SignedRequest:
+    """Build our request for the same event."""
+    kind = REGISTRY[name]
+    fields: dict[str, object] = (
+        {"secret_id": KEY_ID, "secret_key": KEY, "sdk_app_id": "1400000001"}
+        if name == "tencent"
+        else {"access_key_id": KEY_ID, "access_key_secret": KEY}
+    )
+    provider = kind(
+        f"http://127.0.0.1:{port}", kind.Options.model_validate({**fields, "security_token": token})
+    )
+    return provider.request(EVENT, now=now, nonce=nonce)
+
+
+@TEMPORARY
+def test_tencent_sdk(capture: Capture, token: str | None) -> None:
+    """For the same second our signature of the SDK's bytes is the SDK's, and our request says the same."""
+    send_tencent(capture.port, token)
+    arrival = capture.only()
+    timestamp = int(arrival.headers["x-tc-timestamp"])
+    signed = [(name, arrival.headers[name]) for name in ("content-type", "host")]
+    signer = TC3(KEY_ID, KEY, "sms")
+    assert signer.authorization(timestamp, signed, arrival.body) == arrival.headers["authorization"]
+
+    request = ours("tencent", capture.port, token, timestamp)
+    assert json.loads(request.body) == json.loads(arrival.body)
+    names = {name.lower(): value for name, value in request.headers}
+    differs = {"authorization"}  # the SDK writes spaces into its JSON
+    assert names.keys() <= arrival.headers.keys()
+    assert {name for name in names if names[name] != arrival.headers[name]} == differs
+    assert ("x-tc-token" in names) is (token is not None)
+    respaced = signer.authorization(timestamp, signed, request.body)
+    assert names["authorization"] == respaced
+
+
+@TEMPORARY
+@pytest.mark.parametrize("name", ["alibaba", "alibaba_cn"])
+def test_alibaba_sdk(capture: Capture, name: str, token: str | None) -> None:
+    """For the same second and nonce our signature of the SDK's headers is the SDK's, and we say the same."""
+    send_alibaba(name, capture.port, token)
+    arrival = capture.only()
+    parts = urlsplit(arrival.path)
+    query = dict(parse_qsl(parts.query, strict_parsing=True))
+    authorization = arrival.headers["authorization"]
+    listed = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    signed = [(header, arrival.headers[header]) for header in listed]
+    assert ACS3(KEY_ID, KEY).authorization(canonical_query(query), signed) == authorization
+
+    nonce = arrival.headers["x-acs-signature-nonce"]
+    request = ours(name, capture.port, token, _unix(arrival.headers["x-acs-date"]), nonce)
+    wanted = dict(parse_qsl(urlsplit(request.url).query, strict_parsing=True))
+    assert wanted == query | {"Delivered": query["Delivered"].lower()}  # the SDK writes True
+    names = dict(request.headers)
+    assert names.keys() <= arrival.headers.keys()
+    assert {header for header in names if names[header] != arrival.headers[header]} == {"authorization"}
+    assert ("x-acs-security-token" in names) is (token is not None)
+
+
+def _unix(date: str) -> float:
+    return datetime.fromisoformat(date).timestamp()

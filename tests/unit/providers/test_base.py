@@ -1,0 +1,55 @@
+"""The types that all providers share."""
+
+import pytest
+
+from providers import Result, SignedRequest, reported_at_ms
+from providers.base import opened
+from tests.support.provider_samples import event
+
+NOW = 1_700_000_000.5
+
+
+@pytest.mark.parametrize(
+    ("occurred", "sent", "unit_ms", "reported"),
+    [
+        (1_699_999_000_123, None, 1, 1_699_999_000_123),
+        (1_699_999_000_123, None, 1000, 1_699_999_000_000),
+        (1_699_999_999_500, None, 1, 1_699_999_999_500),
+        (1_699_999_999_501, None, 1, 1_699_999_999_500),
+        (1_800_000_000_000, None, 1, 1_699_999_999_500),
+        (1_800_000_000_000, None, 1000, 1_699_999_999_000),
+        (1_699_999_000_123, 1_699_999_000_122, 1, 1_699_999_000_123),
+        (1_699_999_000_123, 1_699_999_000_123, 1, None),
+        (1_699_999_000_123, 1_699_999_000_124, 1, None),
+        (1_699_999_000_999, 1_699_999_000_100, 1000, None),
+        (1_699_999_001_000, 1_699_999_000_999, 1000, 1_699_999_001_000),
+        (1_800_000_000_000, 1_699_999_999_500, 1, None),
+    ],
+)
+def test_reported_time(occurred: int, sent: int | None, unit_ms: int, reported: int | None) -> None:
+    """The time is at least a second past, whole in the provider's unit, and after the sending or left out."""
+    fields = {"occurred_at": occurred} if sent is None else {"occurred_at": occurred, "sent_at": sent}
+    assert reported_at_ms(event(**fields), NOW, unit_ms=unit_ms) == reported
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "X-TC-Token", "x-acs-security-token", "X-Api-Key", "Cookie", "client-secret"]
+)
+def test_a_requests_repr_hides_credentials_and_event(name: str) -> None:
+    """What names a credential is starred, the query and the body are not shown; the rest is."""
+    request = SignedRequest(
+        "https://sms.example/?MessageId=900", ((name, "hunter2"), ("X-TC-Action", "Report")), b"body"
+    )
+    assert repr(request) == (
+        f"SignedRequest(POST https://sms.example/, {{{name}: ***, X-TC-Action: Report}}, 4 bytes)"
+    )
+
+
+def test_no_secret_is_no_text() -> None:
+    """An absent optional secret opens to nothing."""
+    assert opened(None) == ""
+
+
+def test_results_are_their_lower_case_names() -> None:
+    """The values stand in metrics and records."""
+    assert [str(result) for result in Result] == [result.name.lower() for result in Result]

@@ -1,0 +1,423 @@
+"""What every provider of the registry must do; `tests/support/provider_samples.py` has one sample of each."""
+
+import json
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from providers import REGISTRY, Answer, Result, SignedRequest
+from tests.support.provider_samples import NONCE, NOW, REQUEST_ID, SAMPLES, Sample, event
+
+JSON = {"content-type": "application/json"}
+HTML = {"content-type": "text/html"}
+EVENT = event()
+FIELDS = ("Response", "Error", "ReportConversionStatus", "Code", "ResponseCode", "Message", "RequestId")
+
+pytestmark = pytest.mark.parametrize("sample", SAMPLES.values(), ids=lambda sample: sample.name)
+
+
+def headers(request: SignedRequest) -> dict[str, str]:
+    """Return headers by lower-case name."""
+    return {name.lower(): value for name, value in request.headers}
+
+
+def judged(sample: Sample, status: int, body: bytes, names: Mapping[str, str] = JSON) -> Result:
+    """Return the class of one answer."""
+    return sample.provider().outcome(Answer(status, names, body), EVENT).result
+
+
+class TestAnswers:
+    """An answer means what the provider said, and nothing when the provider did not say it."""
+
+    def test_success_is_delivered_with_its_request_id(self, sample: Sample) -> None:
+        """The success code at the level of the report, in any case of letters, is a delivery."""
+        for code in (sample.success, sample.success.lower(), sample.success.upper()):
+            outcome = sample.provider().outcome(sample.final(code, "fine"), EVENT)
+            assert (outcome.result, outcome.code, outcome.message) == (Result.DELIVERED, code, "fine")
+            assert outcome.request_id == REQUEST_ID
+            assert outcome.retry_after is None
+
+    @pytest.mark.parametrize("status", [100, 201, 202, 204, 301, 302, 400, 403, 429, 500, 503])
+    def test_success_needs_status_200(self, sample: Sample, status: int) -> None:
+        """The success code under any other status proves nothing."""
+        assert judged(sample, status, sample.final(sample.success).body) is Result.UNKNOWN
+
+    def test_success_needs_the_level_of_the_report(self, sample: Sample) -> None:
+        """A gateway that says OK, or an answer of another shape that does, is no delivery."""
+        for body in (
+            {"Code": "OK"} if sample.name != "alibaba_cn" else {"ResponseCode": "OK"},
+            {"Response": {"Code": "ok"}},
+            {"Response": {"Error": {"Code": "ok"}, "ReportConversionStatus": {"Code": "ok"}}},
+            {"Code": "x", "ResponseCode": "OK"},
+            {"code": "OK", "responsecode": "OK"},
+            {"status": "OK"},
+            {"data": {"Code": "OK"}},
+        ):
+            assert judged(sample, 200, json.dumps(body).encode()) is not Result.DELIVERED, body
+
+    @pytest.mark.parametrize("status", [200, 400, 403, 404, 500, 503])
+    def test_a_listed_code_counts_whatever_the_status(self, sample: Sample, status: int) -> None:
+        """The code decides, not the HTTP status it came with."""
+        for code, result in (
+            (sample.throttled, Result.THROTTLED),
+            (sample.permanent, Result.PERMANENT),
+            (sample.account, Result.ACCOUNT),
+        ):
+            assert judged(sample, status, sample.gateway(code).body) is result
+            assert judged(sample, status, sample.final(code).body) is result
+
+    @pytest.mark.parametrize(
+        "code", ["NeverHeardOf", "Invalid", "Unknown.Sub", "成功", "O K", " ok", "200", "x" * 999]
+    )
+    def test_an_unlisted_code_is_never_final(self, sample: Sample, code: str) -> None:
+        """A code that no page lists gets a few attempts; only with a 5xx or 429 does the status say more."""
+        for body in (sample.final(code).body, sample.gateway(code).body):
+            assert judged(sample, 200, body) is Result.DOUBTFUL
+            assert judged(sample, 403, body) is Result.DOUBTFUL
+            assert judged(sample, 503, body) is Result.UNKNOWN
+            assert judged(sample, 429, body) is Result.THROTTLED
+
+    @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 408, 500, 502, 503, 504, 599])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            pytest.param(b"", id="empty"),
+            pytest.param(b"OK", id="OK"),
+            pytest.param(b'"OK"', id="text"),
+            pytest.param(b"<html><body>OK</body></html>", id="html"),
+            pytest.param(b"<?xml version='1.0'?><Error><Code>InvalidParameter</Code></Error>", id="xml"),
+            pytest.param(b"[]", id="list"),
+            pytest.param(b'[{"Code": "OK", "ResponseCode": "OK"}]', id="list of an object"),
+            pytest.param(b"200", id="number"),
+            pytest.param(b"NaN", id="nan"),
+            pytest.param(b"null", id="null"),
+            pytest.param(b"{}", id="empty object"),
+            pytest.param(b'{"Response": null}', id="null inside"),
+            pytest.param(b'{"Response": []}', id="list inside"),
+            pytest.param(b'{"Response":{"Error":[],"ReportConversionStatus":{"Code":"ok"}}}', id="errors"),
+            pytest.param(b'{"Response": {"ReportConversionStatus": "ok"}}', id="status text"),
+            pytest.param(b'{"Response": {"ReportConversionStatus": {"Code": true}}}', id="true inside"),
+            pytest.param(b'{"Code": 200, "ResponseCode": 200}', id="numbers for codes"),
+            pytest.param(b'{"Code": ["OK"], "ResponseCode": ["OK"]}', id="lists for codes"),
+            pytest.param(b'{"Code": "", "ResponseCode": ""}', id="empty codes"),
+            pytest.param(b'{"Code": 1, "ResponseCode": "OK"}', id="one code of the wrong type"),
+            pytest.param(b"\xff\xfe\x00", id="no utf-8"),
+            pytest.param(b"[" * 100_000, id="deep"),
+            pytest.param(b'{"Response":' * 5_000, id="deep objects"),
+            pytest.param(b'{"Code": "\\ud800", "ResponseCode": "\\ud800"}', id="half a surrogate"),
+        ],
+    )  # fmt: skip
+    def test_what_is_not_the_providers_is_unknown(self, sample: Sample, status: int, body: bytes) -> None:
+        """Garbage is unknown, whatever the status: neither taken nor refused is proved."""
+        for names in (JSON, HTML, {}):
+            outcome = sample.provider().outcome(Answer(status, names, body), EVENT)
+            assert outcome.result is Result.UNKNOWN
+            assert str(status) in outcome.message
+
+    def test_a_429_of_anyone_is_throttled(self, sample: Sample) -> None:
+        """Any server on the way may ask for less: waiting harms no event."""
+        assert judged(sample, 429, b"<html>slow down", HTML) is Result.THROTTLED
+
+    def test_truncated_success_is_unknown(self, sample: Sample) -> None:
+        """A body cut anywhere is no delivery."""
+        body = sample.final(sample.success).body
+        for end in range(len(body)):
+            assert judged(sample, 200, body[:end]) is Result.UNKNOWN
+
+    def test_a_huge_body_is_unknown(self, sample: Sample) -> None:
+        """A body far beyond any answer of the provider is not its answer, even when it would parse."""
+        body = sample.final(sample.success)
+        assert judged(sample, 200, body.body + b" " * 1000) is Result.DELIVERED
+        assert judged(sample, 200, body.body + b" " * 100_000) is Result.UNKNOWN
+
+    def test_texts_are_bounded_and_printable(self, sample: Sample) -> None:
+        """A provider's texts can neither flood nor forge a log line."""
+        answer = sample.gateway("Bad\ncode" + "c" * 5000, "line\nforged\x1b[31m" + "m" * 5000)
+        outcome = sample.provider().outcome(answer, EVENT)
+        assert len(outcome.message) == 300
+        assert len(outcome.code) == 128
+        assert (outcome.message + outcome.code + outcome.request_id).isprintable()
+
+    @pytest.mark.parametrize(
+        ("name", "value", "seconds"),
+        [
+            ("x-acs-retry-after", "300", 0.3),
+            ("x-acs-retry-after", " 1500 ", 1.5),
+            ("retry-after", "2", 2.0),
+            ("retry-after", "0", 0.0),
+            ("retry-after", "99999999999999999999", 3600.0),
+            ("retry-after", "-1", None),
+            ("retry-after", "nan", None),
+            ("retry-after", "²", None),
+            ("retry-after", "", None),
+            ("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT", None),
+        ],
+    )
+    def test_retry_after_is_in_seconds(
+        self, sample: Sample, name: str, value: str, seconds: float | None
+    ) -> None:
+        """Alibaba's own header counts milliseconds, the standard one seconds; nonsense is ignored."""
+        body = sample.gateway(sample.throttled).body
+        for answer in (Answer(400, JSON | {name: value}, body), Answer(429, HTML | {name: value}, b"")):
+            assert sample.provider().outcome(answer, EVENT).retry_after == seconds
+
+    def test_alibabas_header_wins(self, sample: Sample) -> None:
+        """Where both headers stand, the finer one counts."""
+        answer = Answer(429, {"x-acs-retry-after": "300", "retry-after": "1"}, b"")
+        assert sample.provider().outcome(answer, EVENT).retry_after == 0.3
+
+    @given(
+        status=st.integers(100, 599),
+        names=st.dictionaries(
+            st.sampled_from(["content-type", "retry-after", "x-acs-retry-after", "date"]), st.text()
+        ),
+        body=st.binary(),
+    )
+    def test_outcome_never_raises_for_bytes(
+        self, sample: Sample, status: int, names: dict[str, str], body: bytes
+    ) -> None:
+        """No bytes at all make a provider raise, be sure of a delivery, or condemn the event."""
+        result = judged(sample, status, body, names)
+        assert result is (Result.THROTTLED if status == 429 else Result.UNKNOWN)
+
+    @given(
+        status=st.integers(100, 599),
+        body=st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text()
+            | st.sampled_from(["ok", "OK"]),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.text() | st.sampled_from(FIELDS), inner, max_size=4)
+            ),
+        ),
+    )
+    def test_outcome_never_raises_for_json(self, sample: Sample, status: int, body: object) -> None:
+        """No JSON makes a provider raise, and no status but 200 ever goes with a delivery."""
+        result = judged(sample, status, json.dumps(body).encode())
+        assert result is not Result.DELIVERED or status == 200
+
+    @given(code=st.text(min_size=1), message=st.text(), status=st.integers(100, 599))
+    def test_outcome_never_raises_for_replies(
+        self, sample: Sample, code: str, message: str, status: int
+    ) -> None:
+        """No code makes a provider raise, at either level."""
+        for answer in (sample.final(code, message, status), sample.gateway(code, message, status)):
+            outcome = sample.provider().outcome(answer, EVENT)
+            assert outcome.result is not Result.DELIVERED or outcome.code.lower() == sample.success.lower()
+
+
+class TestRequests:
+    """A request says what happened, in the provider's unit, signed for one moment."""
+
+    def test_request_says_what_happened(self, sample: Sample) -> None:
+        """The message id and the time arrive, the time in the provider's unit."""
+        reported = sample.reported(sample.provider().request(EVENT, now=NOW, nonce=NONCE))
+        assert reported.message_id == "5000:104571"
+        assert reported.time_ms == 1_699_999_990_123 // sample.unit_ms * sample.unit_ms
+
+    def test_unverified_is_reported_or_refused(self, sample: Sample) -> None:
+        """What can't be said is refused, so that nobody reports a false success."""
+        provider = sample.provider()
+        if not provider.reports_unverified:
+            with pytest.raises(ValueError, match="verified=false"):
+                provider.request(event(verified=False), now=NOW, nonce=NONCE)
+            return
+        assert not sample.reported(provider.request(event(verified=False), now=NOW, nonce=NONCE)).verified
+        assert sample.reported(provider.request(EVENT, now=NOW, nonce=NONCE)).verified
+
+    @pytest.mark.parametrize("ahead", [-900, 0, 1, 5000, 86_400_000])
+    def test_time_is_at_least_a_second_past(self, sample: Sample, ahead: int) -> None:
+        """An event that claims the future, or this second, is reported as of a second ago."""
+        future = event(occurred_at=int(NOW * 1000) + ahead)
+        reported = sample.reported(sample.provider().request(future, now=NOW, nonce=NONCE))
+        assert reported.time_ms == (int(NOW * 1000) - 1000) // sample.unit_ms * sample.unit_ms
+
+    @pytest.mark.parametrize(
+        ("sent_ago_ms", "told"), [(30_000, True), (11_200, True), (10_127, False), (0, False)]
+    )
+    def test_time_not_after_the_sending_is_left_out(
+        self, sample: Sample, sent_ago_ms: int, told: bool
+    ) -> None:
+        """A time at or before the sending, as the provider would read it, is left to the provider."""
+        sent = event(sent_at=int(NOW * 1000) - sent_ago_ms)
+        reported = sample.reported(sample.provider().request(sent, now=NOW, nonce=NONCE))
+        assert (reported.time_ms is not None) is told
+
+    def test_each_attempt_is_signed_afresh(self, sample: Sample) -> None:
+        """A second later the signature differs, and a new nonce alone changes it where there is one."""
+        provider = sample.provider()
+        first = provider.request(EVENT, now=NOW, nonce="a" * 32)
+        assert provider.request(EVENT, now=NOW, nonce="a" * 32) == first
+        later = provider.request(EVENT, now=NOW + 1, nonce="a" * 32)
+        assert headers(later)["authorization"] != headers(first)["authorization"]
+        other = provider.request(EVENT, now=NOW, nonce="b" * 32)
+        assert (headers(other)["authorization"] != headers(first)["authorization"]) is sample.has_nonce
+
+    def test_the_signature_covers_the_event(self, sample: Sample) -> None:
+        """Another message id, time or host gives another signature."""
+        signatures = {
+            headers(request)["authorization"]
+            for request in (
+                sample.provider().request(EVENT, now=NOW, nonce=NONCE),
+                sample.provider().request(event(message_id="other"), now=NOW, nonce=NONCE),
+                sample.provider().request(event(occurred_at=1_699_999_980_000), now=NOW, nonce=NONCE),
+                sample.provider("http://127.0.0.1:8080").request(EVENT, now=NOW, nonce=NONCE),
+            )
+        }
+        assert len(signatures) == 4
+
+    def test_url_is_the_root_of_the_endpoint(self, sample: Sample) -> None:
+        """Requests go to the endpoint's root, whatever the spelling of a default port."""
+        for given_endpoint, root in (
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("https://SMS.example:443/", "https://sms.example/"),
+        ):
+            request = sample.provider(given_endpoint).request(EVENT, now=NOW, nonce=NONCE)
+            assert request.url.partition("?")[0] == root
+
+    def test_a_default_port_signs_as_none(self, sample: Sample) -> None:
+        """Clients leave a default port out of `Host`, so the signature must do so too."""
+        plain = sample.provider("https://sms.example").request(EVENT, now=NOW, nonce=NONCE)
+        assert sample.provider("https://sms.example:443").request(EVENT, now=NOW, nonce=NONCE) == plain
+        other = sample.provider("https://sms.example:444").request(EVENT, now=NOW, nonce=NONCE)
+        assert other.headers != plain.headers
+
+    def test_host_is_left_to_the_client(self, sample: Sample) -> None:
+        """The HTTP client writes `Host` and the length; a second one would be an attack."""
+        names = headers(sample.provider().request(EVENT, now=NOW, nonce=NONCE))
+        assert not {"host", "content-length", "transfer-encoding", "connection"} & names.keys()
+
+    def test_permanent_credentials_send_no_token(self, sample: Sample) -> None:
+        """The token's header is there with temporary credentials and only then."""
+        kind = REGISTRY[sample.name]
+        fields = {name: value for name, value in sample.options.items() if name != "security_token"}
+        permanent = kind(kind.endpoint, kind.Options.model_validate(fields))
+        names = headers(permanent.request(EVENT, now=NOW, nonce=NONCE))
+        assert not [name for name in names if "token" in name]
+        temporary = headers(sample.provider().request(EVENT, now=NOW, nonce=NONCE))
+        assert [value for name, value in temporary.items() if "token" in name] == [
+            sample.options["security_token"]
+        ]
+
+    @given(message_id=st.text(st.characters(codec="utf-8"), min_size=1, max_size=256))
+    def test_any_message_id_arrives_as_it_was(self, sample: Sample, message_id: str) -> None:
+        """Message ids are opaque: the provider reads back exactly what was given."""
+        request = sample.provider().request(event(message_id=message_id), now=NOW, nonce=NONCE)
+        assert sample.reported(request).message_id == message_id
+        assert request.url.isascii()
+        assert request.url.isprintable()
+        assert " " not in request.url
+        assert all(value.isascii() and value.isprintable() for _, value in request.headers)
+
+    @given(
+        now=st.floats(946_684_800, 32_503_680_000), occurred=st.integers(946_684_800_000, 32_503_680_000_000)
+    )
+    def test_the_future_is_never_reported(self, sample: Sample, now: float, occurred: int) -> None:
+        """At any time, whatever the event claims, the reported time is whole units and at least 1 s past."""
+        request = sample.provider().request(event(occurred_at=occurred), now=now, nonce=NONCE)
+        time_ms = sample.reported(request).time_ms
+        assert time_ms is not None
+        assert time_ms <= now * 1000 - 1000
+        assert time_ms <= occurred
+        assert time_ms % sample.unit_ms == 0
+
+
+class TestSecrets:
+    """Keys and tokens show up nowhere but in the headers that need them."""
+
+    def test_no_repr_shows_a_secret(self, sample: Sample) -> None:
+        """Neither provider nor options nor request print a key, a token or a signature."""
+        provider = sample.provider()
+        request = provider.request(EVENT, now=NOW, nonce=NONCE)
+        options = REGISTRY[sample.name].Options.model_validate(dict(sample.options))
+        shown = "".join(
+            form(thing) for thing in (provider, options, request, [request]) for form in (repr, str)
+        )
+        for secret in (*sample.secrets, headers(request)["authorization"], EVENT.message_id):
+            assert secret not in shown
+
+    def test_the_request_itself_does_carry_them(self, sample: Sample) -> None:
+        """The control: the same search finds the token and the signature in the headers."""
+        request = sample.provider().request(EVENT, now=NOW, nonce=NONCE)
+        assert sample.options["security_token"] in str(request.headers)
+        assert "Authorization" in str(request.headers).title()
+
+    def test_an_answer_that_quotes_a_secret_is_masked(self, sample: Sample) -> None:
+        """A server that quotes the request back puts no secret into logs and dead letters."""
+        for secret in sample.secrets:
+            for quoted in (secret, quote(secret, safe="")):
+                for padding in (0, 290):
+                    message = "x" * padding + f"\nx-acs-security-token:{quoted}\nafter"
+                    outcome = sample.provider().outcome(sample.gateway(quoted, message), EVENT)
+                    assert secret[:12] not in repr(outcome)
+                    assert "***" in outcome.code
+        echoed = sample.provider().outcome(Answer(200, {"content-type": sample.secrets[0]}, b""), EVENT)
+        assert sample.secrets[0] not in repr(echoed)
+
+    @pytest.mark.parametrize("bad", ["", "  ", "two words", "line\nbreak", "clé"])
+    def test_an_unusable_credential_is_refused_without_showing_it(self, sample: Sample, bad: str) -> None:
+        """A credential that can't stand in a header is refused, and the error shows no value at all."""
+        kind = REGISTRY[sample.name]
+        for field in sample.options:
+            with pytest.raises(ValidationError) as refused:
+                kind.Options.model_validate({**sample.options, field: bad})
+            assert field in str(refused.value)
+            assert not any(secret in str(refused.value) for secret in (*sample.secrets, "words", "clé"))
+
+    def test_a_misspelt_option_is_refused_without_showing_it(self, sample: Sample) -> None:
+        """An unknown name is a fault, and its value may be a secret."""
+        with pytest.raises(ValidationError) as refused:
+            REGISTRY[sample.name].Options.model_validate({**sample.options, "secret_kye": "verysecret"})
+        assert "secret_kye" in str(refused.value)
+        assert "verysecret" not in str(refused.value)
+
+    def test_a_files_last_newline_does_no_harm(self, sample: Sample) -> None:
+        """A credential read from a file means the same with its line end."""
+        plain = sample.provider().request(EVENT, now=NOW, nonce=NONCE)
+        lines = {name: f"{value}\n" for name, value in sample.options.items()}
+        assert sample.provider(**lines).request(EVENT, now=NOW, nonce=NONCE) == plain
+
+
+class TestRegistration:
+    """A provider is what the registry says it is."""
+
+    def test_the_registry_and_the_class_agree(self, sample: Sample) -> None:
+        """Name, limit, endpoint and key id are there and make sense."""
+        kind = REGISTRY[sample.name]
+        provider = sample.provider()
+        assert kind.name == sample.name
+        assert kind.rate_limit > 0
+        assert kind.endpoint.startswith("https://")
+        assert provider.key_id in sample.options.values()
+        assert provider.key_id not in sample.secrets
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            "sms.example",
+            "ftp://sms.example",
+            "https://",
+            "https://u:hunter2@sms.example",
+            "https://sms.example/path",
+            "https://sms.example?x=1",
+            "https://sms.example#f",
+            "https://sms.example:99999",
+            "https://sms.example:x",
+            "https://[::1",
+            "https://smš.example",
+            "-",
+        ],
+    )
+    def test_an_endpoint_is_a_base_url(self, sample: Sample, endpoint: str) -> None:
+        """Anything else is refused, and the error shows no password that stood in it."""
+        with pytest.raises(ValueError, match="an endpoint is") as refused:
+            sample.provider(endpoint)
+        assert "hunter2" not in str(refused.value)
