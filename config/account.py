@@ -1,0 +1,174 @@
+"""An account at a provider: what is asked of the operator, and what it comes to."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Annotated, TypeVar, cast
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from config.duration import Seconds
+from config.endpoint import check_endpoint
+from config.faults import Fault, from_validation, missing, nearest, unknown
+from providers.base import Provider
+from providers.registry import REGISTRY
+
+DAY = 86_400.0
+KNOWN = ", ".join(sorted(REGISTRY))
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_NAME = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
+
+
+class AccountSettings(BaseModel):
+    """What can be set for every account, whatever its provider; the provider's own options come on top."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    provider: str = Field(description=f"The provider's API: one of {KNOWN}.")
+    endpoint: Annotated[str, AfterValidator(check_endpoint)] | None = Field(
+        default=None,
+        description="Base URL; the signed Host is its netloc, the path `/`. The provider's own if not set.",
+    )
+    rate_limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Requests a second over all workers. The provider's documented limit if not set.",
+    )
+    rate_group: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9:._/-]{1,128}$",
+        description="Accounts of one group share one limiter, for the provider counts per main account. "
+        "Provider, endpoint and key id if not set.",
+    )
+    max_attempts: int = Field(
+        default=12,
+        ge=1,
+        le=1000,
+        description="Attempts that were sent and failed, until the event is a dead letter.",
+    )
+    max_age: Seconds = Field(
+        default=DAY,
+        ge=1.0,
+        le=30 * DAY,
+        allow_inf_nan=False,
+        description="Greatest age of `occurred_at` (of the replay, once replayed) as the event is admitted.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A configured account, every default filled in; `rate_limit` is requests a second, `max_age` seconds."""
+
+    name: str
+    provider: str
+    endpoint: str
+    rate_limit: int
+    rate_group: str
+    max_attempts: int
+    max_age: float
+    options: BaseModel
+
+
+def resolve(tables: Mapping[str, object]) -> tuple[dict[str, Account], list[Fault]]:
+    """Return the accounts that are right, and what is wrong with the others and with them together."""
+    accounts: dict[str, Account] = {}
+    faults: list[Fault] = []
+    for name, table in tables.items():
+        account, found = _resolve(name, table, tables)
+        faults += found
+        if account is not None:
+            accounts[name] = account
+    return accounts, faults + _unequal_limits(accounts)
+
+
+def _resolve(name: str, table: object, tables: Mapping[str, object]) -> tuple[Account | None, list[Fault]]:
+    path = ("accounts", name)
+    if isinstance(table, Account):
+        return table, []
+    if not _NAME.fullmatch(name):
+        return None, [Fault(path, "is no account name", "use 1 to 64 of a-z, 0-9, _ and -")]
+    if not isinstance(table, dict):
+        return None, [Fault(path, "is no table", f"write [accounts.{name}] and its settings below")]
+    fields = cast("dict[str, object]", table)
+    provider = fields.get("provider")
+    if not isinstance(provider, str) or provider not in REGISTRY:
+        return None, [_no_provider((*path, "provider"), provider, tables)]
+    return _fill(path, fields, REGISTRY[provider])
+
+
+def _no_provider(where: tuple[str, str, str], value: object, tables: Mapping[str, object]) -> Fault:
+    if value is None:
+        near = nearest(where[1], (name for name in tables if name != where[1]))
+        return missing(
+            where, f" to one of {KNOWN}" + (f", or did you mean the account {near}?" if near else "")
+        )
+    near = nearest(str(value), REGISTRY)
+    return Fault(
+        where, "is no known provider", (f"did you mean {near}? " if near else "") + f"Known are {KNOWN}"
+    )
+
+
+def _fill(
+    path: tuple[str, str], fields: Mapping[str, object], provider: type[Provider]
+) -> tuple[Account | None, list[Fault]]:
+    common = {name: value for name, value in fields.items() if name in AccountSettings.model_fields}
+    own = {name: value for name, value in fields.items() if name in provider.Options.model_fields}
+    faults = [
+        unknown((*path, name), (*AccountSettings.model_fields, *provider.Options.model_fields))
+        for name in fields
+        if name not in common and name not in own
+    ]
+    settings, wrong_settings = _validated(AccountSettings, common, path)
+    options, wrong_options = _validated(provider.Options, own, path)
+    faults += wrong_settings + wrong_options
+    if settings is None or options is None or faults:
+        return None, faults
+    return _account(path[1], settings, options, provider), []
+
+
+def _validated(
+    model: type[Model], values: Mapping[str, object], path: tuple[str, str]
+) -> tuple[Model | None, list[Fault]]:
+    try:
+        return model.model_validate(values), []
+    except ValidationError as error:
+        return None, from_validation(error, model, path)
+
+
+def _account(name: str, settings: AccountSettings, options: BaseModel, provider: type[Provider]) -> Account:
+    endpoint = settings.endpoint or check_endpoint(provider.endpoint)
+    return Account(
+        name=name,
+        provider=settings.provider,
+        endpoint=endpoint,
+        rate_limit=settings.rate_limit or provider.rate_limit,
+        rate_group=settings.rate_group or _default_group(endpoint, options, provider),
+        max_attempts=settings.max_attempts,
+        max_age=settings.max_age,
+        options=options,
+    )
+
+
+def _default_group(endpoint: str, options: BaseModel, provider: type[Provider]) -> str:
+    """Return provider, host and a digest of the key id, which then stands in no Redis key or log line."""
+    key_id = provider(endpoint, options).key_id
+    digest = hashlib.sha256(key_id.encode()).hexdigest()[:12]
+    return f"{provider.name}:{urlsplit(endpoint).netloc}:{digest}"
+
+
+def _unequal_limits(accounts: Mapping[str, Account]) -> list[Fault]:
+    return [
+        Fault(
+            ("accounts", second.name, "rate_limit"),
+            f"is {second.rate_limit}, but {first.rate_limit} in accounts.{first.name} of the same group",
+            f"set both to the same number, or {second.name}'s rate_group to a name of its own",
+        )
+        for first, second in combinations(accounts.values(), 2)
+        if first.rate_group == second.rate_group and first.rate_limit != second.rate_limit
+    ]

@@ -1,0 +1,54 @@
+"""Addresses in the settings: a provider's base URL, the Redis URL."""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from config.faults import wrong
+from providers.endpoint import Endpoint
+
+
+def check_endpoint(value: str) -> str:
+    """Return the base URL without a slash at its end.
+
+    Plain http would show every report to the network, so it is for this host and for names without a dot
+    (a container beside this one), which no provider on the internet can have.
+    """
+    try:
+        url = Endpoint.parse(value).url
+    except ValueError:
+        raise wrong(
+            "is no base URL", "write it as https://host or https://host:port, without a path"
+        ) from None
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_near(parts.hostname or ""):
+        raise wrong("would send reports over the network in clear", "write https://")
+    return url.removesuffix("/")
+
+
+def check_redis_url(value: SecretStr) -> SecretStr:
+    """Return the URL if its scheme, host, port and database number can be right."""
+    example = "redis://host:6379/0, rediss://... or sentinel://..."
+    text = value.get_secret_value()
+    if not _is_redis_url(text) or re.search(r"\s", text):
+        raise wrong("is no Redis URL", f"write it as {example}, special characters of a password as %XX")
+    return value
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text.partition(";")[0])
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    numbered = re.fullmatch(r"/?|/[0-9]{1,5}", parts.path, re.ASCII) is not None
+    return usable and (parts.scheme == "sentinel" or (parts.scheme in {"redis", "rediss"} and numbered))
+
+
+def _is_near(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return "." not in host

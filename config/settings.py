@@ -1,0 +1,214 @@
+"""Every setting of the workers, typed, bounded and described; the reference in the docs is made from it."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    InstanceOf,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config.account import DAY, KNOWN, Account, resolve
+from config.duration import Seconds
+from config.endpoint import check_redis_url
+from config.faults import Fault, SettingsError, collected, from_validation, missing, plain, wrong
+from config.sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Environment, Layer, SecretsFolder, TomlFile
+
+EXPORTER_PORT = 9807
+
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Settings(BaseSettings):
+    """What the workers and the commands run with; `load()` reads it from the environment and files.
+
+    The constructor takes its arguments alone, for tests. A field is judged after those above it.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] = Field(
+        description="Redis or Valkey 7 or newer: `redis://`, `rediss://` or `sentinel://`, with its password."
+    )
+    key_prefix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9:._-]{0,64}$",
+        description="Put before every key, for a Redis shared with others; producers use the same.",
+    )
+    retry_base: Seconds = Field(
+        default=1.0,
+        ge=0.001,
+        le=3600.0,
+        allow_inf_nan=False,
+        description="Longest delay before the first retry, then doubled; a random share of it is waited.",
+    )
+    retry_cap: Seconds = Field(
+        default=300.0, ge=0.001, le=DAY, allow_inf_nan=False, description="Longest delay before any retry."
+    )
+    dedupe_ttl: Seconds = Field(
+        default=DAY,
+        ge=1.0,
+        le=30 * DAY,
+        allow_inf_nan=False,
+        description="How long a delivered event is remembered; at least the greatest MAX_AGE.",
+    )
+    concurrency: int = Field(
+        default=400, ge=1, le=10_000, description="Requests in flight per worker process."
+    )
+    connect_timeout: Seconds = Field(
+        default=5.0,
+        ge=0.01,
+        le=60.0,
+        allow_inf_nan=False,
+        description="To connect to a provider, TLS included.",
+    )
+    read_timeout: Seconds = Field(
+        default=10.0, ge=0.01, le=300.0, allow_inf_nan=False, description="To wait for a provider's answer."
+    )
+    grace: Seconds = Field(
+        default=20.0,
+        ge=0.1,
+        le=3600.0,
+        allow_inf_nan=False,
+        description="From SIGTERM until what is still in flight is handed back.",
+    )
+    lease: Seconds = Field(
+        default=30.0,
+        ge=0.1,
+        le=3600.0,
+        allow_inf_nan=False,
+        description="How long a silent worker keeps its events; more than CONNECT_TIMEOUT and READ_TIMEOUT.",
+    )
+    metrics_port: int = Field(
+        default=9808,
+        ge=0,
+        le=65_535,
+        description="Metrics and health (exporter: 9807); 0: a free one; taken: the next free one; logged.",
+    )
+    log_level: LogLevel = Field(default="info", description="Least level that is logged.")
+    log_format: LogFormat = Field(
+        default="auto",
+        description="`json`, `console` (readable), or `auto`: console on a terminal, else json.",
+    )
+    log_sample: float = Field(
+        default=0.01,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="Share of delivered attempts that is logged; failures always are.",
+    )
+    accounts: dict[str, InstanceOf[Account]] = Field(
+        default_factory=dict, validate_default=True, description="The accounts, by name; at least one."
+    )
+
+    @property
+    def exporter_port(self) -> int:
+        """Return the exporter's port: METRICS_PORT where it is set, with a default of its own."""
+        return self.metrics_port if "metrics_port" in self.model_fields_set else EXPORTER_PORT
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave the constructor with its arguments; `load()` brings its own sources."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @field_validator("accounts", mode="before")
+    @classmethod
+    def _resolve_accounts(cls, value: object, info: ValidationInfo) -> dict[str, Account]:
+        tables = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+        if not tables:
+            raise collected([_no_account()])
+        accounts, faults = resolve(tables)
+        faults += _forgotten_too_early(info.data.get("dedupe_ttl"), accounts)
+        if faults:
+            raise collected(faults)
+        return accounts
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("retry_cap")
+    @classmethod
+    def _cap_holds_base(cls, value: float, info: ValidationInfo) -> float:
+        base = float(info.data.get("retry_base", value))
+        if value < base:
+            raise wrong(f"is {plain(value)}, less than retry_base", f"give at least {plain(base)} seconds")
+        return value
+
+    @field_validator("lease")
+    @classmethod
+    def _lease_outlives_request(cls, value: float, info: ValidationInfo) -> float:
+        longest = float(info.data.get("connect_timeout", 0.0)) + float(info.data.get("read_timeout", 0.0))
+        if value <= longest:
+            raise wrong(
+                f"is {plain(value)}, no longer than connect_timeout and read_timeout together",
+                f"give more than {plain(longest)} seconds, or shorter timeouts",
+            )
+        return value
+
+
+def load(env: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings: the environment wins over the TOML file, and that over the secrets folder.
+
+    `env` stands for the environment. Raises SettingsError with all faults at once.
+    """
+    environment = os.environ if env is None else env
+    layers: tuple[Layer, ...] = (
+        Environment(Settings, environment),
+        TomlFile(Settings, environment.get(CONFIG_VARIABLE, "")),
+        SecretsFolder(Settings, environment.get(SECRETS_VARIABLE, "")),
+    )
+    settings, faults = _validated(layers)
+    if settings is None or faults:
+        # outside of the except clause, so that pydantic's error, which holds the values, is not its context
+        raise SettingsError(faults)
+    return settings
+
+
+def _validated(layers: tuple[Layer, ...]) -> tuple[Settings | None, list[str]]:
+    faults = [fault for layer in layers for fault in layer.faults]
+    settings: Settings | None = None
+    sources: dict[str, Any] = {"_build_sources": (layers, {})}  # unknown to the type checkers under its name
+    try:
+        settings = Settings(**sources)
+    except ValidationError as error:
+        faults += from_validation(error, Settings)
+    unread = [path for layer in layers for path in layer.unread]
+    origins = {path: origin for layer in reversed(layers) for path, origin in layer.origins.items()}
+    lines = [fault.line(origins) for fault in faults if not fault.stems_from(unread)]
+    return settings, list(dict.fromkeys(lines))
+
+
+def _no_account() -> Fault:
+    return missing(("accounts", "<name>", "provider"), f" to one of {KNOWN}: no account is configured yet")
+
+
+def _forgotten_too_early(dedupe_ttl: float | None, accounts: Mapping[str, Account]) -> list[Fault]:
+    oldest = max(accounts.values(), key=lambda account: account.max_age, default=None)
+    if oldest is None or dedupe_ttl is None or dedupe_ttl >= oldest.max_age:
+        return []
+    problem = (
+        f"is {plain(dedupe_ttl)}, less than accounts.{oldest.name}.max_age: an event could be reported twice"
+    )
+    return [
+        Fault(
+            ("dedupe_ttl",), problem, f"give at least {plain(oldest.max_age)} seconds, or a smaller max_age"
+        )
+    ]

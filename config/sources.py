@@ -1,0 +1,210 @@
+"""Where settings come from, as layers for pydantic-settings, the first that has a value wins.
+
+The environment (and the files its `..._FILE` variables name), the TOML file, the secrets folder.
+pydantic-settings' own sources are not used: they read `os.environ` alone, take a value under a free name for
+JSON (an app id becomes a number), and can't say which variable or file a value came from.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from config.faults import NESTED, PREFIX, Fault, nearest, variable
+
+DEFAULT_SECRETS_DIR = "/run/secrets"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+SECRETS_VARIABLE = f"{PREFIX}SECRETS_DIR"
+
+_FILE = "_file"
+_ACCOUNTS = "accounts"
+# Kubernetes puts these into every pod beside a Service called otpreport: they are no settings of ours.
+_SERVICE_LINK = re.compile(r".*(^|_)(service_host|service_port(_\w+)?|port_[0-9]+_(tcp|udp|sctp)(_\w+)?)")
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+
+Path_ = tuple[str, ...]
+
+
+class _Masked(dict[str, object]):
+    """Values that do not show: pydantic-settings can log what each of its sources returned."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} settings>"
+
+
+class Layer(PydanticBaseSettingsSource):
+    """The settings of one source, the origin of each, and what was wrong with reading them."""
+
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        super().__init__(settings)
+        self.faults: list[Fault] = []
+        self.origins: dict[Path_, str] = {}
+        self.unread: list[Path_] = []
+        self._values = _Masked()
+
+    def __call__(self) -> dict[str, object]:
+        """Return the settings as nested tables."""
+        return self._values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
+        """Return one value; not called by `__call__`, but the base class asks for it."""
+        del field
+        return self._values.get(field_name), field_name, False
+
+    def put(self, path: Path_, value: object, origin: str) -> None:
+        """Keep `value`; an empty text counts as not set, as `${NAME:-}` leaves it behind."""
+        if value == "":
+            return
+        table: dict[str, object] = self._values
+        for name in path[:-1]:
+            table = cast("dict[str, object]", table.setdefault(name, {}))
+        table[path[-1]] = value
+        self.origins[path] = origin
+
+    def blame(self, name: str, problem: str, mend: str) -> None:
+        """Note that a file or variable can't be used."""
+        self.faults.append(Fault((name,), problem, mend))
+
+    def read(self, file: Path, named_by: str) -> str | None:
+        """Return the text of a file without its last line break, or None and a fault."""
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            self.blame(named_by, f"names {file}, which can't be read", str(reason))
+            return None
+
+    def put_file(self, name: str, file: Path, named_by: str) -> None:
+        """Keep what stands in a file under the setting that `name` stands for."""
+        text = self.read(file, named_by)
+        if text:
+            self.put_text(name, text, named_by)
+            return
+        self.unread.append(path_of(name) or ())
+        if text is not None:
+            self.blame(named_by, f"names {file}, which is empty", "write the value into it")
+
+    def put_text(self, name: str, text: str, origin: str) -> None:
+        """Keep a text under the setting that `name`, without the prefix, stands for, or note that none is."""
+        path = path_of(name)
+        if path is None:
+            self.blame(origin, "is unknown", _meant(name, tuple(self.settings_cls.model_fields)))
+        else:
+            self.put(path, text, origin)
+
+
+def path_of(name: str) -> Path_ | None:
+    """Return where a variable's name, in lower case and without the prefix, points to.
+
+    None if it can be no setting: the words between the first and the last `__` are the account's name.
+    """
+    first, _, rest = name.partition(NESTED)
+    if not rest:
+        return None if name == _ACCOUNTS or name.startswith(f"{_ACCOUNTS}_") else (name,)
+    account, _, field = rest.rpartition(NESTED)
+    return (_ACCOUNTS, account, field) if first == _ACCOUNTS and account and field else None
+
+
+def _meant(name: str, fields: tuple[str, ...]) -> str:
+    if name.startswith(_ACCOUNTS):
+        return f"an account's setting is written {PREFIX}ACCOUNTS__<NAME>__<SETTING>, with two underscores"
+    near = nearest(name, fields)
+    return (
+        f"did you mean {variable((near,))}?"
+        if near
+        else f"only accounts have settings with {NESTED} in the name"
+    )
+
+
+class Environment(Layer):
+    """Variables that begin with the prefix, in any case, and the files that `..._FILE` variables name."""
+
+    def __init__(self, settings: type[BaseSettings], environment: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        named = dict(_prefixed(environment))
+        for name, (original, value) in named.items():
+            if name.endswith(_FILE):
+                self._put_file(name.removesuffix(_FILE), Path(value), original, named)
+            else:
+                self.put_text(name, value, original)
+
+    def _put_file(self, name: str, file: Path, original: str, named: Mapping[str, tuple[str, str]]) -> None:
+        if name in named:
+            self.blame(original, f"and {named[name][0]} are both set", "keep one of them")
+        else:
+            self.put_file(name, file, original)
+
+
+def _prefixed(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    for original, value in environment.items():
+        name = original.lower().removeprefix(PREFIX.lower())
+        if name == original.lower() or not value or original.upper() in {CONFIG_VARIABLE, SECRETS_VARIABLE}:
+            continue
+        if not _is_service_link(name, value):
+            yield name, (original, value)
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.fullmatch(name)) or (
+        name.endswith("port") and _SERVICE_URL.match(value) is not None
+    )
+
+
+class TomlFile(Layer):
+    """The file that OTPREPORT_CONFIG names."""
+
+    def __init__(self, settings: type[BaseSettings], file: str) -> None:
+        super().__init__(settings)
+        text = self.read(Path(file), CONFIG_VARIABLE) if file else ""
+        tables = None if text is None else self._parse(text, file)
+        if tables is None:
+            self.unread.append(())
+            return
+        for path, value in _leaves(tables):
+            self.put(path, value, file)
+
+    def _parse(self, text: str, file: str) -> dict[str, object] | None:
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            # the parser's message can quote what stands at the place, so only the place is told
+            place = re.search(r"\(at [^()]*\)$", str(error))
+            self.blame(
+                CONFIG_VARIABLE,
+                f"names {file}, which is no valid TOML",
+                f"mend it {place[0] if place else ''}",
+            )
+            return None
+
+
+def _leaves(table: Mapping[str, object], above: Path_ = ()) -> Iterator[tuple[Path_, object]]:
+    """Yield every value below `table`; an empty table is a value too."""
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(cast("dict[str, object]", value), (*above, name))
+        else:
+            yield (*above, name), value
+
+
+class SecretsFolder(Layer):
+    """A folder of one file a setting, named like its variable: `otpreport_accounts__tencent__secret_key`."""
+
+    def __init__(self, settings: type[BaseSettings], folder: str) -> None:
+        super().__init__(settings)
+        named = Path(folder or DEFAULT_SECRETS_DIR)
+        if folder and not named.is_dir():
+            self.blame(SECRETS_VARIABLE, f"names {folder}, which is no folder", "make it or leave it out")
+        for file in self._files(named):
+            self.put_file(file.name.lower().removeprefix(PREFIX.lower()), file, str(file))
+
+    def _files(self, folder: Path) -> list[Path]:
+        try:
+            files = sorted(folder.iterdir()) if folder.is_dir() else []
+        except OSError as error:
+            self.blame(SECRETS_VARIABLE, f"names {folder}, which can't be read", str(error.strerror))
+            return []
+        return [file for file in files if file.is_file() and file.name.lower().startswith(PREFIX.lower())]

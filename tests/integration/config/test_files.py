@@ -1,0 +1,159 @@
+from pathlib import Path
+
+import pytest
+
+import config
+from tests.unit.config.environment import GOOD, SECRET, faults
+
+KEY = "OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY"
+WITHOUT_KEY = {name: value for name, value in GOOD.items() if name != KEY}
+
+
+def written(file: Path, text: str) -> str:
+    """Write a file and return its path as a variable holds it."""
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def secret_key(environment: dict[str, str]) -> str:
+    """Return the key that the settings hold."""
+    options: dict[str, object] = dict(config.load(environment).accounts["tencent"].options)
+    return str(getattr(options["secret_key"], "get_secret_value")())  # noqa: B009
+
+
+def test_a_variable_can_name_a_file(tmp_path: Path) -> None:
+    """`<FIELD>_FILE` is read for any setting, and the line break at the file's end is no part of it."""
+    environment = WITHOUT_KEY | {
+        f"{KEY}_FILE": written(tmp_path / "key", f"{SECRET}-2\n"),
+        "OTPREPORT_REDIS_URL": "",
+        "OTPREPORT_REDIS_URL_FILE": written(tmp_path / "url", "redis://filed:6379/1\n"),
+    }
+    assert secret_key(environment) == f"{SECRET}-2"
+    assert config.load(environment).redis_url.get_secret_value() == "redis://filed:6379/1"
+
+
+def test_a_secrets_folder(tmp_path: Path) -> None:
+    """A folder holds one file a setting; files of other programs and hidden ones are passed over."""
+    written(tmp_path / "otpreport_accounts__tencent__secret_key", f"{SECRET}-3\n")
+    written(tmp_path / "other_password", "x")
+    (tmp_path / "..data").mkdir()
+    assert secret_key(WITHOUT_KEY | {"OTPREPORT_SECRETS_DIR": str(tmp_path)}) == f"{SECRET}-3"
+
+
+def test_a_toml_file(tmp_path: Path) -> None:
+    """Every setting can stand in TOML, numbers as numbers, an account's app id too."""
+    file = written(
+        tmp_path / "otpreport.toml",
+        f"""
+        redis_url = "redis://localhost"
+        retry_cap = "5m"
+        lease = 40
+
+        [accounts.my-app]
+        provider = "tencent"
+        secret_id = "AKIDexample"
+        secret_key = "{SECRET}"
+        sdk_app_id = 1400000001
+        rate_limit = 20
+        """,
+    )
+    settings = config.load({"OTPREPORT_CONFIG": file})
+    assert (settings.retry_cap, settings.lease) == (300.0, 40.0)
+    assert settings.accounts["my-app"].rate_limit == 20
+    assert dict(settings.accounts["my-app"].options)["sdk_app_id"] == "1400000001"
+
+
+def test_precedence(tmp_path: Path) -> None:
+    """The environment wins over the TOML file, and that over the secrets folder, setting by setting."""
+    toml = 'lease = 41\ngrace = 11\n[accounts.tencent]\nregion = "toml"\n'
+    for name, value in {"lease": "42", "grace": "12", "concurrency": "42"}.items():
+        written(tmp_path / f"otpreport_{name}", value)
+    settings = config.load(
+        GOOD
+        | {
+            "OTPREPORT_CONFIG": written(tmp_path / "x.toml", toml),
+            "OTPREPORT_SECRETS_DIR": str(tmp_path),
+            "OTPREPORT_LEASE": "40",
+        }
+    )
+    assert (settings.lease, settings.grace, settings.concurrency) == (40.0, 11.0, 42)
+    assert dict(settings.accounts["tencent"].options)["region"] == "toml"
+
+
+def test_an_unreadable_file_is_one_fault(tmp_path: Path) -> None:
+    """A file that is not there is told once, and not again as a missing setting."""
+    file = tmp_path / "nowhere"
+    assert faults(WITHOUT_KEY | {f"{KEY}_FILE": str(file)}) == [
+        f"{KEY}_FILE names {file}, which can't be read: No such file or directory"
+    ]
+
+
+def test_an_empty_file_is_one_fault(tmp_path: Path) -> None:
+    """A secret that was not written yet is told."""
+    file = written(tmp_path / "key", "\n")
+    assert faults(WITHOUT_KEY | {f"{KEY}_FILE": file}) == [
+        f"{KEY}_FILE names {file}, which is empty: write the value into it"
+    ]
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are told, not shown."""
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    assert faults(WITHOUT_KEY | {f"{KEY}_FILE": str(tmp_path / "key")}) == [
+        f"{KEY}_FILE names {tmp_path / 'key'}, which can't be read: it is no UTF-8 text"
+    ]
+
+
+def test_a_value_and_its_file_together(tmp_path: Path) -> None:
+    """Which of two secrets counts would be a guess, so the start says so."""
+    file = written(tmp_path / "key", "other")
+    assert faults(GOOD | {f"{KEY}_FILE": file}) == [f"{KEY}_FILE and {KEY} are both set: keep one of them"]
+
+
+def test_a_toml_file_that_is_none(tmp_path: Path) -> None:
+    """A syntax error is told with its place alone; what the file would have set is not told as missing."""
+    file = written(tmp_path / "x.toml", f'redis_url = "x" {SECRET}\n')
+    assert faults({"OTPREPORT_CONFIG": file}) == [
+        f"OTPREPORT_CONFIG names {file}, which is no valid TOML: mend it (at line 1, column 17)"
+    ]
+
+
+@pytest.mark.parametrize("name", ["OTPREPORT_CONFIG", "OTPREPORT_SECRETS_DIR"])
+def test_a_path_that_is_not_there(tmp_path: Path, name: str) -> None:
+    """A named file or folder has to be there."""
+    (line,) = faults(GOOD | {name: str(tmp_path / "nowhere")})
+    assert line.startswith(f"{name} names {tmp_path / 'nowhere'}, which ")
+
+
+def test_toml_faults_say_the_file(tmp_path: Path) -> None:
+    """A wrong or unknown value is traced to the file it stands in."""
+    file = written(tmp_path / "x.toml", 'leese = 3\nlog_sample = 2\naccounts.tencent = "x"\n[[accounts.b]]\n')
+    environment = {name: value for name, value in GOOD.items() if "TENCENT" not in name}
+    told = faults(environment | {"OTPREPORT_CONFIG": file})
+    assert told == [
+        f"log_sample is 2 (from {file}): give a number from 0 to 1",
+        f"accounts.tencent is no table (from {file}): write [accounts.tencent] and its settings below",
+        f"accounts.b is no table (from {file}): write [accounts.b] and its settings below",
+        f"leese is unknown (from {file}): did you mean lease?",
+    ]
+
+
+def test_a_name_with_a_dash_is_mended_in_the_file(tmp_path: Path) -> None:
+    """No shell variable can hold a dash, so the mend points to the file."""
+    file = written(
+        tmp_path / "x.toml", '[accounts.my-app]\nprovider = "tencent"\nsecret_id = "a"\nsdk_app_id = "1"\n'
+    )
+    assert faults(GOOD | {"OTPREPORT_CONFIG": file}) == [
+        (
+            "accounts.my-app.secret_key is missing: "
+            "set secret_key under [accounts.my-app] in the TOML file that OTPREPORT_CONFIG names"
+        )
+    ]
+
+
+def test_an_unknown_file_in_the_secrets_folder(tmp_path: Path) -> None:
+    """A misspelt file name is told like a misspelt variable."""
+    file = written(tmp_path / "otpreport_redis_ulr", "redis://localhost")
+    assert faults(GOOD | {"OTPREPORT_SECRETS_DIR": str(tmp_path)}) == [
+        f"redis_ulr is unknown (from {file}): did you mean redis_url?"
+    ]

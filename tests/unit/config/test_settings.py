@@ -1,0 +1,330 @@
+import contextlib
+import logging
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+import config
+from config.settings import Settings
+from tests.unit.config.environment import GOOD, SECRET, account, faults
+
+CASES = {
+    "redis_url is missing": ({"OTPREPORT_REDIS_URL": ""}, "redis_url is missing: set OTPREPORT_REDIS_URL"),
+    "a missing key": (
+        {"OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY": ""},
+        "accounts.tencent.secret_key is missing: set OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY",
+    ),
+    "zero": (
+        {"OTPREPORT_CONCURRENCY": "0"},
+        "concurrency is 0 (from OTPREPORT_CONCURRENCY): give a whole number from 1 to 10000",
+    ),
+    "no whole number": (
+        {"OTPREPORT_CONCURRENCY": "1.5"},
+        "concurrency is 1.5 (from OTPREPORT_CONCURRENCY): give a whole number from 1 to 10000",
+    ),
+    "negative": (
+        {"OTPREPORT_GRACE": "-20s"},
+        (
+            "grace is -20 (from OTPREPORT_GRACE): give a number of seconds (30s, 5m and 24h are understood) "
+            "from 0.1 to 3600"
+        ),
+    ),
+    "huge": (
+        {"OTPREPORT_READ_TIMEOUT": "9d"},
+        (
+            "read_timeout is 777600 (from OTPREPORT_READ_TIMEOUT): give a number of seconds "
+            "(30s, 5m and 24h are understood) from 0.01 to 300"
+        ),
+    ),
+    "infinite": (
+        {"OTPREPORT_RETRY_BASE": "inf"},
+        (
+            "retry_base is no such number (from OTPREPORT_RETRY_BASE): give a number of seconds "
+            "(30s, 5m and 24h are understood) from 0.001 to 3600"
+        ),
+    ),
+    "a share over one": (
+        {"OTPREPORT_LOG_SAMPLE": "2"},
+        "log_sample is 2 (from OTPREPORT_LOG_SAMPLE): give a number from 0 to 1",
+    ),
+    "an account's rate": (
+        {"OTPREPORT_ACCOUNTS__TENCENT__RATE_LIMIT": "1000000"},
+        (
+            "accounts.tencent.rate_limit is 1000000 (from OTPREPORT_ACCOUNTS__TENCENT__RATE_LIMIT): "
+            "give a whole number from 1 to 100000"
+        ),
+    ),
+    "an unknown word": (
+        {"OTPREPORT_LOG_LEVEL": "loud"},
+        "log_level is not valid (from OTPREPORT_LOG_LEVEL): use one of 'debug', 'info', 'warning' or 'error'",
+    ),
+    "a prefix with a space": (
+        {"OTPREPORT_KEY_PREFIX": "a b"},
+        "key_prefix is not valid (from OTPREPORT_KEY_PREFIX): use only what matches ^[A-Za-z0-9:._-]{0,64}$",
+    ),
+    "a lease that ends before a slow answer": (
+        {"OTPREPORT_LEASE": "15"},
+        (
+            "lease is 15, no longer than connect_timeout and read_timeout together (from OTPREPORT_LEASE): "
+            "give more than 15 seconds, or shorter timeouts"
+        ),
+    ),
+    "a cap under the base": (
+        {"OTPREPORT_RETRY_BASE": "5m", "OTPREPORT_RETRY_CAP": "10"},
+        "retry_cap is 10, less than retry_base (from OTPREPORT_RETRY_CAP): give at least 300 seconds",
+    ),
+    "dedupe forgets too early": (
+        {"OTPREPORT_DEDUPE_TTL": "1h"},
+        (
+            "dedupe_ttl is 3600, less than accounts.tencent.max_age: an event could be reported twice "
+            "(from OTPREPORT_DEDUPE_TTL): give at least 86400 seconds, or a smaller max_age"
+        ),
+    ),
+    "an unknown provider": (
+        {"OTPREPORT_ACCOUNTS__TENCENT__PROVIDER": "tencnet"},
+        (
+            "accounts.tencent.provider is no known provider (from OTPREPORT_ACCOUNTS__TENCENT__PROVIDER): "
+            "did you mean tencent? Known are alibaba, alibaba_cn, tencent"
+        ),
+    ),
+    "a misspelt field of an account": (
+        {"OTPREPORT_ACCOUNTS__TENCENT__MAX_ATEMPTS": "3"},
+        (
+            "accounts.tencent.max_atempts is unknown (from OTPREPORT_ACCOUNTS__TENCENT__MAX_ATEMPTS): "
+            "did you mean max_attempts?"
+        ),
+    ),
+    "a misspelt account": (
+        {"OTPREPORT_ACCOUNTS__TENCNT__REGION": "x"},
+        (
+            "accounts.tencnt.provider is missing: set OTPREPORT_ACCOUNTS__TENCNT__PROVIDER to one of "
+            "alibaba, alibaba_cn, tencent, or did you mean the account tencent?"
+        ),
+    ),
+    "a misspelt variable": (
+        {"OTPREPORT_METRICSPORT": "1"},
+        "metricsport is unknown (from OTPREPORT_METRICSPORT): did you mean metrics_port?",
+    ),
+    "single underscores": (
+        {"OTPREPORT_ACCOUNTS_TENCENT_REGION": "x"},
+        (
+            "OTPREPORT_ACCOUNTS_TENCENT_REGION is unknown: an account's setting is written "
+            "OTPREPORT_ACCOUNTS__<NAME>__<SETTING>, with two underscores"
+        ),
+    ),
+    "nested where nothing nests": (
+        {"OTPREPORT_REDIS__URL": "x"},
+        "OTPREPORT_REDIS__URL is unknown: did you mean OTPREPORT_REDIS_URL?",
+    ),
+    "an endpoint with a path": (
+        {"OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT": "https://host/path"},
+        (
+            "accounts.tencent.endpoint is no base URL (from OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT): "
+            "write it as https://host or https://host:port, without a path"
+        ),
+    ),
+    "an endpoint in clear": (
+        {"OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT": "http://sms.tencentcloudapi.com"},
+        (
+            "accounts.tencent.endpoint would send reports over the network in clear "
+            "(from OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT): write https://"
+        ),
+    ),
+    "a key with a line break": (
+        {"OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY": f"{SECRET}\n{SECRET}"},
+        (
+            "accounts.tencent.secret_key is not valid (from OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY): "
+            "write visible ASCII, at least one character"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "line"), CASES.values(), ids=CASES)
+def test_one_fault_one_line(change: dict[str, str], line: str) -> None:
+    """Each fault is told in one line that says what, where and the mend."""
+    assert faults(GOOD | change) == [line]
+
+
+def test_good_settings_have_no_fault() -> None:
+    """The environment that the faults are made from is right, with every default in place."""
+    settings = config.load(GOOD)
+    tencent = settings.accounts["tencent"]
+    assert (settings.lease, settings.concurrency, settings.metrics_port) == (30.0, 400, 9808)
+    assert (tencent.endpoint, tencent.rate_limit) == ("https://sms.tencentcloudapi.com", 1000)
+    assert (tencent.max_attempts, tencent.max_age) == (12, 86_400.0)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """One start shows every fault, those of several accounts and of values together included."""
+    wrong = {
+        "OTPREPORT_REDIS_URL": f"http://:{SECRET}@host",
+        "OTPREPORT_CONNECT_TIMEOUT": SECRET,
+        "OTPREPORT_DEDUPE_TTL": "1h",
+        "OTPREPORT_LEASE": "9",
+        "OTPREPORT_ACCOUNTS__A__PROVIDER": "alibaba",
+        "OTPREPORT_ACCOUNTS__A__ACCESS_KEY_ID": "a b",
+        "OTPREPORT_ACCOUNTS__B__RATE_LIMIT": "0",
+    }
+    told = faults(GOOD | wrong)
+    assert [line.split()[0] for line in told] == [
+        "redis_url",
+        "connect_timeout",
+        "lease",
+        "accounts.a.access_key_id",
+        "accounts.a.access_key_secret",
+        "accounts.b.provider",
+        "dedupe_ttl",
+    ]
+
+
+def test_no_account() -> None:
+    """Without an account there is nothing to run, and the line says how to name one."""
+    (line,) = faults({"OTPREPORT_REDIS_URL": "redis://localhost"})
+    assert line == (
+        "accounts.<name>.provider is missing: set OTPREPORT_ACCOUNTS__<NAME>__PROVIDER to one of "
+        "alibaba, alibaba_cn, tencent: no account is configured yet"
+    )
+
+
+def test_unequal_limits_in_a_group() -> None:
+    """Accounts of one key share a limiter, so their limits have to be the same; another group parts them."""
+    second = account("SECOND", RATE_LIMIT="500")
+    (line,) = faults(GOOD | second)
+    assert line == (
+        "accounts.second.rate_limit is 500, but 1000 in accounts.tencent of the same group "
+        "(from OTPREPORT_ACCOUNTS__SECOND__RATE_LIMIT): set both to the same number, "
+        "or second's rate_group to a name of its own"
+    )
+    parted = config.load(GOOD | second | {"OTPREPORT_ACCOUNTS__SECOND__RATE_GROUP": "own"})
+    assert [account.rate_limit for account in parted.accounts.values()] == [1000, 500]
+
+
+def test_the_default_group_is_per_provider_endpoint_and_key() -> None:
+    """Same key and endpoint: one group, whatever the account's name; and the key id is not shown in it."""
+    others = account("SAME") | account("KEY", SECRET_ID="AKIDother")
+    others |= account("HOST", ENDPOINT="https://sms.example.com")
+    groups = {name: found.rate_group for name, found in config.load(GOOD | others).accounts.items()}
+    assert groups["tencent"] == groups["same"]
+    assert len(set(groups.values())) == 3
+    assert "AKIDexample" not in repr(groups)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:8080",
+        "http://localhost/",
+        "http://[::1]:8080",
+        "http://simulator:9000",
+        "https://a.b",
+    ],
+)
+def test_endpoints_that_are_right(endpoint: str) -> None:
+    """Plain http is for this host and for a container's name; a slash at the end says nothing."""
+    settings = config.load(GOOD | {"OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT": endpoint})
+    assert settings.accounts["tencent"].endpoint == endpoint.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "rediss://user:p%40ss@host:6380/15?ssl_certfile=/c.pem",
+        "sentinel://a:26379;sentinel://b:26379",
+        "sentinel://a:26379/mymaster",
+        "redis://[::1]:6379/0",
+    ],
+)
+def test_redis_urls_that_are_right(url: str) -> None:
+    """The three kinds of URL are taken as they are."""
+    assert config.load(GOOD | {"OTPREPORT_REDIS_URL": url}).redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "redis://", "redis://host:99999", "redis://host/x", "unix:///x", "redis://a b"]
+)
+def test_redis_urls_that_are_wrong(url: str) -> None:
+    """Anything else is told without showing it, for a URL may hold a password."""
+    (line,) = faults(GOOD | {"OTPREPORT_REDIS_URL": url})
+    assert line.startswith("redis_url is no Redis URL (from OTPREPORT_REDIS_URL): write it as redis://")
+
+
+def test_account_names_are_lower_cased_and_may_hold_two_underscores() -> None:
+    """What stands between the first and the last `__` is the account's name."""
+    settings = config.load(GOOD | account("MY__APP_1"))
+    assert set(settings.accounts) == {"tencent", "my__app_1"}
+
+
+@pytest.mark.parametrize("name", ["a b", "ä", "x" * 65])
+def test_account_names_that_are_none(name: str) -> None:
+    """A name that no queue can have is told."""
+    told = faults(GOOD | {f"OTPREPORT_ACCOUNTS__{name}__PROVIDER": "tencent"})
+    assert told == [f"accounts.{name} is no account name: use 1 to 64 of a-z, 0-9, _ and -"]
+
+
+def test_service_links_of_kubernetes_are_no_settings() -> None:
+    """A Service called otpreport puts its own OTPREPORT_ variables into every pod; they are passed over."""
+    links = {
+        "OTPREPORT_SERVICE_HOST": "10.0.0.1",
+        "OTPREPORT_SERVICE_PORT_METRICS": "9808",
+        "OTPREPORT_PORT": "tcp://10.0.0.1:9808",
+        "OTPREPORT_PORT_9808_TCP_ADDR": "10.0.0.1",
+        "OTPREPORT_METRICS_PORT": "tcp://10.0.0.1:9808",
+    }
+    assert config.load(GOOD | links).metrics_port == 9808
+
+
+def test_the_exporter_has_a_port_of_its_own() -> None:
+    """METRICS_PORT is read by the exporter too, where it is set; else it has another default."""
+    assert config.load(GOOD).exporter_port == 9807
+    assert config.load(GOOD | {"OTPREPORT_METRICS_PORT": "9900"}).exporter_port == 9900
+
+
+def test_secrets_do_not_show() -> None:
+    """Neither the settings nor an account print a secret."""
+    settings = config.load(GOOD)
+    assert SECRET not in f"{settings!r}{settings}{settings.model_dump()}"
+    assert SECRET in settings.redis_url.get_secret_value()
+
+
+def test_the_debug_log_of_pydantic_settings_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its debug switch logs what each source returned, yet nothing of ours shows."""
+    monkeypatch.setenv("PYDANTIC_SETTINGS_DEBUG", "1")
+    stream = StringIO()
+    handler, logger = logging.StreamHandler(stream), logging.getLogger("pydantic_settings")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        config.load(GOOD)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert "Environment" in stream.getvalue(), "the switch did nothing, so the test would prove nothing"
+    assert SECRET not in stream.getvalue()
+
+
+def test_the_constructor_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `load` looks around; settings made by hand are what was given."""
+    monkeypatch.setenv("OTPREPORT_CONCURRENCY", "7")
+    monkeypatch.setenv("CONCURRENCY", "7")
+    accounts = config.load(GOOD).accounts
+    assert Settings(redis_url=SecretStr("redis://localhost"), accounts=accounts).concurrency == 400
+
+
+def test_load_reads_the_process_environment_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument the settings come from the process itself."""
+    for name, value in (GOOD | {"OTPREPORT_CONCURRENCY": "7"}).items():
+        monkeypatch.setenv(name, value)
+    assert config.load().concurrency == 7
+
+
+@given(st.dictionaries(st.sampled_from([*GOOD, "OTPREPORT_LEASE", "OTPREPORT_X__Y"]), st.text(max_size=20)))
+def test_no_environment_ends_in_a_traceback(change: dict[str, str]) -> None:
+    """Whatever stands in the variables, it is settings or a SettingsError."""
+    with contextlib.suppress(config.SettingsError):
+        config.load(GOOD | change)
