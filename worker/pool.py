@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import uvloop
 from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
 
@@ -23,7 +24,7 @@ class AsyncioPool(BasePool):
 
     def on_start(self) -> None:
         """Start the loop and build everything on it."""
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="asyncio", daemon=True)
         self._thread.start()
         self.bridge: Bridge = self.app.conf.broker_transport_options["bridge"]

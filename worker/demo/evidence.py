@@ -1,0 +1,104 @@
+"""What the demo's processes say of themselves, gathered for the audit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import httpx
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from otpreport import Verification
+from providers.registry import REGISTRY
+from tasks.keys import Keys
+from worker.demo.audit import Arrival, Evidence, by_account
+
+ACCOUNTS = {"tencent": "tencent", "alibaba": "alibaba"}
+"""Account to provider; the demo has one of each."""
+
+LIMITS = {account: REGISTRY[provider].rate_limit for account, provider in ACCOUNTS.items()}
+PASSING = ("throttled", "transient", "unknown", "doubtful", "clock")
+"""Results after which an event is tried again."""
+
+KEYS = Keys()
+
+
+def read_books(client: redis.Redis) -> dict[str, dict[str, int]]:
+    """Return each account's books: how many events were taken, delivered, and so on."""
+    books: dict[str, dict[str, int]] = {account: {} for account in ACCOUNTS}
+    for name, count in client.hgetall(KEYS.books).items():
+        account, _, place = str(name).partition(":")
+        books[account][place] = int(count)
+    return books
+
+
+def pending(client: redis.Redis, account: str) -> int:
+    """Return how many events of the account have not ended."""
+    ready = sum(int(client.llen(name)) for name in KEYS.ready(account))
+    return ready + int(client.hlen(KEYS.taken(account)))
+
+
+def dead(client: redis.Redis, account: str) -> int:
+    """Return how many dead letters the account has."""
+    return int(client.hlen(KEYS.dead(account)))
+
+
+def read_attempts(metrics_url: str) -> dict[str, Counter[str]]:
+    """Return the worker's own count of attempts by account and result."""
+    attempts: dict[str, Counter[str]] = defaultdict(Counter)
+    for family in text_string_to_metric_families(httpx.get(f"{metrics_url}/metrics").text):
+        for sample in family.samples:
+            if sample.name == "otpreport_attempts_total":
+                attempts[sample.labels["account"]][sample.labels["result"]] += int(sample.value)
+    return attempts
+
+
+def gather(
+    client: redis.Redis, simulator_url: str, metrics_url: str, events: Mapping[str, Sequence[Verification]]
+) -> Evidence:
+    """Ask Redis, the worker and the provider, each for itself."""
+    attempts = read_attempts(metrics_url)
+    summary = httpx.get(f"{simulator_url}/-/summary").json()
+    seconds = {
+        key["provider"]: max(key["aligned"]["worst"], key["sliding"]["worst"]) for key in summary["keys"]
+    }
+    return Evidence(
+        enqueued=events,
+        books=read_books(client),
+        pending={account: pending(client, account) for account in ACCOUNTS},
+        dead_ids={account: _dead_ids(client, account) for account in ACCOUNTS},
+        in_doubt={account: attempts[account]["unknown"] for account in ACCOUNTS},
+        retried={account: sum(attempts[account][result] for result in PASSING) for account in ACCOUNTS},
+        arrivals=by_account(_ledger(simulator_url), ACCOUNTS),
+        worst_second={account: seconds.get(provider, 0) for account, provider in ACCOUNTS.items()},
+        limits=LIMITS,
+        skips=frozenset(a for a, provider in ACCOUNTS.items() if not REGISTRY[provider].reports_unverified),
+    )
+
+
+def _dead_ids(client: redis.Redis, account: str) -> list[str]:
+    letters: list[str] = client.hvals(KEYS.dead(account))  # type: ignore[assignment]  # redis-py types both clients
+    return [json.loads(letter.partition("\n")[0])["event"]["message_id"] for letter in letters]
+
+
+def _ledger(simulator_url: str) -> list[Arrival]:
+    """Return every arrival the provider wrote down."""
+    arrivals: list[Arrival] = []
+    while True:
+        page = httpx.get(f"{simulator_url}/-/ledger", params={"from": len(arrivals), "limit": 5000}).text
+        rows = [json.loads(line) for line in page.splitlines()]
+        arrivals += [
+            Arrival(
+                provider=row["provider"],
+                message_id=row["message_id"],
+                verified=row["verified"],
+                taken=row["taken"],
+                signed=row["signature_ok"],
+                at=row["unix"],
+            )
+            for row in rows
+        ]
+        if not rows:
+            return arrivals
