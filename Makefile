@@ -1,0 +1,75 @@
+# Each target makes what it needs: all it takes to begin with is python3 (3.11 or newer, with venv and pip) and make.
+PYTHON ?= python3
+ARGS ?=
+UPGRADE ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+INSTALL := $(PIP) install -qq --disable-pip-version-check --require-hashes
+LOCK := build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+
+# a stamp per lock: what is installed is what the lock says
+WORKER := $(VENV)/worker.stamp
+DEV := $(VENV)/dev.stamp
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test check lint bench chaos lock image clean
+
+help: ## show this list
+	@echo "make TARGET [ARGS=...]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(WORKER) ## send some thousand events through Redis and a worker to simulated providers
+	@$(BIN)/python -m worker demo $(ARGS)
+
+test: $(DEV) ## run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint ## format, lint, types and the unit tests
+	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
+
+lint: $(DEV) ## format, lint and types alone
+	@mkdir -p build
+	@$(BIN)/ruff format --quiet --diff .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/basedpyright --warnings > build/types.log || { cat build/types.log; exit 1; }
+
+bench: $(DEV) ## measure CPU per report and rates, beside stock Celery
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(DEV) ## kill, freeze and restart real processes, at length
+	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+lock: build/uv/bin/uv ## write requirements/*.txt anew (UPGRADE=--upgrade: with newer versions)
+	@$(LOCK) $(UPGRADE) --extra worker pyproject.toml -o requirements/worker.txt
+	@$(LOCK) $(UPGRADE) --extra worker --group dev -c requirements/worker.txt pyproject.toml -o requirements/dev.txt
+
+image: ## build the worker's image
+	@docker build --tag otpreport .
+
+clean: ## remove everything that make made, .venv too
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(WORKER): requirements/worker.txt | $(BIN)/python
+	@echo "installing requirements/worker.txt into $(VENV), once" >&2
+	@$(INSTALL) -r $<
+	@touch $@
+
+$(DEV): requirements/dev.txt | $(BIN)/python
+	@echo "installing requirements/dev.txt into $(VENV), once" >&2
+	@$(INSTALL) -r $<
+	@touch $(WORKER) $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "otpreport needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+build/uv/bin/uv:
+	@$(PYTHON) -m venv build/uv
+	@build/uv/bin/python -m pip install -qq --disable-pip-version-check uv==0.13.9

@@ -1,0 +1,139 @@
+import ast
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# package: those of ours that it may import. Nothing imports worker; the simulator judges us by its own code.
+MAY_IMPORT = {
+    "otpreport": set[str](),
+    "config": {"otpreport", "providers"},
+    "providers": {"otpreport"},
+    "tasks": {"otpreport", "providers"},
+    "worker": {"otpreport", "config", "providers", "tasks", "simulator"},
+    "simulator": set[str](),
+}
+PACKAGES = sorted(MAY_IMPORT)
+
+# package: the only libraries that it may import. The wheel needs no others, a provider has no HTTP library.
+LIBRARIES = {
+    "otpreport": {"pydantic", "pydantic_core", "redis", "hiredis"},
+    "providers": {"pydantic", "pydantic_core"},
+}
+# package: libraries that it must not know.
+FOREIGN = {"tasks": {"celery", "kombu", "httpx", "aiohttp"}, "config": {"celery", "kombu", "httpx", "redis"}}
+# package: the only names that it may take from another of ours.
+NAMES = {("providers", "otpreport"): {"Verification"}}
+
+
+def imports(source: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield each module that a source imports, anywhere in it, with the names taken from it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, frozenset[str]()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports hide where a name comes from"
+            yield node.module or "", frozenset(alias.name for alias in node.names)
+
+
+def faults(package: str, source: str) -> list[str]:
+    """Return what a source of `package` imports against the rules."""
+    return [fault for module, names in imports(source) if (fault := _fault(package, module, names))]
+
+
+def _fault(package: str, module: str, names: frozenset[str]) -> str:
+    top = module.partition(".")[0]
+    if top == package:
+        return ""
+    if top in {*PACKAGES, "tests", "benchmarks", "examples"}:
+        allowed = NAMES.get((package, top))
+        strangers = allowed is not None and (module != top or not names or not names <= allowed)
+        return f"{package} imports {module}" if top not in MAY_IMPORT[package] or strangers else ""
+    only, never = LIBRARIES.get(package), FOREIGN.get(package, set())
+    foreign = top in never or (only is not None and top not in only | sys.stdlib_module_names)
+    return f"{package} imports {module}" if foreign else ""
+
+
+def tree(package: str) -> list[str]:
+    """Return the faults of every file of a package."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files, f"{package} is gone"
+    return [
+        f"{file.relative_to(ROOT)}: {fault}" for file in files for fault in faults(package, file.read_text())
+    ]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_who_may_import_whom(package: str) -> None:
+    """No file imports what its package must not know (DESIGN.md §3)."""
+    assert tree(package) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("otpreport", "import config"),
+        ("otpreport", "def later():\n    import celery"),
+        ("providers", "from otpreport import Reporter, Verification"),
+        ("providers", "from otpreport.event import Verification"),
+        ("providers", "import otpreport"),
+        ("providers", "import httpx"),
+        ("config", "from tasks.keys import Keys"),
+        ("tasks", "import worker.runtime"),
+        ("tasks", "from celery import Celery"),
+        ("simulator", "from providers.tc3 import TC3"),
+        ("worker", "from tests.support import wait"),
+    ],
+)
+def test_a_bad_import_is_seen(package: str, source: str) -> None:
+    """The rules catch what they are for: each of these made-up files is refused."""
+    assert len(faults(package, source)) == 1
+
+
+def test_the_allowed_imports_are_let_through() -> None:
+    """The rules refuse nothing that the design allows."""
+    assert not faults(
+        "providers", "import hashlib\nfrom otpreport import Verification\nfrom providers.base import Answer"
+    )
+    assert not faults("worker", "import celery\nfrom config import Settings\nimport simulator.app")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_all_is_sorted_and_true(package: str) -> None:
+    """Where a package says what it exports, that is sorted and exactly what its `__init__` makes public."""
+    source = (ROOT / package / "__init__.py").read_text()
+    if "__all__" not in source:
+        assert not set(public_names(source)), f"{package}/__init__.py makes names public without __all__"
+        return
+    exported: list[str] = importlib.import_module(package).__all__
+    assert exported == sorted(exported, key=sort_key)
+    assert set(exported) == set(public_names(source))
+
+
+def public_names(source: str) -> Iterator[str]:
+    """Yield the public names that a module binds by import, definition or assignment."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def sort_key(name: str) -> tuple[int, str]:
+    """Order names as the linter does: constants, classes, the rest."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+def test_public_names_are_seen() -> None:
+    """The test of `__all__` would notice a name that is not in it."""
+    source = "import a.b\nfrom c import d as e, _f\nclass G: ...\ndef h(): ...\nI = 1\n_j = 2\n"
+    assert list(public_names(source)) == ["a", "e", "G", "h", "I"]
