@@ -1,0 +1,72 @@
+"""The simulator as a program."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from simulator.server import Simulator
+from simulator.settings import EXAMPLE, Settings, load
+from simulator.validation import InvalidSettingsError
+
+DONE, WRONG_USE = 0, 2
+
+
+def main(config: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> int:
+    """Serve until SIGTERM or SIGINT, having printed one JSON line with the URL; return the exit status."""
+    try:
+        settings = load(config or EXAMPLE)
+    except InvalidSettingsError as error:
+        return _refuse(*error.faults)
+    try:
+        asyncio.run(_serve(settings, host, port))
+    except ssl.SSLError as error:
+        return _refuse(f"tls: the certificate or its key is wrong: {error}")
+    except OSError as error:
+        return _refuse(f"cannot listen on {host}:{port}: {_reason(error)}")
+    return DONE
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line of `python -m simulator` and serve."""
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=main.__doc__)
+    parser.add_argument(
+        "--config", type=Path, help="TOML or JSON file with keys and plan; default: made-up keys"
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    options = parser.parse_args(arguments)
+    return main(options.config, options.host, options.port)
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Simulator(settings).serve(host=host, port=port) as server:
+        gc.freeze()  # what is there now stays: a shorter pause for each collection
+        line = orjson.dumps({"url": server.url, "pid": os.getpid()}, option=orjson.OPT_APPEND_NEWLINE)
+        sys.stdout.write(line.decode())
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def _reason(error: OSError) -> str:
+    # asyncio wraps the system's words in its own; names that do not resolve have negative numbers.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
+
+
+def _refuse(*faults: str) -> int:
+    for fault in faults:
+        sys.stderr.write(f"{fault}\n")
+    return WRONG_USE

@@ -1,0 +1,106 @@
+"""The official SDKs against the simulator: it takes what they send, and refuses it with a wrong secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.calls import (
+    ALIBABA_CN_KEY,
+    ALIBABA_KEY,
+    ALIBABA_TEMPORARY,
+    KEYS,
+    TENCENT_KEY,
+    TENCENT_TEMPORARY,
+)
+from tests.support.simulator import SimulatorProcess
+
+# The SDKs carry no types.
+_tc_profile = import_module("tencentcloud.common.profile.client_profile")
+_tc_http = import_module("tencentcloud.common.profile.http_profile")
+_tc_credential = import_module("tencentcloud.common.credential")
+_tc_models = import_module("tencentcloud.sms.v20210111.models")
+_tc_client = import_module("tencentcloud.sms.v20210111.sms_client")
+_acs_models = import_module("alibabacloud_tea_openapi.models")
+_international_sdk = import_module("alibabacloud_dysmsapi20180501.client")
+_international_models = import_module("alibabacloud_dysmsapi20180501.models")
+_china_sdk = import_module("alibabacloud_dysmsapi20170525.client")
+_china_models = import_module("alibabacloud_dysmsapi20170525.models")
+
+Key = dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[SimulatorProcess]:
+    """One process for the whole file."""
+    with SimulatorProcess({"keys": KEYS}) as process:
+        yield process
+
+
+def _tencent(simulator: SimulatorProcess, key: Key) -> Any:
+    profile = _tc_http.HttpProfile(protocol="http", endpoint=urlsplit(simulator.url).netloc)
+    credential = _tc_credential.Credential(key["id"], key["secret"], key.get("token"))
+    client = _tc_client.SmsClient(credential, "ap-singapore", _tc_profile.ClientProfile(httpProfile=profile))
+    request = _tc_models.ReportConversionRequest()
+    request.SmsSdkAppId, request.SerialNo, request.ConversionTime = (
+        "1400000001",
+        "5000:1",
+        int(time.time()) - 1,
+    )
+    return client.ReportConversion(request).ReportConversionStatus.Code
+
+
+def _config(simulator: SimulatorProcess, key: Key) -> Any:
+    return _acs_models.Config(
+        access_key_id=str(key["id"]),
+        access_key_secret=str(key["secret"]),
+        security_token=key.get("token"),
+        protocol="http",
+        endpoint=urlsplit(simulator.url).netloc,
+    )
+
+
+def _international(simulator: SimulatorProcess, key: Key) -> Any:
+    request = _international_models.SmsConversionRequest(
+        message_id="100 +*~", delivered=True, conversion_time=_now_ms()
+    )
+    return _international_sdk.Client(_config(simulator, key)).sms_conversion(request).body.response_code
+
+
+def _china(simulator: SimulatorProcess, key: Key) -> Any:
+    request = _china_models.SmsConversionIntlRequest(
+        message_id="900^0", delivered=False, conversion_time=_now_ms()
+    )
+    return _china_sdk.Client(_config(simulator, key)).sms_conversion_intl(request).body.code
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000) - 1000
+
+
+@pytest.mark.parametrize("key", [TENCENT_KEY, TENCENT_TEMPORARY], ids=["lasting", "temporary"])
+def test_the_tencent_sdk_is_understood(simulator: SimulatorProcess, key: Key) -> None:
+    """A report of the official SDK is taken, also with a temporary key; with a wrong secret it is not."""
+    assert _tencent(simulator, key) == "ok"
+    with pytest.raises(Exception, match=r"SignatureFailure"):
+        _tencent(simulator, key | {"secret": "x"})
+
+
+@pytest.mark.parametrize("key", [ALIBABA_KEY, ALIBABA_TEMPORARY], ids=["lasting", "temporary"])
+def test_the_alibaba_sdk_is_understood(simulator: SimulatorProcess, key: Key) -> None:
+    """A report of the official SDK is taken, also with a temporary key; with a wrong secret it is not."""
+    assert _international(simulator, key) == "OK"
+    with pytest.raises(Exception, match=r"SignatureDoesNotMatch"):
+        _international(simulator, key | {"secret": "x"})
+
+
+def test_the_alibaba_sdk_for_china_is_understood(simulator: SimulatorProcess) -> None:
+    """A report of the official SDK of the China site is taken; with a wrong secret it is not."""
+    assert _china(simulator, ALIBABA_CN_KEY) == "OK"
+    with pytest.raises(Exception, match=r"SignatureDoesNotMatch"):
+        _china(simulator, ALIBABA_CN_KEY | {"secret": "x"})
