@@ -1,0 +1,89 @@
+"""What a fork needs: no library left half-way, and in the child threads and sockets started afresh."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Protocol
+
+_PATIENCE = 1.0
+"""Seconds a fork waits for steady work to end; a hung disk shall not hang it."""
+
+
+class Forkable(Protocol):
+    """Something with threads or sockets."""
+
+    def after_fork(self) -> None:
+        """Forget threads, locks and sockets; called in the child, where no other thread runs."""
+
+
+class _Gate:
+    """Counts the threads at steady work; a fork closes it and waits until they are out."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._inside = 0
+        self._closed = False
+
+    def enter(self) -> None:
+        with self._changed:
+            while self._closed:
+                self._changed.wait()
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody in any more, and wait for those inside."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._inside, _PATIENCE)
+
+    def open(self) -> None:
+        with self._changed:
+            self._closed = False
+            self._changed.notify_all()
+
+
+_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_gates = [_Gate()]
+
+
+def on_fork(forkable: Forkable) -> None:
+    """Have `forkable.after_fork()` called in every child, as long as the object lives."""
+    _forkables.add(forkable)
+
+
+@contextmanager
+def steady() -> Generator[None]:
+    """Have no fork happen meanwhile: for a library whose locks a child would find held for ever."""
+    gate = _gates[0]
+    gate.enter()
+    try:
+        yield
+    finally:
+        gate.leave()
+
+
+def _before() -> None:
+    _gates[0].close()
+
+
+def _after_in_parent() -> None:
+    _gates[0].open()
+
+
+def _after_in_child() -> None:
+    _gates[0] = _Gate()
+    for forkable in list(_forkables):
+        forkable.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -1,0 +1,223 @@
+"""The way to Redis: a few connections, opened and checked in the background, never by a caller."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from redis.exceptions import RedisError
+
+from otpreport.connection import Connection, Push, Unavailable
+from otpreport.forks import on_fork
+
+_log = logging.getLogger("otpreport")
+
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 1.0
+"""Seconds between attempts to connect; the second is also how late a recovered Redis may be noticed."""
+
+_FATAL = ("READONLY", "NOAUTH", "LOADING", "MASTERDOWN", "NOREPLICAS")
+"""Replies after which another connection may do better: a master that is none any more, a restart, ..."""
+
+_MAY_HAVE_ARRIVED = "no answer in time (the write may have arrived)"
+
+
+class Link:
+    """Connections to one Redis, shared by threads; callers wait for them only until their own deadline.
+
+    While Redis is known to be away a caller is told so at once: only the background thread, `otpreport-link`,
+    finds out when it is back. Deadlines are seconds of `time.monotonic()`.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], *, limit: int = 16) -> None:
+        self._connect = connect
+        self._limit = limit
+        on_fork(self)
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Start afresh: in a child the thread is gone and the connections are the parent's."""
+        self._lock = threading.Lock()
+        self._available = threading.Condition(self._lock)  # callers wait here
+        self._needed = threading.Condition(self._lock)  # the background thread waits here
+        self._idle: list[Connection] = []
+        self._open = 0
+        self._waiting = 0
+        self._away = ""
+        self._closed = False
+        self._told = False
+        self._thread: threading.Thread | None = None
+
+    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+        """Write to Redis' lists; return "" or why Redis refused, for each; Unavailable by the deadline."""
+        if time.monotonic() >= deadline:
+            raise Unavailable("no time left")
+        connection = self._borrow(deadline)
+        try:
+            refusals = connection.push(pushes, deadline)
+        except TimeoutError:
+            self._discard(connection, _MAY_HAVE_ARRIVED)
+            raise Unavailable(_MAY_HAVE_ARRIVED) from None
+        except OSError as error:
+            reason = f"connection lost (the write may have arrived): {error}"
+            self._discard(connection, reason)
+            raise Unavailable(reason) from None
+        except BaseException:
+            self._discard(connection, "interrupted while writing")
+            raise
+        self._give_back(connection, refusals)
+        return refusals
+
+    def wait_until_up(self, seconds: float) -> bool:
+        """Wait while Redis is known to be away; False when it still is after that time."""
+        with self._lock:
+            self._ensure_thread()
+            self._available.wait_for(lambda: self._closed or not self._away, seconds)
+            return not self._away
+
+    def close(self) -> None:
+        """Close the connections; whoever asks for one from now on is refused."""
+        with self._lock:
+            self._closed = True
+            self._away = "the reporter is closed"
+            self._drop_idle()
+            self._available.notify_all()
+            self._needed.notify_all()
+
+    # What callers do.
+
+    def _borrow(self, deadline: float) -> Connection:
+        with self._lock:
+            self._ensure_thread()
+            while True:
+                if self._away:
+                    raise Unavailable(self._away)
+                if connection := self._take_idle():
+                    return connection
+                self._wait_for_one(deadline)
+
+    def _take_idle(self) -> Connection | None:
+        """Return an idle connection that is still open, the last used first."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_quiet():
+                return connection
+            self._open -= 1
+            connection.close()
+        return None
+
+    def _wait_for_one(self, deadline: float) -> None:
+        self._waiting += 1
+        self._needed.notify()
+        try:
+            in_time = self._available.wait(deadline - time.monotonic())
+        finally:
+            self._waiting -= 1
+        if in_time:
+            return
+        if self._open:
+            raise Unavailable("all connections to Redis are busy")
+        # Nobody shall wait for this attempt to connect again: it has had its time.
+        self._set_away("no connection to Redis in time")
+        raise Unavailable(self._away)
+
+    def _give_back(self, connection: Connection, refusals: Sequence[str]) -> None:
+        fatal = next((refusal for refusal in refusals if refusal.startswith(_FATAL)), "")
+        if fatal:
+            self._discard(connection, fatal)
+            return
+        with self._lock:
+            if self._away:
+                self._open -= 1
+                connection.close()
+            else:
+                self._idle.append(connection)
+                self._available.notify()
+
+    def _discard(self, connection: Connection, reason: str) -> None:
+        """Close a broken connection, and the idle ones with it: what broke one has most likely broken all."""
+        connection.close()
+        with self._lock:
+            self._open -= 1
+            self._drop_idle()
+            self._set_away(reason)
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            self._open -= 1
+            self._idle.pop().close()
+
+    def _set_away(self, reason: str) -> None:
+        self._away = self._away or reason
+        self._available.notify_all()
+        self._needed.notify()
+
+    def _ensure_thread(self) -> None:
+        if self._thread is not None or self._closed:
+            return
+        thread = threading.Thread(target=self._run, name="otpreport-link", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the interpreter is shutting down, or no more threads
+            raise Unavailable(f"no thread to connect with: {error}") from None
+        self._thread = thread
+
+    # What the background thread does; it does the logging, too: a slow log handler holds no caller.
+
+    def _run(self) -> None:
+        delay = _FIRST_DELAY
+        while self._wait_until_needed():
+            try:
+                connection = self._connect()
+            except (RedisError, OSError) as error:
+                self._failed(str(error), delay)
+                delay = min(_LONGEST_DELAY, 2 * delay)
+            except Exception as error:
+                _log.exception("connecting to Redis failed in an unforeseen way")
+                self._failed(repr(error), _LONGEST_DELAY)
+            else:
+                self._opened(connection)
+                delay = _FIRST_DELAY
+
+    def _wait_until_needed(self) -> bool:
+        """Wait until a connection is to be opened; False once the link is closed."""
+        with self._lock:
+            while not (self._closed or self._is_needed()):
+                self._needed.wait()
+            if self._closed:
+                return False
+            reason = self._away
+        if reason and not self._told:
+            self._told = True
+            _log.warning("Redis takes no events: %s", reason)
+        return True
+
+    def _is_needed(self) -> bool:
+        if self._away:
+            return True
+        return self._waiting > len(self._idle) and self._open < self._limit
+
+    def _opened(self, connection: Connection) -> None:
+        with self._lock:
+            if self._closed:
+                connection.close()
+                return
+            self._away = ""
+            self._open += 1
+            self._idle.append(connection)
+            self._available.notify_all()
+        if self._told:
+            self._told = False
+            _log.info("Redis takes events again")
+
+    def _failed(self, reason: str, delay: float) -> None:
+        """Tell the callers, unless other connections still work, and pause."""
+        end = time.monotonic() + delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads, hides nothing
+        with self._lock:
+            if not self._open:
+                self._set_away(reason)
+            while not self._closed and (left := end - time.monotonic()) > 0:
+                self._needed.wait(left)

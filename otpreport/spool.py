@@ -1,0 +1,237 @@
+"""Where events wait while Redis takes none: on this machine's disk, until a thread has forwarded them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from otpreport.connection import Push, Unavailable
+from otpreport.forks import on_fork
+from otpreport.link import Link
+from otpreport.store import Row, Store, turn
+
+_log = logging.getLogger("otpreport")
+
+_BATCH = 200
+"""Events forwarded in one write."""
+_FORWARD_TIMEOUT = 5.0
+_IDLE_PAUSE = 5.0
+"""Seconds between looks for what another process left behind."""
+_LOOK = 1.0
+_SHORTEST_PAUSE = 0.05
+_LONGEST_PAUSE = 10.0
+_NOT_IN_TIME = "the spool did not answer in time"
+_REFUSES_ALL = ("OOM", "MISCONF")
+
+
+def default_path(name: str) -> Path:
+    """Return a file in the user's state folder: XDG_STATE_HOME, else ~/.local/state."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    folder = Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state"
+    return folder / "otpreport" / f"spool-{name}.sqlite3"
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """Pushes on their way to the disk, and what became of them."""
+
+    pushes: Sequence[Push]
+    done: threading.Event = field(default_factory=threading.Event)
+    refusal: str = ""
+
+
+class Spool:
+    """A bounded file of messages with two threads: one writes for the callers, one forwards to Redis.
+
+    The callers do no I/O themselves, so that a hung disk holds them no longer than a hung Redis. Several
+    processes may share the file; one at a time forwards. Deadlines are seconds of `time.monotonic()`.
+    """
+
+    def __init__(self, path: Path, link: Link, *, limit: int) -> None:
+        self._path = path
+        self._link = link
+        self._limit = limit
+        on_fork(self)
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Start afresh: in a child the threads are gone."""
+        self._lock = threading.Lock()
+        self._wake_writer = threading.Condition(self._lock)
+        self._wake_forwarder = threading.Condition(self._lock)
+        self._pending: list[_Entry] = []
+        self._closed = False
+        self._started = False
+        self._fault = ""
+        self._threads: list[threading.Thread] = []
+        self._news = False
+
+    def start(self) -> None:
+        """Start the threads unless they run."""
+        if self._started:
+            return
+        with self._lock, suppress(RuntimeError):  # no more threads: the interpreter is shutting down
+            if not (self._threads or self._closed):
+                self._start_thread(self._write, "otpreport-spool")
+                self._start_thread(self._forward, "otpreport-forward")
+                self._started = True
+
+    def _start_thread(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def has_leftovers(self) -> bool:
+        """Tell whether a file is there, which may hold what an earlier process left."""
+        return self._path.exists()
+
+    def turn(self) -> AbstractContextManager[bool]:
+        """Tell whether this process alone may forward now, and keep others from it meanwhile."""
+        return turn(self._path)
+
+    def put(self, pushes: Sequence[Push], deadline: float) -> str:
+        """Keep messages on disk; return "" or why not, by the deadline."""
+        entry = _Entry(pushes)
+        with self._lock:
+            if self._closed or not self._started:
+                return "the spool is closed"
+            self._pending.append(entry)
+            self._wake_writer.notify()
+        if entry.done.wait(max(0.0, deadline - time.monotonic())):
+            return entry.refusal
+        with self._lock:
+            if entry in self._pending:
+                self._pending.remove(entry)
+                return _NOT_IN_TIME
+        return f"{_NOT_IN_TIME} (it may have kept the event)"
+
+    def close(self) -> None:
+        """Stop the threads; what is on disk waits for the next process."""
+        with self._lock:
+            self._closed = True
+            self._wake_writer.notify_all()
+            self._wake_forwarder.notify_all()
+        for thread in self._threads:
+            thread.join(_LOOK)
+
+    # The thread that writes. Its Store is held by its frame alone, see there.
+
+    def _write(self) -> None:
+        store = self._write_batches(None, [])  # open the file before it is needed
+        while (entries := self._next_entries()) is not None:
+            store = self._write_batches(store, entries)
+        _close(store)
+
+    def _next_entries(self) -> list[_Entry] | None:
+        """Wait for entries and take all of them: one commit serves every caller; None once closed."""
+        with self._lock:
+            while not (self._pending or self._closed):
+                self._wake_writer.wait()
+            entries, self._pending = self._pending, []
+            return entries or None
+
+    def _write_batches(self, store: Store | None, entries: Sequence[_Entry]) -> Store | None:
+        """Write entries and tell their callers; return the open store, None after a fault."""
+        try:
+            store = store or Store(self._path)
+            kept = store.add([entry.pushes for entry in entries], limit=self._limit)
+        except Exception as error:  # whatever it is, the callers are told and the thread lives on
+            self._warn(str(error))
+            _settle(entries, [f"the spool cannot be written: {error}"] * len(entries))
+            _close(store)
+            return None
+        self._fault = ""
+        _settle(entries, ["" if fits else f"the spool is full ({self._limit} events)" for fits in kept])
+        self._announce(any(kept))
+        return store
+
+    def _warn(self, fault: str) -> None:
+        """Log a fault once, not once for each event."""
+        if fault != self._fault:
+            self._fault = fault
+            _log.warning("the spool %s cannot be written: %s", self._path, fault)
+
+    def _announce(self, news: bool) -> None:
+        with self._lock:
+            self._news = self._news or news
+            self._wake_forwarder.notify()
+
+    # The thread that forwards; its Store, too, is held by its frame alone.
+
+    def _forward(self) -> None:
+        store: Store | None = None
+        pause = 0.0
+        while self._rest(pause):
+            try:
+                store = store or Store(self._path)
+                pause = self._forward_all(store, pause)
+            except Exception as error:  # a disk's fault may pass; none of ours shall end the thread
+                _log.warning("the spool %s cannot be forwarded: %s", self._path, error)
+                _close(store)
+                store, pause = None, _LONGEST_PAUSE
+        _close(store)
+
+    def _rest(self, pause: float) -> bool:
+        """Wait for news, or `pause` seconds where Redis has refused; False once closed."""
+        with self._lock:
+            idle = pause == _IDLE_PAUSE
+            self._wake_forwarder.wait_for(lambda: self._closed or (idle and self._news), pause)
+            self._news = False
+            return not self._closed
+
+    def _forward_all(self, store: Store, pause: float) -> float:
+        """Forward what waits, unless Redis is away or another process does; return seconds to rest."""
+        if not store.count():
+            return _IDLE_PAUSE
+        if not self._link.wait_until_up(_LOOK):
+            store.checkpoint()
+            return 0.0
+        with self.turn() as mine:
+            return self._drain(store, pause) if mine else _LOOK
+
+    def _drain(self, store: Store, pause: float) -> float:
+        after = 0
+        later = _IDLE_PAUSE
+        while not self._closed and (rows := store.oldest(after=after, most=_BATCH)):
+            pushes = _pushes(rows)
+            try:
+                refusals = self._link.push(pushes, time.monotonic() + _FORWARD_TIMEOUT)
+            except Unavailable:
+                return _SHORTEST_PAUSE
+            refused = {push.key for push, refusal in zip(pushes, refusals, strict=True) if refusal}
+            store.remove([row for row in rows if row.key not in refused])
+            if refused:
+                later = _LOOK if pause == _IDLE_PAUSE else min(_LONGEST_PAUSE, max(_LOOK, 2 * pause))
+            if any(refusal.startswith(_REFUSES_ALL) for refusal in refusals):
+                break
+            after = rows[-1].id
+        store.checkpoint()
+        return later
+
+
+def _settle(entries: Sequence[_Entry], refusals: Sequence[str]) -> None:
+    for entry, refusal in zip(entries, refusals, strict=True):
+        entry.refusal = refusal
+        entry.done.set()
+
+
+def _close(store: Store | None) -> None:
+    """Close a store that may be past closing."""
+    if store is not None:
+        with suppress(sqlite3.Error):
+            store.close()
+
+
+def _pushes(rows: Iterable[Row]) -> list[Push]:
+    """Gather rows into one push for each list, in their order."""
+    messages: dict[str, list[bytes]] = {}
+    for row in rows:
+        messages.setdefault(row.key, []).append(row.message)
+    return [Push(key, values) for key, values in messages.items()]

@@ -1,0 +1,53 @@
+"""The reporter's twin for the tests of a web app: it needs no Redis and remembers what was reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from otpreport.event import Verification
+from otpreport.receipt import Receipt, Receipts, Status, Tally
+from otpreport.reporter import Reporter, check
+
+
+class RecordingReporter(Reporter):
+    """A Reporter that keeps `events` in memory and answers with `status` and `reason`, which may be set."""
+
+    def __init__(self, status: Status = "queued", reason: str = "") -> None:
+        self.status: Status = status
+        self.reason = reason
+        self.events: list[Verification] = []
+        self._dropped = 0
+
+    def __repr__(self) -> str:
+        return f"RecordingReporter({self.status!r}, {len(self.events)} events)"
+
+    @property
+    def dropped(self) -> int:
+        """How many events were answered with `dropped`."""
+        return self._dropped
+
+    def report(self, event: Verification) -> Receipt:
+        """Remember an event; TypeError for anything but a Verification."""
+        return self._record([event])
+
+    async def areport(self, event: Verification) -> Receipt:
+        """Remember an event; TypeError for anything but a Verification."""
+        return self._record([event])
+
+    def report_many(self, events: Iterable[Verification]) -> Receipts:
+        """Remember events; TypeError, before any is remembered, for anything but a Verification."""
+        everything = list(events)
+        tally = Tally()
+        tally.add(everything, self._record(everything))
+        return tally.receipts()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def _record(self, events: Sequence[Verification]) -> Receipt:
+        for event in events:
+            check(event)
+        self.events.extend(events)
+        if self.status == "dropped":
+            self._dropped += len(events)
+        return Receipt(self.status, self.reason)

@@ -1,0 +1,341 @@
+"""The reporter against a real Redis: threads, forks, event loops, many events."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import redis
+
+from otpreport import Receipt, Reporter
+from otpreport.address import connection_pool
+from otpreport.connection import Connection, Push, Unavailable
+from otpreport.link import Link
+from tests.support.admin import admin
+from tests.support.events import arrived, verification
+from tests.support.wait import until
+from worker.embedded import EmbeddedValkey
+
+PATIENCE = 20.0
+"""Seconds: where a budget is not what is tested, a stalled machine shall not fail the test."""
+
+
+@pytest.fixture
+def reporter(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> Iterator[Reporter]:
+    """Return a patient reporter to an empty server."""
+    with Reporter(shared_valkey.url, spool=False, timeout=PATIENCE) as made:
+        yield made
+
+
+def test_report(reporter: Reporter, valkey: redis.Redis) -> None:
+    """A reported event is in the account's list, the first reported to be taken first."""
+    assert [reporter.report(verification(number)) for number in range(3)] == [Receipt("queued")] * 3
+    assert arrived(valkey) == ["0", "1", "2"]
+
+
+def test_report_many(reporter: Reporter, valkey: redis.Redis) -> None:
+    """Many events of several accounts are in their lists, in order."""
+    events = [verification(number, ("tencent", "alibaba")[number % 2]) for number in range(1001)]
+    receipts = reporter.report_many(iter(events))
+    assert (receipts.queued, receipts.spooled, receipts.dropped, receipts.reasons) == (1001, 0, 0, {})
+    assert arrived(valkey) == [str(number) for number in range(0, 1001, 2)]
+    assert arrived(valkey, "otpreport.alibaba") == [str(number) for number in range(1, 1001, 2)]
+
+
+def test_report_none(reporter: Reporter) -> None:
+    """No events are no fault."""
+    assert reporter.report_many([]).queued == 0
+
+
+def test_not_an_event(reporter: Reporter, valkey: redis.Redis) -> None:
+    """Anything but a Verification raises TypeError, before anything is written."""
+    with pytest.raises(TypeError, match="dict"):
+        reporter.report({"account": "tencent"})  # type: ignore[arg-type]  # that is the test
+    with pytest.raises(TypeError, match="NoneType"):
+        reporter.report_many([verification(), None])  # type: ignore[list-item]  # that is the test
+    assert admin(valkey).keys() == []
+
+
+def test_key_prefix(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
+    """On a shared Redis the prefix stands before the queue's name."""
+    with Reporter(shared_valkey.url, spool=False, timeout=PATIENCE, key_prefix="app:") as reporter:
+        reporter.report(verification())
+    assert arrived(valkey, "app:otpreport.tencent") == ["1"]
+
+
+def test_database(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
+    """The database of the URL is the one written to."""
+    url = shared_valkey.url.removesuffix("/0") + "/5"
+    with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+        reporter.report(verification())
+    with redis.Redis(port=shared_valkey.port, db=5) as other:
+        assert arrived(other) == ["1"]
+    assert arrived(valkey) == []
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
+def test_absurd_timeout(timeout: float) -> None:
+    """A budget that is none is refused at once."""
+    with pytest.raises(ValueError, match="timeout"):
+        Reporter("redis://127.0.0.1:1/0", spool=False, timeout=timeout)
+
+
+def test_secret_is_not_shown() -> None:
+    """The password is in no repr."""
+    reporter = Reporter("redis://web:hunter2@127.0.0.1:1/0", spool=False)
+    assert "hunter2" not in repr(reporter)
+    assert "127.0.0.1:1" in repr(reporter)
+
+
+def test_wrong_password(valkey_server: EmbeddedValkey) -> None:
+    """A refused password drops the event with a reason that does not quote it."""
+    with admin(valkey_server.port) as server:
+        server.config_set("requirepass", "right")
+    url = f"redis://:hunter2@127.0.0.1:{valkey_server.port}/0"
+    with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+        receipt = reporter.report(verification())
+    assert receipt.status == "dropped"
+    assert receipt.reason
+    assert "hunter2" not in receipt.reason
+
+
+def test_user_who_may_only_push(valkey_server: EmbeddedValkey) -> None:
+    """An ACL user needs LPUSH on the queues and nothing else."""
+    with admin(valkey_server.port) as server:
+        server.execute_command("ACL", "SETUSER", "web", "on", ">pw", "~otpreport.*", "+lpush")
+        url = f"redis://web:pw@127.0.0.1:{valkey_server.port}/0"
+        with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+            assert reporter.report(verification()) == Receipt("queued")
+        assert arrived(server) == ["1"]
+
+
+def test_full_redis(valkey_server: EmbeddedValkey) -> None:
+    """A full Redis refuses, the receipt says so, and the reporter goes on when there is room."""
+    with admin(valkey_server.port) as server:
+        with Reporter(valkey_server.url, spool=False, timeout=PATIENCE) as reporter:
+            server.config_set("maxmemory", "1")
+            receipt = reporter.report(verification(1))
+            assert receipt.status == "dropped"
+            assert "OOM" in receipt.reason
+            many = reporter.report_many([verification(2), verification(3)])
+            assert [event.message_id for event in many.dropped_events] == ["2", "3"]
+            assert sum(many.reasons.values()) == many.dropped == 2
+            assert reporter.dropped == 3
+            server.config_set("maxmemory", "0")
+            assert reporter.report(verification(4)) == Receipt("queued")
+        assert arrived(server) == ["4"]
+
+
+def test_demoted_master(valkey_server: EmbeddedValkey) -> None:
+    """A master that became a replica is left; when it is master again the reporter notices."""
+    with admin(valkey_server.port) as server:
+        with Reporter(valkey_server.url, spool=False, timeout=PATIENCE) as reporter:
+            reporter.report(verification(1))
+            server.execute_command("REPLICAOF", "127.0.0.1", "1")
+            assert "READONLY" in reporter.report(verification(2)).reason
+            server.execute_command("REPLICAOF", "NO", "ONE")
+            until(lambda: reporter.report(verification(3)).status == "queued")
+        assert arrived(server)[:2] == ["1", "3"]
+
+
+def test_restarted_redis(valkey_server: EmbeddedValkey) -> None:
+    """After a restart of Redis the reporter is back by itself."""
+    with Reporter(valkey_server.url, spool=False, timeout=PATIENCE) as reporter:
+        assert reporter.report(verification(1)).status == "queued"
+        valkey_server.kill()
+        assert reporter.report(verification(2)).status == "dropped"
+        valkey_server.start()
+        until(lambda: reporter.report(verification(3)).status == "queued")
+
+
+def test_connections_killed_while_idle(reporter: Reporter, valkey: redis.Redis) -> None:
+    """A connection that the server closed while idle costs no event."""
+    for number in range(5):
+        assert reporter.report(verification(number)).status == "queued"
+        admin(valkey).client_kill_filter(_type="normal", skipme=True)
+    assert arrived(valkey) == ["0", "1", "2", "3", "4"]
+
+
+def test_threads(reporter: Reporter, valkey: redis.Redis) -> None:
+    """Many threads may share one reporter."""
+
+    def work(worker: int) -> None:
+        for number in range(50):
+            assert reporter.report(verification(f"{worker}-{number}")).status == "queued"
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ids = arrived(valkey)
+    assert len(set(ids)) == len(ids) == 1000
+    for worker in range(20):
+        own = [name for name in ids if name.startswith(f"{worker}-")]
+        assert own == [f"{worker}-{number}" for number in range(50)]
+
+
+def exit_of(child: int) -> int:
+    """Return the exit status of a forked child."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_fork(reporter: Reporter, valkey: redis.Redis) -> None:
+    """A forked child reports over a connection of its own, the parent goes on with its own."""
+    reporter.report(verification("before"))
+
+    def child() -> NoReturn:
+        statuses = [reporter.report(verification(f"child {number}")).status for number in range(20)]
+        os._exit(0 if statuses == ["queued"] * 20 else 1)
+
+    if not (pid := os.fork()):
+        child()
+    for number in range(20):
+        assert reporter.report(verification(f"parent {number}")).status == "queued"
+    assert exit_of(pid) == 0
+    assert reporter.report(verification("after")).status == "queued"
+    expected = {"before", "after"} | {
+        f"{who} {number}" for who in ("parent", "child") for number in range(20)
+    }
+    assert sorted(arrived(valkey)) == sorted(expected)
+
+
+class Surprised(Link):
+    """A link that does not know of forks."""
+
+    def after_fork(self) -> None:
+        """Set up once, and never again."""
+        if not hasattr(self, "_lock"):
+            super().after_fork()
+
+
+@pytest.mark.parametrize(("kind", "status"), [(Link, 0), (Surprised, 1)])
+def test_fork_while_redis_is_away(tmp_path: Path, kind: type[Link], status: int) -> None:
+    """A child looks for Redis itself; if it trusted its parent's thread (the control), it never found it."""
+    server = EmbeddedValkey(tmp_path / "valkey")
+    pool = connection_pool(server.url, timeout=PATIENCE)
+    link = kind(lambda: Connection(pool))
+    pushes = [Push("key", [b"message"])]
+    with pytest.raises(Unavailable):
+        link.push(pushes, time.monotonic() + PATIENCE)
+    if not (pid := os.fork()):
+        with suppress(BaseException):
+            until(lambda: pushed(link, pushes), deadline=5.0)
+            os._exit(0)
+        os._exit(1)
+    with server, closing(link):
+        assert exit_of(pid) == status
+
+
+def pushed(link: Link, pushes: list[Push]) -> bool:
+    """Tell whether Redis took a write."""
+    with suppress(Unavailable):
+        return link.push(pushes, time.monotonic() + PATIENCE) == [""]
+    return False
+
+
+def test_fork_while_threads_report(reporter: Reporter, valkey: redis.Redis) -> None:
+    """A fork in the middle of other threads' work leaves the child no lock that is held for ever."""
+    stop = threading.Event()
+
+    def work(worker: int) -> None:
+        number = 0
+        while not stop.is_set():
+            reporter.report(verification(f"{worker}-{number}"))
+            number += 1
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    children = 0
+    for number in range(20):
+        if not (pid := os.fork()):
+            status = reporter.report(verification(f"child {number}")).status
+            os._exit(0 if status == "queued" else 1)
+        children += exit_of(pid) == 0
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert children == 20
+    ids = arrived(valkey)
+    assert len(ids) == len(set(ids))
+    assert {f"child {number}" for number in range(20)} <= set(ids)
+
+
+async def test_areport(reporter: Reporter, valkey: redis.Redis) -> None:
+    """Coroutines may report side by side."""
+    receipts = await asyncio.gather(*(reporter.areport(verification(number)) for number in range(100)))
+    assert receipts == [Receipt("queued")] * 100
+    assert sorted(map(int, arrived(valkey))) == list(range(100))
+
+
+async def longest_gap(during: asyncio.Task[object]) -> float:
+    """Return the longest time the event loop did not come round, in seconds."""
+    longest, last = 0.0, time.monotonic()
+    while not during.done():
+        await asyncio.sleep(0)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
+async def test_areport_does_not_hold_the_loop(valkey_server: EmbeddedValkey) -> None:
+    """While Redis is frozen the event loop goes on; a blocking report() in its place holds it."""
+    timeout = 2.0
+    with Reporter(valkey_server.url, spool=False, timeout=timeout) as reporter:
+        reporter.report(verification(1))
+        valkey_server.freeze()
+        waiting: asyncio.Task[object] = asyncio.create_task(reporter.areport(verification(2)))
+        assert await longest_gap(waiting) < timeout / 2
+
+    async def blocking() -> Receipt:
+        return reporter.report(verification(3))
+
+    valkey_server.thaw()
+    with Reporter(valkey_server.url, spool=False, timeout=timeout) as reporter:
+        reporter.report(verification(1))
+        valkey_server.freeze()
+        assert await longest_gap(asyncio.create_task(blocking())) > timeout / 2
+
+
+async def test_cancelled_caller(reporter: Reporter, valkey: redis.Redis) -> None:
+    """A request whose client went away still reports its event."""
+    reporter.report(verification("first"))
+    caller = asyncio.create_task(reporter.areport(verification("second")))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert await asyncio.to_thread(until, lambda: arrived(valkey) == ["first", "second"])
+
+
+async def test_not_an_event_async(reporter: Reporter) -> None:
+    """areport() refuses what report() refuses."""
+    with pytest.raises(TypeError, match="Verification"):
+        await reporter.areport("tencent")  # type: ignore[arg-type]  # that is the test
+
+
+def test_closed(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
+    """A closed reporter leaves no connection, and drops with the reason."""
+    reporter = Reporter(shared_valkey.url, spool=False, timeout=PATIENCE)
+    reporter.report(verification(1))
+    assert len(admin(valkey).client_list()) == 2
+    reporter.close()
+    until(lambda: len(admin(valkey).client_list()) == 1)
+    assert "closed" in reporter.report(verification(2)).reason
+
+
+def test_forgotten_reporter(shared_valkey: EmbeddedValkey, valkey: redis.Redis, tmp_path: Path) -> None:
+    """A reporter that nobody closed leaves neither connections nor threads behind."""
+    before = threading.active_count()
+    reporter = Reporter(shared_valkey.url, spool=tmp_path / "spool", timeout=PATIENCE)
+    reporter.report(verification())
+    assert threading.active_count() > before
+    del reporter
+    until(lambda: threading.active_count() == before)
+    until(lambda: len(admin(valkey).client_list()) == 1)

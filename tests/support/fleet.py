@@ -1,0 +1,310 @@
+"""A whole fleet of real processes: Valkey, the simulator and workers, and the audit of what became of every event."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self, cast
+
+import redis
+
+from otpreport import Verification
+from otpreport.wire import encode, queue_name
+from tests.support.admin import admin
+from tests.support.books import Books, read_books
+from tests.support.simulator import Json, SimulatorProcess
+from tests.support.wait import until
+from tests.support.worker_process import CELERY, WorkerProcess
+from worker.embedded import EmbeddedValkey
+
+SECRET = "EXAMPLE+s3cr3t/that+must/show+nowhere"
+APP = "1400000001"
+KEY_IDS = {
+    "tencent": "AKIDEXAMPLEEXAMPLEEXAMPLEEXAMPLE0001",
+    "alibaba": "LTAI5tEXAMPLEEXAMPLE0001",
+    "alibaba_cn": "LTAI5tEXAMPLEEXAMPLE0002",
+}
+
+SHORT: Mapping[str, object] = {
+    "retry_base": 0.2,
+    "retry_cap": 1.0,
+    "connect_timeout": 0.5,
+    "read_timeout": 1.0,
+    "lease": 2.0,
+    "grace": 5.0,
+    "log_format": "json",
+    "metrics_port": 0,
+}
+"""Settings under which everything that takes time takes little."""
+
+LONG: Mapping[str, object] = {**SHORT, "connect_timeout": 5.0, "read_timeout": 10.0, "lease": 30.0}
+"""Settings under which no lease ends because the machine is busy."""
+
+PROMISE = 1.5
+"""A dead worker's events are back within so many lease times: 45 s with a lease of 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A configured account, called with its provider's one key; `settings` are added to its table."""
+
+    name: str
+    provider: str
+    rate: int
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def key(self) -> str:
+        """The id of its key at the provider."""
+        return KEY_IDS[self.provider]
+
+    def table(self, endpoint: str) -> dict[str, object]:
+        """Return its settings, as they stand in the file."""
+        credentials = (
+            {"secret_id": self.key, "secret_key": SECRET, "sdk_app_id": APP}
+            if self.provider == "tencent"
+            else {"access_key_id": self.key, "access_key_secret": SECRET}
+        )
+        own = {"provider": self.provider, "endpoint": endpoint, "rate_limit": self.rate}
+        return {**own, **credentials, **self.settings}
+
+
+TENCENT = Account("tencent", "tencent", 1000)
+ALIBABA = Account("alibaba", "alibaba", 500)
+ALIBABA_CN = Account("alibaba_cn", "alibaba_cn", 500)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What became of the events, by Redis' books, the dead letters and the provider's own ledger."""
+
+    books: dict[str, Books]
+    lost: list[str]
+    """Events that the provider never took, and that are no dead letters."""
+    strangers: list[str]
+    """Reports that the provider took and nobody enqueued."""
+    twice: Counter[str]
+    """Reports that the provider took again: how many times more."""
+    forged: int
+    """Requests with a wrong signature."""
+
+    @property
+    def faults(self) -> list[str]:
+        """Return what must never be, whatever was done to the fleet."""
+        unbalanced = [f"{name}: {fault}" for name, books in self.books.items() for fault in books.faults()]
+        kinds = {"lost": self.lost, "never enqueued": self.strangers}
+        found = [f"{len(ids)} {kind}, e.g. {ids[:3]}" for kind, ids in kinds.items() if ids]
+        return unbalanced + found + ([f"{self.forged} wrong signatures"] if self.forged else [])
+
+
+class Fleet:
+    """Start Valkey and the simulator; workers are started by the test. On a failure the logs are shown.
+
+    `settings` are the workers', `options` Valkey's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *accounts: Account,
+        plan: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] = SHORT,
+        options: Mapping[str, str] | None = None,
+        binary: str | None = None,
+    ) -> None:
+        self.folder = folder
+        self.accounts = {account.name: account for account in accounts or (TENCENT,)}
+        self.valkey = EmbeddedValkey(
+            folder / "valkey", binary=binary, options={"appendfsync": "no"} | dict(options or {})
+        )
+        rates = {(account.provider, account.key): account.rate for account in self.accounts.values()}
+        keys = [_key(provider, id_, rate) for (provider, id_), rate in rates.items()]
+        self.simulator = SimulatorProcess({"keys": keys, "plan": dict(plan or {})})
+        self.settings = dict(settings)
+        self.workers: list[WorkerProcess] = []
+        self.sent: list[Verification] = []
+        self._prefix = str(self.settings.get("key_prefix", ""))
+
+    def __enter__(self) -> Self:
+        try:
+            self.valkey.start()
+            self.simulator.start()
+            self.redis = redis.Redis(port=self.valkey.port, socket_timeout=30)
+            self.configure()
+        except BaseException:
+            self.__exit__(None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for worker in self.workers:
+            worker.clean_up()
+        if kind is not None:
+            self._show_logs()
+        if self.simulator.url:
+            self.simulator.stop()
+        self.valkey.stop()
+
+    @property
+    def config(self) -> Path:
+        """The workers' settings."""
+        return self.folder / "otpreport.toml"
+
+    def configure(self, **settings: object) -> None:
+        """Write the settings for workers that start from now on, with these changes."""
+        self.settings |= settings
+        self.settings.setdefault("redis_url", self.valkey.url)
+        lines = [_line(name, value) for name, value in self.settings.items()]
+        for account in self.accounts.values():
+            table = account.table(self.simulator.url)
+            lines += ["", f"[accounts.{account.name}]", *(_line(*entry) for entry in table.items())]
+        self.config.write_text("\n".join(lines) + "\n")
+
+    def launch(
+        self,
+        command: Sequence[str] = CELERY,
+        *,
+        wrapper: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> WorkerProcess:
+        """Start a worker and return at once."""
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        worker = WorkerProcess(log, self.config, command=command, wrapper=wrapper, environment=environment)
+        self.workers.append(worker)
+        return worker
+
+    def start_worker(
+        self,
+        command: Sequence[str] = CELERY,
+        *,
+        wrapper: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> WorkerProcess:
+        """Start a worker and wait until it has started."""
+        return self.launch(command, wrapper=wrapper, environment=environment).wait_until_started()
+
+    def start_workers(self, count: int) -> list[WorkerProcess]:
+        """Start some workers at once and wait until they have started."""
+        return [worker.wait_until_started() for worker in [self.launch() for _ in range(count)]]
+
+    def events(
+        self, count: int, account: str = "tencent", *, prefix: str = "", verified: bool = True
+    ) -> list[Verification]:
+        """Return new events with ids of their own."""
+        now, first = datetime.now(UTC), len(self.sent)
+        ids = (f"{prefix}{account}-{first + number}" for number in range(count))
+        return [Verification(account=account, message_id=i, occurred_at=now, verified=verified) for i in ids]
+
+    def enqueue(
+        self, count: int, account: str = "tencent", *, prefix: str = "", verified: bool = True
+    ) -> list[Verification]:
+        """Put new events on an account's queue, as a web app's client would write them."""
+        events = self.events(count, account, prefix=prefix, verified=verified)
+        self.push(events)
+        return events
+
+    def push(self, events: Iterable[Verification]) -> None:
+        """Put events on their queues."""
+        pipe = self.redis.pipeline(transaction=False)
+        for event in events:
+            pipe.lpush(self._prefix + queue_name(event.account), encode(event, task_id=event.message_id))
+            self.sent.append(event)
+        pipe.execute()
+
+    def push_raw(self, raw: bytes, account: str = "tencent") -> None:
+        """Put any bytes on an account's queue."""
+        self.redis.lpush(self._prefix + queue_name(account), raw)
+
+    def books(self) -> dict[str, Books]:
+        """Return where the events of each account are."""
+        return read_books(self.redis, list(self.accounts), self._prefix)
+
+    def delivered(self) -> int:
+        """Return how many events count as delivered, of all accounts."""
+        return sum(books.delivered for books in self.books().values())
+
+    def wait_until_settled(self, deadline: float = 60.0) -> None:
+        """Wait until every event has ended."""
+        until(lambda: all(books.settled for books in self.books().values()), deadline=deadline, pause=0.05)
+
+    def wait_until_delivered(self, count: int, deadline: float = 60.0) -> None:
+        """Wait until so many events count as delivered."""
+        until(lambda: self.delivered() >= count, deadline=deadline)
+
+    def wait_until_arrived(self, count: int, deadline: float = 60.0) -> None:
+        """Wait until so many requests have reached the provider."""
+        until(lambda: self.simulator.summary()["arrivals"] >= count, deadline=deadline)
+
+    def dead_letters(self, account: str = "tencent") -> list[tuple[Json, bytes]]:
+        """Return each dead letter's story and the message's bytes."""
+        letters: dict[bytes, bytes] = admin(self.redis).hgetall(f"{self._prefix}otpreport:dead:{account}")
+        split = (letter.split(b"\n", 1) for letter in letters.values())
+        return [(cast("Json", json.loads(story)), raw) for story, raw in split]
+
+    def audit(self) -> Audit:
+        """Hold what was sent against the dead letters and the provider's ledger, report by report."""
+        due = {self._report(event) for event in self.sent if not self._is_skipped(event)}
+        rows = self.simulator.ledger()
+        taken = Counter((row["key"], row["message_id"], row["verified"]) for row in rows if row["taken"])
+        return Audit(
+            books=self.books(),
+            lost=sorted(id_ for _, id_, _ in due - taken.keys() - self._dead_reports()),
+            strangers=sorted(id_ for _, id_, _ in taken.keys() - due),
+            twice=Counter({id_: times - 1 for (_, id_, _), times in taken.items() if times > 1}),
+            forged=sum(not row["signature_ok"] for row in rows),
+        )
+
+    def check(self) -> Audit:
+        """Return the audit; AssertionError when anything is lost, invented or not balanced."""
+        audit = self.audit()
+        assert not audit.faults, audit.faults
+        return audit
+
+    def _report(self, event: Verification) -> tuple[str, str, bool]:
+        return self.accounts[event.account].key, event.message_id, event.verified
+
+    def _is_skipped(self, event: Verification) -> bool:
+        return not event.verified and self.accounts[event.account].provider == "tencent"
+
+    def _dead_reports(self) -> set[tuple[str, str, bool]]:
+        stories = [story for account in self.accounts for story, _ in self.dead_letters(account)]
+        events = [Verification.from_wire(story["event"]) for story in stories if story["event"]]
+        return {self._report(event) for event in events}
+
+    def _show_logs(self) -> None:
+        for worker in self.workers:
+            tail = worker.text.splitlines()[-25:] + worker.output.splitlines()[-3:]
+            print(f"--- {worker.log.name} (pid {worker.pid})", *(line[:400] for line in tail), sep="\n")
+        try:
+            print("--- books", self.books(), sep="\n")
+            print("--- simulator", {**self.simulator.summary(), "twice_ids": ...}, sep="\n")
+        except (redis.RedisError, OSError, AssertionError) as error:
+            print("---", error)
+
+
+def busiest_second(key: Json) -> tuple[int, int]:
+    """Return a key's most arrivals in an aligned and in a sliding second, but for those the simulator was late in."""
+    return int(key["aligned"]["worst_on_time"]), int(key["sliding"]["worst_on_time"])
+
+
+def steadily(fleet: Fleet, rate: int, seconds: float, account: str = "tencent") -> None:
+    """Enqueue at a steady pace for some seconds, as busy login views do."""
+    end, step = time.monotonic() + seconds, 0.05
+    while time.monotonic() < end:
+        due = time.monotonic() + step
+        fleet.enqueue(round(rate * step), account)
+        until(lambda due=due: time.monotonic() >= due, pause=0.005)
+
+
+def _key(provider: str, id_: str, rate: int) -> dict[str, object]:
+    apps = {"apps": [APP]} if provider == "tencent" else {}
+    return {"provider": provider, "id": id_, "secret": SECRET, "rate": rate, **apps}
+
+
+def _line(name: str, value: Any) -> str:
+    return f"{name} = {json.dumps(value)}"

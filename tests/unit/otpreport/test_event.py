@@ -1,0 +1,136 @@
+"""The event: what it takes, what it refuses, how it travels."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from otpreport import Verification
+
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+GOOD: dict[str, object] = {"account": "tencent", "message_id": "2640:1", "occurred_at": NOON}
+
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(
+    datetime(2000, 1, 3),  # noqa: DTZ001 - the strategy adds the zone
+    datetime(9999, 12, 29),  # noqa: DTZ001
+    timezones=zones,
+)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
+events = st.builds(
+    Verification,
+    account=st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
+    message_id=texts,
+    occurred_at=moments,
+    verified=st.booleans(),
+    sent_at=st.none() | moments,
+    app_id=st.none() | texts,
+)
+
+
+@given(events)
+def test_round_trip(event: Verification) -> None:
+    """An event that went over the wire is the same event, its times cut to milliseconds."""
+    back = Verification.from_wire(event.to_wire())
+    assert back.to_wire() == event.to_wire()
+    assert timedelta(0) <= event.occurred_at - back.occurred_at < timedelta(milliseconds=1)
+    assert (back.account, back.message_id, back.verified) == (event.account, event.message_id, event.verified)
+
+
+def test_wire_form() -> None:
+    """Times travel as UNIX milliseconds, what is unset does not travel."""
+    event = Verification(account="tencent", message_id="2640:1", occurred_at=NOON)
+    assert event.to_wire() == {
+        "account": "tencent",
+        "message_id": "2640:1",
+        "occurred_at": 1777636800000,
+        "verified": True,
+    }
+    assert event.sent_at_ms is None
+
+
+def test_every_field_travels() -> None:
+    """The optional fields travel when they are set."""
+    event = Verification(
+        account="a", message_id="m", occurred_at=NOON, verified=False, sent_at=NOON, app_id="1400000001"
+    )
+    assert event.to_wire() == {
+        "account": "a",
+        "message_id": "m",
+        "occurred_at": 1777636800000,
+        "verified": False,
+        "sent_at": 1777636800000,
+        "app_id": "1400000001",
+    }
+    assert event.sent_at_ms == event.occurred_at_ms == 1777636800000
+
+
+def test_milliseconds_are_read() -> None:
+    """A producer may give UNIX milliseconds, the form of the wire."""
+    event = Verification.model_validate({**GOOD, "occurred_at": 1777636800000})
+    assert event.occurred_at == NOON
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("account", "Tencent"),
+        ("account", ""),
+        ("account", "a" * 65),
+        ("account", "tencent\n"),
+        ("account", 7),
+        ("message_id", ""),
+        ("message_id", "m" * 257),
+        ("message_id", "\ud800"),
+        ("message_id", None),
+        ("occurred_at", datetime(2026, 5, 1)),  # noqa: DTZ001 - naive, that is the fault
+        ("occurred_at", "2026-05-01T12:00:00Z"),
+        ("occurred_at", 1777636800),  # seconds
+        ("occurred_at", 1777636800000000),  # microseconds
+        ("occurred_at", 10**400),
+        ("occurred_at", True),
+        ("occurred_at", 1777636800000.0),
+        ("occurred_at", None),
+        ("verified", 1),
+        ("verified", "yes"),
+        ("sent_at", 0),
+        ("app_id", ""),
+        ("app_id", 1400000001),
+        ("phone", "+123456789"),
+    ],
+)
+def test_wrong_field_is_named(field: str, value: object) -> None:
+    """A wrong field raises ValueError with its name, and without its value."""
+    with pytest.raises(ValueError, match=field) as caught:
+        Verification.model_validate({**GOOD, field: value})
+    assert isinstance(caught.value, ValidationError)
+    assert "+123456789" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["account", "message_id", "occurred_at"])
+def test_missing_field_is_named(field: str) -> None:
+    """A missing field raises ValueError with its name, from the wire as from a caller."""
+    data = {name: value for name, value in GOOD.items() if name != field}
+    with pytest.raises(ValueError, match=field):
+        Verification.from_wire(data)
+
+
+def test_unknown_fields_are_ignored_on_the_way_in() -> None:
+    """An event of a newer producer is read."""
+    assert Verification.from_wire({**GOOD, "color": "blue"}).message_id == "2640:1"
+
+
+def test_every_fault_in_one_line() -> None:
+    """A dead letter's reason is one line with all faults."""
+    with pytest.raises(ValueError, match=r"account.*; message_id") as caught:
+        Verification.from_wire({"account": "A", "occurred_at": NOON})
+    assert "\n" not in str(caught.value)
+
+
+def test_frozen() -> None:
+    """An event does not change after it was checked."""
+    event = Verification(account="tencent", message_id="m", occurred_at=NOON)
+    with pytest.raises(ValidationError):
+        event.account = "other"

@@ -1,0 +1,197 @@
+"""The link: who waits, for how long, and who does not."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from otpreport.connection import Connection, Push, Unavailable
+from otpreport.link import Link
+from tests.support.wait import until
+
+TIMEOUT = 0.05
+PUSH = [Push("key", [b"message"])]
+
+
+class FakeConnection(Connection):
+    """A connection to nothing, which answers as told."""
+
+    def __init__(self, answer: Callable[[], list[str]] = lambda: [""]) -> None:
+        self.answer = answer
+        self.quiet = True
+        self.closed = False
+
+    def is_quiet(self) -> bool:
+        """Answer as told."""
+        return self.quiet
+
+    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+        """Answer as told."""
+        return self.answer()
+
+    def close(self) -> None:
+        """Remember it."""
+        self.closed = True
+
+
+class Redis:
+    """What a link connects to: hands out connections, or fails, or hangs."""
+
+    def __init__(self) -> None:
+        self.connections: list[FakeConnection] = []
+        self.answer: Callable[[], list[str]] = lambda: [""]
+        self.refuses = False
+        self.attempts = 0
+        self.reachable = threading.Event()
+        self.reachable.set()
+
+    def connect(self) -> Connection:
+        """Connect as told."""
+        self.attempts += 1
+        self.reachable.wait(20)
+        if self.refuses:
+            raise ConnectionRefusedError("refused")
+        self.connections.append(FakeConnection(self.answer))
+        return self.connections[-1]
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    """Return a fake Redis, let go at the end."""
+    made = Redis()
+    yield made
+    made.reachable.set()
+
+
+@pytest.fixture
+def link(server: Redis) -> Iterator[Link]:
+    """Return a link to the fake."""
+    made = Link(server.connect, limit=3)
+    yield made
+    made.close()
+
+
+def push(link: Link, timeout: float = 20.0) -> list[str]:
+    """Push one message."""
+    return link.push(PUSH, time.monotonic() + timeout)
+
+
+def time_of_failure(link: Link, timeout: float = TIMEOUT) -> float:
+    """Return the seconds a push took that fails."""
+    start = time.monotonic()
+    with pytest.raises(Unavailable):
+        push(link, timeout)
+    return time.monotonic() - start
+
+
+def answer_timeout() -> list[str]:
+    """Fail as a frozen Redis does."""
+    raise TimeoutError("timed out")
+
+
+def test_first_push_waits_for_the_connection(link: Link, server: Redis) -> None:
+    """A fresh link's first caller waits for the background thread; the next ones use the same connection."""
+    assert push(link) == push(link) == [""]
+    assert len(server.connections) == 1
+
+
+def test_connecting_that_hangs(link: Link, server: Redis) -> None:
+    """A name look-up that hangs costs the first caller its budget, the next ones nothing."""
+    server.reachable.clear()
+    assert TIMEOUT * 0.9 <= time_of_failure(link) <= TIMEOUT * 5
+    start = time.monotonic()
+    for _ in range(20):
+        time_of_failure(link)
+    assert time.monotonic() - start < TIMEOUT * 10
+    server.reachable.set()
+    until(lambda: link.wait_until_up(0.1))
+    assert push(link) == [""]
+
+
+def test_refused(link: Link, server: Redis) -> None:
+    """While Redis refuses, callers learn why at once; when it is back they are served."""
+    server.refuses = True
+    with pytest.raises(Unavailable, match="refused"):
+        push(link)
+    server.refuses = False
+    until(lambda: link.wait_until_up(0.1))
+    assert push(link) == [""]
+
+
+def test_timed_out_push_breaks_the_link(link: Link, server: Redis) -> None:
+    """After a write without an answer nobody waits again before a new connection was seen to answer."""
+    server.answer = answer_timeout
+    with pytest.raises(Unavailable, match="may have arrived"):
+        push(link)
+    assert server.connections[0].closed
+    server.answer = lambda: [""]
+    until(lambda: link.wait_until_up(0.1))
+    assert push(link) == [""]
+    assert len(server.connections) == 2
+
+
+def test_connection_closed_while_idle(link: Link, server: Redis) -> None:
+    """A connection that Redis closed while it was idle is replaced, the caller does not notice."""
+    push(link)
+    server.connections[0].quiet = False
+    assert push(link) == [""]
+    assert server.connections[0].closed
+
+
+@pytest.mark.parametrize(
+    ("refusal", "stays"), [("OOM command not allowed", True), ("READONLY You can't", False)]
+)
+def test_refusals(link: Link, server: Redis, refusal: str, stays: bool) -> None:
+    """A full Redis keeps its connection, one that was demoted is left."""
+    server.answer = lambda: [refusal]
+    assert push(link) == [refusal]
+    assert server.connections[0].closed is not stays
+
+
+def test_callers_share_a_bounded_number_of_connections(link: Link, server: Redis) -> None:
+    """More callers than connections wait for one another, and get through."""
+    together = threading.Barrier(3)
+
+    def answer() -> list[str]:
+        together.wait(20)
+        return [""]
+
+    server.answer = answer
+    results: list[list[str]] = []
+    threads = [threading.Thread(target=lambda: results.append(push(link))) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[""]] * 9
+    assert len(server.connections) == 3
+
+
+def test_waiting_callers_do_not_wake_each_other(link: Link, server: Redis) -> None:
+    """Callers that wait together for a hanging connection burn no CPU."""
+    server.reachable.clear()
+    threads = [threading.Thread(target=time_of_failure, args=(link, 0.5)) for _ in range(4)]
+    burnt, begun = time.process_time(), time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.process_time() - burnt < (time.monotonic() - begun) / 2
+
+
+def test_closed(link: Link, server: Redis) -> None:
+    """A closed link has closed its connections and refuses."""
+    push(link)
+    link.close()
+    assert server.connections[0].closed
+    with pytest.raises(Unavailable, match="closed"):
+        push(link)
+
+
+def test_no_time_left(link: Link, server: Redis) -> None:
+    """A deadline that has passed breaks nothing."""
+    push(link)
+    with pytest.raises(Unavailable, match="no time"):
+        push(link, -1.0)
+    assert not server.connections[0].closed

@@ -1,0 +1,30 @@
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "requirements"
+
+
+def pins(name: str) -> dict[str, str]:
+    """Return the version that a lock gives each package."""
+    return dict(
+        re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+) ", (FOLDER / name).read_text(), re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("name", ["worker.txt", "dev.txt"])
+def test_every_line_is_pinned_by_hash(name: str) -> None:
+    """A lock holds exact versions with hashes, and says of no index where it is."""
+    text = (FOLDER / name).read_text()
+    blocks = re.findall(r"^(?!#|\s)\S.*(?:\n[ ]+--hash=sha256:[0-9a-f]{64}(?: \\)?)+", text, re.MULTILINE)
+    assert len(blocks) == len(re.findall(r"^[^#\s].*$", text, re.MULTILINE)) > 30
+    assert "://" not in text
+    assert not re.search(r"^\s*-{1,2}(i|index|extra|find|trusted)", text, re.MULTILINE)
+
+
+def test_tests_run_on_what_the_worker_runs_on() -> None:
+    """Every package of the worker has the same version in the development lock."""
+    worker, dev = pins("worker.txt"), pins("dev.txt")
+    assert len(worker) > 30
+    assert {name: dev.get(name) for name in worker} == worker
