@@ -33,9 +33,10 @@ local function open(name, configured, headroom)
   local stored = redis.call('HMGET', key, 'next_us', 'rate', 'lowered_us')
   local interval = 1000000 * (1 + headroom) / effective(configured, stored[2], stored[3])
   local next_slot = tonumber(stored[1])
-  -- lost, or ahead of what could ever have been granted: slots handed out before end at the horizon
-  if not next_slot or next_slot > now + 2 * horizon + interval then next_slot = now + horizon end
-  return { key = key, next = math.max(next_slot, now), interval = interval, granted = false }
+  -- lost, or ahead of what could ever have been granted: the last slot handed out lies within the horizon
+  local anew = not next_slot or next_slot > now + 2 * horizon + interval
+  if anew then next_slot = now + horizon + interval end
+  return { key = key, next = math.max(next_slot, now), interval = interval, changed = anew }
 end
 
 local function account_state(account)
@@ -71,7 +72,7 @@ local function admit(group, account, tag, claim, yes, no, kind)
   if delivered(bucket, yes, no, says_true) then return -2 end
   if claimed_by_another(account, claim, tag) then return -4 end
   local slot = group.next
-  group.next, group.granted = slot + group.interval, true
+  group.next, group.changed = slot + group.interval, true
   return math.floor(slot - now)
 end
 
@@ -84,6 +85,6 @@ for i = 6 + 3 * count, #ARGV, 7 do
   reply[#reply + 1] = admit(groups[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
 end
 for _, group in ipairs(groups) do
-  if group.granted then redis.call('HSET', group.key, 'next_us', string.format('%.0f', group.next)) end
+  if group.changed then redis.call('HSET', group.key, 'next_us', string.format('%.0f', math.ceil(group.next))) end
 end
 return reply

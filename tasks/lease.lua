@@ -5,7 +5,7 @@
 -- ARGV  1 key prefix  2 worker  3 lease (ms)  4 number of the first new tag
 --       5 "1": the worker holds nothing, give it one suspect and nothing else
 --       6 probe interval (ms)  then for each account: name, how many at most
--- reply { now (us), tags the worker holds, suspects that wait, account, tag, record, probe ("1" or "0"), ... }
+-- reply { now (us), tags the worker holds, suspects that may be leased, account, tag, record, probe ("1" or "0"), ... }
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
 local prefix, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local number, solo, probe_interval = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
@@ -27,14 +27,24 @@ local function give(account, tag, record, probe)
   reply[#reply + 1] = probe
 end
 
-local function from_index(account, index, want, probe)
-  local due = redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, want)
-  for _, tag in ipairs(due) do
+local function is_suspect(record)
+  return tonumber(string.match(record, '^%d+') or 0) >= 2
+end
+
+-- A suspect is given from `suspects` alone: one that was handed back unread waits there, too.
+local function from_index(account, kind, want, probe)
+  local index, given = key(kind, account), 0
+  for _, tag in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, want)) do
     redis.call('ZREM', index, tag)
     local record = redis.call('HGET', key('taken', account), tag)
-    if record then give(account, tag, record, probe) end
+    if record and kind == 'scheduled' and is_suspect(record) then
+      redis.call('ZADD', key('suspects', account), now, tag)
+    elseif record then
+      give(account, tag, record, probe)
+      given = given + 1
+    end
   end
-  return #due
+  return given
 end
 
 local function from_ready(account, want, probe)
@@ -65,32 +75,39 @@ end
 
 local function serve(account, want)
   local allowed, probe = admitted(account, want)
-  if allowed == 0 then return end
-  local got
+  local got = 0
   if probe == '1' then
     -- the event that stopped the account waits in `scheduled`: another one goes first
     got = from_ready(account, 1, probe)
-    if got == 0 then got = from_index(account, key('scheduled', account), 1, probe) end
-    if got > 0 then redis.call('HSET', key('account', account), 'probe_at_ms', now + probe_interval) end
-    return
+    if got == 0 then got = from_index(account, 'scheduled', 1, probe) end
+  elseif allowed > 0 then
+    got = from_index(account, 'scheduled', math.ceil(allowed / 2), probe)
+    if got < allowed then got = got + from_ready(account, allowed - got, probe) end
+    if got < allowed then got = got + from_index(account, 'scheduled', allowed - got, probe) end
   end
-  got = from_index(account, key('scheduled', account), math.ceil(allowed / 2), probe)
-  if got < allowed then got = got + from_ready(account, allowed - got, probe) end
-  if got < allowed then from_index(account, key('scheduled', account), allowed - got, probe) end
+  return got, probe
+end
+
+local function serve_suspect(account)
+  local allowed, probe = admitted(account, 1)
+  return allowed > 0 and from_index(account, 'suspects', 1, probe) or 0, probe
 end
 
 redis.call('ZADD', KEYS[1], now + lease, worker)
 for i = 7, #ARGV, 2 do
   local account, want = ARGV[i], tonumber(ARGV[i + 1])
-  suspects_waiting = suspects_waiting + redis.call('ZCARD', key('suspects', account))
-  if solo then
-    if #reply == 3 then
-      local allowed, probe = admitted(account, 1)
-      if allowed > 0 then from_index(account, key('suspects', account), 1, probe) end
-    end
-  elseif want > 0 then
-    serve(account, want)
+  local got, probe = 0, '0'
+  if solo and #reply == 3 then
+    got, probe = serve_suspect(account)
+  elseif not solo and want > 0 then
+    got, probe = serve(account, want)
   end
+  if probe == '1' and got > 0 then
+    redis.call('HSET', key('account', account), 'probe_at_ms', now + probe_interval)
+  end
+  -- those of a held account can't be leased: nobody needs to make room for them
+  local waiting = redis.call('ZCARD', key('suspects', account))
+  if waiting > 0 and admitted(account, 1) > 0 then suspects_waiting = suspects_waiting + waiting end
 end
 reply[2] = redis.call('SCARD', KEYS[2])
 reply[3] = suspects_waiting

@@ -4,7 +4,8 @@
 -- KEYS  1 workers  2 maintenance
 -- ARGV  1 key prefix  2 lease (ms)  3 how many at most  then the accounts
 -- reply { events taken back, orphans found, more to do (0 or 1) }
--- cost  O(events taken back + accounts + workers); a sweep looks at some hundred records a call
+-- cost  O(events taken back + workers), ten times a lease period O(accounts + events held), too; a sweep looks at some
+--       hundred records a call
 local prefix, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -15,7 +16,7 @@ end
 
 -- After a gap in the heartbeat (Redis frozen, restarted; no worker alive) the living could not renew:
 -- nobody's lease is ended for one lease period.
-local state = redis.call('HMGET', KEYS[2], 'heartbeat_ms', 'grace_until_ms', 'unbalanced_since_ms')
+local state = redis.call('HMGET', KEYS[2], 'heartbeat_ms', 'grace_until_ms')
 local heartbeat, grace = tonumber(state[1] or 0), tonumber(state[2] or 0)
 if now - heartbeat > lease / 3 or heartbeat > now then
   grace = now + lease
@@ -30,10 +31,12 @@ local function take_back(tag)
   local record = redis.call('HGET', key('taken', account), tag)
   if not record then return end
   local deaths, solitary, rest = string.match(record, '^(%d+) (%d+) (.*)$')
-  if tonumber(deaths) >= 2 then solitary = solitary + 1 end
-  deaths = deaths + 1
-  redis.call('HSET', key('taken', account), tag, string.format('%d %d ', deaths, solitary) .. rest)
-  redis.call('ZADD', key(deaths >= 2 and 'suspects' or 'scheduled', account), now, tag)
+  if deaths then
+    if tonumber(deaths) >= 2 then solitary = solitary + 1 end
+    deaths = deaths + 1
+    redis.call('HSET', key('taken', account), tag, string.format('%d %d ', deaths, solitary) .. rest)
+  end
+  redis.call('ZADD', key((deaths or 0) >= 2 and 'suspects' or 'scheduled', account), now, tag)
 end
 
 local taken_back = 0
@@ -48,25 +51,49 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now,
 end
 
 -- Every taken record stands in exactly one index. Where the sums differ for a whole lease period (an index key was
--- lost), look through the records and schedule those that stand nowhere.
+-- lost), look through the records and schedule those that stand nowhere. Workers may serve different accounts, so each
+-- choice of accounts has its own state.
+local accounts, served = {}, {}
+for i = 4, #ARGV do
+  accounts[#accounts + 1] = ARGV[i]
+  served[ARGV[i]] = true
+end
+local scope = table.concat(accounts, ',')
+local function field(name)
+  return name .. ':' .. scope
+end
+
+local balance = redis.call('HMGET', KEYS[2], field('counted_ms'), field('unbalanced_since_ms'))
+local counted, unbalanced = tonumber(balance[1] or 0), tonumber(balance[2])
+local sweeping = unbalanced and now - unbalanced >= lease
+if not sweeping and now >= counted and now - counted < lease / 10 then return { taken_back, 0, 0 } end
+redis.call('HSET', KEYS[2], field('counted_ms'), now)
+
 local workers = redis.call('ZRANGE', KEYS[1], 0, -1)
 local records, indexed = 0, 0
-for i = 4, #ARGV do
-  records = records + redis.call('HLEN', key('taken', ARGV[i]))
-  indexed = indexed + redis.call('ZCARD', key('scheduled', ARGV[i])) + redis.call('ZCARD', key('suspects', ARGV[i]))
+for _, account in ipairs(accounts) do
+  records = records + redis.call('HLEN', key('taken', account))
+  indexed = indexed + redis.call('ZCARD', key('scheduled', account)) + redis.call('ZCARD', key('suspects', account))
 end
 for _, worker in ipairs(workers) do
-  indexed = indexed + redis.call('SCARD', prefix .. 'otpreport:held:' .. worker)
+  for _, tag in ipairs(redis.call('SMEMBERS', prefix .. 'otpreport:held:' .. worker)) do
+    if served[string.match(tag, '^[^:]+')] then indexed = indexed + 1 end
+  end
 end
+
+local function end_sweep()
+  redis.call('HDEL', KEYS[2], field('unbalanced_since_ms'))
+  for _, account in ipairs(accounts) do
+    redis.call('HDEL', KEYS[2], field('sweep:' .. account))
+  end
+end
+
 if records == indexed then
-  if state[3] then redis.call('HDEL', KEYS[2], 'unbalanced_since_ms') end
+  if unbalanced then end_sweep() end
   return { taken_back, 0, 0 }
 end
-if not state[3] then
-  redis.call('HSET', KEYS[2], 'unbalanced_since_ms', now)
-  return { taken_back, 0, 0 }
-end
-if now - tonumber(state[3]) < lease then return { taken_back, 0, 0 } end
+if not unbalanced then redis.call('HSET', KEYS[2], field('unbalanced_since_ms'), now) end
+if not sweeping then return { taken_back, 0, 0 } end
 
 local function stands_nowhere(account, tag)
   if redis.call('ZSCORE', key('scheduled', account), tag) then return false end
@@ -77,19 +104,26 @@ local function stands_nowhere(account, tag)
   return true
 end
 
-local orphans, more = 0, 0
-for i = 4, #ARGV do
-  local field = 'sweep:' .. ARGV[i]
-  local cursor = redis.call('HGET', KEYS[2], field) or '0'
-  local page = redis.call('HSCAN', key('taken', ARGV[i]), cursor, 'COUNT', 200)
-  for j = 1, #page[2], 2 do
-    if stands_nowhere(ARGV[i], page[2][j]) then
-      redis.call('ZADD', key('scheduled', ARGV[i]), now, page[2][j])
+-- Look at one page of an account's records; true when it was the last.
+local function sweep(account, cursor)
+  local orphans = 0
+  local page = redis.call('HSCAN', key('taken', account), cursor, 'COUNT', 200)
+  for i = 1, #page[2], 2 do
+    if stands_nowhere(account, page[2][i]) then
+      redis.call('ZADD', key('scheduled', account), now, page[2][i])
       orphans = orphans + 1
     end
   end
-  redis.call('HSET', KEYS[2], field, page[1])
-  if page[1] ~= '0' then more = 1 end
+  redis.call('HSET', KEYS[2], field('sweep:' .. account), page[1] == '0' and 'end' or page[1])
+  return orphans, page[1] == '0'
 end
-if more == 0 then redis.call('HDEL', KEYS[2], 'unbalanced_since_ms') end
-return { taken_back, orphans, more }
+
+for _, account in ipairs(accounts) do
+  local cursor = redis.call('HGET', KEYS[2], field('sweep:' .. account)) or '0'
+  if cursor ~= 'end' then
+    local orphans, last = sweep(account, cursor)
+    if orphans > 0 or not last then return { taken_back, orphans, 1 } end
+  end
+end
+end_sweep()
+return { taken_back, 0, 0 }

@@ -8,11 +8,12 @@
 --         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), ''
 --         bury      reason, claim, dead letter, ''
 -- reply a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved)
--- cost  O(events); the same call sent twice answers twice and acts once
+-- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
 local prefix, call = ARGV[1], ARGV[2]
 local width, lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
 local last = redis.call('HMGET', KEYS[2], 'call', 'reply')
 if last[1] == call then return last[2] end
+if tonumber(last[1] or 0) > tonumber(call) then return '' end -- it was sent again long ago; nobody reads this
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
@@ -44,12 +45,23 @@ local function suspect_account(account)
   end
 end
 
-local verbs = {}
+-- An event that ended without a word of the provider was no probe: a stopped account may have the next one at once.
+local function probe_again(account)
+  if redis.call('HGET', key('account', account), 'state') == 'stopped' then
+    redis.call('HSET', key('account', account), 'probe_at_ms', now)
+  end
+end
+
+local verbs, unasked = {}, { expired = true, invalid = true, poison = true }
 
 function verbs.finish(account, tag, outcome, claim)
   forget(account, tag, claim)
   redis.call('HINCRBY', KEYS[3], account .. ':' .. outcome, 1)
-  if outcome == 'delivered' then redis.call('HDEL', key('account', account), 'permanent_run') end
+  if outcome == 'delivered' then
+    redis.call('HDEL', key('account', account), 'permanent_run')
+  else
+    probe_again(account)
+  end
 end
 
 function verbs.schedule(account, tag, delay, record, occurred)
@@ -64,6 +76,7 @@ function verbs.bury(account, tag, reason, claim, letter)
   redis.call('ZADD', key('dead-index', account), now, tag)
   redis.call('HINCRBY', KEYS[5], account .. ':' .. reason, 1)
   if reason == 'permanent' then suspect_account(account) end
+  if unasked[reason] then probe_again(account) end
 end
 
 local flags = {}

@@ -36,8 +36,8 @@ class Death:
     raw: bytes | None = None
 
 
-class Fleet:
-    """One worker's queue over a Redis at a port, for tests that know no asyncio."""
+class Undertaker:
+    """Sends, leases and buries events in the Redis at a port, for tests that know no asyncio."""
 
     def __init__(self, port: int, *, prefix: str = "", worker: str = "aaaabbbbcccc") -> None:
         self._port = port

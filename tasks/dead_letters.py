@@ -1,0 +1,147 @@
+"""All dead letters: read, replay, purge."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tasks.history import History
+from tasks.keys import Keys
+from tasks.keyspace import accounts_with, redis_time_us
+from tasks.letter import Letter
+from tasks.letter_filter import Filter
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+PAGE = 500
+"""Letters read in one call; more where more died in the same millisecond."""
+
+BATCH = 200
+"""Letters moved in one atomic call."""
+
+
+Arguments = list[bytes | bytearray | memoryview | str | int | float]
+"""What redis-py's scripts take."""
+
+
+class DeadLetters:
+    """The dead letters of every account, also of those that are configured no longer.
+
+    Reading streams in pages by time of death, so that no number of them is too many and moving what was read
+    disturbs nothing. Every call raises `redis.RedisError` when Redis is away.
+    """
+
+    def __init__(self, client: Redis, keys: Keys, *, batch: int = BATCH) -> None:
+        self._client = client
+        self._keys = keys
+        self._batch = batch
+        folder = Path(__file__).parent
+        self._page_script = client.register_script((folder / "letters.lua").read_text(encoding="utf-8"))
+        self._replay_script = client.register_script((folder / "replay.lua").read_text(encoding="utf-8"))
+        self._purge_script = client.register_script((folder / "purge.lua").read_text(encoding="utf-8"))
+
+    def accounts(self) -> list[str]:
+        """Return the accounts that have dead letters."""
+        return accounts_with(self._client, self._keys.dead_index(""))
+
+    def now_ms(self) -> int:
+        """Return Redis' time, by which letters die."""
+        return redis_time_us(self._client) // 1000
+
+    def until_now(self, wanted: Filter) -> Filter:
+        """Return the filter without letters yet to come: what is replayed and dies again is taken once."""
+        now = self.now_ms()
+        return replace(wanted, until_ms=now if wanted.until_ms is None else min(now, wanted.until_ms))
+
+    def find(self, id_: str) -> Letter | None:
+        """Return one letter with its message; None when there is none of that id."""
+        account = id_.partition(":")[0]
+        record = cast("bytes | None", self._client.hget(self._keys.dead(account), id_))
+        died = self._client.zscore(self._keys.dead_index(account), id_)
+        if record is None or died is None:
+            return None
+        return Letter.parse(account, id_, int(died), record, whole=True)
+
+    def letters(self, wanted: Filter, *, whole: bool = False) -> Iterator[Letter]:
+        """Yield the letters account by account, each oldest first; `whole`: with their messages."""
+        for account in self._chosen(wanted):
+            yield from self._of(account, wanted, newest=False, whole=whole)
+
+    def newest(self, wanted: Filter) -> Iterator[Letter]:
+        """Yield the letters of all accounts together, newest first."""
+        streams = [self._of(account, wanted, newest=True, whole=False) for account in self._chosen(wanted)]
+        return heapq.merge(*streams, key=lambda letter: -letter.died_ms)
+
+    def count(self, wanted: Filter) -> int:
+        """Return how many letters there are of these accounts and times, whatever else the filter asks."""
+        span = _low(wanted), _high(wanted)
+        indexes = [self._keys.dead_index(account) for account in self._chosen(wanted)]
+        return sum(self._client.zcount(index, *span) for index in indexes)
+
+    def replay(self, letters: Iterable[Letter]) -> Iterator[int]:
+        """Put letters back into the queue, due now and with a fresh history; yield how many after each batch.
+
+        Each batch moves in one atomic step. A letter that is gone, or died again since it was read, stays.
+        """
+        for batch in self._batches(letter for letter in letters if letter.readable):
+            yield self._replay(batch)
+
+    def purge(self, letters: Iterable[Letter]) -> Iterator[int]:
+        """Delete letters and book them as purged; yield how many after each batch."""
+        for batch in self._batches(letters):
+            keys = [*self._places(batch[0].account), self._keys.books]
+            arguments: Arguments = [batch[0].account]
+            for letter in batch:
+                arguments += (letter.id, letter.died_ms, letter.reason)
+            yield cast("int", self._purge_script(keys, arguments))
+
+    def _replay(self, batch: Sequence[Letter]) -> int:
+        account = batch[0].account
+        queue = (self._keys.taken(account), self._keys.scheduled(account), self._keys.aged(account))
+        keys = [*self._places(account), *queue]
+        arguments: Arguments = [account, History(replayed_ms=self.now_ms()).encode()]
+        for letter in batch:
+            arguments += (letter.id, letter.died_ms, letter.reason, letter.first_ms, letter.occurred_ms)
+        return cast("int", self._replay_script(keys, arguments))
+
+    def _places(self, account: str) -> list[str]:
+        return [self._keys.dead(account), self._keys.dead_index(account), self._keys.dead_reasons]
+
+    def _batches(self, letters: Iterable[Letter]) -> Iterator[list[Letter]]:
+        batch: list[Letter] = []
+        for letter in letters:
+            if batch and (len(batch) == self._batch or letter.account != batch[0].account):
+                yield batch
+                batch = []
+            batch.append(letter)
+        if batch:
+            yield batch
+
+    def _chosen(self, wanted: Filter) -> list[str]:
+        return sorted(wanted.accounts) if wanted.accounts else self.accounts()
+
+    def _of(self, account: str, wanted: Filter, *, newest: bool, whole: bool) -> Iterator[Letter]:
+        keys = [self._keys.dead_index(account), self._keys.dead(account)]
+        start, end = (_high(wanted), _low(wanted)) if newest else (_low(wanted), _high(wanted))
+        while True:
+            arguments: Arguments = [int(newest), start, end, PAGE, int(whole)]
+            last, *rows = cast("list[bytes]", self._page_script(keys, arguments))
+            for i in range(0, len(rows), 3):
+                letter = Letter.parse(account, rows[i].decode(), int(rows[i + 1]), rows[i + 2], whole=whole)
+                if wanted.matches(letter):
+                    yield letter
+            if not last:
+                return
+            start = f"({last.decode()}"
+
+
+def _low(wanted: Filter) -> str:
+    return "-inf" if wanted.since_ms is None else str(wanted.since_ms)
+
+
+def _high(wanted: Filter) -> str:
+    return "+inf" if wanted.until_ms is None else str(wanted.until_ms)

@@ -1,0 +1,79 @@
+"""A dead letter as it is read back: the counterpart of `dead_letter.write`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+
+UNREADABLE = "unreadable"
+"""The reason shown for a record that is no dead letter of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter; `died_ms` is Redis' time, `raw` the message as sent, None where it was not read."""
+
+    id: str
+    account: str
+    died_ms: int
+    reason: str
+    in_doubt: bool
+    story: Mapping[str, object]
+    raw: bytes | None = None
+
+    @classmethod
+    def parse(cls, account: str, id_: str, died_ms: int, record: bytes, *, whole: bool) -> Letter:
+        """Read a record, or its first line alone; what is no record of ours is `unreadable`, no error."""
+        line, _, raw = record.partition(b"\n")
+        story = _story(line)
+        if story is None:
+            reason, story, raw = UNREADABLE, {"why": "this record was not written by otpreport"}, record
+        else:
+            reason = str(story.get("reason"))
+        in_doubt = story.get("in_doubt") is True
+        return cls(id_, account, died_ms, reason, in_doubt, story, raw if whole else None)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the record is one of ours."""
+        return self.reason != UNREADABLE
+
+    def text(self, field: str) -> str:
+        """Return a field of the story as text; nothing where there is none."""
+        value = self.story.get(field)
+        return "" if value is None else str(value)
+
+    @property
+    def attempts(self) -> list[Mapping[str, object]]:
+        """The failed attempts, oldest first."""
+        return cast("list[Mapping[str, object]]", self.story.get("attempts") or [])
+
+    @property
+    def event(self) -> Mapping[str, object]:
+        """The event in its wire form; empty where the message could not be read as one."""
+        return cast("Mapping[str, object]", self.story.get("event") or {})
+
+    @property
+    def first_ms(self) -> int:
+        """When the message was first leased."""
+        return _int(self.story.get("first_at_ms"), self.died_ms)
+
+    @property
+    def occurred_ms(self) -> int:
+        """When the code was entered; where no event could be read, when the message was first leased."""
+        return _int(self.event.get("occurred_at"), self.first_ms)
+
+
+def _story(line: bytes) -> dict[str, object] | None:
+    try:
+        story: object = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return cast("dict[str, object]", story) if isinstance(story, dict) and "reason" in story else None
+
+
+def _int(value: object, default: int) -> int:
+    return value if isinstance(value, int) else default

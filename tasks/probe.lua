@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- Find out whether this Redis, and this user, can do what the worker will ask for; changes nothing.
+--
+-- KEYS  1 workers  2 a list of ready messages
+-- reply the commands that are forbidden, or unknown here
+-- cost  O(1); it counts as a write, so that a replica refuses it
+local commands = {
+  'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'RPOP', 'SADD',
+  'SCARD', 'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SPOP', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE',
+  'ZREM', 'ZSCORE',
+}
+local missing = {}
+
+local function check(command, ...)
+  local known, allowed = pcall(redis.acl_check_cmd, command, ...)
+  if not (known and allowed) then missing[#missing + 1] = command end
+end
+
+for _, command in ipairs(commands) do
+  check(command, KEYS[command == 'RPOP' and 2 or 1])
+end
+check('EVAL', 'return 1', '0')
+check('EVALSHA', string.rep('0', 40), '0')
+check('PING')
+check('TIME')
+return missing

@@ -1,0 +1,62 @@
+#!lua flags=no-writes
+-- Read where every event of every account is, all at one moment, so that the books can be balanced exactly.
+--
+-- KEYS  1 workers  2 books  3 dead-reasons
+-- ARGV  1 key prefix  2 longest message that is read (bytes)  then for each configured account: name, rate group
+-- reply { now (us), living workers, books (field, count, ...), dead-reasons (field, count, ...), account, ... }
+--       with for each account, also those that only the books know:
+--       { name, ready, { oldest message of each list }, scheduled, suspects, records, dead, first of `aged` (ms) or '',
+--         state, code, message, since (ms), lowered rate (1/s), lowered at (us) }, '' for what is not set
+-- cost  O(accounts)
+local prefix, longest = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local living = redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now_us / 1000), '+inf')
+local books, reasons = redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])
+local reply = { string.format('%.0f', now_us), living, books, reasons }
+
+local function key(kind, account)
+  return prefix .. 'otpreport:' .. kind .. ':' .. account
+end
+
+local function waiting(account)
+  local length, oldest = 0, {}
+  for _, step in ipairs({ '', '\6\0223', '\6\0226', '\6\0229' }) do
+    local list = prefix .. 'otpreport.' .. account .. step
+    length = length + redis.call('LLEN', list)
+    local raw = redis.call('LINDEX', list, -1)
+    if raw and #raw <= longest then oldest[#oldest + 1] = raw end
+  end
+  return length, oldest
+end
+
+local function look(account, group)
+  local length, oldest = waiting(account)
+  local aged = redis.call('ZRANGE', key('aged', account), 0, 0, 'WITHSCORES')
+  local row = {
+    account, length, oldest,
+    redis.call('ZCARD', key('scheduled', account)), redis.call('ZCARD', key('suspects', account)),
+    redis.call('HLEN', key('taken', account)), redis.call('HLEN', key('dead', account)), aged[2] or '',
+  }
+  local state = redis.call('HMGET', key('account', account), 'state', 'code', 'message', 'since_ms')
+  local rate = group and redis.call('HMGET', key('rate', group), 'rate', 'lowered_us') or {}
+  for i = 1, 4 do row[#row + 1] = state[i] or '' end
+  for i = 1, 2 do row[#row + 1] = rate[i] or '' end
+  reply[#reply + 1] = row
+end
+
+local seen = {}
+for i = 3, #ARGV, 2 do
+  seen[ARGV[i]] = true
+  look(ARGV[i], ARGV[i + 1])
+end
+for _, fields in ipairs({ books, reasons }) do
+  for i = 1, #fields, 2 do
+    local account = string.match(fields[i], '^[^:]+')
+    if account and not seen[account] then
+      seen[account] = true
+      look(account)
+    end
+  end
+end
+return reply

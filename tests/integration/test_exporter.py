@@ -1,0 +1,161 @@
+"""The fleet's metrics, as Prometheus would read them."""
+
+import asyncio
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import orjson
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from config.settings import load
+from tests.support.command import ROOT, SECRET, environment
+from tests.support.dead import Undertaker
+from tests.support.wait import until
+from worker.embedded import EmbeddedValkey
+from worker.exporter import Exporter
+
+Samples = dict[tuple[str, ...], float]
+
+
+def scrape(port: int) -> Samples:
+    """Return every sample by its name and label values."""
+    status, text = get(port, "/metrics")
+    assert status == 200
+    assert SECRET not in text
+    return {
+        (sample.name.removeprefix("otpreport_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """Return the status and text of an answer of the exporter."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def exporter(url: str, **env: str) -> Generator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run an exporter; yield its port, out of its log, and the process."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "exporter"],
+        env=environment(url, **({"OTPREPORT_METRICS_PORT": "0"} | env)),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            while (line := orjson.loads(process.stderr.readline()))["event"] != "exporter started":
+                assert "redis" in line["event"]
+            yield line["metrics_port"], process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_the_fleet_is_shown_and_goes_and_comes_with_redis(valkey_server: EmbeddedValkey) -> None:
+    """Counts follow Redis; while it is away there are no old figures; after SIGTERM the status is 0."""
+    undertaker = Undertaker(valkey_server.port)
+    undertaker.bury("tencent", 4)
+    undertaker.send("tencent", 10)
+    undertaker.lease("tencent", 3)
+    undertaker.send("tencnet", 2)
+    with exporter(valkey_server.url) as (port, process):
+        samples = until(lambda: s if ("unserved_queue_events",) in (s := scrape(port)) else None)
+        assert samples is not None
+        assert samples["redis_up",] == 1
+        assert samples["books_gap_events",] == 0
+        assert samples["unserved_queue_events",] == 2
+        assert samples["workers",] == 2
+        assert samples["queue_events", "tencent", "ready"] == 7
+        assert samples["queue_events", "tencent", "leased"] == 3
+        assert samples["dead_events", "tencent", "exhausted"] == 4
+        assert samples["dead_events", "alibaba", "poison"] == 0
+        assert samples["books_events", "tencent", "taken"] == 7
+        assert samples["oldest_event_age_seconds", "tencent"] > 0
+        assert samples["oldest_event_age_seconds", "alibaba"] == 0
+        assert samples["rate_limit_per_second", "tencent", "configured"] == 1000
+        assert samples["account_state", "tencent", "running"] == 1
+        assert samples["account_state", "tencent", "stopped"] == 0
+        assert [get(port, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
+
+        with redis.Redis(port=valkey_server.port) as client:
+            [tag, *_] = client.hkeys(undertaker.keys.taken("tencent"))
+            client.hdel(undertaker.keys.taken("tencent"), tag)
+        until(lambda: scrape(port)["books_gap_events",] == 1)
+
+        valkey_server.kill()
+        until(lambda: scrape(port) == {("redis_up",): 0})
+        assert [get(port, path)[0] for path in ("/healthz", "/readyz")] == [200, 503]
+        valkey_server.start()
+        until(lambda: scrape(port).get(("dead_events", "tencent", "exhausted")) == 4)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_labels_come_from_closed_sets(valkey_server: EmbeddedValkey) -> None:
+    """Whatever stands in Redis, no name from there becomes a label: an unknown state is `other`."""
+    undertaker = Undertaker(valkey_server.port)
+    undertaker.bury("gone", 1)
+    with redis.Redis(port=valkey_server.port) as client:
+        client.hset(undertaker.keys.account("tencent"), "state", "from-the-future")
+        client.lpush("otpreport.evil{name}", b"x")
+        client.hincrby(undertaker.keys.dead_reasons, "tencent:made-up", 3)
+    with exporter(valkey_server.url) as (port, _):
+        samples = scrape(port)
+    assert samples["account_state", "tencent", "other"] == 1
+    values = {value for name in samples for value in name[1:]}
+    assert not values & {"gone", "evil{name}", "from-the-future", "made-up"}
+
+
+def test_a_redis_that_is_away_at_the_start_is_waited_for(valkey_server: EmbeddedValkey) -> None:
+    """The exporter serves at once, says what is wrong, and needs no restart."""
+    valkey_server.kill()
+    with exporter(valkey_server.url) as (port, _):
+        assert scrape(port) == {("redis_up",): 0}
+        assert get(port, "/readyz") == (503, "redis is unreachable\n")
+        valkey_server.start()
+        until(lambda: scrape(port)["redis_up",] == 1)
+
+
+def test_a_taken_port_is_no_fault(valkey_server: EmbeddedValkey) -> None:
+    """The next free one is used, and logged."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        wanted = taken.getsockname()[1]
+        with exporter(valkey_server.url, OTPREPORT_METRICS_PORT=str(wanted)) as (port, _):
+            assert wanted < port < wanted + 100
+
+
+async def test_every_metric_of_the_design_is_there(valkey: redis.Redis) -> None:
+    """The names are a contract: other people's dashboards use them."""
+    server = f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
+    settings = load(environment(server, OTPREPORT_METRICS_PORT="0"))
+    subject = Exporter(settings)
+    port = await subject.start("127.0.0.1")
+    try:
+        samples = await asyncio.to_thread(scrape, port)
+    finally:
+        await subject.stop()
+    assert {name[0] for name in samples} >= {
+        "queue_events",
+        "oldest_event_age_seconds",
+        "dead_events",
+        "rate_limit_per_second",
+        "account_state",
+        "books_events",
+        "books_gap_events",
+        "workers",
+        "redis_up",
+    }

@@ -1,0 +1,146 @@
+"""The command line itself: helps, statuses, masking."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+from pydantic import SecretStr
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as NotConnected
+
+from config.settings import Settings, load
+from worker.checks import Finding, Level, worst
+from worker.cli.app import app
+from worker.cli.check import credentials, masked_url
+from worker.cli.run import chosen
+from worker.cli.session import refusal
+from worker.cli.stop import NO, WRONG, Stop
+
+SECRET = "the-secret-itself"
+
+
+def settings(url: str = "redis://127.0.0.1:6379/0") -> Settings:
+    """Return settings with one account of each credential form."""
+    return load(
+        {
+            "OTPREPORT_REDIS_URL": url,
+            "OTPREPORT_ACCOUNTS__TENCENT__PROVIDER": "tencent",
+            "OTPREPORT_ACCOUNTS__TENCENT__SECRET_ID": "AKIDEXAMPLEEXAMPLE0001",
+            "OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY": SECRET,
+            "OTPREPORT_ACCOUNTS__TENCENT__SDK_APP_ID": "1400000001",
+            "OTPREPORT_ACCOUNTS__ALI__PROVIDER": "alibaba",
+            "OTPREPORT_ACCOUNTS__ALI__ACCESS_KEY_ID": "short",
+            "OTPREPORT_ACCOUNTS__ALI__ACCESS_KEY_SECRET": SECRET,
+            "OTPREPORT_ACCOUNTS__ALI__SECURITY_TOKEN": SECRET,
+        }
+    )
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command with its path."""
+    todo: list[tuple[str, Any]] = [("", typer.main.get_command(app))]
+    while todo:
+        path, command = todo.pop()
+        nested: dict[str, Any] = getattr(command, "commands", {})
+        todo += [(f"{path} {name}".strip(), each) for name, each in nested.items()]
+        if not nested:
+            yield path, command
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    """No command is missing."""
+    assert sorted(path for path, _ in commands()) == [
+        "accounts list",
+        "check",
+        "dead export",
+        "dead list",
+        "dead purge",
+        "dead replay",
+        "dead show",
+        "dead stats",
+        "demo",
+        "exporter",
+        "run",
+        "simulate",
+        "status",
+    ]
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()))
+def test_every_command_has_a_sentence_and_an_example(path: str, command: Any) -> None:
+    """The help says what it does, whole in the list of commands, and how to call it."""
+    summary = command.help.splitlines()[0]
+    assert summary.endswith(".")
+    assert len(summary) <= 60
+    assert f"python -m worker {path}" in command.epilog
+
+
+def test_secrets_are_masked() -> None:
+    """No secret is shown, a key's id only in part, and the rest as it is."""
+    accounts = settings().accounts
+    assert credentials(accounts["tencent"]) == {
+        "secret_id": "AKID...0001",
+        "secret_key": "********",
+        "sdk_app_id": "1400000001",
+        "region": "ap-singapore",
+    }
+    assert credentials(accounts["ali"]) == dict.fromkeys(
+        ("access_key_id", "access_key_secret", "security_token"), "********"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:pa%40ss@host/1", "redis://:********@host/1"),
+        ("rediss://op:pass@host:1/1?ssl_ca_certs=x", "rediss://op:********@host:1/1"),
+        ("sentinel://op:pass@a:1,b:2/main", "sentinel://op:********@a:1,b:2/main"),
+        ("sentinel://a:1/main?sentinel_password=pass", "sentinel://a:1/main"),
+    ],
+)
+def test_the_password_of_redis_is_masked(url: str, shown: str) -> None:
+    """The user and the place are shown, the password and the options are not."""
+    assert masked_url(SecretStr(url)) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (NotConnected("Error 111\nrefused"), NO, "can't be reached: Error 111 refused"),
+        (AuthenticationError("WRONGPASS"), WRONG, "refuses the user or password (WRONGPASS)"),
+        (NoPermissionError("no permission for evalsha"), WRONG, "forbids its user a command"),
+        (ResponseError("Error compiling script (new function): '#'"), WRONG, "too old, 7 is needed"),
+        (ResponseError("MISCONF"), NO, "refuses: MISCONF"),
+    ],
+)
+def test_what_redis_refuses_is_one_line_without_its_password(
+    error: RedisError, status: int, said: str
+) -> None:
+    """The line says where and what; wrong settings are 2, everything else 1."""
+    stop = refusal(settings(f"redis://op:{SECRET}@host:1/0"), error)
+    assert stop.status == status
+    assert len(stop.lines) == 1
+    assert stop.lines[0].startswith("redis at redis://host:1/0 ")
+    assert said in stop.lines[0]
+    assert SECRET not in stop.lines[0]
+    assert "\n" not in stop.lines[0]
+
+
+def test_run_serves_all_accounts_or_those_named() -> None:
+    """A name that is not configured is refused, with the one that was meant."""
+    configured = {"tencent", "alibaba"}
+    assert chosen("", configured) == ["alibaba", "tencent"]
+    assert chosen("tencent", configured) == ["tencent"]
+    assert chosen(" tencent , alibaba,", configured) == ["tencent", "alibaba"]
+    with pytest.raises(Stop, match=r"--accounts tencnet: no such account: did you mean tencent\?"):
+        chosen("tencnet", configured)
+
+
+def test_the_worst_finding_decides() -> None:
+    """Levels are ordered by how much they matter."""
+    levels = [Level.NOTE, Level.FAIL, Level.WARN, Level.OK]
+    assert worst(Finding("x", level, "") for level in levels) is Level.FAIL
+    assert worst(Finding("x", level, "") for level in levels if level is not Level.FAIL) is Level.WARN
+    assert worst([]) is Level.OK

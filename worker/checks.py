@@ -1,0 +1,174 @@
+"""Judge whether this Redis is fit to hold the events, and whether anything in it needs a look."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from tasks.keyspace import Queues, redis_time_us
+from tasks.snapshot import Snapshot
+from worker.unserved import unserved
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+LEAST_VERSION = 7
+"""Scripts carry `#!lua flags=...`, which no older Redis reads."""
+
+APART = 1.0
+"""Seconds that Redis' clock may be away from ours."""
+
+
+class Level(enum.StrEnum):
+    """How much a finding matters: `warn` needs a look, with `fail` the workers can't work."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what was found, and what would mend it."""
+
+    name: str
+    level: Level
+    text: str
+    mend: str = ""
+
+
+class Facts:
+    """What Redis says about itself, as far as its user may ask."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client: Any = client  # redis-py leaves these answers untyped
+        self.info = self._info()
+
+    def _info(self) -> dict[str, str]:
+        try:
+            info: dict[str, object] = self._client.info()
+        except NoPermissionError:
+            return {}
+        return {name: str(value) for name, value in info.items()}
+
+    def config(self, name: str) -> str | None:
+        """Return a configuration value; None where Redis doesn't say (managed ones forbid CONFIG)."""
+        try:
+            values: dict[str, str] = self._client.config_get(name)
+        except ResponseError:
+            return None
+        return values.get(name)
+
+
+def server(facts: Facts) -> Finding:
+    """Judge what kind of server answers."""
+    info = facts.info
+    version = info.get("redis_version", "")
+    if not version:
+        return Finding("server", Level.NOTE, "its version could not be checked: INFO is forbidden")
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {version}"
+    if int(version.partition(".")[0]) < LEAST_VERSION:
+        return Finding(
+            "server", Level.FAIL, f"{name} is too old", f"use Redis or Valkey {LEAST_VERSION} or newer"
+        )
+    if info.get("redis_mode") == "cluster":
+        mend = "use one server, with Sentinel if need be: what belongs together is settled in one call"
+        return Finding("server", Level.FAIL, f"{name} is a cluster", mend)
+    if info.get("role") == "slave":
+        return Finding("server", Level.FAIL, f"{name} is a replica", "name its primary, or use sentinel://")
+    return Finding("server", Level.OK, name)
+
+
+def clock(client: Redis) -> Finding:
+    """Compare the clocks: a provider refuses requests signed with a wrong time."""
+    asked = time.time()
+    theirs = redis_time_us(client) / 1e6
+    answered = time.time()
+    apart, doubt = theirs - (asked + answered) / 2, (answered - asked) / 2
+    if abs(apart) - doubt > APART:
+        direction = "ahead of" if apart > 0 else "behind"
+        text = f"Redis is {abs(apart):.1f} s {direction} this machine"
+        return Finding("clock", Level.WARN, text, "let NTP set both clocks")
+    return Finding("clock", Level.OK, f"within {max(abs(apart), doubt) * 1000:.0f} ms of Redis'")
+
+
+def durability(facts: Facts) -> Finding:
+    """Judge what a restart or a crash of Redis would cost."""
+    aof = facts.info.get("aof_enabled")
+    if aof is None:
+        return Finding("durability", Level.NOTE, "could not be checked: INFO is forbidden")
+    if aof != "1":
+        text = "the append-only file is off: a restart loses events"
+        return Finding("durability", Level.WARN, text, "set appendonly yes and appendfsync always")
+    match facts.config("appendfsync"):
+        case "always":
+            return Finding("durability", Level.OK, "append-only file, synced at once")
+        case "everysec":
+            text = "append-only file, synced every second: a dying host may lose its last second"
+            return Finding("durability", Level.NOTE, text, "set appendfsync always")
+        case None:
+            text = "append-only file; how often it is synced could not be checked: CONFIG GET is forbidden"
+            return Finding("durability", Level.NOTE, text)
+        case other:
+            text = f"append-only file with appendfsync {other}: a dying host may lose half a minute"
+            return Finding("durability", Level.WARN, text, "set appendfsync always")
+
+
+def eviction(facts: Facts) -> Finding:
+    """Judge whether Redis may throw events away when it is full."""
+    policy = facts.info.get("maxmemory_policy")
+    if policy is None:
+        return Finding("eviction", Level.NOTE, "could not be checked: INFO is forbidden")
+    if policy == "noeviction":
+        return Finding("eviction", Level.OK, "none: a full Redis refuses, it drops nothing")
+    now = "" if facts.info.get("maxmemory", "0") != "0" else ", once maxmemory is set"
+    text = f"maxmemory-policy is {policy}: a full Redis throws events away{now}"
+    return Finding("eviction", Level.WARN, text, "set maxmemory-policy noeviction")
+
+
+def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> Iterator[Finding]:
+    """Judge what is in Redis: accounts that stopped, queues that nobody serves, books that do not balance."""
+    for account in snapshot.configured:
+        if account.state.name != "running":
+            said = " ".join(word for word in (account.state.code, account.state.message) if word)
+            text = f"{account.name} is {account.state.name}: {said}"
+            yield Finding("accounts", Level.WARN, text, "mend the cause: its events wait, a probe resumes it")
+    for name, waiting in unserved(snapshot, queues, configured).items():
+        text = f"nobody serves {name}, where {waiting} wait"
+        yield Finding(
+            "queues", Level.WARN, text, "configure the account, or correct it where events are sent"
+        )
+    if not queues.complete:
+        yield Finding("queues", Level.NOTE, "too many keys to look at all of them: there may be more queues")
+    yield _books(snapshot)
+    yield _workers(snapshot)
+
+
+def _books(snapshot: Snapshot) -> Finding:
+    taken = sum(account.booked.get("taken", 0) for account in snapshot.accounts)
+    if snapshot.gap:
+        text = f"{snapshot.gap} of {taken} events taken stand nowhere, or twice"
+        return Finding("books", Level.WARN, text, "was Redis restored, emptied, or restarted without AOF?")
+    dead = sum(account.dead for account in snapshot.accounts)
+    letters = f", {dead} of them dead letters" if dead else ""
+    return Finding("books", Level.OK, f"balanced: {taken} events taken{letters}")
+
+
+def _workers(snapshot: Snapshot) -> Finding:
+    waiting = sum(account.waiting for account in snapshot.configured)
+    if snapshot.workers:
+        return Finding("workers", Level.OK, f"{snapshot.workers} alive, {waiting} events wait")
+    text = f"none alive, {waiting} events wait"
+    return Finding("workers", Level.NOTE, text, "start `python -m worker run`")
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """Return the level that decides."""
+    order = list(Level)
+    return max((finding.level for finding in findings), key=order.index, default=Level.OK)

@@ -1,0 +1,57 @@
+"""The configured accounts, as the workers see them."""
+
+from __future__ import annotations
+
+from config.account import Account
+from tasks.snapshot import AccountSnapshot
+from worker.cli.screen import iso, moment, number, safe, screen, table, write_json
+from worker.cli.session import session
+from worker.cli.stop import DONE
+
+
+def list_accounts(*, as_json: bool) -> int:
+    """Print every configured account with its state."""
+    with session() as opened:
+        snapshot = opened.snapshots().read()
+        accounts = opened.settings.accounts
+    pairs = [(accounts[seen.name], seen) for seen in snapshot.configured]
+    if as_json:
+        write_json([_record(account, seen) for account, seen in pairs])
+        return DONE
+    rows = table("account", "provider", "rate/s", "state", "endpoint", right=("rate/s",))
+    for account, seen in pairs:
+        style = "green" if seen.state.name == "running" else "red"
+        endpoint = account.endpoint.removeprefix("https://")
+        rate, state = number(account.rate_limit), safe(seen.state.name, style)
+        rows.add_row(account.name, account.provider, rate, state, safe(endpoint))
+    console = screen()
+    console.print(rows)
+    for _, seen in pairs:
+        if seen.state.name != "running":
+            console.print(safe(why_not_running(seen), "red"))
+    return DONE
+
+
+def why_not_running(account: AccountSnapshot) -> str:
+    """Return what stopped an account, and when."""
+    state = account.state
+    since = f" since {moment(account.since_ms)} UTC" if account.since_ms is not None else ""
+    said = " ".join(word for word in (state.code, state.message) if word)
+    return f"{account.name} is {state.name}{since}: {said}"
+
+
+def _record(account: Account, seen: AccountSnapshot) -> dict[str, object]:
+    return {
+        "account": account.name,
+        "provider": account.provider,
+        "endpoint": account.endpoint,
+        "rate_configured": account.rate_limit,
+        "rate_effective": round(seen.effective_rate(account.rate_limit), 3),
+        "rate_group": account.rate_group,
+        "max_attempts": account.max_attempts,
+        "max_age_seconds": account.max_age,
+        "state": seen.state.name,
+        "code": seen.state.code,
+        "message": seen.state.message,
+        "since": iso(seen.since_ms),
+    }

@@ -1,0 +1,139 @@
+"""The command line: every command with its options.
+
+Nothing but names and options stands here, and each command imports what it needs when it runs: that keeps
+`--help` fast, and lets every command work without what the others need.
+"""
+
+# ruff: noqa: PLC0415 - a command's imports are its own
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from worker.cli import dead
+from worker.cli.stop import NO, Stop
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
+
+app = typer.Typer(
+    name="python -m worker",
+    help="Report OTP conversions to SMS providers: run the workers, watch them, and see to what failed.",
+    epilog="Settings come from the environment (OTPREPORT_...) or a TOML file named by OTPREPORT_CONFIG.  "
+    "Exit status: 0 done, 1 the answer is no (Redis unreachable, too), 2 wrong use or settings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+accounts_app = typer.Typer(help="The configured accounts.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(accounts_app, name="accounts")
+app.add_typer(dead.app, name="dead")
+
+
+@app.command(epilog="Example: python -m worker run --accounts tencent,alibaba")
+def run(
+    accounts: Annotated[
+        str, typer.Option(metavar="A,B", help="Serve these accounts alone; every configured one if left out.")
+    ] = "",
+) -> None:
+    """Run a worker until SIGTERM; start more to scale out."""
+    from worker.cli.run import run
+
+    raise typer.Exit(run(accounts))
+
+
+@app.command(epilog="Example: python -m worker demo --keep")
+def demo(
+    *, keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C, to look around.")] = False
+) -> None:
+    """See it work, with a Redis and providers of its own."""
+    from worker.demo import main as demo_main
+
+    raise typer.Exit(demo_main(keep=keep))
+
+
+@app.command(epilog="Example: python -m worker simulate --port 9900 --config simulator.toml")
+def simulate(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with keys and the fault plan; made-up keys if left out.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 0,
+) -> None:
+    """Serve make-believe providers to try things on.
+
+    Prints its URL as a line of JSON, then serves until SIGTERM.
+    """
+    from simulator.app import main as simulator_main
+
+    raise typer.Exit(simulator_main(config, host, port))
+
+
+@app.command(epilog="Example: OTPREPORT_METRICS_PORT=9807 python -m worker exporter")
+def exporter() -> None:
+    """Serve the metrics of the whole fleet to Prometheus.
+
+    They are read from Redis; one exporter is enough. Serves until SIGTERM, on OTPREPORT_METRICS_PORT or 9807.
+    """
+    from worker.cli.session import settings_or_stop
+    from worker.exporter import main as exporter_main
+
+    raise typer.Exit(exporter_main(settings_or_stop()))
+
+
+@app.command(epilog="Example: python -m worker check && systemctl restart otpreport-worker")
+def check(*, as_json: Json = False) -> None:
+    """Say what is configured, and whether Redis is fit for it.
+
+    Exit status 1: something needs a look, or Redis can't be reached; 2: the settings are wrong, or this Redis
+    will not do.
+    """
+    from worker.cli.check import check
+
+    raise typer.Exit(check(as_json=as_json))
+
+
+@app.command(epilog="Example: python -m worker status --watch")
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every second until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where the events of every account are."""
+    from worker.cli.status import status
+
+    raise typer.Exit(status(watch=watch, as_json=as_json))
+
+
+@accounts_app.command("list", epilog="Example: python -m worker accounts list --json")
+def accounts_list(*, as_json: Json = False) -> None:
+    """List the configured accounts, and why one is stopped."""
+    from worker.cli.accounts import list_accounts
+
+    raise typer.Exit(list_accounts(as_json=as_json))
+
+
+def main() -> None:
+    """Run a command; whatever goes wrong is told in plain lines and the exit status."""
+    try:
+        app(prog_name="python -m worker")
+    except Stop as stop:
+        for line in stop.lines:
+            print(line, file=sys.stderr)
+        sys.exit(stop.status)
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; at exit Python would flush once more and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(NO)
+    except Exception as error:
+        if os.environ.get("OTPREPORT_LOG_LEVEL", "").lower() == "debug":
+            raise
+        fault = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"internal error: {fault}: set OTPREPORT_LOG_LEVEL=debug to see where", file=sys.stderr)
+        sys.exit(NO)

@@ -1,0 +1,155 @@
+"""Look over the settings and the Redis they name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.text import Text
+
+from config.account import Account
+from config.settings import Settings
+from otpreport.address import place
+from providers.registry import REGISTRY
+from tasks.keys import Keys
+from tasks.keyspace import find_queues
+from worker import checks
+from worker.checks import Facts, Finding, Level
+from worker.cli.screen import safe, screen, span, table, write_json
+from worker.cli.session import Session, connect, refusal, settings_or_stop
+from worker.cli.stop import DONE, NO, WRONG
+
+STATUS = {Level.OK: DONE, Level.NOTE: DONE, Level.WARN: NO, Level.FAIL: WRONG}
+STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAIL: "bold red"}
+MASKED = "********"
+
+
+def check(*, as_json: bool) -> int:
+    """Print what is configured and what was found; return the status of the worst finding."""
+    settings = settings_or_stop()
+    if not as_json:
+        _print_settings(screen(), settings)
+    client = connect(settings)
+    findings: list[Finding] = []
+    try:
+        for finding in _findings(Session(settings, client, Keys(settings.key_prefix))):
+            findings.append(finding)
+            if not as_json:
+                _print_finding(screen(), finding)
+        status = STATUS[checks.worst(findings)]
+    except RedisError as error:
+        stop = refusal(settings, error)
+        findings.append(Finding("redis", Level.FAIL, stop.lines[0]))
+        status = stop.status
+        if not as_json:
+            raise stop from error
+    finally:
+        client.close()
+    if as_json:
+        write_json(_record(settings, findings, status))
+    return status
+
+
+def _findings(opened: Session) -> Iterator[Finding]:
+    """Yield what is found; nothing more after a server that will not do."""
+    untyped: Any = opened.client
+    untyped.ping()  # the first one connects
+    asked = time.perf_counter()
+    untyped.ping()
+    answered = f"answers in {(time.perf_counter() - asked) * 1000:.1f} ms"
+    yield Finding("redis", Level.OK, f"{place(opened.settings.redis_url.get_secret_value())} {answered}")
+    facts = Facts(opened.client)
+    yield (server := checks.server(facts))
+    if server.level is Level.FAIL:
+        return
+    yield checks.clock(opened.client)
+    yield checks.durability(facts)
+    yield checks.eviction(facts)
+    queues = find_queues(opened.client, opened.keys)
+    yield from checks.events(opened.snapshots().read(), queues, opened.settings.accounts)
+
+
+def _print_settings(console: Console, settings: Settings) -> None:
+    rows = table("", "")
+    rows.show_header = False
+    rows.add_row("redis", safe(masked_url(settings.redis_url)))
+    rows.add_row("key prefix", settings.key_prefix or "none")
+    for account in settings.accounts.values():
+        rows.add_row(Text(account.name, style="bold"), safe(_summary(account)))
+        rows.add_row("", safe(", ".join(f"{name} {value}" for name, value in credentials(account).items())))
+    console.print(rows)
+    console.print()
+
+
+def _print_finding(console: Console, finding: Finding) -> None:
+    rows = table("", "")
+    rows.show_header = False
+    level = Text(f"{finding.level:<4}", style=STYLES[finding.level])
+    rows.add_row(level, safe(f"{finding.name}: {finding.text}"))
+    if finding.mend:
+        rows.add_row("", Text(f"-> {finding.mend}", style="dim"))
+    console.print(rows)
+
+
+def _summary(account: Account) -> str:
+    limits = f"{account.rate_limit}/s, {account.max_attempts} attempts within {span(account.max_age)}"
+    return f"{account.provider} at {account.endpoint}, {limits}"
+
+
+def credentials(account: Account) -> dict[str, str]:
+    """Return the provider's own settings, secrets masked and the key's id shortened."""
+    key_id = REGISTRY[account.provider](account.endpoint, account.options).key_id
+    shown: dict[str, str] = {}
+    for name in type(account.options).model_fields:
+        value = cast("object", getattr(account.options, name))
+        if isinstance(value, SecretStr):
+            shown[name] = MASKED
+        elif value is not None:
+            shown[name] = _shortened(key_id) if value == key_id else str(value)
+    return shown
+
+
+def _shortened(key_id: str) -> str:
+    return f"{key_id[:4]}...{key_id[-4:]}" if len(key_id) > 12 else MASKED
+
+
+def masked_url(url: SecretStr) -> str:
+    """Return the URL of Redis with its user, but without its password."""
+    text = url.get_secret_value()
+    parts = urlsplit(text)
+    user, has_password, _ = parts.netloc.rpartition("@")[0].partition(":")
+    scheme, _, rest = place(text).partition("://")
+    if not user and not has_password:
+        return place(text)
+    return f"{scheme}://{user}{f':{MASKED}' if has_password else ''}@{rest}"
+
+
+def _record(settings: Settings, findings: list[Finding], status: int) -> dict[str, object]:
+    return {
+        "ok": status == DONE,
+        "redis": masked_url(settings.redis_url),
+        "key_prefix": settings.key_prefix,
+        "accounts": [_account_record(account) for account in settings.accounts.values()],
+        "findings": [
+            {"name": found.name, "level": found.level, "text": found.text, "mend": found.mend}
+            for found in findings
+        ],
+    }
+
+
+def _account_record(account: Account) -> dict[str, object]:
+    return {
+        "account": account.name,
+        "provider": account.provider,
+        "endpoint": account.endpoint,
+        "rate_limit": account.rate_limit,
+        "rate_group": account.rate_group,
+        "max_attempts": account.max_attempts,
+        "max_age_seconds": account.max_age,
+        "options": credentials(account),
+    }

@@ -1,0 +1,215 @@
+"""The metrics of the whole fleet, read from Redis; label values come from closed sets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis import Redis
+from redis.exceptions import RedisError
+
+from config.account import Account
+from config.logging import configure, log_event
+from config.settings import Settings
+from otpreport.address import connection_pool
+from tasks.keys import Keys
+from tasks.keyspace import Queues, find_queues
+from tasks.retry import Reason
+from tasks.snapshot import AccountSnapshot, Snapshot, SnapshotReader
+from worker.health import HealthServer
+from worker.unserved import unserved
+
+logger = logging.getLogger("otpreport.exporter")
+
+TIMEOUT = 5.0
+"""Seconds a command of Redis may take."""
+
+LOOK = 1.0
+"""Seconds between two snapshots."""
+
+SWEEP = 30.0
+"""Seconds between two searches of the whole database for queues that nobody serves."""
+
+STATES = ("running", "stopped", "paused", "other")
+"""The states an account is shown in; `other` is one that this version does not know."""
+
+Row = tuple[tuple[str, ...], float]
+
+
+class FleetCollector(Collector):
+    """Turn the last snapshot into metrics; without one there is nothing but `redis_up 0`: no old figures."""
+
+    def __init__(self, accounts: Mapping[str, Account]) -> None:
+        self._accounts = accounts
+        self.snapshot: Snapshot | None = None
+        self.queues: Queues | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        snapshot = self.snapshot
+        yield _gauge(
+            "redis_up", "Whether Redis answered the last time it was asked.", float(snapshot is not None)
+        )
+        if snapshot is None:
+            return
+        yield _gauge("workers", "Workers whose lease runs.", snapshot.workers)
+        gap = "Events taken that stand in no place or in two; anything but 0 is a loss."
+        yield _gauge("books_gap_events", gap, snapshot.gap)
+        if self.queues is not None:
+            waiting = unserved(snapshot, self.queues, self._accounts)
+            text = "Events in queues of accounts that are not configured."
+            yield _gauge("unserved_queue_events", text, sum(waiting.values()))
+        yield from self._per_account(tuple(snapshot.configured))
+
+    def _per_account(self, accounts: tuple[AccountSnapshot, ...]) -> Iterator[Metric]:
+        yield _labelled("queue_events", "Events by where they are.", ("account", "state"), _queue(accounts))
+        ages = (((account.name,), account.oldest_age) for account in accounts)
+        yield _labelled("oldest_event_age_seconds", "Age of the oldest event that waits.", ("account",), ages)
+        yield _labelled("dead_events", "Dead letters kept.", ("account", "reason"), _dead(accounts))
+        text = "Requests a second, as configured and after throttling."
+        yield _labelled("rate_limit_per_second", text, ("account", "kind"), self._rates(accounts))
+        yield _labelled("account_state", "1 for the state it is in.", ("account", "state"), _states(accounts))
+        text = "Where the events taken are, by the books."
+        yield _labelled("books_events", text, ("account", "place"), _books(accounts))
+
+    def _rates(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+        for account in accounts:
+            configured = self._accounts[account.name].rate_limit
+            yield (account.name, "configured"), configured
+            yield (account.name, "effective"), account.effective_rate(configured)
+
+
+def _queue(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+    for account in accounts:
+        yield (account.name, "ready"), account.ready
+        yield (account.name, "leased"), account.leased
+        yield (account.name, "scheduled"), account.scheduled
+
+
+def _dead(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+    for account in accounts:
+        for reason in Reason:
+            yield (account.name, reason.value), account.dead_by_reason.get(reason.value, 0)
+
+
+def _states(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+    for account in accounts:
+        current = account.state.name if account.state.name in STATES else "other"
+        for state in STATES:
+            yield (account.name, state), float(state == current)
+
+
+def _books(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+    for account in accounts:
+        for place, events in account.places.items():
+            yield (account.name, place), events
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"otpreport_{name}", text, value)
+
+
+def _labelled(name: str, text: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Metric:
+    family = GaugeMetricFamily(f"otpreport_{name}", text, labels=labels)
+    for values, value in rows:
+        family.add_metric(values, value)
+    return family
+
+
+class Exporter:
+    """Look at Redis every second and serve what was seen; `run` ends when cancelled."""
+
+    def __init__(self, settings: Settings, *, look: float = LOOK, sweep: float = SWEEP) -> None:
+        pool = connection_pool(settings.redis_url.get_secret_value(), timeout=TIMEOUT)
+        self._settings = settings
+        self._client = Redis(connection_pool=pool)
+        self._keys = Keys(settings.key_prefix)
+        groups = {account.name: account.rate_group for account in settings.accounts.values()}
+        self._reader = SnapshotReader(self._client, self._keys, groups)
+        self._collector = FleetCollector(settings.accounts)
+        self._look, self._sweep = look, sweep
+        self._told = False
+        registry = CollectorRegistry()
+        registry.register(self._collector)
+        self._server = HealthServer(registry, self._not_ready, lambda: None)
+
+    async def start(self, host: str) -> int:
+        """Serve on the configured port, or the next one that is free; return it."""
+        await self._read()
+        port = await self._server.start(host, self._settings.exporter_port)
+        log_event(logger, logging.INFO, "exporter started", metrics_port=port)
+        return port
+
+    async def run(self) -> None:
+        """Keep what is served fresh until cancelled."""
+        searched = -self._sweep
+        while True:
+            await self._read()
+            if self._collector.snapshot is not None and time.monotonic() - searched >= self._sweep:
+                await self._search()
+                searched = time.monotonic()
+            await asyncio.sleep(self._look)
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        await self._server.stop()
+        self._client.close()
+
+    async def _read(self) -> None:
+        """Look at the fleet; a Redis that is away is logged when it goes and when it comes back."""
+        was_up = self._collector.snapshot is not None
+        try:
+            self._collector.snapshot = await asyncio.to_thread(self._reader.read)
+        except RedisError as error:
+            self._collector.snapshot = self._collector.queues = None
+            if was_up or not self._told:
+                log_event(logger, logging.WARNING, "redis unreachable", reason=str(error))
+        else:
+            if not was_up and self._told:
+                log_event(logger, logging.INFO, "redis reachable again")
+        self._told = True
+
+    async def _search(self) -> None:
+        try:
+            self._collector.queues = await asyncio.to_thread(find_queues, self._client, self._keys)
+        except RedisError as error:
+            log_event(logger, logging.WARNING, "queues not searched", reason=str(error))
+
+    def _not_ready(self) -> str | None:
+        return None if self._collector.snapshot is not None else "redis is unreachable"
+
+
+def main(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    configure(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(_serve(settings))
+    except OSError as error:
+        log_event(
+            logger, logging.CRITICAL, "exporter can't listen", port=settings.exporter_port, reason=str(error)
+        )
+        return 2
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    exporter = Exporter(settings)
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await exporter.start("0.0.0.0")  # noqa: S104 - Prometheus scrapes it
+    stopping = asyncio.create_task(stopped.wait())
+    running = asyncio.create_task(exporter.run())
+    await asyncio.wait((stopping, running), return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await exporter.stop()
+    log_event(logger, logging.INFO, "exporter stopped")
