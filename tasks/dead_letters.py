@@ -103,9 +103,18 @@ class DeadLetters:
         account = batch[0].account
         queue = (self._keys.taken(account), self._keys.scheduled(account), self._keys.aged(account))
         keys = [*self._places(account), *queue]
-        arguments: Arguments = [account, History(replayed_ms=self.now_ms()).encode()]
+        now_ms = self.now_ms()
+        arguments: Arguments = [account]
         for letter in batch:
-            arguments += (letter.id, letter.died_ms, letter.reason, letter.first_ms, letter.occurred_ms)
+            afresh = History(replayed_ms=now_ms, doubted=letter.in_doubt).encode()
+            arguments += (
+                letter.id,
+                letter.died_ms,
+                letter.reason,
+                letter.first_ms,
+                letter.occurred_ms,
+                afresh,
+            )
         return cast("int", self._replay_script(keys, arguments))
 
     def _places(self, account: str) -> list[str]:

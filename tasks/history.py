@@ -30,15 +30,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The failed attempts of an event, oldest first, and when an operator replayed it."""
+    """The failed attempts of an event, oldest first, when an operator replayed it, and whether that left a doubt."""
 
     attempts: tuple[Attempt, ...] = ()
     replayed_ms: int | None = None
+    doubted: bool = False
 
     @property
     def in_doubt(self) -> bool:
         """Whether the provider may have taken a report whose answer was lost."""
-        return any(attempt.result is Result.UNKNOWN for attempt in self.attempts)
+        return self.doubted or any(attempt.result is Result.UNKNOWN for attempt in self.attempts)
 
     @property
     def doubtful(self) -> int:
@@ -54,7 +55,7 @@ class History:
         if not self.attempts and self.replayed_ms is None:
             return b""
         rows = [[a.at_ms, a.result, a.code, a.message, a.request_id, a.duration_ms] for a in self.attempts]
-        return orjson.dumps({"attempts": rows, "replayed_ms": self.replayed_ms})
+        return orjson.dumps({"attempts": rows, "replayed_ms": self.replayed_ms, "doubted": self.doubted})
 
     @classmethod
     def decode(cls, line: bytes) -> History:
@@ -66,4 +67,4 @@ class History:
             Attempt(at_ms, Result(result), code, message, request_id, duration_ms)
             for at_ms, result, code, message, request_id, duration_ms in data["attempts"]
         )
-        return cls(attempts, data["replayed_ms"])
+        return cls(attempts, data["replayed_ms"], data["doubted"])
