@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -20,11 +21,17 @@ from worker.runtime import Runtime
 TRANSPORT_ALIASES["otpreport"] = "worker.transport:Transport"
 
 
-def build(settings: Settings) -> Celery:
+class App(Celery):
+    """Celery with what its pool runs."""
+
+    otpreport_runtime: Runtime
+
+
+def build(settings: Settings) -> App:
     """Return the application for these settings; nothing connects before a worker starts."""
-    app = Celery("otpreport", set_as_current=False)
+    app = App("otpreport", set_as_current=False)
     app.conf.update(
-        broker_url="otpreport://",
+        broker_url="otpreport://localhost//",
         broker_transport_options={"bridge": Bridge()},
         broker_connection_retry_on_startup=True,
         task_queues=[Queue(queue_name(account)) for account in settings.accounts],
@@ -63,4 +70,6 @@ def _keep_our_logging(**_: Any) -> None:
 
 settings = load_or_exit()
 configure(settings.log_level, settings.log_format)
+# it would say "Connected" of a transport that has no connection; the engine tells of Redis
+logging.getLogger("celery.worker.consumer.connection").setLevel(logging.WARNING)
 app = build(settings)
