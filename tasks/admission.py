@@ -60,9 +60,10 @@ class RateGroup:
     def headroom(self) -> float:
         """Seconds by which arrivals may be late and still keep the limit in every second.
 
-        At a high rate independent delays even out, and 35 ms are enough for 50 ms of jitter; at a low rate they don't.
+        At a high rate independent delays even out, and 35 ms are enough for 50 ms of jitter; at a low rate they don't:
+        at 300 a simulated hour has one second too full, at 200 twenty, at 400 none comes near.
         """
-        return 0.035 if self.limit >= 200 else 0.05
+        return 0.035 if self.limit >= 400 else 0.05
 
     @property
     def pace(self) -> float:
@@ -129,7 +130,9 @@ class Admission:
         """Serve the lines until cancelled."""
         while True:
             asked = self._clock.monotonic()
-            batch = [(line, entry) for line in self._lines for entry in line.take(asked) if not entry[1].done()]
+            batch = [
+                (line, entry) for line in self._lines for entry in line.take(asked) if not entry[1].done()
+            ]
             if batch:
                 await self._serve(batch, asked)
             else:

@@ -7,12 +7,16 @@ from collections import deque
 
 SAMPLES = 64
 
+DRIFT = 0.002
+"""Seconds that two clocks may differ by more than the round trips explain."""
+
 
 class RedisClock:
     """Map Redis' time to the local monotonic clock, by the quickest of the last answers.
 
     An answer stamped `now_us` by Redis was made between the moments it was asked for and received; half the round
-    trip is the error, so the quickest answer knows best.
+    trip is the error, so the quickest answer knows best. One that contradicts it proves that a clock was set or has
+    drifted: then what was known before counts no more.
     """
 
     def __init__(self) -> None:
@@ -21,7 +25,10 @@ class RedisClock:
 
     def observe(self, now_us: int, asked: float, received: float) -> None:
         """Note an answer: Redis' time in us, and when it was asked for and received (`time.monotonic`)."""
-        self._samples.append((received - asked, (asked + received) / 2 - now_us / 1e6))
+        round_trip, offset = received - asked, (asked + received) / 2 - now_us / 1e6
+        if self._samples and abs(offset - self._offset) > (round_trip + min(self._samples)[0]) / 2 + DRIFT:
+            self._samples.clear()
+        self._samples.append((round_trip, offset))
         self._offset = min(self._samples)[1]
 
     def local(self, redis_us: int) -> float:

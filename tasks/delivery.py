@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from otpreport import Verification
 from otpreport.wire import TASK, MalformedMessage, Task, decode
@@ -29,12 +30,14 @@ class Leased:
 
     @classmethod
     def parse(cls, account: str, tag: str, record: bytes, *, probe: bool) -> Leased:
-        """Read a record; its own header alone, never the message."""
-        header, history, raw = record.split(b"\n", 2)
-        deaths, solitary, first = header.split()
-        return cls(
-            account, tag, int(deaths), int(solitary), int(first), History.decode(history), raw, probe
-        )
+        """Read a record; its own header alone, never the message. What is no record is kept whole as the message."""
+        try:
+            header, line, raw = record.split(b"\n", 2)
+            deaths, solitary, first_ms = (int(number) for number in header.split())
+            history = History.decode(line)
+        except (ValueError, TypeError, LookupError):
+            return cls(account, tag, 0, 0, 0, History(), record, probe)
+        return cls(account, tag, deaths, solitary, first_ms, history, raw, probe)
 
     def record(self, history: History) -> bytes:
         """Return the record to store for another attempt: it has outlived this lease, so no death counts any more."""
@@ -115,7 +118,7 @@ def _event(task: Task, account: str) -> Verification:
     data = task.kwargs["event"]
     if not isinstance(data, dict):
         raise ValueError("`event` is not a JSON object")
-    event = Verification.from_wire(data)
+    event = Verification.from_wire(cast("dict[str, object]", data))
     if event.account != account:
         raise ValueError(f"account: {event.account!r} came through the queue of {account!r}")
     return event

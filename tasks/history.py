@@ -67,4 +67,4 @@ class History:
             Attempt(at_ms, Result(result), code, message, request_id, duration_ms)
             for at_ms, result, code, message, request_id, duration_ms in data["attempts"]
         )
-        return cls(attempts, data["replayed_ms"], data["doubted"])
+        return cls(attempts, data["replayed_ms"], data.get("doubted", False))

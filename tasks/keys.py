@@ -41,11 +41,11 @@ class Keys:
         return f"{self.prefix}otpreport:held:{worker}"
 
     def settled(self, worker: str) -> str:
-        """STRING: number and reply of the worker's last settle call."""
+        """HASH: number and reply of the worker's last settle call."""
         return f"{self.prefix}otpreport:settled:{worker}"
 
     def ready(self, account: str) -> tuple[str, ...]:
-        """LISTs of waiting messages, one for each of kombu's priority steps."""
+        """LIST of waiting messages, one for each of kombu's priority steps."""
         return queue_keys(self.prefix, account)
 
     def taken(self, account: str) -> str:

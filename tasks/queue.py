@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tasks.delivery import Delivery, Leased
 from tasks.keys import Keys
@@ -45,7 +46,7 @@ class Remembered:
     @property
     def width(self) -> int:
         """Seconds that one generation spans."""
-        return max(1, round(self.ttl / 2))
+        return math.ceil(self.ttl / 2)
 
     @property
     def generations(self) -> int:
@@ -59,7 +60,9 @@ class Queue:
     `lease` is the lease time in seconds. Calls of `lease` must not overlap, nor those of `settle`.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, worker: str, *, lease: float, remembered: Remembered) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, worker: str, *, lease: float, remembered: Remembered
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._worker = worker
@@ -95,7 +98,9 @@ class Queue:
         ]
         return Batch(leased, held=reply[1], suspects=reply[2])
 
-    async def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int) -> list[bool]:
+    async def settle(
+        self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int
+    ) -> list[bool]:
         """Settle leased events; False marks those whose lease was lost. The same `call` again acts once.
 
         `call` is from `next_call()`; at most SETTLED_AT_ONCE events.
@@ -114,6 +119,11 @@ class Queue:
         reply: bytes = await self._settle_script.run(self._redis, keys, arguments)
         return [flag == ord("1") for flag in reply]
 
+    @property
+    def lease_time(self) -> float:
+        """Seconds that a lease lasts unless it is renewed."""
+        return self._lease_ms / 1000
+
     def next_call(self) -> int:
         """Return a number for a settle call, kept when it has to be sent again."""
         self._calls += 1
@@ -122,14 +132,14 @@ class Queue:
     async def recover(self, accounts: Sequence[str]) -> Recovered:
         """Take back what dead workers held; with a gap in Redis' heartbeat nothing, for one lease time."""
         keys = [self._keys.workers, self._keys.maintenance]
-        arguments = [self._keys.prefix, self._lease_ms, RECOVERED_AT_ONCE, *accounts]
+        arguments: list[str | int] = [self._keys.prefix, self._lease_ms, RECOVERED_AT_ONCE, *accounts]
         taken_back, orphans, more = await self._recover_script.run(self._redis, keys, arguments)
         return Recovered(taken_back, orphans, bool(more))
 
     async def held(self) -> set[str]:
         """Return the tags this worker holds by Redis' books."""
-        members = await self._redis.smembers(self._keys.held(self._worker))  # type: ignore[misc]  # sync or async
-        return {tag.decode() for tag in members}
+        members = await self._redis.smembers(self._keys.held(self._worker))
+        return {tag.decode() for tag in cast("set[bytes]", members)}
 
     async def leave(self) -> None:
         """End this worker's lease; what it still holds is taken back by others when the lease ends."""

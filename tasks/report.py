@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from redis.exceptions import RedisError
 
 from providers.base import Answer, Outcome, Provider, Result, SignedRequest
 from tasks import dead_letter
-from tasks.admission import Admission, Refusal
+from tasks.admission import Refusal
 from tasks.delivery import Delivery
 from tasks.history import Attempt, History
 from tasks.retry import Bury as BuryEvent
@@ -25,6 +26,9 @@ STOPPED_DELAY = 5.0
 """Seconds that the event which stopped its account stays behind the others, so that another one is the probe."""
 
 
+MISSED = Outcome(Result.UNKNOWN, code="shutdown", message="the worker ended before the answer came")
+
+
 class NotSent(Exception):  # noqa: N818 - it names the fact
     """The request never reached the provider."""
 
@@ -33,10 +37,18 @@ class InDoubt(Exception):  # noqa: N818 - it names the fact
     """The request was sent, or may have been, and no answer came: the provider may have taken it."""
 
 
+class Door(Protocol):
+    """Where an event waits until it may be sent."""
+
+    async def enter(self, delivery: Delivery) -> Refusal | None:
+        """Return None at the moment the event may go, or why it may not."""
+        ...
+
+
 class Http(Protocol):
     """How a signed request gets to the provider."""
 
-    async def send(self, request: SignedRequest) -> Answer:
+    async def send(self, request: SignedRequest, /) -> Answer:
         """Return the whole answer; NotSent or InDoubt when there is none."""
         ...
 
@@ -59,6 +71,10 @@ class AccountStates(Protocol):
 
 class Observer(Protocol):
     """Who is told of every attempt."""
+
+    def admitted(self, delivery: Delivery, seconds: float) -> None:
+        """Note how long an event waited until it might go."""
+        ...
 
     def attempted(self, delivery: Delivery, outcome: Outcome, attempt: int, seconds: float) -> None:
         """Note one request and what became of it; `attempt` counts from 1."""
@@ -94,7 +110,7 @@ class Report:
         self,
         accounts: Mapping[str, Account],
         *,
-        admission: Admission,
+        admission: Door,
         http: Http,
         states: AccountStates,
         wall: Wall,
@@ -118,13 +134,15 @@ class Report:
         account = self._accounts[delivery.account]
         if not delivery.event.verified and not account.provider.reports_unverified:
             return Finish(Ending.SKIPPED)
-        if self._expired(delivery, account):
+        # the events of an account that stood still for long may all be too old: one of them is its probe
+        if not delivery.leased.probe and self._expired(delivery, account):
             return self._bury(delivery, delivery.leased.history, Reason.EXPIRED, "older than max_age")
         return await self._enter_and_send(delivery, account, may_correct_clock=True)
 
     def fault(self, delivery: Delivery, error: Exception) -> Settlement:
         """Say how the lease of an event ends whose report raised: an attempt was used, it is tried again later."""
-        outcome = Outcome(Result.TRANSIENT, code="internal_error", message=type(error).__name__)
+        result = Result.UNKNOWN if delivery.sending else Result.TRANSIENT
+        outcome = Outcome(result, code="internal_error", message=type(error).__name__)
         account = self._accounts[delivery.account]
         at_ms = round(self._wall.now(account.name) * 1000)
         history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=0.0))
@@ -137,14 +155,25 @@ class Report:
     async def _enter_and_send(
         self, delivery: Delivery, account: Account, *, may_correct_clock: bool
     ) -> Settlement | None:
+        waited_from = self._monotonic()
         refusal = await self._admission.enter(delivery)
         if refusal is not None:
             return _refused(delivery, refusal)
-        delivery.sending = True
         started = self._monotonic()
-        outcome, answer = await self._send(delivery, account)
+        self._observer.admitted(delivery, started - waited_from)
+        delivery.sending = True
+        try:
+            outcome, answer = await self._send(delivery, account)
+        except asyncio.CancelledError:
+            self._observe(delivery, MISSED, started)
+            raise
         self._observe(delivery, outcome, started)
-        if outcome.result is Result.CLOCK and may_correct_clock and answer and self._wall.correct(account.name, answer):
+        if (
+            outcome.result is Result.CLOCK
+            and may_correct_clock
+            and answer
+            and self._wall.correct(account.name, answer)
+        ):
             delivery.sending = False
             return await self._enter_and_send(delivery, account, may_correct_clock=False)
         return await self._conclude(delivery, account, outcome, self._monotonic() - started)
@@ -199,8 +228,8 @@ class Report:
 
 
 async def _tell(change: Awaitable[None]) -> None:
-    """Change what all workers share; without Redis the next event will find out again."""
-    with contextlib.suppress(RedisError):
+    """Change what all workers share; without Redis, or at the worker's end, the next event will find out again."""
+    with contextlib.suppress(RedisError, OSError, asyncio.CancelledError):
         await change
 
 
@@ -214,8 +243,7 @@ def abandon(delivery: Delivery, *, now_ms: int) -> Schedule:
     """Hand the event back at shutdown: if its request is under way, the answer will be missed."""
     if not delivery.sending:
         return wait(delivery)
-    outcome = Outcome(Result.UNKNOWN, code="shutdown", message="the worker ended before the answer came")
-    history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=now_ms, seconds=0.0))
+    history = delivery.leased.history.plus(Attempt.of(MISSED, at_ms=now_ms, seconds=0.0))
     return Schedule(0.0, delivery.leased.record(history))
 
 

@@ -35,7 +35,12 @@ class States:
     """Read and change the accounts' states; every call raises `redis.RedisError` when Redis is away."""
 
     def __init__(
-        self, redis: Redis, keys: Keys, groups: Mapping[str, RateGroup], *, probe_interval: float = PROBE_INTERVAL
+        self,
+        redis: Redis,
+        keys: Keys,
+        groups: Mapping[str, RateGroup],
+        *,
+        probe_interval: float = PROBE_INTERVAL,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -47,7 +52,7 @@ class States:
 
     async def stop(self, account: str, outcome: Outcome) -> None:
         """Stop the account; its events wait, one at a time probes it."""
-        arguments = [outcome.code, outcome.message, self._probe_interval_ms]
+        arguments: list[str | int] = [outcome.code, outcome.message, self._probe_interval_ms]
         await self._stop.run(self._redis, [self._keys.account(account)], arguments)
 
     async def resume(self, account: str) -> None:
@@ -57,7 +62,7 @@ class States:
     async def slow_down(self, account: str) -> None:
         """Step the account's rate group down, at most once a second."""
         group = self._groups[account]
-        arguments = [group.limit, str(SLOWER), str(max(1.0, group.limit * LOWEST))]
+        arguments: list[str | int] = [group.limit, str(SLOWER), str(max(1.0, group.limit * LOWEST))]
         await self._throttle.run(self._redis, [self._keys.rate(group.name)], arguments)
 
     async def read(self) -> dict[str, State]:

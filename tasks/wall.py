@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from providers.base import Answer
@@ -26,5 +27,7 @@ class WallClock:
             date = parsedate_to_datetime(answer.headers["date"])
         except (KeyError, ValueError, TypeError):
             return False
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
         self._offsets[account] = date.timestamp() - self._now()
         return True

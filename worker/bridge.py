@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from celery.worker import state
+
 from otpreport.wire import queue_name
 
 if TYPE_CHECKING:
@@ -33,8 +35,12 @@ class Bridge:
         self._engine, self._loop = engine, loop
         engine.serve(self._served)
 
+    def detach_engine(self) -> None:
+        """Hand nothing over any more: the asyncio side has given back what it held, and is closed (hub thread)."""
+        self._engine = self._loop = None
+
     def attach_hub(self, hub: Any, consume: Consume) -> None:
-        """Connect Celery's side; `consume` gives a message to a queue's consumer, False when there is none."""
+        """Connect Celery's side; `consume` gives a message to a queue's consumer, False if there is none."""
         self._hub, self._consume = hub, consume
 
     def serve(self, accounts: frozenset[str]) -> None:
@@ -42,6 +48,13 @@ class Bridge:
         self._served = accounts
         if self._engine is not None:
             self._engine.serve(accounts)
+
+    def end_worker(self, status: int) -> None:
+        """Let Celery end the worker as after SIGTERM, with this exit status (asyncio thread)."""
+        celery_state: Any = state
+        celery_state.should_stop = status
+        if self._hub is not None:  # else it looks before it first waits
+            self._hub.call_soon(self._deliver)
 
     def hand_over(self, deliveries: list[Delivery]) -> None:
         """Pass fresh deliveries to Celery's consumer (asyncio thread)."""
@@ -53,7 +66,7 @@ class Bridge:
         self._received.append(delivery)
 
     def _deliver(self) -> None:
-        """Let the consumer have what was leased, then send all it accepted to the loop at once (hub thread)."""
+        """Let the consumer have what was leased, then send all it took to the loop at once (hub thread)."""
         if self._consume is None or self._engine is None or self._loop is None:
             return
         while self._leased:

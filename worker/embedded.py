@@ -102,7 +102,7 @@ class EmbeddedValkey:
         with redis.Redis(port=self.port, socket_timeout=1.0) as client:
             while True:
                 try:
-                    client.ping()
+                    client.ping()  # pyright: ignore[reportUnknownMemberType] - redis-py leaves **kwargs untyped
                 except redis.RedisError as error:
                     if self._running().poll() is not None or time.monotonic() > end:
                         self.stop()

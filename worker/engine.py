@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,6 +27,9 @@ BUSY = 0.02
 
 IDLE = 0.1
 """Seconds between two lease calls when nothing has come for a while."""
+
+AWAY = 0.5
+"""Seconds until the next call after Redis did not answer."""
 
 AHEAD = 0.1
 """Seconds of an account's rate that a worker leases ahead of its slots."""
@@ -75,13 +79,14 @@ class Limits:
     concurrency: int
     pace: Mapping[str, float]
 
-    def share(self, in_use: int) -> int:
-        """Return how many events one account may hold: alone almost all, beside a greedy one always some.
+    def room(self, held: int, in_use: int) -> int:
+        """Return how many more events an account may take that holds `held` of the `in_use` events of the worker.
 
-        Twice what is free (dynamic thresholds, Choudhury and Hahne 1998): an account whose provider hangs fills two
-        thirds and leaves the others the rest, without anybody knowing how many accounts are busy.
+        As if taken one by one, each while it holds less than twice what is free (dynamic thresholds, Choudhury and
+        Hahne 1998): an account whose provider hangs fills two thirds and leaves the others the rest, without anybody
+        knowing how many accounts are busy.
         """
-        return min(self.concurrency, 2 * max(0, self.concurrency - in_use))
+        return max(0, math.ceil((2 * (self.concurrency - in_use) - held) / 3))
 
 
 class Engine:
@@ -114,6 +119,7 @@ class Engine:
         self._unanswered: tuple[int, list[Ended]] | None = None
         self._in_step = True
         self._pause = IDLE
+        self._stopping = False
         self._closing = False
         self._closed = asyncio.Event()
 
@@ -134,32 +140,41 @@ class Engine:
     def start(self, deliveries: Sequence[Delivery]) -> None:
         """Report these deliveries, each in a task of its own."""
         for delivery in deliveries:
-            if delivery.tag in self._held:
+            if delivery.tag in self._held and not self._stopping:
                 task = asyncio.create_task(self._run_one(delivery))
                 self._tasks[delivery.tag] = task
 
     def give_back(self, delivery: Delivery) -> None:
         """Put a delivery that nobody consumes back into the queue."""
-        self._end(delivery, abandon(delivery, now_ms=_now_ms()))
+        if delivery.tag in self._held and not self._is_ending(delivery.tag):
+            self._end(delivery, abandon(delivery, now_ms=_now_ms()))
 
     async def run(self) -> None:
         """Lease and settle until `stop`."""
-        while not self._closing:
-            try:
-                if not self._in_step:
-                    await self._step_back_in()
-                await self._settle()
-                await self._lease()
-            except (RedisError, OSError) as error:
-                self._monitor.redis(error if isinstance(error, RedisError) else RedisError(str(error)))
-                self._in_step = False
-                await asyncio.sleep(0.5)
-                continue
-            self._monitor.redis(None)
-            self._monitor.progress()
-            await asyncio.sleep(self._pause)
-        await self._leave()
-        self._closed.set()
+        try:
+            while not self._closing:
+                await self._go_round()
+            for held in list(self._held.values()):
+                if isinstance(held, Delivery):
+                    self.give_back(held)
+            await self._leave()
+        finally:
+            self._closed.set()
+
+    async def _go_round(self) -> None:
+        try:
+            if not self._in_step:
+                await self._step_back_in()
+            await self._settle()
+            await self._lease()
+        except (RedisError, OSError) as error:
+            self._monitor.redis(error if isinstance(error, RedisError) else RedisError(str(error)))
+            self._in_step = False
+            await asyncio.sleep(AWAY)
+            return
+        self._monitor.redis(None)
+        self._monitor.progress()
+        await asyncio.sleep(self._pause)
 
     async def maintain(self) -> None:
         """Look for dead workers and read the accounts' states until cancelled."""
@@ -167,23 +182,23 @@ class Engine:
             with contextlib.suppress(RedisError, OSError):  # `run` tells of it
                 self._monitor.states(await self._states.read())
                 await self._recover()
-            await asyncio.sleep(MAINTENANCE)
+            await asyncio.sleep(min(MAINTENANCE, self._queue.lease_time / 10))
 
     async def stop(self, grace: float) -> None:
         """Finish what is under way within `grace` seconds, hand back the rest, and end the lease."""
         self.serve(())
-        deadline = time.monotonic() + grace
+        self._stopping = True
         self._cancel(lambda delivery: not delivery.sending)
-        while self._tasks and time.monotonic() < deadline:
-            await asyncio.wait(self._tasks.values(), timeout=deadline - time.monotonic())
+        await self._tasks_end(grace)
         self._cancel(lambda _: True)
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
-        for held in list(self._held.values()):
-            if isinstance(held, Delivery) and not self._is_ending(held.tag):
-                self.give_back(held)
+        await self._tasks_end(None)
         self._closing = True
         await self._closed.wait()
+
+    async def _tasks_end(self, timeout: float | None) -> None:  # noqa: ASYNC109 - as asyncio.wait has it
+        """Wait for the reports under way; one that was cancelled before it began is done already."""
+        if running := [task for task in self._tasks.values() if not task.done()]:
+            await asyncio.wait(running, timeout=timeout)
 
     def _cancel(self, which: Callable[[Delivery], bool]) -> None:
         for tag, task in self._tasks.items():
@@ -201,7 +216,8 @@ class Engine:
                 await self._queue.leave()
             except (RedisError, OSError) as error:
                 self._monitor.redis(RedisError(str(error)))
-                await asyncio.sleep(0.5)
+                self._in_step = False
+                await asyncio.sleep(AWAY)
             else:
                 return
 
@@ -210,7 +226,7 @@ class Engine:
             settlement = await self._report.report(delivery)
         except asyncio.CancelledError:
             settlement = abandon(delivery, now_ms=_now_ms())
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not lose the event
+        except Exception as error:  # a fault of ours must not lose the event
             self._monitor.failed(delivery, error)
             settlement = self._report.fault(delivery, error)
         self._tasks.pop(delivery.tag, None)
@@ -244,17 +260,22 @@ class Engine:
                     self._monitor.lost(delivery)
 
     async def _lease(self) -> None:
-        now = time.monotonic()
-        quarantined = self._quarantine.in_force(now)
-        solo = quarantined and not self._held
+        quarantined = self._quarantine.in_force
+        solo = self._quarantine.takes_suspects(time.monotonic()) and not self._held
         wants = dict.fromkeys(self._served, 0) if quarantined else self._wants()
         batch = await self._queue.lease(wants, solo=solo)
-        self._quarantine.observe(batch.suspects, now)
         self._take(batch)
+        self._quarantine.observe(
+            batch.suspects, time.monotonic(), alone=quarantined and self._holds_suspect()
+        )
         if batch.held > len(self._held):
             self._in_step = False
         busy = bool(batch.leased or self._held)
         self._pause = BUSY if busy else min(IDLE, self._pause * 1.5)
+
+    def _holds_suspect(self) -> bool:
+        held = (held.leased if isinstance(held, Delivery) else held for held in self._held.values())
+        return any(leased.suspect for leased in held)
 
     def _wants(self) -> dict[str, int]:
         """Return how many more events of each account to lease: what can be sent soon, within its share."""
@@ -267,7 +288,7 @@ class Engine:
         in_use = len(self._held)
         for account in self._served:
             soon = max(2, round(self._limits.pace[account] * AHEAD)) - waiting[account]
-            wants[account] = max(0, min(soon, self._limits.share(in_use) - held[account]))
+            wants[account] = max(0, min(soon, self._limits.room(held[account], in_use)))
             in_use += wants[account]
         return wants
 
@@ -284,7 +305,7 @@ class Engine:
                     self._end(leased, Schedule(delay))
                 case Undeliverable(reason, why, event):
                     letter = dead_letter.write(leased, leased.history, reason, why, event, now_ms=now_ms)
-                    self._end(leased, Bury(reason, letter))
+                    self._end(Delivery(leased, event) if event else leased, Bury(reason, letter))
         if fresh:
             self._hand_over(fresh)
 

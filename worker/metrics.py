@@ -15,13 +15,17 @@ class Metrics:
     """The metrics of one worker process, with a child for each account looked up once."""
 
     def __init__(self, accounts: dict[str, str]) -> None:
-        """Declare everything for `accounts`, a map of account to provider, so that each series exists from the start."""
+        """Declare every series for `accounts`, a map of account to provider, so that all exist from the start."""
         self.registry = CollectorRegistry()
         labels = ["account", "provider"]
         events = self._counter("events", "Events that ended, one count per message.", [*labels, "outcome"])
-        attempts = self._counter("attempts", "Requests to a provider, by what the answer meant.", [*labels, "result"])
+        attempts = self._counter(
+            "attempts", "Requests to a provider, by what the answer meant.", [*labels, "result"]
+        )
         duration = self._histogram("attempt_duration_seconds", "Time a request took.", labels, SECONDS)
-        age = self._histogram("event_age_seconds", "From verified to reported, of delivered events.", labels, AGES)
+        age = self._histogram(
+            "event_age_seconds", "From verified to reported, of delivered events.", labels, AGES
+        )
         wait = self._histogram("admission_wait_seconds", "Time from lease to slot.", labels, SECONDS)
         lost = self._counter("leases_lost", "Leases that another worker took over.", labels)
         both = accounts.items()
@@ -35,8 +39,12 @@ class Metrics:
         self.redis_errors = self._counter("redis_errors", "Calls to Redis that failed.", [])
         self.faults = self._counter("internal_errors", "Reports that raised: a fault of this program.", [])
         self.inflight = self._gauge("inflight_requests", "Requests under way.")
-        self.lag = self._gauge("event_loop_lag_seconds", "The longest the event loop was late in the last second.")
-        self.progress = self._gauge("last_progress_timestamp_seconds", "When this worker last went round its loop.")
+        self.lag = self._gauge(
+            "event_loop_lag_seconds", "The longest the event loop was late in the last second."
+        )
+        self.progress = self._gauge(
+            "last_progress_timestamp_seconds", "When this worker last went round its loop."
+        )
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(f"otpreport_{name}", text, labels, registry=self.registry)

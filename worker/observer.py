@@ -69,7 +69,9 @@ class WorkerObserver:
                     self._metrics.age[account].observe(_age_ms(delivery) / 1000)
             case Bury(reason):
                 self._metrics.events[account, "dead"].inc()
-                log_event(logger, logging.WARNING, "dead letter", account=account, id=delivery.tag, reason=reason)
+                log_event(
+                    logger, logging.WARNING, "dead letter", account=account, id=delivery.tag, reason=reason
+                )
             case _:
                 pass
 
@@ -80,13 +82,21 @@ class WorkerObserver:
     def failed(self, delivery: Delivery, error: Exception) -> None:
         """Count and log a fault of ours, with its traceback."""
         self._metrics.faults.inc()
-        log_event(logger, logging.ERROR, "report raised", account=delivery.account, tag=delivery.tag, error=repr(error))
+        log_event(
+            logger,
+            logging.ERROR,
+            "report raised",
+            account=delivery.account,
+            tag=delivery.tag,
+            error=repr(error),
+        )
 
-    def redis(self, error: RedisError | None) -> None:
+    def redis(self, error: RedisError | None, **more: object) -> None:
         """Log that Redis went away, each time a call failed, and once that it is back."""
         if error is not None:
             self._metrics.redis_errors.inc()
-            log_event(logger, logging.WARNING, "redis unreachable", reason=f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            log_event(logger, logging.WARNING, "redis unreachable", reason=reason, **more)
         elif self.redis_away:
             log_event(logger, logging.INFO, "redis reachable again")
         self.redis_away = error is not None
@@ -103,7 +113,12 @@ class WorkerObserver:
             if before.name != state.name:
                 level = logging.INFO if state.name == "running" else logging.ERROR
                 log_event(
-                    logger, level, f"account {state.name}", account=account, code=state.code, message=state.message
+                    logger,
+                    level,
+                    f"account {state.name}",
+                    account=account,
+                    code=state.code,
+                    message=state.message,
                 )
             self._states[account] = state
 

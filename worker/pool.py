@@ -49,6 +49,7 @@ class AsyncioPool(BasePool):
         self._call(self._runtime.stop(grace), timeout=grace + 30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self.bridge.detach_engine()  # Celery's hub still runs what it was to do
         self._loop.close()
 
     def _call(self, coroutine: Any, *, timeout: float) -> None:
@@ -64,7 +65,9 @@ def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None
     """Return Celery's handler for a received message: it goes straight to the engine, as decoded as it came."""
     pool = consumer.pool
     if not isinstance(pool, AsyncioPool):
-        raise ImproperlyConfigured(f"otpreport runs on its own pool: start the worker without -P (got {type(pool)})")
+        raise ImproperlyConfigured(
+            f"otpreport runs on its own pool: start the worker without -P (got {type(pool)})"
+        )
     receive = pool.bridge.receive
 
     def handle(message: Message, *_: Any) -> None:

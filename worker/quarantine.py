@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 TURN = 1.0
-"""Seconds a worker gives to suspects, and as many to all other events before the next turn."""
+"""Seconds a worker gives to suspects at least, once it has one."""
+
+PATIENCE = 30.0
+"""Seconds after which a worker that could not get empty gives up its turn."""
 
 
 class Quarantine:
-    """Turns between suspects, each leased while the worker holds nothing else, and all other events."""
+    """Turns between suspects, each leased while the worker holds nothing else, and all other events.
+
+    A turn lasts until the worker has emptied itself and had a suspect; the others then have as long a turn.
+    """
 
     def __init__(self) -> None:
-        self._suspects = 0
-        self._from = 0.0
-        self._until = 0.0
-
-    def observe(self, suspects: int, now: float) -> None:
-        """Note how many suspects wait; the first one seen opens a turn."""
-        if suspects and now >= self._until + TURN:
-            self._from, self._until = now, now + TURN
-        self._suspects = suspects
-
-    def in_force(self, now: float) -> bool:
+        self.in_force = False
         """Whether nothing but suspects may be leased now."""
-        return self._suspects > 0 and self._from <= now < self._until
+        self._began = 0.0
+        self._not_before = 0.0
+        self._had_one = False
+
+    def takes_suspects(self, now: float) -> bool:
+        """Whether the turn is long enough for another suspect."""
+        return self.in_force and not (self._had_one and now - self._began >= TURN)
+
+    def observe(self, suspects: int, now: float, *, alone: bool) -> None:
+        """Note how many suspects wait, and whether this worker holds one `alone`."""
+        self._had_one = self.in_force and (self._had_one or alone)
+        if not self.in_force and suspects and now >= self._not_before:
+            self.in_force, self._began = True, now
+        elif self.in_force and not alone and self._is_over(suspects, now):
+            self.in_force = False
+            self._not_before = now + max(TURN, now - self._began)
+
+    def _is_over(self, suspects: int, now: float) -> bool:
+        return not suspects or not self.takes_suspects(now) or now - self._began >= PATIENCE

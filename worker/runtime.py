@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import secrets
@@ -11,15 +12,18 @@ from typing import TYPE_CHECKING
 
 from config.logging import log_event
 from config.settings import Settings
+from otpreport.address import place
 from providers.registry import REGISTRY
 from tasks.admission import Admission, RateGroup
 from tasks.clock import RedisClock
+from tasks.fitness import Unfit
 from tasks.keys import Keys
 from tasks.queue import Queue, Remembered
 from tasks.report import Account, Report
 from tasks.retry import Policy
 from tasks.states import States
 from tasks.wall import WallClock
+from worker.arrival import wait_for_redis
 from worker.connect import connect
 from worker.engine import Engine, Limits
 from worker.health import HealthServer
@@ -35,6 +39,12 @@ logger = logging.getLogger("otpreport.worker")
 LAG_INTERVAL = 0.1
 """Seconds between two looks at how late the loop is."""
 
+FAILED = 1
+"""Exit status when a part of the worker raised: a supervisor starts it anew."""
+
+WRONG = 2
+"""Exit status when the settings, or the Redis they name, are wrong."""
+
 STALLED = 15.0
 """Seconds without a round of the loop after which a worker is not ready."""
 
@@ -44,7 +54,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._background: list[asyncio.Task[None]] = []
+        self._services: list[asyncio.Task[None]] = []
         self.worker = secrets.token_hex(6)
         self.grace = settings.grace
 
@@ -66,10 +76,28 @@ class Runtime:
         self._health = HealthServer(self._metrics.registry, self._not_ready, self._sample)
         port = await self._health.start("0.0.0.0", settings.metrics_port)  # noqa: S104 - Prometheus scrapes it
         accounts = sorted(settings.accounts)
-        log_event(logger, logging.INFO, "worker started", worker=self.worker, metrics_port=port, accounts=accounts)
-        for service in (self._admission.run, self._engine.run, self._engine.maintain, self._measure_lag):
-            self._background.append(asyncio.create_task(service(), name=service.__qualname__))
+        log_event(
+            logger, logging.INFO, "worker started", worker=self.worker, metrics_port=port, accounts=accounts
+        )
         bridge.attach_engine(self._engine, asyncio.get_running_loop())
+        self._beginning = asyncio.create_task(self._begin(bridge))
+
+    async def _begin(self, bridge: Bridge) -> None:
+        """Work as soon as Redis answers; a Redis that is not fit ends the worker with status 2."""
+        where, unfit = place(self._settings.redis_url.get_secret_value()), ""
+        try:
+            await wait_for_redis(self._redis, Keys(self._settings.key_prefix), self._observer, where)
+        except Unfit as found:
+            unfit = str(found)
+        if unfit:
+            log_event(logger, logging.CRITICAL, "redis is not fit", redis=where, reason=unfit)
+            bridge.end_worker(WRONG)
+            return
+        self._observer.progress()
+        for service in (self._admission.run, self._engine.run, self._engine.maintain, self._measure_lag):
+            task = asyncio.create_task(service(), name=service.__qualname__)
+            task.add_done_callback(functools.partial(_end_if_failed, bridge))
+            self._services.append(task)
 
     def _build(self, bridge: Bridge) -> None:
         """Build what works on events."""
@@ -109,10 +137,13 @@ class Runtime:
     async def stop(self, grace: float) -> None:
         """Finish or hand back what is held within `grace` seconds, then close everything."""
         log_event(logger, logging.INFO, "worker stops", worker=self.worker, holds=self._engine.holds)
-        await self._engine.stop(grace)
-        for task in self._background:
+        self._beginning.cancel()
+        await asyncio.gather(self._beginning, return_exceptions=True)
+        if self._services:
+            await self._engine.stop(grace)
+        for task in self._services:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*self._services, return_exceptions=True)
         await self._health.stop()
         await self._http.close()
         await self._redis.aclose()
@@ -122,6 +153,8 @@ class Runtime:
         """Say what keeps the worker from working; None when nothing does."""
         if self._observer.redis_away:
             return "redis is unreachable"
+        if not self._services:
+            return "redis has not answered yet"
         silent = time.monotonic() - self._observer.last_progress
         return f"no progress for {silent:.0f} s" if silent > STALLED else None
 
@@ -137,6 +170,14 @@ class Runtime:
                 await asyncio.sleep(LAG_INTERVAL)
                 worst = max(worst, time.monotonic() - due)
             self._metrics.lag.set(worst)
+
+
+def _end_if_failed(bridge: Bridge, service: asyncio.Task[None]) -> None:
+    """End the worker with a service that raised: half a worker would keep its leases and do nothing with them."""
+    if service.cancelled() or (error := service.exception()) is None:
+        return
+    log_event(logger, logging.CRITICAL, "service failed", service=service.get_name(), error=repr(error))
+    bridge.end_worker(FAILED)
 
 
 def _accounts(settings: Settings) -> dict[str, Account]:

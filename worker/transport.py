@@ -8,7 +8,7 @@ settled; kombu acknowledges nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kombu.message import Message as KombuMessage
 from kombu.transport import virtual
@@ -25,7 +25,7 @@ class Message(KombuMessage):
 
     def __init__(self, delivery: Delivery, channel: Any) -> None:
         super().__init__(
-            body=b"",
+            body="",
             delivery_tag=delivery.tag,
             content_type="application/json",
             content_encoding="utf-8",
@@ -44,7 +44,7 @@ class QoS(virtual.QoS):
     def ack(self, delivery_tag: Any) -> None:
         """Leave the message to its lease."""
 
-    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
+    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
         """Leave the message to its lease: at the worker's end it goes back into the queue."""
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
@@ -54,33 +54,40 @@ class QoS(virtual.QoS):
 class Channel(virtual.Channel):
     """A channel that consumes what the engine leased; queues and exchanges live in this process alone."""
 
-    QoS = QoS
+    QoS: type[virtual.QoS] = QoS
     do_restore = False
 
     def basic_consume(
         self,
         queue: str,
-        no_ack: bool,  # noqa: FBT001 - kombu's signature
-        callback: Callable[[Message], object],
-        consumer_tag: str,
+        no_ack: bool,
+        callback: Callable[..., Any] | None,
+        consumer_tag: str | None,
         **kwargs: Any,
-    ) -> None:
+    ) -> str:
         """Consume a queue: from now on the engine leases from it."""
-        super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
-        self.connection._callbacks[queue] = lambda delivery: callback(Message(delivery, self))
-        self.connection.serve()
+        tag = super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
+        if callback is not None:
+            self._transport.consume(queue, lambda delivery: callback(Message(delivery, self)))
+        return tag
 
-    def message_to_python(self, raw_message: Message) -> Message:
+    def message_to_python(self, raw_message: Any) -> Any:
         """Return the message: it needs no reading."""
         return raw_message
 
     def basic_cancel(self, consumer_tag: str) -> None:
         """Stop consuming: the engine leases no more from the queue."""
         super().basic_cancel(consumer_tag)
-        self.connection.serve()
+        self._transport.serve()
+
+    @property
+    def _transport(self) -> Transport:
+        return cast("Transport", self.connection)
 
     def _put(self, queue: str, message: Any, **_: Any) -> None:
-        raise NotImplementedError("a worker does not send: use otpreport.Reporter, or a Celery app of your own")
+        raise NotImplementedError(
+            "a worker sends nothing: use otpreport.Reporter, or a Celery app of your own"
+        )
 
     def _purge(self, queue: str) -> int:
         raise NotImplementedError("waiting events are not purged: they were verified")
@@ -102,13 +109,23 @@ class Transport(virtual.Transport):
         """Take messages from the engine on Celery's hub."""
         self._bridge.attach_hub(loop, self._consume)
 
+    def consume(self, queue: str, callback: Callable[[Delivery], object]) -> None:
+        """Give what is leased from a queue to `callback`."""
+        self._consumers[queue] = callback
+        self.serve()
+
     def serve(self) -> None:
         """Tell the engine which accounts' queues have a consumer."""
         prefix = queue_name("")
-        self._bridge.serve(frozenset(queue.removeprefix(prefix) for queue in self._callbacks))
+        self._bridge.serve(frozenset(queue.removeprefix(prefix) for queue in self._consumers))
+
+    @property
+    def _consumers(self) -> dict[str, Callable[[Delivery], object]]:
+        """The dict of kombu's own, which it clears when a consumer is cancelled."""
+        return cast("dict[str, Callable[[Delivery], object]]", self._callbacks)
 
     def _consume(self, queue: str, delivery: Delivery) -> bool:
-        callback = self._callbacks.get(queue)
+        callback = self._consumers.get(queue)
         if callback is None:
             return False
         callback(delivery)

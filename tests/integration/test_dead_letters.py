@@ -177,7 +177,7 @@ def test_a_replayed_event_starts_afresh(valkey: redis.Redis, undertaker: Underta
 @pytest.mark.parametrize("doubt", [True, False])
 def test_a_replay_does_not_forget_a_doubt(valkey: redis.Redis, undertaker: Undertaker, doubt: bool) -> None:
     """The provider may still have taken it the first time: if it dies again, it is in doubt again."""
-    [id_] = undertaker.bury("tencent", death=LOST if doubt else REFUSED)
+    [id_] = undertaker.bury("tencent", death=Death(attempts=(LOST if doubt else REFUSED,)))
     letters = DeadLetters(valkey, Keys())
     letter = letters.find(id_)
     assert letter is not None

@@ -1,11 +1,13 @@
-"""A whole fleet of real processes: Valkey, the simulator and workers, and the audit of what became of every event."""
+"""A fleet of real processes: Valkey, the simulator and workers, and the audit of what became of every event."""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +19,10 @@ from otpreport import Verification
 from otpreport.wire import encode, queue_name
 from tests.support.admin import admin
 from tests.support.books import Books, read_books
+from tests.support.events import event_of
 from tests.support.simulator import Json, SimulatorProcess
 from tests.support.wait import until
-from tests.support.worker_process import CELERY, WorkerProcess
+from tests.support.worker_process import RUN, WorkerProcess
 from worker.embedded import EmbeddedValkey
 
 SECRET = "EXAMPLE+s3cr3t/that+must/show+nowhere"
@@ -115,19 +118,17 @@ class Fleet:
         plan: Mapping[str, object] | None = None,
         settings: Mapping[str, object] = SHORT,
         options: Mapping[str, str] | None = None,
-        binary: str | None = None,
     ) -> None:
         self.folder = folder
         self.accounts = {account.name: account for account in accounts or (TENCENT,)}
-        self.valkey = EmbeddedValkey(
-            folder / "valkey", binary=binary, options={"appendfsync": "no"} | dict(options or {})
-        )
+        self.valkey = EmbeddedValkey(folder / "valkey", options={"appendfsync": "no"} | dict(options or {}))
         rates = {(account.provider, account.key): account.rate for account in self.accounts.values()}
         keys = [_key(provider, id_, rate) for (provider, id_), rate in rates.items()]
         self.simulator = SimulatorProcess({"keys": keys, "plan": dict(plan or {})})
         self.settings = dict(settings)
         self.workers: list[WorkerProcess] = []
         self.sent: list[Verification] = []
+        self._named = 0
         self._prefix = str(self.settings.get("key_prefix", ""))
 
     def __enter__(self) -> Self:
@@ -142,10 +143,10 @@ class Fleet:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._show()
         for worker in self.workers:
             worker.clean_up()
-        if kind is not None:
-            self._show_logs()
         if self.simulator.url:
             self.simulator.stop()
         self.valkey.stop()
@@ -167,7 +168,7 @@ class Fleet:
 
     def launch(
         self,
-        command: Sequence[str] = CELERY,
+        command: Sequence[str] = RUN,
         *,
         wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
@@ -180,7 +181,7 @@ class Fleet:
 
     def start_worker(
         self,
-        command: Sequence[str] = CELERY,
+        command: Sequence[str] = RUN,
         *,
         wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
@@ -196,8 +197,9 @@ class Fleet:
         self, count: int, account: str = "tencent", *, prefix: str = "", verified: bool = True
     ) -> list[Verification]:
         """Return new events with ids of their own."""
-        now, first = datetime.now(UTC), len(self.sent)
-        ids = (f"{prefix}{account}-{first + number}" for number in range(count))
+        now, first = datetime.now(UTC), self._named
+        self._named += count
+        ids = (f"{prefix}{account}-{number}" for number in range(first, first + count))
         return [Verification(account=account, message_id=i, occurred_at=now, verified=verified) for i in ids]
 
     def enqueue(
@@ -216,6 +218,25 @@ class Fleet:
             self.sent.append(event)
         pipe.execute()
 
+    @contextmanager
+    def producing(self, rate: int, account: str = "tencent") -> Iterator[None]:
+        """Enqueue so many events a second for as long as the context lasts, as busy login views do."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._produce, args=(rate, account, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _produce(self, rate: int, account: str, done: threading.Event) -> None:
+        began, count = time.monotonic(), 0
+        while not done.wait(0.02):
+            due = round((time.monotonic() - began) * rate)
+            self.enqueue(due - count, account)
+            count = due
+
     def push_raw(self, raw: bytes, account: str = "tencent") -> None:
         """Put any bytes on an account's queue."""
         self.redis.lpush(self._prefix + queue_name(account), raw)
@@ -228,6 +249,10 @@ class Fleet:
         """Return how many events count as delivered, of all accounts."""
         return sum(books.delivered for books in self.books().values())
 
+    def arrivals(self) -> int:
+        """Return how many requests have reached the provider."""
+        return int(self.simulator.summary()["arrivals"])
+
     def wait_until_settled(self, deadline: float = 60.0) -> None:
         """Wait until every event has ended."""
         until(lambda: all(books.settled for books in self.books().values()), deadline=deadline, pause=0.05)
@@ -238,7 +263,7 @@ class Fleet:
 
     def wait_until_arrived(self, count: int, deadline: float = 60.0) -> None:
         """Wait until so many requests have reached the provider."""
-        until(lambda: self.simulator.summary()["arrivals"] >= count, deadline=deadline)
+        until(lambda: self.arrivals() >= count, deadline=deadline)
 
     def dead_letters(self, account: str = "tencent") -> list[tuple[Json, bytes]]:
         """Return each dead letter's story and the message's bytes."""
@@ -272,11 +297,11 @@ class Fleet:
         return not event.verified and self.accounts[event.account].provider == "tencent"
 
     def _dead_reports(self) -> set[tuple[str, str, bool]]:
-        stories = [story for account in self.accounts for story, _ in self.dead_letters(account)]
-        events = [Verification.from_wire(story["event"]) for story in stories if story["event"]]
-        return {self._report(event) for event in events}
+        letters = [letter for account in self.accounts for letter in self.dead_letters(account)]
+        return {self._report(event_of(raw)) for story, raw in letters if story["reason"] != "invalid"}
 
-    def _show_logs(self) -> None:
+    def _show(self) -> None:
+        """Print what a person wants to see of a failure."""
         for worker in self.workers:
             tail = worker.text.splitlines()[-25:] + worker.output.splitlines()[-3:]
             print(f"--- {worker.log.name} (pid {worker.pid})", *(line[:400] for line in tail), sep="\n")
@@ -285,20 +310,6 @@ class Fleet:
             print("--- simulator", {**self.simulator.summary(), "twice_ids": ...}, sep="\n")
         except (redis.RedisError, OSError, AssertionError) as error:
             print("---", error)
-
-
-def busiest_second(key: Json) -> tuple[int, int]:
-    """Return a key's most arrivals in an aligned and in a sliding second, but for those the simulator was late in."""
-    return int(key["aligned"]["worst_on_time"]), int(key["sliding"]["worst_on_time"])
-
-
-def steadily(fleet: Fleet, rate: int, seconds: float, account: str = "tencent") -> None:
-    """Enqueue at a steady pace for some seconds, as busy login views do."""
-    end, step = time.monotonic() + seconds, 0.05
-    while time.monotonic() < end:
-        due = time.monotonic() + step
-        fleet.enqueue(round(rate * step), account)
-        until(lambda due=due: time.monotonic() >= due, pause=0.005)
 
 
 def _key(provider: str, id_: str, rate: int) -> dict[str, object]:

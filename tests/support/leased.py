@@ -79,9 +79,7 @@ def delivery(
     """Return a delivery on its way."""
     of = of or event()
     raw = message({"event": of.to_wire()})
-    return Delivery(
-        leased(raw, account=of.account, tag=tag, history=history, probe=probe, deaths=deaths), of
-    )
+    return Delivery(leased(raw, account=of.account, tag=tag, history=history, probe=probe, deaths=deaths), of)
 
 
 def attempts(*results: Result) -> History:

@@ -12,20 +12,27 @@ from typing import Self
 
 
 class Proxy:
-    """Forward connections to `port` of 127.0.0.1, holding each answer back.
+    """Forward connections to `port` of 127.0.0.1, holding each answer back; `listen`: on that port, not any.
 
-    `delay` is seconds before each piece of an answer; `drip` sends answers byte by byte, each byte after the
-    delay. Both may be set while connections are open. With `tls` clients have to speak TLS.
+    `target` may be set to another port, for the connections to come. `delay` is seconds before each piece of an
+    answer; `drip` sends answers byte by byte, each byte after the delay. Both may be set while connections are open.
+    With `tls` clients have to speak TLS.
     """
 
     def __init__(
-        self, port: int, *, delay: float = 0.0, drip: bool = False, tls: ssl.SSLContext | None = None
+        self,
+        port: int,
+        *,
+        listen: int = 0,
+        delay: float = 0.0,
+        drip: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.delay = delay
         self.drip = drip
         self._tls = tls
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.target = port
+        self._listener = socket.create_server(("127.0.0.1", listen))
         self._sockets: list[socket.socket] = []
         self._closed = False
 
@@ -64,7 +71,7 @@ class Proxy:
                 if self._tls is not None:
                     client = self._tls.wrap_socket(client, server_side=True)
                 client.settimeout(None)
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 continue
             self._sockets += [client, server]

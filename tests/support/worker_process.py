@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[2]
 
 CELERY = ("-m", "celery", "-A", "worker", "worker")
 RUN = ("-m", "worker", "run")
-ODD = ("-m", "tests.support.odd_worker")
+
+
+def odd(fault: str) -> tuple[str, ...]:
+    """Return the command of a worker with a fault of `tests.support.odd_worker`."""
+    return ("-m", "tests.support.odd_worker", fault)
+
 
 # What a log line holds is known to the test that reads it.
 Line = dict[str, Any]
@@ -36,7 +41,7 @@ class WorkerProcess:
         log: Path,
         config: Path,
         *,
-        command: Sequence[str] = CELERY,
+        command: Sequence[str] = RUN,
         wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -89,6 +94,11 @@ class WorkerProcess:
 
         until(has_started, deadline=deadline)
         return self
+
+    @property
+    def id(self) -> str:
+        """What the worker calls itself in Redis."""
+        return str(self.lines("worker started")[-1]["worker"])
 
     @property
     def port(self) -> int:

@@ -1,0 +1,442 @@
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from itertools import pairwise
+
+import pytest
+import redis
+from redis.exceptions import RedisError
+
+from tasks import admission as module
+from tasks.admission import HORIZON, Admission, RateGroup, Refusal
+from tasks.clock import RedisClock
+from tasks.delivery import Delivery
+from tasks.settlement import Ending, Finish, Schedule
+from tasks.states import States
+from tests.support.leased import event
+from tests.support.queues import Fleet, alter
+from tests.support.wait import coming
+from worker.connect import connect
+from worker.embedded import EmbeddedValkey
+
+GROUP = RateGroup("shared", 1000)
+HORIZON_US = HORIZON * 1e6
+
+
+class Door:
+    """An admission of one worker, running; `errors` are what it told."""
+
+    def __init__(self, fleet: Fleet, groups: Mapping[str, RateGroup], worker: str = "w1") -> None:
+        self.fleet, self.worker = fleet, worker
+        self.errors: list[RedisError] = []
+        self.admission = Admission(
+            fleet.client,
+            fleet.keys,
+            worker,
+            groups,
+            remembered=fleet.remembered,
+            clock=RedisClock(),
+            on_error=self.errors.append,
+        )
+
+    async def lease(self, message_id: str, account: str = "tencent", *, verified: bool = True) -> Delivery:
+        """Lease one event with this id."""
+        self.fleet.send(event(message_id, account, verified=verified))
+        (delivery,) = await self.fleet.take(1, self.worker, account)
+        return delivery
+
+    async def enter(self, delivery: Delivery) -> Refusal | None:
+        """Go through; TimeoutError when that takes long."""
+        async with asyncio.timeout(20):
+            return await self.admission.enter(delivery)
+
+    async def arrivals(self, deliveries: list[Delivery]) -> list[float]:
+        """Let all through as they may; return when each went."""
+
+        async def go(delivery: Delivery) -> float:
+            assert await self.admission.enter(delivery) is None
+            return time.monotonic()
+
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*(go(delivery) for delivery in deliveries))
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    fleet: Fleet, groups: Mapping[str, RateGroup] | None = None, worker: str = "w1"
+) -> AsyncGenerator[Door]:
+    """Run an admission for the time of a test."""
+    door = Door(fleet, groups or {"tencent": GROUP, "alibaba": GROUP}, worker)
+    task = asyncio.create_task(door.admission.run())
+    yield door
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def fullest_second(arrivals: list[float]) -> int:
+    """Return the most arrivals of any sliding second."""
+    ordered = sorted(arrivals)
+    return max(sum(start <= at < start + 1 for at in ordered) for start in ordered)
+
+
+def next_us(fleet: Fleet, group: RateGroup = GROUP) -> int:
+    """Return the group's next free slot."""
+    return int(fleet.server.hget(fleet.keys.rate(group.name), "next_us"))
+
+
+async def test_an_event_goes_and_owns_its_message_id(fleet: Fleet) -> None:
+    """An event that may go is let through, and its message id is claimed for it."""
+    async with opened(fleet) as door:
+        delivery = await door.lease("m1")
+        assert await door.enter(delivery) is None
+    assert fleet.server.hgetall(fleet.keys.claims) == {
+        delivery.fingerprint.claim.encode(): delivery.tag.encode()
+    }
+
+
+async def test_the_limit_holds_for_all_workers_together(fleet: Fleet) -> None:
+    """Four workers with two accounts of one group: no sliding second has more than the limit, none much less."""
+    limit = 40
+    groups = {name: RateGroup("main-account", limit) for name in ("tencent", "alibaba")}
+    arrivals = await saturate(fleet, [groups] * 4)
+    assert fullest_second(arrivals) <= limit
+    assert len(arrivals) / (max(arrivals) - min(arrivals)) > limit / 2
+
+
+async def test_workers_that_do_not_share_a_group_break_the_limit(fleet: Fleet) -> None:
+    """The limit is kept in Redis: with a group of its own for each worker the same load breaks it."""
+    limit = 40
+    own = [{name: RateGroup(f"group-{n}", limit) for name in ("tencent", "alibaba")} for n in range(4)]
+    assert fullest_second(await saturate(fleet, own)) > limit
+
+
+async def saturate(fleet: Fleet, workers: Sequence[Mapping[str, RateGroup]]) -> list[float]:
+    """Let every worker send 12 events of each account as fast as it may; return all arrivals."""
+    async with contextlib.AsyncExitStack() as stack:
+        sending: list[asyncio.Task[list[float]]] = []
+        for number, groups in enumerate(workers):
+            door = await stack.enter_async_context(opened(fleet, groups, f"w{number}"))
+            events: list[Delivery] = []
+            for account in groups:
+                fleet.send_many(12, account)
+                events += await fleet.take(12, door.worker, account)
+            sending.append(asyncio.create_task(door.arrivals(events)))
+        return [at for arrivals in await asyncio.gather(*sending) for at in arrivals]
+
+
+async def test_first_come_first_served(fleet: Fleet) -> None:
+    """Events of one worker and account go in the order they came, also when they have to ask again."""
+    async with opened(fleet, {"tencent": RateGroup("g", 200)}) as door:
+        fleet.send_many(60)
+        deliveries = await fleet.take(60)
+        arrivals = await door.arrivals(deliveries)
+    # within one tick several go at once, in either order
+    late = [first - second for first, second in pairwise(arrivals)]
+    assert max(late) <= module.TICK * 2
+
+
+async def test_groups_do_not_wait_for_each_other(fleet: Fleet) -> None:
+    """A group whose slots are used up for a long time does not hold up another."""
+    slow, quick = RateGroup("slow", 1), RateGroup("quick", 1000)
+    async with opened(fleet, {"tencent": slow, "alibaba": quick}) as door:
+        waiting = [asyncio.create_task(door.enter(await door.lease(f"s{n}"))) for n in range(5)]
+        fleet.send_many(50, "alibaba")
+        await door.arrivals(await fleet.take(50, "w1", "alibaba"))
+        assert sum(task.done() for task in waiting) < 5
+        for task in waiting:
+            task.cancel()
+
+
+async def test_a_slot_lies_at_most_the_horizon_ahead(fleet: Fleet) -> None:
+    """However many wait, what is handed out lies no further ahead than the horizon."""
+    group = RateGroup("g", 100)
+    async with opened(fleet, {"tencent": group}) as door:
+        fleet.send_many(40)
+        sending = asyncio.create_task(door.arrivals(await fleet.take(40)))
+        ahead: list[int] = []
+        while not sending.done():
+            await asyncio.sleep(0.005)
+            ahead.append(next_us(fleet, group) - fleet.now_us())
+    # `next` is the slot after the last that was handed out
+    assert max(ahead) <= HORIZON_US + 1e6 / group.pace + 1
+    assert max(ahead) > 0
+
+
+async def test_a_missed_slot_is_thrown_away(fleet: Fleet) -> None:
+    """A worker that stood still asks for new slots: it does not send at once what it could not send in time."""
+    assert await gone_right_after_a_stall(fleet) == 0
+
+
+async def test_without_tolerance_a_stalled_worker_bursts(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the look at the clock that prevents the burst: without it all missed slots are used at once."""
+    monkeypatch.setattr(module, "TOLERANCE", 60.0)
+    assert await gone_right_after_a_stall(fleet) >= 5
+
+
+async def gone_right_after_a_stall(fleet: Fleet) -> int:
+    """Stall the loop when slots were handed out; return how many events go before Redis could answer again."""
+    async with opened(fleet, {"tencent": RateGroup("g", 300)}) as door:
+        fleet.send_many(16)
+        tasks = [asyncio.create_task(door.enter(delivery)) for delivery in await fleet.take(16)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        before = sum(task.done() for task in tasks)
+        time.sleep(0.3)  # noqa: ASYNC251 - the stall
+        for _ in range(3):
+            await asyncio.sleep(0)
+        gone = sum(task.done() for task in tasks) - before
+        assert await asyncio.gather(*tasks) == [None] * 16
+    return gone
+
+
+async def test_a_lost_limiter_key_begins_anew_at_the_horizon(fleet: Fleet) -> None:
+    """When Redis forgot the group, no slot lies before the end of those that may have been handed out."""
+    assert await slot_after_loss(fleet) >= HORIZON_US
+
+
+async def test_beginning_anew_at_once_would_use_slots_twice(fleet: Fleet) -> None:
+    """The wait can be missed: a script that begins anew at once hands out a slot before the horizon."""
+    assert (
+        await slot_after_loss(fleet, "next_slot = now + horizon + interval", "next_slot = now") < HORIZON_US
+    )
+
+
+async def slot_after_loss(fleet: Fleet, *altered: str) -> float:
+    """Return how many us after the loss of the key the next slot lies."""
+    async with opened(fleet) as door:
+        if altered:
+            alter(door.admission, "_script", "admit.lua", *altered)
+        assert await door.enter(await door.lease("m1")) is None
+        second = await door.lease("m2")
+        fleet.server.delete(fleet.keys.rate(GROUP.name))
+        before = fleet.now_us()
+        assert await door.enter(second) is None
+        return next_us(fleet) - 1e6 / GROUP.pace - before
+
+
+async def test_a_limiter_key_too_far_ahead_begins_anew(fleet: Fleet) -> None:
+    """A slot that nobody can have been given (Redis' clock was set back) holds nobody up."""
+    fleet.server.hset(fleet.keys.rate(GROUP.name), "next_us", fleet.now_us() + 3_600_000_000)
+    before = fleet.now_us()
+    async with opened(fleet) as door:
+        assert await door.enter(await door.lease("m1")) is None
+    assert HORIZON_US <= next_us(fleet) - before < 60_000_000
+
+
+async def test_a_limiter_key_far_ahead_would_hold_everybody_up(fleet: Fleet) -> None:
+    """Without that rule the event would wait for an hour."""
+    fleet.server.hset(fleet.keys.rate(GROUP.name), "next_us", fleet.now_us() + 3_600_000_000)
+    async with opened(fleet) as door:
+        alter(door.admission, "_script", "admit.lua", "next_slot > now + 2 * horizon + interval", "false")
+        waiting = asyncio.create_task(door.admission.enter(await door.lease("m1")))
+        _, pending = await asyncio.wait([waiting], timeout=1.0)
+        assert pending == {waiting}
+        waiting.cancel()
+
+
+async def test_the_lower_rate_of_a_throttled_group_counts(fleet: Fleet) -> None:
+    """After the provider throttled, slots lie further apart, for every worker."""
+    fleet.server.hset(
+        fleet.keys.rate(GROUP.name), mapping={"rate": "10.000", "lowered_us": fleet.now_us() + 60_000_000}
+    )
+    async with opened(fleet) as door:
+        fleet.send_many(2)
+        before = fleet.now_us()
+        await door.arrivals(await fleet.take(2))
+    # the first slot, the second, and the next one
+    assert next_us(fleet) - before >= 2 * 1e6 * 1.035 / 10
+
+
+async def test_a_throttled_group_climbs_back(fleet: Fleet) -> None:
+    """Two percent of the limit come back each second, and never more than the limit."""
+    rate = fleet.keys.rate(GROUP.name)
+    fleet.server.hset(rate, mapping={"rate": "10.000", "lowered_us": fleet.now_us() - 3_600_000_000})
+    async with opened(fleet) as door:
+        assert await door.enter(await door.lease("m1")) is None
+        before = next_us(fleet)
+        fleet.send_many(40)
+        await door.arrivals(await fleet.take(40))
+    # 40 slots at the full rate; had it not climbed, four seconds
+    assert next_us(fleet) - before < 3_000_000
+
+
+async def test_a_group_steps_down_once_a_second(fleet: Fleet) -> None:
+    """However many answers throttle at once, the rate falls one step; and never below its floor."""
+    states = States(fleet.client, fleet.keys, {"tencent": GROUP})
+    rate = fleet.keys.rate(GROUP.name)
+    for _ in range(20):
+        await states.slow_down("tencent")
+    assert fleet.server.hget(rate, "rate") == b"700.000"
+    for _ in range(20):
+        fleet.server.hset(rate, "lowered_us", fleet.now_us() - 1_000_000)
+        await states.slow_down("tencent")
+    lowest = float(fleet.server.hget(rate, "rate"))
+    assert 20 <= lowest < 100
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refusal"),
+    [
+        (True, True, Refusal.DUPLICATE),
+        (False, False, Refusal.DUPLICATE),
+        (True, False, Refusal.DUPLICATE),
+        (False, True, None),
+    ],
+)
+async def test_what_was_delivered_is_not_sent_again(
+    fleet: Fleet, first: bool, second: bool, refusal: Refusal | None
+) -> None:
+    """A second report of a message is a duplicate; only a true may follow a false."""
+    async with opened(fleet) as door:
+        await fleet.settle(await door.lease("m1", verified=first), Finish(Ending.DELIVERED))
+        assert await door.enter(await door.lease("m1", verified=second)) == refusal
+
+
+async def test_only_the_same_message_is_a_duplicate(fleet: Fleet) -> None:
+    """Another message id goes, and the same id of another account."""
+    async with opened(fleet) as door:
+        await fleet.settle(await door.lease("m1"), Finish(Ending.DELIVERED))
+        assert await door.enter(await door.lease("m2")) is None
+        assert await door.enter(await door.lease("m1", "alibaba")) is None
+
+
+@pytest.mark.parametrize("ending", [Ending.SKIPPED, Ending.DUPLICATE, Ending.SHED])
+async def test_only_the_delivered_are_remembered(fleet: Fleet, ending: Ending) -> None:
+    """An event that ended without being delivered does not keep another from it."""
+    async with opened(fleet) as door:
+        await fleet.settle(await door.lease("m1"), Finish(ending))
+        assert await door.enter(await door.lease("m1")) is None
+
+
+@pytest.mark.parametrize(("age", "refusal"), [(0, Refusal.DUPLICATE), (2, Refusal.DUPLICATE), (3, None)])
+async def test_the_delivered_are_remembered_for_their_time(
+    fleet: Fleet, age: int, refusal: Refusal | None
+) -> None:
+    """An event delivered within the time-to-live is known, in whatever generation; later it is not."""
+    async with opened(fleet) as door:
+        delivery = await door.lease("m1")
+        generation = fleet.server.time()[0] // fleet.remembered.width - age
+        key = f"otpreport:done:{generation}:{delivery.fingerprint.bucket}"
+        fleet.server.sadd(key, delivery.fingerprint.member(verified=True))
+        assert await door.enter(delivery) == refusal
+
+
+async def test_a_copy_waits_for_the_first_to_end(fleet: Fleet) -> None:
+    """Of two copies one is sent; the other may go when the first has failed, and not when it was delivered."""
+    async with opened(fleet) as door:
+        first, copy = await door.lease("m1"), await door.lease("m1")
+        assert await door.enter(first) is None
+        assert await door.enter(copy) is Refusal.COPY
+        await fleet.settle(first, Schedule(60.0))
+        assert await door.enter(copy) is Refusal.COPY, "the first waits for another attempt"
+        fleet.server.hdel(fleet.keys.taken("tencent"), first.tag)
+        assert await door.enter(copy) is None, "its owner is gone"
+        assert await door.enter(copy) is None, "it is its own"
+        await fleet.settle(copy, Finish(Ending.DELIVERED))
+        assert await door.enter(await door.lease("m1")) is Refusal.DUPLICATE
+
+
+async def test_without_the_claim_both_copies_go(fleet: Fleet) -> None:
+    """It is the claim that keeps the copy back."""
+    async with opened(fleet) as door:
+        first, copy = await door.lease("m1"), await door.lease("m1")
+        alter(
+            door.admission, "_script", "admit.lua", "if claimed_by_another(account, claim, tag)", "if false"
+        )
+        assert [await door.enter(first), await door.enter(copy)] == [None, None]
+
+
+async def test_who_lost_the_lease_does_not_go(fleet: Fleet) -> None:
+    """An event that another worker holds by now is not sent by this one."""
+    async with opened(fleet) as door:
+        delivery = await door.lease("m1")
+        fleet.server.smove(fleet.keys.held("w1"), fleet.keys.held("w2"), delivery.tag)
+        assert await door.enter(delivery) is Refusal.LOST
+
+
+async def test_without_the_look_at_the_lease_it_would_go_twice(fleet: Fleet) -> None:
+    """It is the look at `held` that keeps it back: without it both workers send."""
+    async with opened(fleet) as door, opened(fleet, worker="w2") as other:
+        for one in (door, other):
+            alter(
+                one.admission, "_script", "admit.lua", "redis.call('SISMEMBER', KEYS[1], tag) == 0", "false"
+            )
+        delivery = await door.lease("m1")
+        fleet.server.smove(fleet.keys.held("w1"), fleet.keys.held("w2"), delivery.tag)
+        assert [await door.enter(delivery), await other.enter(delivery)] == [None, None]
+
+
+@pytest.mark.parametrize("state", ["held", "stopped", "whatever comes later"])
+async def test_nothing_of_a_held_account_goes(fleet: Fleet, state: str) -> None:
+    """An event that was leased before its account was held waits; those of other accounts go."""
+    async with opened(fleet) as door:
+        waiting, other = await door.lease("m1"), await door.lease("m1", "alibaba")
+        fleet.set_state(state)
+        assert await door.enter(waiting) is Refusal.HELD
+        assert await door.enter(other) is None
+
+
+@pytest.mark.parametrize(("state", "refusal"), [("stopped", None), ("held", Refusal.HELD), ("running", None)])
+async def test_a_probe_goes_unless_an_operator_holds_the_account(
+    fleet: Fleet, state: str, refusal: Refusal | None
+) -> None:
+    """The probe of a stopped account is let through; an account that an operator holds stays closed."""
+    async with opened(fleet) as door:
+        fleet.set_state("stopped")
+        probe = await door.lease("m1")
+        assert probe.leased.probe
+        fleet.set_state(state)
+        assert await door.enter(probe) is refusal
+
+
+async def test_a_probe_that_says_false_obeys_the_same_rules(fleet: Fleet) -> None:
+    """Also a probe is not sent twice, and a false does not follow a true."""
+    async with opened(fleet) as door:
+        await fleet.settle(await door.lease("m1"), Finish(Ending.DELIVERED))
+        fleet.set_state("stopped")
+        probe = await door.lease("m1", verified=False)
+        assert await door.enter(probe) is Refusal.DUPLICATE
+
+
+async def test_a_refusal_costs_no_slot(fleet: Fleet) -> None:
+    """Duplicates and copies leave the rate to the events that go."""
+    async with opened(fleet) as door:
+        await fleet.settle(await door.lease("m1"), Finish(Ending.DELIVERED))
+        assert await door.enter(await door.lease("m2")) is None
+        before = next_us(fleet)
+        assert await door.enter(await door.lease("m1")) is Refusal.DUPLICATE
+        assert await door.enter(await door.lease("m2")) is Refusal.COPY
+        assert next_us(fleet) == before
+
+
+async def test_a_forgotten_script_is_brought_back(fleet: Fleet) -> None:
+    """`SCRIPT FLUSH` on the server stops nothing."""
+    async with opened(fleet) as door:
+        for number in range(3):
+            fleet.server.script_flush()
+            assert await door.enter(await door.lease(f"m{number}")) is None
+        assert door.errors == []
+
+
+async def test_without_redis_nothing_goes(valkey_server: EmbeddedValkey) -> None:
+    """While Redis is away every event waits, and the fault is told; when it is back they go."""
+    client = connect(valkey_server.url)
+    with redis.Redis(port=valkey_server.port) as server:
+        fleet = Fleet(client, server)
+        async with opened(fleet) as door:
+            delivery = await door.lease("m1")
+            valkey_server.stop()
+            entering = asyncio.create_task(door.enter(delivery))
+            await coming(lambda: door.errors)
+            assert not entering.done()
+            await asyncio.to_thread(valkey_server.start)
+            assert await entering is None
+    await client.aclose()
+
+
+def test_the_judge_of_these_tests_counts_right() -> None:
+    """The fullest second is found wherever it begins, and its end is not in it."""
+    assert fullest_second([0.0, 0.5, 0.9, 1.0, 1.4, 1.5]) == 4

@@ -1,0 +1,618 @@
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import redis
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
+
+from otpreport import Verification
+from providers import Answer, Outcome, Result
+from tasks import report
+from tasks.delivery import Delivery, Leased
+from tasks.history import History
+from tasks.queue import Queue
+from tasks.report import InDoubt, NotSent
+from tasks.retry import Policy
+from tests.support.engine_worker import QUICK, EngineWorker, Network, Reply
+from tests.support.leased import NOW_MS, event, message
+from tests.support.queues import Fleet, alter
+from tests.support.report_twins import Provider
+from tests.support.wait import coming
+from worker.connect import connect
+from worker.embedded import EmbeddedValkey
+from worker.engine import Limits
+
+LUA = Path(__file__).parents[2] / "tasks"
+
+
+def histories(fleet: Fleet, account: str = "tencent") -> list[History]:
+    """Return what is stored of every event that has not ended."""
+    records: list[bytes] = fleet.server.hvals(fleet.keys.taken(account))
+    return [Leased.parse(account, "", record, probe=False).history for record in records]
+
+
+def letters(fleet: Fleet, account: str = "tencent") -> list[dict[str, Any]]:
+    """Return the stories of all dead letters."""
+    stored: list[bytes] = fleet.server.hvals(fleet.keys.dead(account))
+    return [orjson.loads(letter.split(b"\n", 1)[0]) for letter in stored]
+
+
+async def test_every_event_is_delivered_once(fleet: Fleet) -> None:
+    """A worker leases, sends and settles all there is; each event reaches the provider once."""
+    fleet.send_many(300)
+    async with EngineWorker(fleet) as worker:
+        await worker.ended(300)
+    assert sorted(worker.network.ids) == sorted({f"tencent-{n}" for n in range(300)})
+    assert fleet.books() == {"taken": 300, "delivered": 300}
+    assert fleet.places().balanced
+    assert fleet.server.hlen(fleet.keys.claims) == 0
+
+
+async def test_a_failure_is_retried_through_redis(fleet: Fleet) -> None:
+    """Failed attempts are kept with the event in Redis until one succeeds."""
+    fleet.send(event("m"))
+    network = Network({"m": [NotSent("refused"), InDoubt("timeout"), Result.TRANSIENT]})
+    async with EngineWorker(fleet, network) as worker:
+        await worker.ended(1)
+    assert worker.monitor.endings == {"again": 3, "delivered": 1}
+    assert network.ids == ["m"] * 4
+    assert fleet.places().balanced
+
+
+async def test_a_dead_letter_has_the_whole_story(fleet: Fleet) -> None:
+    """An event that used up its attempts is a dead letter that names each of them."""
+    fleet.send(event("m"))
+    network = Network({"m": [InDoubt("EOF"), *[Result.TRANSIENT] * 3]})
+    async with EngineWorker(fleet, network) as worker:
+        await worker.ended(1)
+    (letter,) = letters(fleet)
+    assert (letter["reason"], letter["in_doubt"]) == ("exhausted", True)
+    assert [attempt["class"] for attempt in letter["attempts"]] == ["unknown"] + ["transient"] * 3
+    assert letter["event"]["message_id"] == "m"
+    assert fleet.places().balanced
+
+
+async def test_a_refused_event_is_dead_at_once(fleet: Fleet) -> None:
+    """One permanent fault ends one event, and the others go on."""
+    fleet.send(event("bad"), event("good"))
+    async with EngineWorker(fleet, Network({"bad": [Result.PERMANENT]})) as worker:
+        await worker.ended(2)
+    assert worker.monitor.endings == {"permanent": 1, "delivered": 1}
+
+
+async def test_bad_messages_are_dead_letters_with_their_bytes(fleet: Fleet) -> None:
+    """What can't be read ends as a dead letter that holds it, and never spins."""
+    bad = [b"\x00\xff not json", message(headers={"task": "other"}), message(args=[1])]
+    for raw in bad:
+        fleet.server.lpush("otpreport.tencent", raw)
+    async with EngineWorker(fleet) as worker:
+        await worker.ended(3)
+        assert worker.engine.holds == 0
+    stored: list[bytes] = fleet.server.hvals(fleet.keys.dead("tencent"))
+    assert sorted(letter.split(b"\n", 1)[1] for letter in stored) == sorted(bad)
+    assert fleet.books()["taken"] == 3
+    assert worker.network.sent == []
+
+
+async def test_an_eta_waits_in_redis(fleet: Fleet) -> None:
+    """A message with an `eta` waits in Redis, not in the worker, and uses no attempt."""
+    moment = event(at_ms=round(time.time() * 1000) + 3_600_000).occurred_at.isoformat()
+    fleet.server.lpush("otpreport.tencent", message(headers={"eta": moment}))
+    async with EngineWorker(fleet) as worker:
+        await worker.until(lambda: fleet.places().scheduled == 1 and worker.engine.holds == 0)
+    assert histories(fleet) == [History()]
+
+
+async def test_an_expired_retry_frees_its_message_id(fleet: Fleet) -> None:
+    """When `expires` passes between two attempts, the dead letter keeps no claim on the message id."""
+    moment = event(at_ms=round(time.time() * 1000) + 600).occurred_at.isoformat()
+    fleet.server.lpush("otpreport.tencent", message(headers={"expires": moment}))
+    network = Network({"1": [Result.TRANSIENT] * 1000})
+    async with EngineWorker(fleet, network, policy=Policy(1000, 0.05, 0.1)) as worker:
+        await worker.ended(1)
+    assert worker.monitor.endings["expired"] == 1
+    assert network.sent, "it was tried before"
+    assert fleet.server.hlen(fleet.keys.claims) == 0
+
+
+async def test_throttled_events_wait_and_use_no_attempt(fleet: Fleet) -> None:
+    """However often the provider throttles, the event is delivered in the end, with a clean history."""
+    fleet.send(event("m"))
+    network = Network({"m": [Result.THROTTLED] * 10})
+    async with EngineWorker(fleet, network, policy=Policy(max_attempts=1, hold=0.02)) as worker:
+        await worker.ended(1)
+    assert worker.monitor.endings == {"again": 10, "delivered": 1}
+    assert float(fleet.server.hget(fleet.keys.rate("tencent"), "rate")) < 1000
+
+
+async def test_an_account_fault_stops_the_account_until_a_probe_succeeds(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys are wrong: the account stops at once, nothing is lost, another event probes, and all go on."""
+    fleet.send(event("culprit"))
+    network = Network({"culprit": [Result.ACCOUNT]})
+    monkeypatch.setattr(report, "STOPPED_DELAY", 0.5)
+    async with EngineWorker(fleet, network, probe_interval=2.0) as worker:
+        await worker.until(lambda: fleet.state().get("state") == "stopped")
+        fleet.send_many(50)
+        await worker.until(lambda: worker.monitor.seen["tencent"].name == "stopped")
+        assert worker.monitor.seen["tencent"].code == "Code"
+        await worker.until(lambda: len(network.sent) == 2)
+        assert network.ids[1] != "culprit"
+        await worker.ended(51)
+        await worker.until(lambda: worker.monitor.seen["tencent"].name == "running")
+    assert worker.monitor.endings == {"again": 1, "delivered": 51}
+    assert letters(fleet) == []
+
+
+async def test_a_failed_probe_keeps_the_account_stopped(fleet: Fleet) -> None:
+    """While the fault lasts, one request an interval reaches the provider, and nothing is buried."""
+    fleet.send_many(40)
+    network = Network({f"tencent-{n}": [Result.ACCOUNT] * 9 for n in range(40)})
+    async with EngineWorker(fleet, network, probe_interval=0.2, rates={"tencent": 20}) as worker:
+        await worker.until(lambda: fleet.state().get("state") == "stopped" and worker.engine.holds == 0)
+        sent = len(network.sent)
+        await worker.until(lambda: len(network.sent) > sent)
+        await worker.until(lambda: worker.engine.holds == 0)
+        rounds = worker.monitor.rounds
+        await worker.until(lambda: worker.monitor.rounds > rounds + 10)
+        assert len(network.sent) == sent + 1, "the next probe comes after the interval of the lease"
+    assert letters(fleet) == []
+    assert fleet.places().balanced
+
+
+async def test_an_account_that_stood_still_for_too_long_comes_back(fleet: Fleet) -> None:
+    """All its events are older than `max_age`: the first probe asks the provider, the others are then buried."""
+    fleet.send(*(event(n, at_ms=NOW_MS) for n in range(20)))
+    fleet.set_state("stopped")
+    async with EngineWorker(fleet, max_age=60.0) as worker:
+        await worker.ended(20)
+    assert worker.monitor.endings == {"delivered": 1, "expired": 19}
+    assert "state" not in fleet.state()
+
+
+async def test_an_account_that_hangs_does_not_starve_another(fleet: Fleet) -> None:
+    """A provider that never answers fills two thirds of a worker; the other account's events go on."""
+    assert await delivered_beside_a_hanging_account(fleet, Limits) == 100
+
+
+async def test_without_shares_a_hanging_account_takes_everything(fleet: Fleet) -> None:
+    """It is the share that leaves room: first come, first served starves the other account."""
+
+    class FirstCome(Limits):
+        def room(self, held: int, in_use: int) -> int:
+            return self.concurrency - in_use
+
+    assert await delivered_beside_a_hanging_account(fleet, FirstCome) == 0
+
+
+async def delivered_beside_a_hanging_account(fleet: Fleet, limits: type[Limits]) -> int:
+    """Let one account fill what it may, then send 100 events of another; return how many are delivered."""
+    fleet.send_many(200, "alibaba")
+    network = Network(silent={"alibaba"})
+    rates = {"alibaba": 10_000, "tencent": 10_000}
+    async with EngineWorker(fleet, network, rates=rates, concurrency=30, limits=limits) as worker:
+        await worker.until(lambda: worker.engine.in_flight >= 20)
+        rounds = worker.monitor.rounds
+        await worker.until(lambda: worker.monitor.rounds > rounds + 5)
+        fleet.send_many(100, "tencent")
+        await worker.until(
+            lambda: fleet.books("tencent")["delivered"] == 100 or worker.monitor.rounds > rounds + 100
+        )
+        delivered = fleet.books("tencent")["delivered"]
+        await worker.stop(0.0)
+    return delivered
+
+
+async def test_a_worker_holds_no_more_than_it_can_use(fleet: Fleet) -> None:
+    """A million events wait in Redis: the worker has only those for which there will be a slot soon."""
+    fleet.send_many(1000)
+    async with EngineWorker(fleet, rates={"tencent": 50}) as worker:
+        most = 0
+        rounds = worker.monitor.rounds
+        while worker.monitor.rounds < rounds + 20:
+            most = max(most, worker.engine.holds)
+            await asyncio.sleep(0.005)
+    assert 0 < most <= 15
+
+
+async def test_stop_hands_back_what_waits_for_a_slot(fleet: Fleet) -> None:
+    """Events that were leased and not sent are another worker's at once, unchanged."""
+    fleet.send_many(10)
+    async with EngineWorker(fleet, rates={"tencent": 1}) as worker:
+        await worker.until(lambda: worker.engine.holds >= 2)
+        await worker.stop(10.0)
+    places = fleet.places()
+    assert places.balanced
+    assert places.held == 0
+    assert places.scheduled >= 1
+    assert histories(fleet) == [History()] * places.scheduled
+    assert fleet.server.zcard(fleet.keys.workers) == 0
+
+
+async def test_stop_waits_for_the_answers(fleet: Fleet) -> None:
+    """What is in flight when the end comes is finished within the grace."""
+    fleet.send_many(5)
+    released = asyncio.Event()
+
+    class Slow(Network):
+        async def send(self, request: Any, /) -> Answer:
+            await released.wait()
+            return await super().send(request)
+
+    async with EngineWorker(fleet, Slow()) as worker:
+        await worker.until(lambda: worker.engine.in_flight == 5)
+        stopping = asyncio.create_task(worker.stop(30.0))
+        await asyncio.sleep(0)
+        released.set()
+        await stopping
+    assert fleet.books() == {"taken": 5, "delivered": 5}
+
+
+async def test_what_outlasts_the_grace_is_in_doubt(fleet: Fleet) -> None:
+    """A request without an answer at the end goes back in doubt; the next worker sends it again."""
+    fleet.send(event("m"))
+    network = Network(silent={"tencent"})
+    async with EngineWorker(fleet, network) as worker:
+        await worker.until(lambda: worker.engine.in_flight == 1)
+        await worker.stop(0.1)
+    (history,) = histories(fleet)
+    assert history.in_doubt
+    assert [attempt.code for attempt in history.attempts] == ["shutdown"]
+    async with EngineWorker(fleet, worker="w2") as other:
+        await other.ended(1)
+    assert fleet.books()["delivered"] == 1
+
+
+async def test_stop_is_quick_when_nothing_has_begun(fleet: Fleet) -> None:
+    """Reports that are cancelled before their first step don't make the worker wait out its grace."""
+    fleet.send_many(5)
+    arrived: list[Delivery] = []
+    async with EngineWorker(fleet, hand_over=arrived.extend) as worker:
+        await worker.until(lambda: len(arrived) == 5)
+        async with asyncio.timeout(15):
+            worker.engine.start(arrived)
+            await worker.engine.stop(60.0)
+        await worker.kill()
+    assert worker.network.sent == []
+    assert fleet.places().scheduled == 5
+
+
+async def test_what_nobody_consumes_is_handed_back(fleet: Fleet) -> None:
+    """Events on their way to a consumer that no longer listens go back at the end, and only once."""
+    fleet.send_many(5)
+    arrived: list[Delivery] = []
+    async with EngineWorker(fleet, hand_over=arrived.extend) as worker:
+        await worker.until(lambda: len(arrived) == 5)
+        worker.engine.give_back(arrived[0])
+        worker.engine.give_back(arrived[0])
+        await worker.stop(5.0)
+        worker.engine.start(arrived)
+        worker.engine.give_back(arrived[1])
+    assert worker.monitor.lost_tags == []
+    assert worker.network.sent == []
+    places = fleet.places()
+    assert (places.scheduled, places.held) == (5, 0)
+
+
+async def test_what_comes_during_the_stop_is_not_begun(fleet: Fleet) -> None:
+    """A consumer that hands over while the worker stops finds it closed; the events go back."""
+    fleet.send_many(3)
+    arrived: list[Delivery] = []
+    async with EngineWorker(fleet, hand_over=arrived.extend) as worker:
+        await worker.until(lambda: len(arrived) == 3)
+        stopping = asyncio.create_task(worker.stop(5.0))
+        await asyncio.sleep(0)
+        worker.engine.start(arrived)
+        await stopping
+    assert worker.network.sent == []
+    assert fleet.places().scheduled == 3
+
+
+async def test_a_fault_of_ours_is_told_and_tried_again(fleet: Fleet) -> None:
+    """A provider file with a bug loses no event: it is retried and then a dead letter."""
+
+    class Buggy(Provider):
+        def outcome(self, answer: Answer, event: Verification) -> Outcome:
+            raise ZeroDivisionError(answer, event)
+
+    fleet.send(event("m"))
+    async with EngineWorker(fleet, provider=Buggy) as worker:
+        await worker.ended(1)
+    assert len(worker.monitor.failures) == QUICK.max_attempts
+    (letter,) = letters(fleet)
+    assert (letter["reason"], letter["code"], letter["in_doubt"]) == ("exhausted", "internal_error", True)
+
+
+async def test_an_engine_that_fails_can_be_stopped(fleet: Fleet) -> None:
+    """When the engine itself raises, its end is not waited for in vain."""
+    async with EngineWorker(fleet) as worker:
+        worker.engine.serve(["no such account"])
+        with pytest.raises(KeyError):
+            await worker.until(lambda: False)
+        await worker.stop(0.0)
+
+
+async def test_a_dead_workers_events_are_reported_by_another(short_lived: Fleet) -> None:
+    """Killed without a word, a worker leaves its events to the others."""
+    fleet = short_lived
+    fleet.lease = 1.0
+    fleet.send_many(20)
+    dying = EngineWorker(fleet, Network(silent={"tencent"}), worker="w1")
+    async with dying:
+        await dying.until(lambda: dying.engine.in_flight == 20)
+        await dying.kill()
+    async with EngineWorker(fleet, worker="w2") as other:
+        await other.ended(20)
+    assert other.monitor.taken_back == 20
+    assert fleet.books() == {"taken": 20, "delivered": 20}
+    assert fleet.places().balanced
+
+
+async def test_a_lost_lease_is_not_settled(fleet: Fleet) -> None:
+    """An event that another worker took over while its request was under way moves no more by this one's hand."""
+    fleet.send(event("m"))
+    released = asyncio.Event()
+
+    class Slow(Network):
+        async def send(self, request: Any, /) -> Answer:
+            await released.wait()
+            return await super().send(request)
+
+    async with EngineWorker(fleet, Slow()) as worker:
+        await worker.until(lambda: worker.engine.in_flight == 1)
+        (tag,) = fleet.held()["w1"]
+        fleet.server.smove(fleet.keys.held("w1"), fleet.keys.held("w2"), tag)
+        released.set()
+        await worker.until(lambda: worker.monitor.lost_tags)
+        assert worker.monitor.lost_tags == [tag]
+    assert fleet.held() == {"w2": {tag}}
+    assert fleet.books() == {"taken": 1}
+    # and yet, what the provider took is known: the other worker will not send it again
+    fleet.server.zadd(fleet.keys.workers, {"w2": 1})
+    async with EngineWorker(fleet, worker="w3") as other:
+        fleet.server.smove(fleet.keys.held("w2"), fleet.keys.held("w3"), tag)
+        await other.ended(1)
+    assert other.monitor.endings["duplicate"] == 1
+    assert other.network.sent == []
+
+
+class LossyRedis(Redis):
+    """A client that loses the answers of one script: Redis acts, the caller hears nothing."""
+
+    lost_script = ""
+    losses = 0
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send the command; lose its answer if it is the script's."""
+        client: Any = super()
+        reply: object = await client.execute_command(*args, **options)
+        if self.losses and args[0] in {"EVALSHA", "EVAL"} and args[1] in self._lost():
+            self.losses -= 1
+            raise RedisConnectionError("the answer was lost")
+        return reply
+
+    def _lost(self) -> tuple[str, str]:
+        text = (LUA / self.lost_script).read_text()
+        return hashlib.sha1(text.encode()).hexdigest(), text
+
+
+@pytest.fixture
+async def lossy(shared_valkey: EmbeddedValkey, fleet: Fleet) -> AsyncIterator[LossyRedis]:
+    """Yield a client that can lose answers; the fleet uses it."""
+    client = LossyRedis(host="127.0.0.1", port=shared_valkey.port)
+    fleet.client = client
+    yield client
+    await client.aclose()
+
+
+async def test_events_of_a_lost_lease_answer_are_given_back(fleet: Fleet, lossy: LossyRedis) -> None:
+    """Events that Redis leased to a worker which never heard of it are reported long before the lease ends."""
+    fleet.send_many(20)
+    lossy.lost_script, lossy.losses = "lease.lua", 1
+    async with EngineWorker(fleet) as worker:
+        await worker.ended(20, deadline=fleet.lease / 2)
+    assert len(worker.monitor.redis_errors) == 1
+    assert fleet.books() == {"taken": 20, "delivered": 20}
+    assert sorted(worker.network.ids) == sorted({f"tencent-{n}" for n in range(20)})
+
+
+async def test_without_the_look_at_held_they_would_be_stuck(fleet: Fleet, lossy: LossyRedis) -> None:
+    """It is the look into Redis' own books that finds them: a worker that never looks keeps them for ever."""
+
+    class Blind(Queue):
+        async def held(self) -> set[str]:
+            return set()
+
+    fleet.send_many(20)
+    lossy.lost_script, lossy.losses = "lease.lua", 1
+    queue = Blind(lossy, fleet.keys, "w1", lease=30.0, remembered=fleet.remembered)
+    async with EngineWorker(fleet, queue=queue) as worker:
+        await worker.until(lambda: worker.monitor.rounds > 12)
+    assert worker.network.sent == []
+    assert fleet.places().held == 20
+
+
+async def test_a_lost_settle_answer_counts_once(fleet: Fleet, lossy: LossyRedis) -> None:
+    """A settle call whose answer is lost is sent again as it was, and its events count once."""
+    fleet.send_many(20)
+    network = Network({"tencent-3": [Result.TRANSIENT], "tencent-4": [Result.PERMANENT]})
+    lossy.lost_script, lossy.losses = "settle.lua", 3
+    async with EngineWorker(fleet, network) as worker:
+        await worker.ended(20)
+    assert len(worker.monitor.redis_errors) == 3
+    assert worker.monitor.endings == {"delivered": 19, "permanent": 1, "again": 1}
+    assert worker.monitor.lost_tags == []
+    assert fleet.books() == {"taken": 20, "delivered": 19}
+    assert fleet.places().dead == 1
+
+
+async def test_a_lost_admission_answer_sends_once(fleet: Fleet, lossy: LossyRedis) -> None:
+    """Slots whose answer is lost are used by nobody; the events ask again and go once."""
+    fleet.send_many(20)
+    lossy.lost_script, lossy.losses = "admit.lua", 2
+    async with EngineWorker(fleet) as worker:
+        await worker.ended(20)
+    assert sorted(worker.network.ids) == sorted({f"tencent-{n}" for n in range(20)})
+
+
+async def test_lost_answers_at_the_end_leave_nothing_held(fleet: Fleet, lossy: LossyRedis) -> None:
+    """Also while a worker stops, an answer may be lost: it still hands back everything."""
+    fleet.send_many(10)
+    async with EngineWorker(fleet, rates={"tencent": 1}) as worker:
+        await worker.until(lambda: worker.engine.holds >= 2)
+        lossy.lost_script, lossy.losses = "settle.lua", 2
+        await worker.stop(5.0)
+    assert fleet.places().held == 0
+    assert fleet.places().balanced
+
+
+async def test_redis_away_and_back(valkey_server: EmbeddedValkey) -> None:
+    """A Redis that is restarted in the middle of work costs nothing: what was leased is finished or found again."""
+    async with on_its_own(valkey_server) as fleet:
+        fleet.send_many(300)
+        async with EngineWorker(fleet, rates={"tencent": 300}) as worker:
+            await worker.ended(20)
+            await asyncio.to_thread(valkey_server.kill)
+            await worker.until(lambda: worker.monitor.redis_errors)
+            await asyncio.to_thread(valkey_server.start)
+            await worker.ended(300)
+        assert fleet.books()["taken"] == 300
+        assert fleet.books()["delivered"] + fleet.books()["duplicate"] == 300
+        assert set(worker.network.ids) == {f"tencent-{n}" for n in range(300)}
+        assert fleet.places().balanced
+
+
+@contextlib.asynccontextmanager
+async def on_its_own(server: EmbeddedValkey) -> AsyncGenerator[Fleet]:
+    """Work on a server of the test's own."""
+    client = connect(server.url)
+    with redis.Redis(port=server.port) as onlooker:
+        yield Fleet(client, onlooker)
+    await client.aclose()
+
+
+async def test_scripts_flushed_in_the_middle(fleet: Fleet) -> None:
+    """`SCRIPT FLUSH` at any time stops nothing and loses nothing."""
+    fleet.send_many(200)
+    async with EngineWorker(fleet, rates={"tencent": 300}) as worker:
+        while fleet.books()["delivered"] < 200:
+            fleet.server.script_flush()
+            await asyncio.sleep(0.02)
+            assert not worker.monitor.redis_errors
+    assert fleet.books() == {"taken": 200, "delivered": 200}
+
+
+async def test_a_full_redis_drains(tmp_path: Path) -> None:
+    """With Redis full nothing can be enqueued, but all that is there is reported, retried and buried."""
+    async with full_redis(tmp_path) as (fleet, number):
+        plan: dict[str, list[Reply]] = {f"tencent-{n}": [Result.TRANSIENT] for n in range(0, number, 3)}
+        plan |= {f"tencent-{n}": [Result.PERMANENT] for n in range(1, number, 30)}
+        plan["tencent-2"] = [Result.THROTTLED]
+        network = Network(plan)
+        async with EngineWorker(fleet, network, rates={"tencent": 20_000}) as worker:
+            await worker.ended(number)
+        assert worker.monitor.redis_errors == []
+        assert fleet.places().finished + fleet.places().dead == number
+        assert fleet.places().balanced
+
+
+@pytest.mark.parametrize("script", ["lease.lua", "settle.lua", "recover.lua"])
+async def test_scripts_that_obey_the_memory_limit_do_not_drain(tmp_path: Path, script: str) -> None:
+    """It is the flag in the first line: without it a full Redis refuses the script."""
+    async with full_redis(tmp_path) as (fleet, _):
+        queue = fleet.queue()
+        name = script.removesuffix(".lua")
+        alter(queue, f"_{name}_script", script, "#!lua flags=allow-oom", "#!lua")
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "lease": lambda: queue.lease({"tencent": 1}),
+            "settle": lambda: queue.settle([], queue.next_call()),
+            "recover": lambda: queue.recover(["tencent"]),
+        }
+        with pytest.raises(OutOfMemoryError):
+            await calls[name]()
+
+
+@contextlib.asynccontextmanager
+async def full_redis(folder: Path) -> AsyncGenerator[tuple[Fleet, int]]:
+    """Fill a server with events until it refuses more; yield how many it has."""
+    with EmbeddedValkey(folder / "full", options={"appendonly": "no"}) as server:
+        async with on_its_own(server) as fleet:
+            fleet.send_many(400)
+            fleet.server.config_set("maxmemory", fleet.server.info("memory")["used_memory"] // 2)
+            with pytest.raises(OutOfMemoryError):
+                fleet.send_many(1)
+            yield fleet, 400
+
+
+async def test_suspects_are_sent_alone(fleet: Fleet) -> None:
+    """While an event that two workers died with is under way, its worker holds nothing else."""
+    company = await company_of_suspects(fleet, [])
+    assert company == [1] * 5
+
+
+async def test_a_worker_that_forgets_its_suspect_takes_others_beside_it(fleet: Fleet) -> None:
+    """It is the look at what is held: without it others are leased while the suspect is still under way."""
+    assert max(await company_of_suspects(fleet, ["_holds_suspect"])) > 1
+
+
+async def company_of_suspects(fleet: Fleet, off: list[str]) -> list[int]:
+    """Return how many events the worker held at most while each suspect was under way."""
+    fleet.send(*(event(f"suspect-{n}") for n in range(5)))
+    for delivery in await fleet.take(5, "dead"):
+        fleet.server.hset(fleet.keys.taken("tencent"), delivery.tag, b"2 0 5\n\n" + delivery.leased.raw)
+        fleet.server.srem(fleet.keys.held("dead"), delivery.tag)
+        fleet.server.zadd(fleet.keys.suspects("tencent"), {delivery.tag: 1})
+    fleet.send_many(200)
+    most: dict[str, int] = {}
+
+    class Watched(Network):
+        async def send(self, request: Any, /) -> Answer:
+            message_id = request.body.decode()
+            for _ in range(30 if message_id.startswith("suspect") else 1):
+                await asyncio.sleep(0.005)
+                most[message_id] = max(most.get(message_id, 0), worker.engine.holds)
+            return await super().send(request)
+
+    worker = EngineWorker(fleet, Watched(), rates={"tencent": 200})
+    for name in off:
+        setattr(worker.engine, name, lambda: False)
+    async with worker:
+        await worker.ended(205)
+    return [most[f"suspect-{n}"] for n in range(5)]
+
+
+async def test_poison_is_a_dead_letter(fleet: Fleet) -> None:
+    """An event that killed three workers while it was alone is buried unread."""
+    fleet.send(event("poison"))
+    (delivery,) = await fleet.take(1, "dead")
+    fleet.server.hset(fleet.keys.taken("tencent"), delivery.tag, b"5 3 5\n\n" + delivery.leased.raw)
+    fleet.server.srem(fleet.keys.held("dead"), delivery.tag)
+    fleet.server.zadd(fleet.keys.suspects("tencent"), {delivery.tag: 1})
+    async with EngineWorker(fleet) as worker:
+        await worker.ended(1)
+    (letter,) = letters(fleet)
+    assert (letter["reason"], letter["deaths"], letter["event"]) == ("poison", 5, None)
+    assert worker.network.sent == []
+
+
+async def test_several_workers_share_the_work(fleet: Fleet) -> None:
+    """Three workers on one queue deliver each event once, and all take part."""
+    fleet.send_many(400)
+    async with contextlib.AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(EngineWorker(fleet, worker=f"w{n}", rates={"tencent": 400}))
+            for n in range(3)
+        ]
+        await coming(lambda: fleet.books()["delivered"] == 400)
+    ids = [message_id for worker in workers for message_id in worker.network.ids]
+    assert sorted(ids) == sorted({f"tencent-{n}" for n in range(400)})
+    assert all(worker.network.sent for worker in workers)

@@ -1,0 +1,332 @@
+import asyncio
+import contextlib
+import gzip
+import random
+import socket
+import ssl
+import time
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
+import pytest
+
+from providers import Answer, SignedRequest
+from tasks.report import InDoubt, NotSent
+from tests.support.certificates import Authority
+from tests.support.raw_server import OK, Handler, RawServer, answering, closing, dripping, resetting, silent
+from worker.embedded import free_port
+from worker.http import MAX_ANSWER, AiohttpTransport, HttpxClient
+
+QUERY = (
+    "?Action=SmsConversion&To=%2B86&Empty=&Tilde=~&Percent=%7E&Slash=a%2Fb&Space=a%20b&Plus=a%2Bb&Star=%2A"
+)
+SECRET = "AKIDSECRET"
+
+
+@contextlib.asynccontextmanager
+async def client(
+    *, connections: int = 10, connect: float = 5.0, read: float = 5.0, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[HttpxClient]:
+    """Yield a client; its timeouts in seconds."""
+    transport = AiohttpTransport(connections=connections, connect_timeout=connect, read_timeout=read, tls=tls)
+    sender = HttpxClient(transport)
+    try:
+        yield sender
+    finally:
+        await sender.close()
+
+
+def signed(url: str, body: bytes = b"{}") -> SignedRequest:
+    """Return a request with headers of both providers' kinds."""
+    headers = (
+        ("Authorization", f"TC3 {SECRET}"),
+        ("Content-Type", "application/json"),
+        ("x-acs-version", "1"),
+    )
+    return SignedRequest(url, headers, body)
+
+
+async def exchange(handler: Handler, *, read: float = 5.0) -> Answer:
+    """Send one request to a server that behaves so."""
+    async with RawServer(handler) as server, client(read=read) as sender, asyncio.timeout(30):
+        return await sender.send(signed(server.url + QUERY))
+
+
+def parsed(request: bytes) -> tuple[str, dict[str, str], bytes]:
+    """Return the request line, the headers by lower-case name (each once), and the body."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    line, *rows = head.decode().split("\r\n")
+    headers = [(name.lower(), value.strip()) for name, _, value in (row.partition(":") for row in rows)]
+    assert len(dict(headers)) == len(headers), f"a header stands twice: {headers}"
+    return line, dict(headers), body
+
+
+async def test_an_answer_is_read_whole() -> None:
+    """Status, headers by lower-case name and the body come back as they were sent."""
+    answer = await exchange(answering(OK))
+    assert (answer.status, answer.body, answer.headers["x-case"]) == (200, b"ok", "Kept")
+
+
+@pytest.mark.parametrize("status", [201, 302, 400, 403, 429, 500, 503])
+async def test_every_status_is_an_answer(status: int) -> None:
+    """What a status means is the provider's business: none raises."""
+    answer = await exchange(answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
+    assert (answer.status, answer.body) == (status, b"")
+
+
+async def test_the_request_is_sent_as_it_was_signed() -> None:
+    """The query keeps its bytes, percent signs and all; of the headers none is added but Host and length."""
+    async with RawServer(answering(OK)) as server, client() as sender:
+        await sender.send(signed(server.url + QUERY, b'{"a": "\xff\x00"}'))
+    line, headers, body = parsed(server.requests[0])
+    assert line == f"POST /{QUERY} HTTP/1.1"
+    assert headers == {
+        "host": server.url.removeprefix("http://").removesuffix("/"),
+        "authorization": f"TC3 {SECRET}",
+        "content-type": "application/json",
+        "x-acs-version": "1",
+        "content-length": "11",
+    }
+    assert body == b'{"a": "\xff\x00"}'
+
+
+async def test_nothing_is_sent_that_was_not_signed() -> None:
+    """Without headers and body there is no Content-Type, no User-Agent, no Accept: an empty POST."""
+    async with RawServer(answering(OK)) as server, client() as sender:
+        await sender.send(SignedRequest(server.url, (), b""))
+    line, headers, body = parsed(server.requests[0])
+    assert (line, body) == ("POST / HTTP/1.1", b"")
+    assert set(headers) == {"host", "content-length"}
+    assert headers["content-length"] == "0"
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """A signed request goes nowhere else, whatever the answer says."""
+    async with RawServer(answering(OK)) as elsewhere:
+        moved = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n"
+        answer = await exchange(answering(moved.encode()))
+    assert answer.status == 307
+    assert elsewhere.requests == []
+
+
+async def test_cookies_are_not_kept() -> None:
+    """What one answer sets, the next request does not say."""
+    cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nContent-Length: 0\r\n\r\n"
+    async with RawServer(answering(cookie)) as server, client() as sender:
+        for _ in range(2):
+            await sender.send(signed(server.url))
+    assert b"ookie" not in server.requests[1]
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"x" * 1000), b"no gzip at all"])
+async def test_a_compressed_answer_is_not_unpacked(body: bytes) -> None:
+    """Nobody asked for compression: such a body is left as it came, no bomb and no error."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    assert (await exchange(answering(head + body))).body == body
+
+
+async def test_a_refused_connection_sent_nothing() -> None:
+    """Nobody listens: the request never left."""
+    async with client() as sender:
+        with pytest.raises(NotSent, match="ConnectError"):
+            await sender.send(signed(f"http://127.0.0.1:{free_port()}/"))
+
+
+async def test_a_host_without_a_name_sent_nothing() -> None:
+    """The name is not found: the request never left."""
+    async with client() as sender:
+        with pytest.raises(NotSent):
+            await sender.send(signed("http://provider.invalid/"))
+
+
+async def test_a_connection_that_takes_too_long_sent_nothing() -> None:
+    """A host that takes no connections: the request never left, and the wait is bounded."""
+    with full_backlog() as url:
+        began = time.monotonic()
+        async with client(connect=0.2, read=30.0) as sender:
+            with pytest.raises(NotSent, match="ConnectTimeout"):
+                await sender.send(signed(url))
+    assert time.monotonic() - began < 5 * 0.2 + 1
+
+
+@contextlib.contextmanager
+def full_backlog() -> Generator[str]:
+    """Yield the URL of a port whose queue of connections is full, so that the next one gets no answer."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+async def test_a_handshake_that_hangs_sent_nothing() -> None:
+    """The TLS handshake gets no answer: the request never left."""
+    async with RawServer(silent) as server, client(connect=0.2, read=30.0) as sender, asyncio.timeout(10):
+        with pytest.raises(NotSent, match="ConnectTimeout"):
+            await sender.send(signed(server.url.replace("http:", "https:")))
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        closing(),
+        closing(b"HTTP/1.1 200 OK\r\nContent-Le"),
+        closing(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf"),
+        closing(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"),
+        resetting,
+        answering(b"\x16\x03\x01\x02\x00\x01"),
+        answering(b"what?\r\n\r\n"),
+        answering(b"HTTP/1.1 abc OK\r\n\r\n"),
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"),
+        answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n0\r\n\r\n"),
+        answering(b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000 + b"\r\n\r\n"),
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000),
+    ],
+    ids=[
+        "eof",
+        "eof in the head",
+        "eof in the body",
+        "eof in a chunk",
+        "reset",
+        "tls alert",
+        "no http",
+        "no status",
+        "no length",
+        "no chunk",
+        "long header",
+        "long body",
+    ],
+)
+async def test_a_missing_answer_leaves_doubt(handler: Handler) -> None:
+    """The request was sent, and no answer can be read: the provider may have taken it."""
+    with pytest.raises(InDoubt) as caught:
+        await exchange(handler)
+    assert SECRET not in str(caught.value)
+    assert "SmsConversion" not in str(caught.value)
+
+
+async def test_the_longest_answer_is_read() -> None:
+    """The bound is far above any answer of a provider, and what keeps it is read."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % MAX_ANSWER
+    assert len((await exchange(answering(head + b"x" * MAX_ANSWER))).body) == MAX_ANSWER
+
+
+@pytest.mark.parametrize("handler", [silent, dripping])
+async def test_an_answer_that_does_not_end_leaves_doubt(handler: Handler) -> None:
+    """No answer, or one that drips for ever: the whole exchange has a bound."""
+    began = time.monotonic()
+    async with RawServer(handler) as server, client(connect=0.1, read=0.2) as sender:
+        with pytest.raises(InDoubt, match="ReadTimeout"):
+            await sender.send(signed(server.url))
+        assert time.monotonic() - began < 5 * 0.3 + 1
+
+
+async def test_without_the_bound_a_dripping_answer_never_ends() -> None:
+    """It is the bound on the whole that ends it: with a longer one the same answer is still waited for."""
+    async with RawServer(dripping) as server, client(connect=0.1, read=60.0) as sender:
+        sending = asyncio.create_task(sender.send(signed(server.url)))
+        _, pending = await asyncio.wait([sending], timeout=1.0)
+        assert pending == {sending}
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+
+
+async def test_no_answer_whatever_raises_anything_else() -> None:
+    """Random and mangled bytes are an answer or leave doubt; nothing is left untranslated."""
+    dice = random.Random(1)
+
+    async def mangling(writer: asyncio.StreamWriter) -> None:
+        mangled = bytearray(OK)
+        for _ in range(dice.randrange(1, 6)):
+            mangled[dice.randrange(len(mangled))] = dice.randrange(256)
+        await closing(bytes(mangled) if dice.random() < 0.7 else dice.randbytes(dice.randrange(200)))(writer)
+
+    async with RawServer(mangling) as server, client() as sender:
+        for _ in range(300):
+            with contextlib.suppress(InDoubt):
+                assert isinstance(await sender.send(signed(server.url)), Answer)
+
+
+async def test_one_connection_serves_many_requests() -> None:
+    """A connection is kept and used again."""
+    async with RawServer(answering(OK)) as server, client() as sender:
+        for _ in range(5):
+            await sender.send(signed(server.url))
+    assert (server.connections, len(server.requests)) == (1, 5)
+
+
+async def test_a_closed_connection_is_replaced() -> None:
+    """After the server has closed a connection, the next request opens a new one."""
+    last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    async with RawServer(answering(last)) as server, client() as sender:
+        for _ in range(3):
+            assert (await sender.send(signed(server.url))).status == 200
+    assert server.connections == 3
+
+
+async def test_after_a_fault_the_connection_is_not_used_again() -> None:
+    """What is left of a broken answer is never taken for the next one."""
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n" + b"x" * 300_000
+    async with RawServer(answering(long, OK)) as server, client() as sender:
+        with pytest.raises(InDoubt):
+            await sender.send(signed(server.url))
+        assert (await sender.send(signed(server.url))).body == b"ok"
+    assert server.connections == 2
+
+
+async def test_the_connections_are_bounded() -> None:
+    """More requests than connections wait for one; none is lost."""
+    async with RawServer(slow) as server, client(connections=3) as sender:
+        answers = await asyncio.gather(*(sender.send(signed(server.url)) for _ in range(12)))
+    assert [answer.status for answer in answers] == [200] * 12
+    assert server.most_at_once == 3
+
+
+async def test_without_the_bound_there_are_more() -> None:
+    """The server of these tests would take more connections at once."""
+    async with RawServer(slow) as server, client(connections=100) as sender:
+        await asyncio.gather(*(sender.send(signed(server.url)) for _ in range(12)))
+    assert server.most_at_once > 3
+
+
+async def slow(writer: asyncio.StreamWriter) -> None:
+    """Answer after a moment."""
+    await asyncio.sleep(0.05)
+    writer.write(OK)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    """Without a trusted certificate nothing is sent, and nothing reaches the server."""
+    async with RawServer(answering(OK), tls=server_context(tmp_path)) as server, client() as sender:
+        with pytest.raises(NotSent, match="certificate"):
+            await sender.send(signed(server.url))
+    assert server.requests == []
+
+
+async def test_a_trusted_certificate_is_taken(tmp_path: Path) -> None:
+    """The same server is talked to by who knows its authority: it is the trust that is missing."""
+    server_tls = server_context(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
+    async with RawServer(answering(OK), tls=server_tls) as server, client(tls=trusting) as sender:
+        assert (await sender.send(signed(server.url))).body == b"ok"
+
+
+async def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
+    """The certificate must be for the host that was asked."""
+    server_tls = server_context(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
+    async with RawServer(answering(OK), tls=server_tls) as server, client(tls=trusting) as sender:
+        with pytest.raises(NotSent, match="certificate"):
+            await sender.send(signed(server.url.replace("127.0.0.1", "localhost")))
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    """Return a server's context with a certificate for 127.0.0.1, signed by an authority of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Authority(folder).sign("server"))
+    return context

@@ -1,0 +1,382 @@
+"""Redis as people run it, seen by a worker's client: TLS, users, sockets, sentinels, servers that are not fit."""
+
+import asyncio
+import socketserver
+import threading
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from tasks.fitness import Unfit, check_fitness
+from tasks.keys import Keys
+from tests.support.admin import admin
+from tests.support.redis_servers import (
+    PASSWORD,
+    Sentinelled,
+    TlsServer,
+    add_user,
+    debians,
+    documented_rights,
+    follow,
+    needs_debians,
+)
+from tests.support.wait import until
+from worker.connect import MOST, connect
+from worker.embedded import EmbeddedValkey, free_port
+from worker.sentinels import FRESH
+
+KEYS = Keys("")
+USER = "otpreport-worker"
+
+
+@asynccontextmanager
+async def client_of(url: str) -> AsyncGenerator[Any]:
+    """Yield a worker's client; redis-py types its commands in part, here they are untyped."""
+    client = connect(url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def worker_url(port: int, user: str = USER) -> str:
+    """Return the URL with the user's password."""
+    return f"redis://{user}:{PASSWORD}@127.0.0.1:{port}/0"
+
+
+async def answer_in_time(client: Any, deadline: float = 60.0) -> None:
+    """Ask until a write is accepted, as the engine does; AssertionError after `deadline` seconds."""
+    async with asyncio.timeout(deadline):
+        while True:
+            try:
+                await client.set("otpreport:test", "1")
+            except RedisError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[TlsServer]:
+    """Run a Redis that asks for TLS and a client's certificate."""
+    found = TlsServer(tmp_path)
+    with found.server:
+        yield found
+
+
+@needs_debians
+async def test_tls(tls: TlsServer) -> None:
+    """With the authority's certificate, and one of its own, a worker is let in, also to another database."""
+    async with client_of(tls.url(database=3)) as client:
+        await check_fitness(client, KEYS)
+        info = await client.client_info()
+        assert (info["laddr"], info["db"]) == (f"127.0.0.1:{tls.port}", 3)
+
+
+@needs_debians
+async def test_tls_without_certificate(tls: TlsServer) -> None:
+    """Without a certificate of its own it is not, and may try again: this is no reason to end."""
+    async with client_of(tls.url(certificate=False)) as client:
+        with pytest.raises(RedisConnectionError):
+            await check_fitness(client, KEYS)
+
+
+@needs_debians
+async def test_tls_with_a_missing_file(tls: TlsServer) -> None:
+    """A certificate that is not there yet is told of by its error, and may come."""
+    async with client_of(tls.url() + ".gone") as client:
+        with pytest.raises(RedisConnectionError, match="No such file"):
+            await check_fitness(client, KEYS)
+
+
+async def test_socket_file(tmp_path: Path) -> None:
+    """A Redis on a socket file is reached."""
+    file = tmp_path / "redis.sock"
+    with EmbeddedValkey(tmp_path / "valkey", options={"unixsocket": str(file)}):
+        async with client_of(f"unix://{file}") as client:
+            await check_fitness(client, KEYS)
+
+
+# Who may do what.
+
+
+@pytest.mark.parametrize("binary", ["valkey", pytest.param("redis-server", marks=needs_debians)])
+async def test_documented_rights(tmp_path: Path, binary: str) -> None:
+    """The rights in the docs are enough; less one of them, the one that lacks is named, before any event is leased."""
+    server = debians(tmp_path) if binary == "redis-server" else EmbeddedValkey(tmp_path)
+    with server:
+        add_user(server.port, USER)
+        async with client_of(worker_url(server.port)) as client:
+            await check_fitness(client, KEYS)
+        commands = [word[1:] for word in documented_rights(USER) if word.startswith("+")]
+        for command in commands:
+            if command == "select":  # asked for with another database alone
+                continue
+            with admin(server.port) as client:
+                client.execute_command(
+                    "ACL", "SETUSER", "less", "reset", *documented_rights(USER), f"-{command}"
+                )
+            async with client_of(worker_url(server.port, "less")) as client:
+                with pytest.raises(Unfit, match=rf"(?i)\b{command}\b"):
+                    await check_fitness(client, KEYS)
+
+
+async def test_rights_to_other_keys(valkey_server: EmbeddedValkey) -> None:
+    """A user whose rights end at another key prefix is told so."""
+    add_user(valkey_server.port, USER, prefix="shop:")
+    async with client_of(worker_url(valkey_server.port)) as client:
+        await check_fitness(client, Keys("shop:"))
+        with pytest.raises(Unfit, match="key"):
+            await check_fitness(client, KEYS)
+
+
+async def test_wrong_password(valkey_server: EmbeddedValkey) -> None:
+    """A wrong password is no reason to end, for it may be the one of tomorrow; it is not shown."""
+    url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{valkey_server.port}/0"
+    async with client_of(url) as client:
+        with pytest.raises(RedisError, match="invalid username") as caught:
+            await check_fitness(client, KEYS)
+    assert PASSWORD not in f"{caught.value!r}"
+
+
+# Servers that can't hold the queue.
+
+
+@needs_debians
+@pytest.mark.parametrize("command", ["EVALSHA", "EVAL", "ZADD"])
+async def test_renamed_command(tmp_path: Path, command: str) -> None:
+    """A Redis from which a command was taken is not fit."""
+    file = tmp_path / "redis.conf"
+    file.write_text(f'rename-command {command} ""\n')
+    with debians(tmp_path / "redis", include=str(file)) as server:
+        async with client_of(server.url) as client:
+            with pytest.raises(Unfit, match=command):
+                await check_fitness(client, KEYS)
+
+
+async def test_cluster(tmp_path: Path) -> None:
+    """A cluster is not fit, with slots and without."""
+    with EmbeddedValkey(
+        tmp_path, options={"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    ) as server:
+        async with client_of(server.url) as client:
+            with pytest.raises(Unfit, match="cluster"):
+                await check_fitness(client, KEYS)
+
+
+async def test_database_that_is_not_there(valkey_server: EmbeddedValkey) -> None:
+    """A database beyond the last is not there tomorrow, either."""
+    async with client_of(f"redis://127.0.0.1:{valkey_server.port}/99") as client:
+        with pytest.raises(Unfit, match="database"):
+            await check_fitness(client, KEYS)
+
+
+class Redis6(socketserver.StreamRequestHandler):
+    """Answer scripts as Redis 6.2.5 did, word for word."""
+
+    def handle(self) -> None:
+        """Read commands until the client leaves."""
+        while (line := self.rfile.readline()).startswith(b"*"):
+            words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]))]
+            self.wfile.write(self.answers.get(words[0].upper(), b"+OK\r\n"))
+
+    answers = {  # noqa: RUF012 - a table
+        b"PING": b"+PONG\r\n",
+        b"EVALSHA": b"-NOSCRIPT No matching script. Please use EVAL.\r\n",
+        b"EVAL": b"-ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'\r\n",
+    }
+
+
+@contextmanager
+def redis6() -> Generator[int]:
+    """Serve what an old Redis says; yield the port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Redis6) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def test_old_server() -> None:
+    """A Redis older than 7 is not fit, and the message says so."""
+    with redis6() as port:
+        async with client_of(f"redis://127.0.0.1:{port}") as client:
+            with pytest.raises(Unfit, match="older than 7"):
+                await check_fitness(client, KEYS)
+
+
+async def test_replica(tmp_path: Path, valkey_server: EmbeddedValkey) -> None:
+    """A replica may be promoted: it is no reason to end, and looking changes nothing."""
+    with EmbeddedValkey(tmp_path / "replica") as server:
+        follow(server.port, valkey_server.port)
+        async with client_of(server.url) as client:
+            with pytest.raises(RedisConnectionError, match="no master"):
+                await check_fitness(client, KEYS)
+        async with client_of(valkey_server.url) as client:
+            await check_fitness(client, KEYS)
+            assert await client.dbsize() == 0
+
+
+# Masters come and go.
+
+
+def demote(port: int) -> None:
+    """Make a server the replica of one that is away."""
+    with admin(port) as client:
+        client.replicaof("127.0.0.1", 1)
+
+
+async def test_demoted_master_is_left(valkey_server: EmbeddedValkey) -> None:
+    """After READONLY the connection is closed: the next looks anew where the master is."""
+    async with client_of(valkey_server.url) as client:
+        before = await client.client_id()
+        demote(valkey_server.port)
+        with pytest.raises(RedisConnectionError, match="no master"):
+            await client.set("otpreport:test", "1")
+        assert await client.client_id() != before
+
+
+async def test_demoted_master_is_kept_by_others(valkey_server: EmbeddedValkey) -> None:
+    """Without that protection a client stays where it can't write (the negative control)."""
+    untyped: Any = Redis.from_pool(BlockingConnectionPool(1, port=valkey_server.port))
+    async with untyped as client:
+        before = await client.client_id()
+        demote(valkey_server.port)
+        with pytest.raises(redis.ReadOnlyError):
+            await client.set("otpreport:test", "1")
+        assert await client.client_id() == before
+
+
+async def test_master_cut_off(valkey_server: EmbeddedValkey) -> None:
+    """A master that its replicas have left refuses writes, and is left, too."""
+    with admin(valkey_server.port) as client:
+        client.config_set("min-replicas-to-write", 1)
+    async with client_of(valkey_server.url) as client:
+        before = await client.client_id()
+        with pytest.raises(RedisConnectionError, match="Not enough good replicas"):
+            await client.set("otpreport:test", "1")
+        assert await client.client_id() != before
+
+
+async def test_sentinel(tmp_path: Path) -> None:
+    """The sentinels' master is used, over few connections; after a failover all of them are to the new one."""
+    with Sentinelled(tmp_path) as servers:
+        async with client_of(servers.url) as client:
+            await asyncio.gather(*(client.set(f"otpreport:{n}", n) for n in range(200)))
+            assert clients(servers.master.port) <= MOST
+            assert clients(servers.sentinel) == 1
+            await asyncio.to_thread(servers.fail_over)
+            async with asyncio.timeout(60):
+                while clients(servers.master.port):
+                    await answer_in_time(client)
+                    await asyncio.gather(*(client.ping() for _ in range(20)), return_exceptions=True)
+                    await asyncio.sleep(0.02)
+            await answer_in_time(client)
+            assert 1 <= clients(servers.replica.port) <= MOST
+        until(lambda: clients(servers.replica.port) == clients(servers.sentinel) == 0)
+
+
+async def test_sentinel_after_a_crash(tmp_path: Path) -> None:
+    """A master that died is replaced, and found."""
+    with Sentinelled(tmp_path) as servers:
+        async with client_of(servers.url) as client:
+            await client.set("otpreport:before", "1")
+            await client.wait(1, 5000)
+            servers.master.kill()
+            await answer_in_time(client)
+            assert await client.get("otpreport:before") == b"1"
+
+
+async def test_all_connections_leave_the_old_master(tmp_path: Path) -> None:
+    """When the sentinels name another master, no connection stays at the old one, although it lives on."""
+    with Sentinelled(tmp_path) as servers, EmbeddedValkey(tmp_path / "other") as other:
+        async with client_of(servers.url) as client:
+            await asyncio.gather(*(client.ping() for _ in range(50)))
+            name_another(servers.sentinel, other.port)
+            async with asyncio.timeout(60):
+                while clients(servers.master.port):
+                    await asyncio.gather(*(client.ping() for _ in range(50)))
+                    await asyncio.sleep(0.02)
+            assert 1 <= clients(other.port) <= MOST
+
+
+async def test_old_master_is_kept_when_sentinels_are_not_asked_again(tmp_path: Path) -> None:
+    """Without asking again a client stays at a master that was replaced and lives on (the negative control)."""
+    with Sentinelled(tmp_path) as servers, EmbeddedValkey(tmp_path / "other") as other:
+        async with client_of(servers.url) as client:
+            await asyncio.gather(*(client.ping() for _ in range(50)))
+            client.connection_pool.connection_kwargs["sentinels"]._fresh = 3600.0
+            name_another(servers.sentinel, other.port)
+            await asyncio.sleep(3 * FRESH)  # the time in which the test above sees them leave
+            await asyncio.gather(*(client.ping() for _ in range(50)))
+            assert clients(other.port) == 0
+
+
+async def test_sentinels_that_are_gone_take_nothing_away(tmp_path: Path) -> None:
+    """While no sentinel answers, the connections there are go on."""
+    with Sentinelled(tmp_path) as servers:
+        async with client_of(servers.url) as client:
+            before = await client.client_id()
+            servers.stop_sentinel()
+            client.connection_pool.connection_kwargs["sentinels"]._fresh = 0.0
+            for _ in range(50):
+                await client.ping()
+                await asyncio.sleep(0.001)
+            assert await client.client_id() == before
+
+
+def name_another(sentinel: int, port: int) -> None:
+    """Let the sentinel name another master, while the old one lives on."""
+    with admin(sentinel) as client:
+        client.sentinel_remove("orders")
+        client.sentinel_monitor("orders", "127.0.0.1", port, 1)
+
+
+def strangers(client: redis.Redis) -> list[dict[str, str]]:
+    """Return the server's clients that are neither replicas nor sentinels nor this one."""
+    untyped = admin(client)
+    own = untyped.client_id()
+    found: list[dict[str, str]] = untyped.client_list(_type="normal")
+    return [row for row in found if int(row["id"]) != own and not row["name"].startswith("sentinel-")]
+
+
+def clients(port: int) -> int:
+    """Count a server's clients."""
+    with admin(port) as client:
+        return len(strangers(client))
+
+
+async def test_no_sentinel_knows() -> None:
+    """When none answers, each is named with what it said, and no password."""
+    async with client_of(f"sentinel://:{PASSWORD}@127.0.0.1:1,127.0.0.1:2/orders") as client:
+        with pytest.raises(
+            RedisConnectionError, match=r"'orders' \(127.0.0.1:1: .*; 127.0.0.1:2: "
+        ) as caught:
+            await client.ping()
+    assert PASSWORD not in f"{caught.value!r}"
+
+
+async def test_sentinel_that_watches_another(tmp_path: Path) -> None:
+    """A sentinel that does not know the service says so."""
+    with Sentinelled(tmp_path) as servers:
+        async with client_of(servers.url.replace("orders", "payments")) as client:
+            with pytest.raises(RedisConnectionError, match="watches no such master"):
+                await client.ping()
+
+
+def test_wrong_url() -> None:
+    """A wrong URL is refused in words that hold no part of it."""
+    with pytest.raises(ValueError, match="redis_url") as caught:
+        connect(f"redis://:{PASSWORD}@host:port/0")
+    assert PASSWORD not in str(caught.value)

@@ -1,0 +1,217 @@
+"""One worker's asyncio half at work: real queue, admission and report, a twin of the network, no Celery."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.exceptions import RedisError
+
+from providers import Answer, Result, SignedRequest
+from tasks.admission import Admission, RateGroup
+from tasks.clock import RedisClock
+from tasks.delivery import Delivery, Leased
+from tasks.queue import Queue, Recovered
+from tasks.report import Account, Report
+from tasks.retry import Policy
+from tasks.settlement import Bury, Finish, Settlement
+from tasks.states import State, States
+from tasks.wall import WallClock
+from tests.support.queues import Fleet
+from tests.support.report_twins import Observer, Provider, says
+from worker.engine import Engine, Limits
+
+QUICK = Policy(max_attempts=4, base=0.01, cap=0.05, hold=0.05)
+DEADLINE = 30.0
+
+Reply = Result | Exception
+
+
+@dataclass
+class Network:
+    """All providers: what each message id is answered, one reply after another; then `delivered`."""
+
+    plan: dict[str, list[Reply]] = field(default_factory=dict[str, list[Reply]])
+    silent: set[str] = field(default_factory=set[str])
+    """Accounts whose provider never answers."""
+    sent: list[tuple[str, str, float]] = field(default_factory=list[tuple[str, str, float]])
+    """Account, message id and time of every request."""
+    on_send: Callable[[str], None] = lambda message_id: None
+
+    async def send(self, request: SignedRequest, /) -> Answer:
+        """Answer as planned."""
+        account = (urlsplit(request.url).hostname or "").removesuffix(".example")
+        message_id = request.body.decode()
+        self.sent.append((account, message_id, time.monotonic()))
+        self.on_send(message_id)
+        if account in self.silent or message_id in self.silent:
+            await asyncio.get_running_loop().create_future()
+        replies = self.plan.get(message_id)
+        reply = replies.pop(0) if replies else Result.DELIVERED
+        if isinstance(reply, Exception):
+            raise reply
+        return says(reply)
+
+    @property
+    def ids(self) -> list[str]:
+        """The message ids in the order they were sent."""
+        return [message_id for _, message_id, _ in self.sent]
+
+
+@dataclass
+class Monitor:
+    """Everything an engine tells."""
+
+    endings: Counter[str] = field(default_factory=Counter[str])
+    lost_tags: list[str] = field(default_factory=list[str])
+    failures: list[Exception] = field(default_factory=list[Exception])
+    redis_errors: list[RedisError] = field(default_factory=list[RedisError])
+    taken_back: int = 0
+    orphans: int = 0
+    seen: Mapping[str, State] = field(default_factory=dict[str, State])
+    rounds: int = 0
+
+    def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+        """Count how an event ended."""
+        del delivery
+        match settlement:
+            case Finish(ending):
+                self.endings[ending] += 1
+            case Bury(reason):
+                self.endings[reason] += 1
+            case _:
+                self.endings["again"] += 1
+
+    def lost(self, delivery: Delivery | Leased) -> None:
+        """Note a lost lease."""
+        self.lost_tags.append(delivery.tag)
+
+    def failed(self, delivery: Delivery, error: Exception) -> None:
+        """Note a fault of ours."""
+        del delivery
+        self.failures.append(error)
+
+    def redis(self, error: RedisError | None) -> None:
+        """Note that Redis was away."""
+        if error is not None:
+            self.redis_errors.append(error)
+
+    def recovered(self, found: Recovered) -> None:
+        """Count what was found."""
+        self.taken_back += found.taken_back
+        self.orphans += found.orphans
+
+    def states(self, states: Mapping[str, State]) -> None:
+        """Keep the accounts' states."""
+        self.seen = states
+
+    def progress(self) -> None:
+        """Count a round."""
+        self.rounds += 1
+
+
+class EngineWorker:
+    """An engine among real parts; `kill` ends it as a crash would, `stop` as SIGTERM does."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        network: Network | None = None,
+        *,
+        worker: str = "w1",
+        rates: Mapping[str, int] | None = None,
+        concurrency: int = 100,
+        policy: Policy = QUICK,
+        max_age: float = 1e12,
+        probe_interval: float = 0.2,
+        queue: Queue | None = None,
+        limits: type[Limits] = Limits,
+        hand_over: Callable[[list[Delivery]], None] | None = None,
+        provider: type[Provider] = Provider,
+    ) -> None:
+        self.fleet, self.network, self.monitor = fleet, network or Network(), Monitor()
+        groups = {name: RateGroup(name, rate) for name, rate in (rates or {"tencent": 1000}).items()}
+        states = States(fleet.client, fleet.keys, groups, probe_interval=probe_interval)
+        self.admission = Admission(
+            fleet.client,
+            fleet.keys,
+            worker,
+            groups,
+            remembered=fleet.remembered,
+            clock=RedisClock(),
+            on_error=self.monitor.redis,
+        )
+        nonces = count()
+        report = Report(
+            {name: Account(name, provider(f"https://{name}.example/"), policy, max_age) for name in groups},
+            admission=self.admission,
+            http=self.network,
+            states=states,
+            wall=WallClock(),
+            observer=Observer(),
+            monotonic=time.monotonic,
+            jitter=random.random,
+            nonce=lambda: str(next(nonces)),
+        )
+        self.queue = queue or fleet.queue(worker)
+        self.engine = Engine(
+            self.queue,
+            report,
+            states,
+            self.monitor,
+            limits(concurrency, {name: group.pace for name, group in groups.items()}),
+            hand_over or self._start,
+        )
+        self.accounts = tuple(groups)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def _start(self, deliveries: list[Delivery]) -> None:
+        self.engine.start(deliveries)
+
+    async def __aenter__(self) -> EngineWorker:
+        self.engine.serve(self.accounts)
+        services: list[Callable[[], Coroutine[Any, Any, None]]]
+        services = [self.admission.run, self.engine.run, self.engine.maintain]
+        self.tasks = [asyncio.create_task(service()) for service in services]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop(5.0)
+
+    async def stop(self, grace: float) -> None:
+        """End as SIGTERM does; TimeoutError when that hangs."""
+        if self.tasks:
+            async with asyncio.timeout(grace + 20):
+                await self.engine.stop(grace)
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End without a word to anybody."""
+        tasks, self.tasks = self.tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def until(self, check: Callable[[], object], *, deadline: float = DEADLINE) -> None:
+        """Wait for a state; AssertionError with all that is known when it does not come."""
+        end = time.monotonic() + deadline
+        while not check():
+            for task in self.tasks:
+                if task.done():
+                    task.result()
+            assert time.monotonic() < end, (self.monitor, self.network.sent[-20:])
+            await asyncio.sleep(0.01)
+
+    async def ended(self, number: int, *, deadline: float = DEADLINE) -> None:
+        """Wait until so many events have ended for good."""
+        await self.until(lambda: self._ended() >= number, deadline=deadline)
+
+    def _ended(self) -> int:
+        return sum(self.monitor.endings.values()) - self.monitor.endings["again"]

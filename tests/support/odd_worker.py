@@ -1,0 +1,138 @@
+"""A worker with a fault of the test's choice: `python -m tests.support.odd_worker FAULT`.
+
+The worker is the real one; before it starts, one of its parts is replaced by one that fails. So no code of ours has a
+switch for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from otpreport import Verification
+from providers.base import Answer, SignedRequest
+from providers.registry import REGISTRY
+from providers.tencent import Tencent
+from tasks.admission import RateGroup
+from tasks.delivery import Delivery, Leased
+from tasks.queue import Batch, Queue
+from tasks.settlement import Settlement
+
+AFTER = 40
+"""At the named points a worker dies once so many events have passed."""
+
+LETHAL = "lethal"
+"""Events whose ids begin so kill their worker."""
+
+
+def die() -> None:
+    """End this process as a crash would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Countdown:
+    """Die at the first chance after so many events."""
+
+    def __init__(self, events: int = AFTER) -> None:
+        self._left = events
+
+    def pass_by(self, events: int) -> None:
+        self._left -= events
+        if events and self._left <= 0:
+            die()
+
+
+_countdown = _Countdown()
+
+
+class _LethalTencent(Tencent):
+    """Signing certain events kills the process, as a fault in native code would."""
+
+    def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
+        if event.message_id.startswith(LETHAL):
+            die()
+        return super().request(event, now=now, nonce=nonce)
+
+
+class _DiesAfterLease(Queue):
+    async def lease(
+        self, wants: Mapping[str, int], *, solo: bool = False, probe_interval: float = 30.0
+    ) -> Batch:
+        batch = await super().lease(wants, solo=solo, probe_interval=probe_interval)
+        _countdown.pass_by(len(batch.leased))
+        return batch
+
+
+class _DiesBeforeSettle(Queue):
+    async def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int) -> list[bool]:
+        _countdown.pass_by(len(settlements))
+        return await super().settle(settlements, call)
+
+
+class _DiesAfterSettle(Queue):
+    async def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int) -> list[bool]:
+        flags = await super().settle(settlements, call)
+        _countdown.pass_by(len(settlements))
+        return flags
+
+
+def _lethal() -> None:
+    REGISTRY["tencent"] = _LethalTencent
+
+
+def _with_queue(queue: type[Queue]) -> Callable[[], None]:
+    def replace() -> None:
+        import worker.runtime  # noqa: PLC0415 - it is the fault's own
+
+        worker.runtime.Queue = queue  # type: ignore[misc]  # that is the fault
+
+    return replace
+
+
+def _around_send(*, before: bool) -> Callable[[], None]:
+    def replace() -> None:
+        import worker.runtime  # noqa: PLC0415 - it is the fault's own
+
+        class Dying(worker.runtime.HttpxClient):
+            async def send(self, signed: SignedRequest) -> Answer:
+                if before:
+                    _countdown.pass_by(1)
+                answer = await super().send(signed)
+                if not before:
+                    _countdown.pass_by(1)
+                return answer
+
+        worker.runtime.HttpxClient = Dying  # type: ignore[misc]  # that is the fault
+
+    return replace
+
+
+def _no_headroom() -> None:
+    RateGroup.headroom = property(lambda _: 0.0)  # type: ignore[assignment,method-assign]  # that is the fault
+
+
+KILLS: Mapping[str, Callable[[], None]] = {
+    "after-lease": _with_queue(_DiesAfterLease),
+    "before-send": _around_send(before=True),
+    "after-answer": _around_send(before=False),
+    "before-settle": _with_queue(_DiesBeforeSettle),
+    "after-settle": _with_queue(_DiesAfterSettle),
+}
+"""The worker dies at a named point."""
+
+FAULTS: Mapping[str, Callable[[], None]] = {**KILLS, "lethal": _lethal, "no-headroom": _no_headroom}
+
+
+def main() -> None:
+    """Put the fault in, then run the worker as `python -m worker run` does."""
+    FAULTS[sys.argv.pop(1)]()
+    sys.argv.append("run")
+    from worker.cli.app import main as worker_main  # noqa: PLC0415 - after the fault
+
+    worker_main()
+
+
+if __name__ == "__main__":
+    main()

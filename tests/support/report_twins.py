@@ -1,0 +1,205 @@
+"""Twins of everything a report asks: door, HTTP, states, wall clock, observer, provider."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from otpreport import Verification
+from providers import Answer, Outcome, Result, SignedRequest
+from tasks.admission import Refusal
+from tasks.delivery import Delivery
+from tasks.report import InDoubt, NotSent
+from tests.support.leased import NOW_MS
+
+URL = "https://provider.example/"
+
+
+class Provider:
+    """A provider whose answer says its class by name: `Answer(200, {}, b"throttled")`."""
+
+    name: ClassVar[str] = "twin"
+    endpoint: ClassVar[str] = URL
+    rate_limit: ClassVar[int] = 100
+    reports_unverified: ClassVar[bool] = False
+    Options: ClassVar[type[BaseModel]] = BaseModel
+
+    def __init__(self, endpoint: str = URL, options: Any = None) -> None:
+        self.url = endpoint
+        self.options = options
+
+    @property
+    def key_id(self) -> str:
+        """Name the key."""
+        return "key"
+
+    def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
+        """Put everything that was given into the request."""
+        return SignedRequest(
+            self.url, (("x-time", f"{now:.3f}"), ("x-nonce", nonce)), event.message_id.encode()
+        )
+
+    def outcome(self, answer: Answer, event: Verification) -> Outcome:
+        """Read the class out of the body."""
+        del event
+        return Outcome(Result(answer.body.decode()), "Code", "text", "req")
+
+
+class Alibabalike(Provider):
+    """A provider that takes `verified=false`, too."""
+
+    reports_unverified: ClassVar[bool] = True
+
+
+@dataclass
+class Gate:
+    """A door that refuses as told, then lets everybody in."""
+
+    refusals: list[Refusal | None] = field(default_factory=list[Refusal | None])
+    entered: int = 0
+
+    async def enter(self, delivery: Delivery) -> Refusal | None:
+        """Return the next refusal."""
+        del delivery
+        self.entered += 1
+        return self.refusals.pop(0) if self.refusals else None
+
+
+@dataclass
+class Http:
+    """A network with one reply after another; the last one stays."""
+
+    replies: list[Answer | Exception]
+    requests: list[SignedRequest] = field(default_factory=list[SignedRequest])
+
+    async def send(self, request: SignedRequest, /) -> Answer:
+        """Give the next reply, or raise it."""
+        self.requests.append(request)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+@dataclass
+class States:
+    """Account states that note what is asked of them; `away`: without Redis."""
+
+    away: bool = False
+    calls: list[str] = field(default_factory=list[str])
+
+    async def stop(self, account: str, outcome: Outcome) -> None:
+        """Note it."""
+        self._note(f"stop {account} {outcome.code}")
+
+    async def resume(self, account: str) -> None:
+        """Note it."""
+        self._note(f"resume {account}")
+
+    async def slow_down(self, account: str) -> None:
+        """Note it."""
+        self._note(f"slow_down {account}")
+
+    def _note(self, call: str) -> None:
+        if self.away:
+            raise RedisConnectionError("away")
+        self.calls.append(call)
+
+
+@dataclass
+class Wall:
+    """A wall clock that stands still until an answer with a `date` (UNIX seconds) corrects it."""
+
+    seconds: float = NOW_MS / 1000
+
+    def now(self, account: str) -> float:
+        """Return the time."""
+        del account
+        return self.seconds
+
+    def correct(self, account: str, answer: Answer) -> bool:
+        """Take over the date of an answer that has one."""
+        del account
+        if "date" not in answer.headers:
+            return False
+        self.seconds = float(answer.headers["date"])
+        return True
+
+
+@dataclass
+class Observer:
+    """Everything a report tells, in order."""
+
+    attempts: list[tuple[Result, int]] = field(default_factory=list[tuple[Result, int]])
+    waits: list[float] = field(default_factory=list[float])
+
+    def admitted(self, delivery: Delivery, seconds: float) -> None:
+        """Note the wait."""
+        del delivery
+        self.waits.append(seconds)
+
+    def attempted(self, delivery: Delivery, outcome: Outcome, attempt: int, seconds: float) -> None:
+        """Note the attempt."""
+        del delivery
+        assert seconds >= 0
+        self.attempts.append((outcome.result, attempt))
+
+
+class SilentHttp(Http):
+    """A network that never answers."""
+
+    async def send(self, request: SignedRequest, /) -> Answer:
+        """Wait for ever."""
+        self.requests.append(request)
+        never: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        return await never
+
+
+class SilentStates(States):
+    """Redis does not answer."""
+
+    async def resume(self, account: str) -> None:
+        """Wait for ever."""
+        del account
+        await asyncio.get_running_loop().create_future()
+
+
+def says(result: Result, **headers: str) -> Answer:
+    """Return the answer of the provider that means `result`."""
+    return Answer(200, headers, result.value.encode())
+
+
+def ticking(step: float = 0.25) -> Callable[[], float]:
+    """Return a monotonic clock that goes on by `step` seconds with each look at it."""
+    moments = iter(_steps(step))
+    return lambda: next(moments)
+
+
+def _steps(step: float) -> Iterable[float]:
+    now = 0.0
+    while True:
+        yield now
+        now += step
+
+
+__all__ = [
+    "URL",
+    "Alibabalike",
+    "Gate",
+    "Http",
+    "InDoubt",
+    "NotSent",
+    "Observer",
+    "Provider",
+    "SilentHttp",
+    "SilentStates",
+    "States",
+    "Wall",
+    "says",
+    "ticking",
+]

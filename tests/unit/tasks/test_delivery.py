@@ -1,0 +1,159 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otpreport import Verification
+from otpreport.wire import MAX_BYTES, encode
+from tasks.delivery import SOLITARY_DEATHS, Delivery, NotYet, Undeliverable, read
+from tasks.history import History
+from tasks.retry import Reason
+from tests.support.leased import NOW_MS, event, leased, message
+
+WIRE = event().to_wire()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def reading(raw: bytes, *, deaths: int = 0, solitary: int = 0) -> Delivery | NotYet | Undeliverable:
+    """Return what a message is read as, one minute after the event."""
+    return read(leased(raw, deaths=deaths, solitary=solitary), now_ms=NOW_MS + 60_000)
+
+
+def iso(at_ms: int) -> str:
+    """Return a time as Celery writes it."""
+    return event(at_ms=at_ms).occurred_at.isoformat()
+
+
+def test_what_the_reporter_sends_is_read() -> None:
+    """The client's own message and one of a stock Celery app are both an event."""
+    assert isinstance(ours := reading(encode(event(), task_id="1")), Delivery)
+    assert isinstance(theirs := reading(message()), Delivery)
+    assert ours.event == theirs.event == event()
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[1]", "not a JSON object"),
+        (b"{}", "headers is not a JSON object"),
+        (message()[:-1], "not JSON"),
+        (message(envelope={"properties": 7}), "properties is not a JSON object"),
+        (message(envelope={"content-type": "application/x-python-serialize"}), "content-type"),
+        (message(envelope={"content-encoding": "utf-16"}), "content-encoding"),
+        (message(envelope={"body": "%%%"}), "not base64"),
+        (message(headers={"compression": "application/x-gzip"}), "compressed"),
+        (message(body=b"{}"), "not protocol 2"),
+        (message(body=b"[[],{}]"), "not [args, kwargs, embed]"),
+        (message(body=b"[{},{},{}]"), "args is not a list"),
+        (message(headers={"id": None}), "headers.id"),
+        (message(headers={"task": None}), "headers.task"),
+        (message(headers={"task": "celery.chord"}), "unknown task 'celery.chord'"),
+        (message(args=[WIRE]), "no positional arguments"),
+        (message({}), "one argument, `event`"),
+        (message({"event": WIRE, "force": True}), "one argument, `event`"),
+        (message({"event": [1]}), "`event` is not a JSON object"),
+        (message({"event": WIRE | {"message_id": ""}}), "message_id"),
+        (message({"event": WIRE | {"occurred_at": 1_767_225_600}}), "UNIX milliseconds, not seconds"),
+        (message({"event": WIRE | {"occurred_at": 10**400}}), "occurred_at"),
+        (message({"event": {"account": "tencent"}}), "message_id"),
+        (message({"event": WIRE | {"account": "alibaba"}}), "came through the queue of 'tencent'"),
+        (message(headers={"eta": "tomorrow"}), "headers.eta is not an ISO 8601 time"),
+        (message(headers={"expires": 60}), "headers.expires is not an ISO 8601 time"),
+        (b" " * (MAX_BYTES + 1), f"more than {MAX_BYTES}"),
+    ],
+)
+def test_a_bad_message_says_what_is_wrong(raw: bytes, why: str) -> None:
+    """Each kind of bad message is invalid, with a reason that names the fault."""
+    bad = reading(raw)
+    assert isinstance(bad, Undeliverable)
+    assert bad.reason is Reason.INVALID
+    assert why in bad.why
+
+
+def test_unknown_fields_are_read_over() -> None:
+    """A producer of a later version is understood: fields that we do not know are left aside."""
+    read_event = reading(message({"event": WIRE | {"locale": "zh"}}))
+    assert isinstance(read_event, Delivery)
+    assert read_event.event == event()
+
+
+def test_an_event_that_kills_its_worker_alone_is_poison() -> None:
+    """After so many solitary deaths a message is not even looked at; one death fewer and it is."""
+    raw = b"\xff whatever kills"
+    poison = reading(raw, deaths=5, solitary=SOLITARY_DEATHS)
+    assert isinstance(poison, Undeliverable)
+    assert poison.reason is Reason.POISON
+    assert poison.event is None
+    assert isinstance(reading(message(), deaths=4, solitary=SOLITARY_DEATHS - 1), Delivery)
+
+
+def test_the_deaths_in_company_are_no_poison() -> None:
+    """A crash loop of another cause makes no event poison, however many workers died with it."""
+    assert isinstance(reading(message(), deaths=100, solitary=0), Delivery)
+
+
+def test_an_eta_is_waited_for() -> None:
+    """A message with an `eta` ahead waits until then; one whose `eta` has passed goes."""
+    ahead = reading(message(headers={"eta": iso(NOW_MS + 90_000)}))
+    assert ahead == NotYet(30.0, event())
+    assert isinstance(reading(message(headers={"eta": iso(NOW_MS + 60_000)})), Delivery)
+
+
+def test_what_has_expired_is_a_dead_letter() -> None:
+    """A producer's `expires` that has passed ends the event, which stays readable; one ahead does not."""
+    late = reading(message(headers={"expires": iso(NOW_MS + 60_000)}))
+    assert isinstance(late, Undeliverable)
+    assert (late.reason, late.event) == (Reason.EXPIRED, event())
+    assert isinstance(reading(message(headers={"expires": iso(NOW_MS + 60_001)})), Delivery)
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    """Celery writes UTC and may leave the zone out."""
+    naive = iso(NOW_MS + 90_000).replace("+00:00", "")
+    assert reading(message(headers={"eta": naive})) == NotYet(30.0, event())
+
+
+@pytest.mark.parametrize("headers", [{"eta": iso(NOW_MS + 90_000)}, {"expires": iso(NOW_MS)}])
+def test_a_replayed_event_goes_at_once(headers: dict[str, str]) -> None:
+    """The operator's replay counts, not the `eta` or `expires` of the first time."""
+    record = leased(message(headers=headers), history=History(replayed_ms=NOW_MS))
+    assert isinstance(read(record, now_ms=NOW_MS + 60_000), Delivery)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_raise(raw: bytes) -> None:
+    """Whatever bytes stand in a list, reading them raises nothing."""
+    assert isinstance(reading(raw), Undeliverable)
+
+
+@given(event_=JSON, headers=st.dictionaries(st.sampled_from(["eta", "expires", "id", "task"]), JSON))
+def test_no_json_raises(event_: object, headers: dict[str, object]) -> None:
+    """Whatever JSON stands where the event or a header should be, reading it raises nothing."""
+    assert isinstance(reading(message({"event": event_}, headers=headers)), Undeliverable)
+
+
+@given(field=st.sampled_from(sorted(Verification.model_fields)), value=JSON)
+def test_no_field_raises(field: str, value: object) -> None:
+    """Whatever stands in a field of the event, it is read or refused, and never raises."""
+    assert isinstance(reading(message({"event": WIRE | {field: value}})), Delivery | Undeliverable)
+
+
+@given(st.text(max_size=30))
+def test_half_a_character_raises_nothing(text: str) -> None:
+    """A message id with half a surrogate pair, which JSON can write, raises nothing."""
+    wire = json.dumps([[], {"event": WIRE | {"message_id": text + "\ud800"}}, {}]).encode()
+    assert isinstance(reading(message(body=wire)), Undeliverable)
+
+
+@given(st.datetimes().map(lambda moment: moment.isoformat()), st.sampled_from(["", "+23:59", "-23:59"]))
+def test_no_time_raises(moment: str, zone: str) -> None:
+    """The first and the last second of the calendar are read, in whatever zone."""
+    headers = {"eta": moment + zone, "expires": moment + zone}
+    assert isinstance(reading(message(headers=headers)), NotYet | Undeliverable)

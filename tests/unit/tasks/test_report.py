@@ -1,0 +1,343 @@
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import cast
+
+import orjson
+import pytest
+
+from providers import Answer, Result
+from tasks.admission import Refusal
+from tasks.delivery import Delivery, Leased
+from tasks.history import History
+from tasks.report import COPY_DELAY, STOPPED_DELAY, Account, InDoubt, NotSent, Report, abandon
+from tasks.retry import Policy, Reason
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+from tests.support.leased import NOW_MS, attempts, delivery, event
+from tests.support.report_twins import (
+    Alibabalike,
+    Gate,
+    Http,
+    Observer,
+    Provider,
+    SilentHttp,
+    SilentStates,
+    States,
+    Wall,
+    says,
+    ticking,
+)
+
+DELIVERED = says(Result.DELIVERED)
+
+
+@dataclass
+class World:
+    """A report among twins."""
+
+    replies: list[Answer | Exception] = field(default_factory=lambda: [DELIVERED])
+    network: Callable[[list[Answer | Exception]], Http] = Http
+    gate: Gate = field(default_factory=Gate)
+    states: States = field(default_factory=States)
+    wall: Wall = field(default_factory=Wall)
+    observer: Observer = field(default_factory=Observer)
+    provider: Provider = field(default_factory=Provider)
+    policy: Policy = field(default_factory=Policy)
+
+    def __post_init__(self) -> None:
+        nonces = count(1)
+        self.http = self.network(self.replies)
+        self.report = Report(
+            {"tencent": Account("tencent", self.provider, self.policy, max_age=3600.0)},
+            admission=self.gate,
+            http=self.http,
+            states=self.states,
+            wall=self.wall,
+            observer=self.observer,
+            monotonic=ticking(),
+            jitter=lambda: 0.5,
+            nonce=lambda: f"nonce-{next(nonces)}",
+        )
+
+    def settle(self, of: Delivery | None = None) -> Settlement | None:
+        """Report a delivery and return how its lease ends."""
+        return asyncio.run(self.report.report(of or delivery()))
+
+
+async def cut_off(world: World, of: Delivery) -> Settlement | None:
+    """Report a delivery, and cancel that as soon as it waits for something."""
+    task = asyncio.create_task(world.report.report(of))
+    await asyncio.sleep(0)
+    task.cancel()
+    return await task
+
+
+def stored(settlement: Settlement | None) -> History:
+    """Return the history that a retry stores."""
+    assert isinstance(settlement, Schedule)
+    assert settlement.record is not None
+    return Leased.parse("tencent", "tencent:w:1", settlement.record, probe=False).history
+
+
+def letter(settlement: Settlement | None) -> dict[str, object]:
+    """Return the story of a dead letter."""
+    assert isinstance(settlement, Bury)
+    story: dict[str, object] = orjson.loads(settlement.letter.split(b"\n", 1)[0])
+    return story
+
+
+def test_a_delivered_event_is_done() -> None:
+    """One request, signed for now and a fresh nonce, and the event is delivered."""
+    world = World()
+    assert world.settle() == Finish(Ending.DELIVERED)
+    request = world.http.requests[0]
+    assert request.headers == (("x-time", f"{NOW_MS / 1000:.3f}"), ("x-nonce", "nonce-1"))
+    assert world.observer.attempts == [(Result.DELIVERED, 1)]
+    assert world.observer.waits == [0.25]
+    assert world.states.calls == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "settlement"),
+    [
+        (Refusal.LOST, None),
+        (Refusal.DUPLICATE, Finish(Ending.DUPLICATE)),
+        (Refusal.HELD, Schedule(0.0)),
+        (Refusal.COPY, Schedule(COPY_DELAY)),
+    ],
+)
+def test_who_may_not_go_sends_nothing(refusal: Refusal, settlement: Settlement | None) -> None:
+    """Each refusal has its end, uses no attempt, and nothing reaches the provider."""
+    world = World(gate=Gate([refusal]))
+    assert world.settle() == settlement
+    assert world.http.requests == []
+    assert not world.observer.attempts
+    assert not world.observer.waits
+
+
+@pytest.mark.parametrize("refusal", list(Refusal))
+def test_a_refused_event_is_not_in_flight(refusal: Refusal) -> None:
+    """An event that was refused was not sent, and a worker's end leaves no doubt about it."""
+    world, refused = World(gate=Gate([refusal])), delivery()
+    world.settle(refused)
+    assert not refused.sending
+
+
+@pytest.mark.parametrize("result", [Result.TRANSIENT, Result.UNKNOWN, Result.DOUBTFUL])
+def test_a_failure_is_tried_again(result: Result) -> None:
+    """An attempt is used, told with the provider's words, and the event waits in Redis."""
+    world = World([says(result)])
+    settlement = world.settle(delivery(history=attempts(Result.TRANSIENT)))
+    tried = stored(settlement).attempts[1]
+    assert settlement == Schedule(1.0, settlement.record if isinstance(settlement, Schedule) else None)
+    assert (tried.result, tried.code, tried.request_id, tried.at_ms) == (result, "Code", "req", NOW_MS)
+    assert world.observer.attempts == [(result, 2)]
+
+
+def test_a_permanent_fault_is_a_dead_letter() -> None:
+    """An event that the provider refuses for good is buried at once, with its words."""
+    story = letter(World([says(Result.PERMANENT)]).settle())
+    assert (story["reason"], story["why"], story["code"]) == ("permanent", "text", "Code")
+    assert story["event"] == event().to_wire()
+
+
+def test_attempts_used_up_are_a_dead_letter() -> None:
+    """The last attempt that fails ends the event, with all of them in its letter."""
+    world = World([says(Result.TRANSIENT)], policy=Policy(max_attempts=3))
+    story = letter(world.settle(delivery(history=attempts(Result.UNKNOWN, Result.TRANSIENT))))
+    assert (story["reason"], story["in_doubt"]) == ("exhausted", True)
+    rows = cast("list[dict[str, object]]", story["attempts"])
+    assert [row["class"] for row in rows] == ["unknown", "transient", "transient"]
+
+
+def test_throttled_slows_the_group_and_waits() -> None:
+    """The group's rate steps down for all workers; the event waits and has used no attempt."""
+    world = World([says(Result.THROTTLED)])
+    assert world.settle() == Schedule(1.0)
+    assert world.states.calls == ["slow_down tencent"]
+
+
+def test_an_account_fault_stops_the_account() -> None:
+    """The account stops with the provider's code; the event waits behind the others, no attempt used."""
+    world = World([says(Result.ACCOUNT)])
+    assert world.settle() == Schedule(STOPPED_DELAY)
+    assert world.states.calls == ["stop tencent Code"]
+
+
+def test_a_wrong_clock_is_corrected_once() -> None:
+    """The clock is set by the answer's date, and the event signed afresh goes through the door again."""
+    world = World([says(Result.CLOCK, date="1767226200"), DELIVERED])
+    assert world.settle() == Finish(Ending.DELIVERED)
+    first, second = (dict(request.headers) for request in world.http.requests)
+    assert (first["x-nonce"], second["x-nonce"]) == ("nonce-1", "nonce-2")
+    assert second["x-time"] == "1767226200.000"
+    assert world.gate.entered == 2, "the second request has a slot of its own"
+    assert world.observer.attempts == [(Result.CLOCK, 1), (Result.DELIVERED, 1)]
+
+
+def test_a_clock_that_stays_wrong_is_an_account_fault() -> None:
+    """After one correction a second clock fault stops the account: no endless correcting."""
+    world = World([says(Result.CLOCK, date="1767226200")])
+    assert world.settle() == Schedule(STOPPED_DELAY)
+    assert len(world.http.requests) == 2
+    assert world.states.calls == ["stop tencent Code"]
+
+
+def test_a_clock_fault_without_a_date_is_an_account_fault() -> None:
+    """Where the answer does not say what time it is, nothing is sent again."""
+    world = World([says(Result.CLOCK)])
+    assert world.settle() == Schedule(STOPPED_DELAY)
+    assert len(world.http.requests) == 1
+
+
+def test_a_corrected_event_is_not_in_flight_while_it_waits() -> None:
+    """Between the refused request and the next one nothing is in doubt."""
+    world, corrected = (
+        World([says(Result.CLOCK, date="1767226200")], gate=Gate([None, Refusal.HELD])),
+        delivery(),
+    )
+    assert world.settle(corrected) == Schedule(0.0)
+    assert not corrected.sending
+
+
+@pytest.mark.parametrize(
+    ("error", "result", "in_doubt"),
+    [
+        (NotSent("ConnectError: refused"), Result.TRANSIENT, False),
+        (InDoubt("ReadTimeout: "), Result.UNKNOWN, True),
+    ],
+)
+def test_no_answer(error: Exception, result: Result, in_doubt: bool) -> None:
+    """A request that never left is only a failure; one whose answer is missing leaves the event in doubt."""
+    history = stored(World([error]).settle())
+    assert [attempt.result for attempt in history.attempts] == [result]
+    assert history.in_doubt is in_doubt
+
+
+def test_an_event_that_is_too_old_is_a_dead_letter() -> None:
+    """Past `max_age` an event is buried without a request; a second before it goes."""
+    world = World()
+    story = letter(world.settle(delivery(event(at_ms=NOW_MS - 3_600_001))))
+    assert story["reason"] == "expired"
+    assert world.http.requests == []
+    assert world.settle(delivery(event(at_ms=NOW_MS - 3_599_000))) == Finish(Ending.DELIVERED)
+
+
+def test_a_replay_makes_an_event_young() -> None:
+    """The age of a replayed event counts from its replay."""
+    old = delivery(event(at_ms=NOW_MS - 10**8), history=History(replayed_ms=NOW_MS - 1000))
+    assert World().settle(old) == Finish(Ending.DELIVERED)
+
+
+def test_a_probe_is_never_too_old() -> None:
+    """When an account stood still for longer than `max_age`, its probe asks the provider nevertheless."""
+    world = World()
+    assert world.settle(delivery(event(at_ms=NOW_MS - 10**8), probe=True)) == Finish(Ending.DELIVERED)
+    assert world.states.calls == ["resume tencent"]
+
+
+def test_what_the_provider_cannot_be_told_is_skipped() -> None:
+    """A code never entered is skipped where the provider has no word for it, and reported where it has."""
+    world = World()
+    assert world.settle(delivery(event(verified=False))) == Finish(Ending.SKIPPED)
+    assert world.gate.entered == 0
+    reported = World(provider=Alibabalike()).settle(delivery(event(verified=False)))
+    assert reported == Finish(Ending.DELIVERED)
+
+
+def test_a_delivered_probe_lets_the_account_run() -> None:
+    """The success of a probe resumes the account; the success of any other event says nothing of it."""
+    world = World()
+    world.settle(delivery(probe=True))
+    world.settle(delivery())
+    assert world.states.calls == ["resume tencent"]
+
+
+@pytest.mark.parametrize("result", [Result.TRANSIENT, Result.UNKNOWN, Result.THROTTLED, Result.PERMANENT])
+def test_a_failed_probe_lets_nothing_run(result: Result) -> None:
+    """Only a delivered probe resumes an account."""
+    world = World([says(result)])
+    world.settle(delivery(probe=True))
+    assert "resume tencent" not in world.states.calls
+
+
+@pytest.mark.parametrize(
+    ("result", "settlement"),
+    [
+        (Result.DELIVERED, Finish(Ending.DELIVERED)),
+        (Result.THROTTLED, Schedule(1.0)),
+        (Result.ACCOUNT, Schedule(STOPPED_DELAY)),
+    ],
+)
+def test_without_redis_the_answer_still_counts(result: Result, settlement: Settlement) -> None:
+    """When the other workers can't be told, the event ends as the answer says all the same."""
+    world = World([says(result)], states=States(away=True))
+    assert world.settle(delivery(probe=True)) == settlement
+
+
+def test_a_fault_of_ours_uses_an_attempt() -> None:
+    """An event whose report raised is tried again later, and not for ever."""
+    world = World(policy=Policy(max_attempts=2))
+    again = world.report.fault(delivery(), RuntimeError("bug"))
+    assert isinstance(again, Schedule)
+    tried = stored(again).attempts[0]
+    assert (tried.result, tried.code, tried.message) == (Result.TRANSIENT, "internal_error", "RuntimeError")
+    ended = world.report.fault(delivery(history=stored(again)), RuntimeError("bug"))
+    assert isinstance(ended, Bury)
+    assert ended.reason is Reason.EXHAUSTED
+
+
+def test_a_fault_of_ours_after_sending_leaves_doubt() -> None:
+    """When it is not known whether the request left, the provider may have taken it."""
+    sent = delivery()
+    sent.sending = True
+    assert stored(World().report.fault(sent, RuntimeError("bug"))).in_doubt
+
+
+def test_a_fault_says_nothing_of_the_exception() -> None:
+    """An exception's text may hold anything: only its class is stored."""
+    settlement = World().report.fault(delivery(), ValueError("secret"))
+    assert isinstance(settlement, Schedule)
+    assert b"secret" not in (settlement.record or b"")
+
+
+def test_an_exception_goes_through() -> None:
+    """A fault of ours is not taken for an answer: the caller hears of it."""
+    with pytest.raises(ZeroDivisionError):
+        World([ZeroDivisionError()]).settle()
+
+
+def test_an_event_that_waits_is_handed_back_as_it_is() -> None:
+    """At the worker's end an event without a request goes back, no attempt used, nothing rewritten."""
+    assert abandon(delivery(), now_ms=NOW_MS) == Schedule(0.0)
+
+
+def test_an_event_in_flight_is_handed_back_in_doubt() -> None:
+    """At the worker's end an event whose answer will be missed is in doubt, and an attempt is used."""
+    sent = delivery(history=attempts(Result.TRANSIENT))
+    sent.sending = True
+    history = stored(abandon(sent, now_ms=NOW_MS + 7))
+    assert history.in_doubt
+    assert [(attempt.code, attempt.at_ms) for attempt in history.attempts[1:]] == [("shutdown", NOW_MS + 7)]
+
+
+@pytest.mark.parametrize("settlement", [abandon(delivery(deaths=2), now_ms=NOW_MS)])
+def test_a_suspect_that_was_leased_alone_is_one_no_more(settlement: Schedule) -> None:
+    """A suspect that outlived its lease goes back without its deaths."""
+    assert settlement.record is not None
+    assert not Leased.parse("tencent", "t", settlement.record, probe=False).suspect
+
+
+def test_a_request_cut_off_by_the_end_is_counted() -> None:
+    """A request that outlasts the grace is an attempt of unknown result in the metrics."""
+    world = World(network=SilentHttp)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cut_off(world, delivery()))
+    assert world.observer.attempts == [(Result.UNKNOWN, 1)]
+
+
+def test_the_end_does_not_take_back_an_answer() -> None:
+    """Cut off while it tells the others, a report still ends as the answer says: delivered is delivered."""
+    world = World(states=SilentStates())
+    assert asyncio.run(cut_off(world, delivery(probe=True))) == Finish(Ending.DELIVERED)

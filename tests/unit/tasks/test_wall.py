@@ -1,0 +1,64 @@
+import pytest
+
+from providers import Answer
+from tasks.wall import WallClock
+
+LOCAL = 1_767_225_600.0
+
+
+def dated(date: str) -> Answer:
+    """Return an answer with a `Date`."""
+    return Answer(200, {"date": date}, b"")
+
+
+def test_a_correction_holds_for_one_account() -> None:
+    """The provider's time is taken over for the account that asked, and for no other."""
+    wall = WallClock(lambda: LOCAL)
+    assert wall.correct("a", dated("Thu, 01 Jan 2026 00:10:00 GMT"))
+    assert wall.now("a") == LOCAL + 600
+    assert wall.now("b") == LOCAL
+
+
+def test_time_goes_on_after_a_correction() -> None:
+    """A correction is an offset: the clock behind it goes on."""
+    local = [LOCAL]
+    wall = WallClock(lambda: local[0])
+    wall.correct("a", dated("Thu, 01 Jan 2026 00:10:00 GMT"))
+    local[0] += 5
+    assert wall.now("a") == LOCAL + 605
+
+
+def test_the_last_correction_counts() -> None:
+    """A second correction replaces the first instead of adding to it."""
+    wall = WallClock(lambda: LOCAL)
+    wall.correct("a", dated("Thu, 01 Jan 2026 00:10:00 GMT"))
+    wall.correct("a", dated("Thu, 01 Jan 2026 00:00:01 GMT"))
+    assert wall.now("a") == LOCAL + 1
+
+
+def test_a_date_without_a_zone_is_utc() -> None:
+    """What a date leaves out is not this machine's zone."""
+    wall = WallClock(lambda: LOCAL)
+    assert wall.correct("a", dated("Thu, 01 Jan 2026 00:10:00 -0000"))
+    assert wall.now("a") == LOCAL + 600
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["", "soon", "2026-01-01T00:10:00Z", "Thu, 99 Jan 2026 00:10:00 GMT", "Thu, 01 Jan 99999 00:00:00 GMT"],
+)
+def test_a_date_that_says_nothing_changes_nothing(date: str) -> None:
+    """An unreadable date is no correction."""
+    wall = WallClock(lambda: LOCAL)
+    assert not wall.correct("a", dated(date))
+    assert wall.now("a") == LOCAL
+
+
+def test_an_answer_without_a_date_changes_nothing() -> None:
+    """No `Date`, no correction."""
+    assert not WallClock(lambda: LOCAL).correct("a", Answer(200, {}, b""))
+
+
+def test_the_first_year_is_no_fault() -> None:
+    """An absurd date raises nothing."""
+    assert WallClock(lambda: LOCAL).correct("a", dated("Mon, 01 Jan 0001 00:00:00 -0000"))

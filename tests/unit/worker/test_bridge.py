@@ -1,0 +1,86 @@
+"""The bridge between Celery's hub and the asyncio loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasks.delivery import Delivery
+from tests.support.leased import delivery
+from worker.bridge import Bridge
+
+
+class Hub:
+    """Celery's hub: what it was to do is done when the test says so, at its end, too."""
+
+    def __init__(self) -> None:
+        self._due: list[Callable[[], None]] = []
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Put a call off."""
+        self._due.append(call)
+
+    def close(self) -> None:
+        """Do what is left, as kombu's hub does."""
+        for call in self._due:
+            call()
+
+
+class Loop:
+    """An asyncio loop that counts what it is given, and refuses once it is closed."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.closed = False
+
+    def call_soon_threadsafe(self, *_: object) -> None:
+        """Take a call from another thread."""
+        if self.closed:
+            raise RuntimeError("Event loop is closed")
+        self.calls += 1
+
+
+class Engine:
+    """An engine that is only told whom it serves."""
+
+    def serve(self, accounts: object) -> None:
+        """Serve nobody."""
+
+    def start(self, deliveries: object) -> None:
+        """Report nothing."""
+
+    def give_back(self, delivery: object) -> None:
+        """Take nothing back."""
+
+
+def bridged(*, consumes: bool) -> tuple[Bridge, Hub, Loop]:
+    """Return a bridge between the twins, its consumer taking what it gets or not."""
+    bridge, hub, loop = Bridge(), Hub(), Loop()
+
+    def consume(_: str, delivery: Delivery) -> bool:
+        if consumes:
+            bridge.receive(delivery)
+        return consumes
+
+    bridge.attach_hub(hub, consume)
+    bridge.attach_engine(Engine(), loop)  # type: ignore[arg-type]  # twins
+    return bridge, hub, loop
+
+
+def test_batches() -> None:
+    """What the consumer takes wakes the loop once for many; what it does not take goes back one by one."""
+    for consumes, wakes in ((True, 1), (False, 3)):
+        bridge, hub, loop = bridged(consumes=consumes)
+        bridge.hand_over([delivery(tag=f"tencent:w:{number}") for number in range(3)])
+        hub.close()
+        assert loop.calls == wakes
+
+
+def test_left_over_at_the_end() -> None:
+    """What Celery's hub was still to hand over when the loop closed raises nothing: the engine gave it back."""
+    for consumes in (True, False):
+        bridge, hub, loop = bridged(consumes=consumes)
+        bridge.hand_over([delivery()])
+        bridge.detach_engine()
+        loop.closed = True
+        hub.close()
+        assert not loop.calls

@@ -1,0 +1,42 @@
+"""The way from a started process to one that may work: Redis has to answer, and to be fit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from redis.exceptions import RedisError
+
+from tasks.fitness import check_fitness
+from tasks.keys import Keys
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+"""Seconds between two tries, doubled each time."""
+
+
+class Monitor(Protocol):
+    """Who is told of each try."""
+
+    def redis(self, error: RedisError | None, **more: object) -> None:
+        """Note that Redis can't be reached, or can."""
+        ...
+
+
+async def wait_for_redis(redis: Redis, keys: Keys, monitor: Monitor, where: str) -> None:
+    """Return once Redis answers, however long that takes; raise Unfit when it does and is not fit."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            await check_fitness(redis, keys)
+        except (RedisError, OSError) as error:
+            known = error if isinstance(error, RedisError) else RedisError(str(error))
+            monitor.redis(known, redis=where, retry_seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, 2 * pause)
+        else:
+            monitor.redis(None)
+            return
