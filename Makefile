@@ -25,8 +25,8 @@ help: ## show this list
 demo: $(WORKER) ## send some thousand events through Redis and a worker to simulated providers
 	@$(BIN)/python -m worker demo $(ARGS)
 
-test: $(DEV) ## run every test
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## run every test but the long ones of `make chaos`
+	@$(BIN)/python -m pytest -m "not chaos" $(ARGS)
 
 check: lint ## format, lint, types and the unit tests
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)

@@ -265,16 +265,29 @@ async def test_a_throttled_group_climbs_back(fleet: Fleet) -> None:
 
 async def test_a_group_steps_down_once_a_second(fleet: Fleet) -> None:
     """However many answers throttle at once, the rate falls one step; and never below its floor."""
-    states = States(fleet.client, fleet.keys, {"tencent": GROUP})
+
+    def another_worker() -> States:
+        return States(fleet.client, fleet.keys, {"tencent": GROUP})
+
     rate = fleet.keys.rate(GROUP.name)
     for _ in range(20):
-        await states.slow_down("tencent")
+        await another_worker().slow_down("tencent")
     assert fleet.server.hget(rate, "rate") == b"700.000"
     for _ in range(20):
         fleet.server.hset(rate, "lowered_us", fleet.now_us() - 1_000_000)
-        await states.slow_down("tencent")
+        await another_worker().slow_down("tencent")
     lowest = float(fleet.server.hget(rate, "rate"))
     assert 20 <= lowest < 100
+
+
+async def test_one_worker_does_not_ask_for_every_throttled_answer(fleet: Fleet) -> None:
+    """A storm of throttled answers costs Redis one call of this worker, not one an answer."""
+    states = States(fleet.client, fleet.keys, {"tencent": GROUP})
+    await states.slow_down("tencent")
+    fleet.server.delete(fleet.keys.rate(GROUP.name))
+    for _ in range(100):
+        await states.slow_down("tencent")
+    assert not fleet.server.exists(fleet.keys.rate(GROUP.name))
 
 
 @pytest.mark.parametrize(
