@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from config.faults import wrong
+from otpreport import address
 from providers.endpoint import Endpoint
 
 
@@ -29,22 +30,19 @@ def check_endpoint(value: str) -> str:
 
 
 def check_redis_url(value: SecretStr) -> SecretStr:
-    """Return the URL if its scheme, host, port and database number can be right."""
-    example = "redis://host:6379/0, rediss://... or sentinel://..."
-    text = value.get_secret_value()
-    if not _is_redis_url(text) or re.search(r"\s", text):
+    """Return the URL if it can be read and names a host, a socket file or sentinels."""
+    example = "redis://host:6379/0, rediss://..., unix:///file or sentinel://host:26379,host:26379/service/0"
+    if not _is_redis_url(value.get_secret_value()):
         raise wrong("is no Redis URL", f"write it as {example}, special characters of a password as %XX")
     return value
 
 
 def _is_redis_url(text: str) -> bool:
     try:
-        parts = urlsplit(text.partition(";")[0])
-        usable = bool(parts.hostname) and parts.port != 0
+        found = address.read(text)
     except ValueError:
         return False
-    numbered = re.fullmatch(r"/?|/[0-9]{1,5}", parts.path, re.ASCII) is not None
-    return usable and (parts.scheme == "sentinel" or (parts.scheme in {"redis", "rediss"} and numbered))
+    return not re.search(r"\s", text) and bool(found.sentinels or {"host", "path"} & found.options.keys())
 
 
 def _is_near(host: str) -> bool:

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] = Field(
-        description="Redis or Valkey 7 or newer: `redis://`, `rediss://` or `sentinel://`, with its password."
+        description="Redis or Valkey 7 or newer: `redis://`, `rediss://`, `unix://` or `sentinel://`."
     )
     key_prefix: str = Field(
         default="",

@@ -203,6 +203,7 @@ class Admission:
                 line.waiting.appendleft((delivery, future))
                 self._wake.set()
             else:
+                delivery.send_by = slot + TOLERANCE
                 future.set_result(None)
 
 

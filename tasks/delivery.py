@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -58,6 +59,8 @@ class Delivery:
     fingerprint: Fingerprint = field(init=False)
     sending: bool = False
     """Whether its request may have left."""
+    send_by: float = math.inf
+    """When its slot has passed, on the local monotonic clock in seconds: later it may not leave."""
 
     def __post_init__(self) -> None:
         self.fingerprint = Fingerprint.of(self.event.account, self.event.message_id)

@@ -156,14 +156,14 @@ class Report:
         self, delivery: Delivery, account: Account, *, may_correct_clock: bool
     ) -> Settlement | None:
         waited_from = self._monotonic()
-        refusal = await self._admission.enter(delivery)
-        if refusal is not None:
-            return _refused(delivery, refusal)
+        signed = await self._sign_in_time(delivery, account)
+        if isinstance(signed, Refusal):
+            return _refused(delivery, signed)
         started = self._monotonic()
         self._observer.admitted(delivery, started - waited_from)
         delivery.sending = True
         try:
-            outcome, answer = await self._send(delivery, account)
+            outcome, answer = await self._send(signed, delivery, account)
         except asyncio.CancelledError:
             self._observe(delivery, MISSED, started)
             raise
@@ -178,12 +178,20 @@ class Report:
             return await self._enter_and_send(delivery, account, may_correct_clock=False)
         return await self._conclude(delivery, account, outcome, self._monotonic() - started)
 
-    async def _send(self, delivery: Delivery, account: Account) -> tuple[Outcome, Answer | None]:
-        """Sign and send once; what goes wrong on the way is an outcome, too."""
+    async def _sign_in_time(self, delivery: Delivery, account: Account) -> SignedRequest | Refusal:
+        """Wait for the event's slot and sign; a worker that stalls meanwhile waits for another slot."""
+        while (refusal := await self._admission.enter(delivery)) is None:
+            now = self._wall.now(account.name)
+            request = account.provider.request(delivery.event, now=now, nonce=self._nonce())
+            if self._monotonic() <= delivery.send_by:
+                return request
+        return refusal
+
+    async def _send(
+        self, request: SignedRequest, delivery: Delivery, account: Account
+    ) -> tuple[Outcome, Answer | None]:
+        """Send once; what goes wrong on the way is an outcome, too."""
         try:
-            request = account.provider.request(
-                delivery.event, now=self._wall.now(account.name), nonce=self._nonce()
-            )
             answer = await self._http.send(request)
             return account.provider.outcome(answer, delivery.event), answer
         except NotSent as error:

@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 import redis
 
+from tests.support.admin import admin
 from tests.support.skips import pytest_sessionfinish, pytest_terminal_summary
 from worker.embedded import EmbeddedValkey
 
@@ -28,7 +29,7 @@ def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded
 def valkey(shared_valkey: EmbeddedValkey) -> Iterator[redis.Redis]:
     """Yield a client of an empty server."""
     with redis.Redis(port=shared_valkey.port) as client:
-        client.flushall()
+        admin(client).flushall()
         yield client
 
 

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,7 +108,7 @@ class Audit:
 class Fleet:
     """Start Valkey and the simulator; workers are started by the test. On a failure the logs are shown.
 
-    `settings` are the workers', `options` Valkey's.
+    `settings` are the workers', `options` Valkey's; `wrapper` is a command that runs each worker.
     """
 
     def __init__(
@@ -118,8 +118,10 @@ class Fleet:
         plan: Mapping[str, object] | None = None,
         settings: Mapping[str, object] = SHORT,
         options: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        self._wrapper = wrapper
         self.accounts = {account.name: account for account in accounts or (TENCENT,)}
         self.valkey = EmbeddedValkey(folder / "valkey", options={"appendfsync": "no"} | dict(options or {}))
         rates = {(account.provider, account.key): account.rate for account in self.accounts.values()}
@@ -175,7 +177,8 @@ class Fleet:
     ) -> WorkerProcess:
         """Start a worker and return at once."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = WorkerProcess(log, self.config, command=command, wrapper=wrapper, environment=environment)
+        whole = (*self._wrapper, *wrapper)
+        worker = WorkerProcess(log, self.config, command=command, wrapper=whole, environment=environment)
         self.workers.append(worker)
         return worker
 
@@ -212,14 +215,14 @@ class Fleet:
 
     def push(self, events: Iterable[Verification]) -> None:
         """Put events on their queues."""
-        pipe = self.redis.pipeline(transaction=False)
+        pipe = admin(self.redis).pipeline(transaction=False)
         for event in events:
             pipe.lpush(self._prefix + queue_name(event.account), encode(event, task_id=event.message_id))
             self.sent.append(event)
         pipe.execute()
 
     @contextmanager
-    def producing(self, rate: int, account: str = "tencent") -> Iterator[None]:
+    def producing(self, rate: int, account: str = "tencent") -> Generator[None]:
         """Enqueue so many events a second for as long as the context lasts, as busy login views do."""
         done = threading.Event()
         thread = threading.Thread(target=self._produce, args=(rate, account, done), daemon=True)

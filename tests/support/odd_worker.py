@@ -66,13 +66,17 @@ class _DiesAfterLease(Queue):
 
 
 class _DiesBeforeSettle(Queue):
-    async def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int) -> list[bool]:
+    async def settle(
+        self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int
+    ) -> list[bool]:
         _countdown.pass_by(len(settlements))
         return await super().settle(settlements, call)
 
 
 class _DiesAfterSettle(Queue):
-    async def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int) -> list[bool]:
+    async def settle(
+        self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int
+    ) -> list[bool]:
         flags = await super().settle(settlements, call)
         _countdown.pass_by(len(settlements))
         return flags
@@ -84,18 +88,19 @@ def _lethal() -> None:
 
 def _with_queue(queue: type[Queue]) -> Callable[[], None]:
     def replace() -> None:
-        import worker.runtime  # noqa: PLC0415 - it is the fault's own
+        from worker import runtime
 
-        worker.runtime.Queue = queue  # type: ignore[misc]  # that is the fault
+        setattr(runtime, "Queue", queue)  # noqa: B010 - the fault replaces what the runtime builds with
 
     return replace
 
 
 def _around_send(*, before: bool) -> Callable[[], None]:
     def replace() -> None:
-        import worker.runtime  # noqa: PLC0415 - it is the fault's own
+        from worker import runtime
+        from worker.http import HttpxClient
 
-        class Dying(worker.runtime.HttpxClient):
+        class Dying(HttpxClient):
             async def send(self, signed: SignedRequest) -> Answer:
                 if before:
                     _countdown.pass_by(1)
@@ -104,13 +109,14 @@ def _around_send(*, before: bool) -> Callable[[], None]:
                     _countdown.pass_by(1)
                 return answer
 
-        worker.runtime.HttpxClient = Dying  # type: ignore[misc]  # that is the fault
+        setattr(runtime, "HttpxClient", Dying)  # noqa: B010 - the fault replaces what the runtime builds with
 
     return replace
 
 
-def _no_headroom() -> None:
-    RateGroup.headroom = property(lambda _: 0.0)  # type: ignore[assignment,method-assign]  # that is the fault
+def _too_fast() -> None:
+    """Grant a quarter more slots than the limit."""
+    RateGroup.headroom = property(lambda _: -0.2)  # type: ignore[assignment,method-assign]  # that is the fault
 
 
 KILLS: Mapping[str, Callable[[], None]] = {
@@ -122,14 +128,14 @@ KILLS: Mapping[str, Callable[[], None]] = {
 }
 """The worker dies at a named point."""
 
-FAULTS: Mapping[str, Callable[[], None]] = {**KILLS, "lethal": _lethal, "no-headroom": _no_headroom}
+FAULTS: Mapping[str, Callable[[], None]] = {**KILLS, "lethal": _lethal, "too-fast": _too_fast}
 
 
 def main() -> None:
     """Put the fault in, then run the worker as `python -m worker run` does."""
     FAULTS[sys.argv.pop(1)]()
     sys.argv.append("run")
-    from worker.cli.app import main as worker_main  # noqa: PLC0415 - after the fault
+    from worker.cli.app import main as worker_main
 
     worker_main()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -58,15 +59,16 @@ class Alibabalike(Provider):
 
 @dataclass
 class Gate:
-    """A door that refuses as told, then lets everybody in."""
+    """A door that refuses as told, then lets everybody in; `send_by` are the ends of the slots it gives."""
 
     refusals: list[Refusal | None] = field(default_factory=list[Refusal | None])
+    send_by: list[float] = field(default_factory=list[float])
     entered: int = 0
 
     async def enter(self, delivery: Delivery) -> Refusal | None:
         """Return the next refusal."""
-        del delivery
         self.entered += 1
+        delivery.send_by = self.send_by.pop(0) if self.send_by else math.inf
         return self.refusals.pop(0) if self.refusals else None
 
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 CELERY = ("-m", "celery", "-A", "worker", "worker")
 RUN = ("-m", "worker", "run")
+EXPORTER = ("-m", "worker", "exporter")
 
 
 def odd(fault: str) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ class WorkerProcess:
     def port(self) -> int:
         """The port of its metrics, as its log says."""
         if not self._port:
-            self._port = int(self.lines("worker started")[-1]["metrics_port"])
+            self._port = next(int(line["metrics_port"]) for line in self.lines() if "metrics_port" in line)
         return self._port
 
     def get(self, path: str) -> tuple[int, str]:

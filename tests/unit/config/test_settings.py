@@ -234,18 +234,29 @@ def test_endpoints_that_are_right(endpoint: str) -> None:
     [
         "redis://localhost",
         "rediss://user:p%40ss@host:6380/15?ssl_certfile=/c.pem",
-        "sentinel://a:26379;sentinel://b:26379",
-        "sentinel://a:26379/mymaster",
+        "unix:///run/redis.sock",
+        "sentinel://a:26379,b:26379,c/mymaster/0",
+        "sentinel://a:26379/mymaster?ssl=true&ssl_ca_certs=/ca.pem",
         "redis://[::1]:6379/0",
     ],
 )
 def test_redis_urls_that_are_right(url: str) -> None:
-    """The three kinds of URL are taken as they are."""
+    """The four kinds of URL are taken as they are."""
     assert config.load(GOOD | {"OTPREPORT_REDIS_URL": url}).redis_url.get_secret_value() == url
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:6379", "redis://", "redis://host:99999", "redis://host/x", "unix:///x", "redis://a b"]
+    "url",
+    [
+        "localhost:6379",
+        "redis://",
+        "redis://host:99999",
+        "redis://host/x",
+        "unix://",
+        "redis://a b",
+        "sentinel://a:26379",
+        "redis://h/0?max_age=1",
+    ],
 )
 def test_redis_urls_that_are_wrong(url: str) -> None:
     """Anything else is told without showing it, for a URL may hold a password."""

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 TASKS = Path(__file__).parents[3] / "tasks"
-WORKERS = ("admit", "lease", "recover", "resume", "settle", "stop", "throttle")
-"""The scripts a worker runs; the others are the command line's."""
+OPERATORS = {"letters", "probe", "purge", "replay", "snapshot"}
+"""The scripts of the command line, and the probe itself; all others are run by workers."""
+
+WORKERS = sorted(file.stem for file in TASKS.glob("*.lua") if file.stem not in OPERATORS)
 
 OUTSIDE_OF_SCRIPTS = {"EVAL", "EVALSHA", "PING"}
 

@@ -94,8 +94,24 @@ def test_a_delivered_event_is_done() -> None:
     request = world.http.requests[0]
     assert request.headers == (("x-time", f"{NOW_MS / 1000:.3f}"), ("x-nonce", "nonce-1"))
     assert world.observer.attempts == [(Result.DELIVERED, 1)]
-    assert world.observer.waits == [0.25]
+    assert world.observer.waits == [0.5]
     assert world.states.calls == []
+
+
+def test_a_worker_that_stalls_waits_for_another_slot() -> None:
+    """When its slot has passed by the time the request is signed, nothing is sent until the next one."""
+    world = World(gate=Gate(send_by=[-1.0, -1.0]))
+    assert world.settle() == Finish(Ending.DELIVERED)
+    assert world.gate.entered == 3
+    assert len(world.http.requests) == 1
+    assert world.observer.attempts == [(Result.DELIVERED, 1)]
+
+
+def test_a_worker_that_stalls_and_loses_its_lease_sends_nothing() -> None:
+    """After the stall another worker may have the event: then it is that one's."""
+    world = World(gate=Gate(refusals=[None, Refusal.LOST], send_by=[-1.0]))
+    assert world.settle() is None
+    assert not world.http.requests
 
 
 @pytest.mark.parametrize(

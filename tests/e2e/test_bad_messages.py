@@ -1,0 +1,155 @@
+"""Bad messages: each gets what the Contract says, the bytes are kept, and the worker goes on."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from otpreport.wire import MAX_BYTES, encode
+from tests.support.fleet import ALIBABA, LONG, TENCENT, Fleet
+from tests.support.leased import message
+from tests.support.wait import until
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Yield processes with one worker, which all bad messages of this file have to leave alive."""
+    with Fleet(tmp_path_factory.mktemp("fleet"), TENCENT, ALIBABA, settings=LONG) as running:
+        running.start_worker()
+        yield running
+        assert running.workers[0].running
+        running.check()
+
+
+@pytest.fixture
+def fleet(running: Fleet) -> Fleet:
+    """Return the fleet, with nothing on its way and no dead letters."""
+    running.wait_until_settled()
+    return running
+
+
+@pytest.fixture
+def stock(running: Fleet) -> Iterator[Celery]:
+    """Yield a stock Celery app that knows nothing of us but a broker, a queue and a task's name."""
+    with Celery("stock", broker=running.valkey.url, set_as_current=False) as app:
+        yield app
+
+
+def wire(**changes: object) -> dict[str, object]:
+    """Return an event as it travels, with some fields changed."""
+    now_ms = round(datetime.now(UTC).timestamp() * 1000)
+    return {"account": "tencent", "message_id": "bad", "occurred_at": now_ms} | changes
+
+
+def event_message(**changes: object) -> bytes:
+    """Return the message of an event with some fields changed."""
+    return message({"event": wire(**changes)})
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "not JSON": (b"\x00\xff not JSON", "not JSON"),
+    "empty": (b"", "not JSON"),
+    "newlines": (b"0 0 0\n\n\n{}\n", "not JSON"),
+    "looks like a record": (b'9 9 9\n{"attempts":[]}\n{}', "not JSON"),
+    "JSON, no message": (b"[1, 2, 3]", "not a JSON object"),
+    "too long": (message() + b" " * MAX_BYTES, f"more than {MAX_BYTES}"),
+    "unknown task": (message(headers={"task": "shop.send_mail"}), "unknown task 'shop.send_mail'"),
+    "positional arguments": (message(args=[1]), "no positional arguments"),
+    "other arguments": (message({"event": wire(), "more": 1}), "one argument"),
+    "event is a list": (message({"event": []}), "`event` is not a JSON object"),
+    "another account's": (event_message(account="alibaba"), "came through the queue of 'tencent'"),
+    "no message id": (event_message(message_id=""), "message_id"),
+    "seconds for milliseconds": (event_message(occurred_at=1_795_000_000), "give UNIX milliseconds"),
+    "not base64": (message(envelope={"body": "!"}), "base64"),
+    "pickled": (message(envelope={"content-type": "application/x-python-serialize"}), "content-type"),
+    "deeply nested": (message({"event": wire(), "deep": "x"}, body=b"[" * 20_000), "not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_invalid(fleet: Fleet, name: str) -> None:
+    """It is a dead letter `invalid` that says why and keeps the very bytes; an event behind it is delivered."""
+    raw, why = BAD[name]
+    before, known = fleet.delivered(), len(fleet.dead_letters())
+    fleet.push_raw(raw)
+    fleet.enqueue(1)
+    fleet.wait_until_settled()
+    letters = fleet.dead_letters()
+    assert len(letters) == known + 1
+    story, kept = next(letter for letter in letters if letter[1] == raw)
+    assert kept == raw
+    assert story["reason"] == "invalid"
+    assert why in story["why"]
+    assert fleet.delivered() == before + 1
+
+
+def test_expired(fleet: Fleet, stock: Celery) -> None:
+    """A message whose `expires` has passed is a dead letter `expired`, and the provider hears nothing of it."""
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    send(stock, fleet, "late", expires=past)
+    fleet.wait_until_settled()
+    story, raw = next(letter for letter in fleet.dead_letters() if letter[0]["reason"] == "expired")
+    assert story["event"]["message_id"] == "late"
+    assert json.loads(raw)["headers"]["task"] == "otpreport.report"
+    assert "late" not in {row["message_id"] for row in fleet.simulator.ledger()}
+
+
+def test_eta(fleet: Fleet, stock: Celery) -> None:
+    """A message with a countdown waits in the delayed set until it is due, and no shorter."""
+    due = datetime.now(UTC) + timedelta(seconds=2)
+    send(stock, fleet, "later", eta=due)
+    until(lambda: fleet.books()["tencent"].scheduled == 1)
+    fleet.wait_until_settled()
+    row = next(row for row in fleet.simulator.ledger() if row["message_id"] == "later")
+    assert row["taken"]
+    assert row["unix"] >= due.timestamp()
+
+
+@pytest.mark.parametrize("priority", [0, 3, 5, 9])
+def test_priority_lists(fleet: Fleet, stock: Celery, priority: int) -> None:
+    """A message of any priority, sent by a stock app, is delivered."""
+    name = f"priority-{priority}"
+    send(stock, fleet, name, priority=priority)
+    fleet.wait_until_settled()
+    assert name in {row["message_id"] for row in fleet.simulator.ledger() if row["taken"]}
+
+
+def test_from_a_stock_app(fleet: Fleet, stock: Celery) -> None:
+    """A stock app's plain send_task is delivered through every account's queue."""
+    for account in fleet.accounts:
+        send(stock, fleet, f"stock-{account}", account=account)
+    fleet.wait_until_settled()
+    taken = {row["message_id"] for row in fleet.simulator.ledger() if row["taken"]}
+    assert {f"stock-{account}" for account in fleet.accounts} <= taken
+
+
+def test_a_stream_of_nonsense(fleet: Fleet) -> None:
+    """Hundreds of bad messages among good ones all become dead letters, and every good one is delivered."""
+    before, known = fleet.delivered(), len(fleet.dead_letters())
+    for number in range(20):
+        for raw, _ in BAD.values():
+            fleet.push_raw(raw)
+        fleet.enqueue(10)
+        fleet.push_raw(b"%d" % number)
+    fleet.wait_until_settled()
+    assert fleet.delivered() == before + 200
+    assert len(fleet.dead_letters()) == known + 20 * (len(BAD) + 1)
+
+
+def test_unserved_account(fleet: Fleet) -> None:
+    """A message for an account that nobody configured is left where it is."""
+    fleet.push_raw(encode(fleet.events(1)[0], task_id="x"), account="tencnet")
+    fleet.enqueue(10)
+    fleet.wait_until_settled()
+    assert fleet.redis.llen("otpreport.tencnet") == 1
+
+
+def send(stock: Celery, fleet: Fleet, name: str, *, account: str = "tencent", **options: Any) -> None:
+    """Send an event as a stock app does."""
+    event = fleet.events(1, account)[0].model_copy(update={"message_id": name})
+    fleet.sent.append(event)
+    queue = f"otpreport.{account}"
+    stock.send_task("otpreport.report", kwargs={"event": event.to_wire()}, queue=queue, **options)

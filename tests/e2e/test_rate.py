@@ -1,0 +1,192 @@
+"""The rate at the provider's door: in every second at most the limit, whatever happens to the workers.
+
+The judge is the simulator. It sets aside the seconds in which it was itself late by more than 5 ms, for then it does
+not know when a request arrived; how many those were is printed.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.admin import admin
+from tests.support.fleet import ALIBABA, KEY_IDS, LONG, TENCENT, Account, Fleet
+from tests.support.simulator import Json
+from tests.support.wait import until
+from tests.support.worker_process import RUN, odd
+
+FAST, SLOW = 200, 20
+ONE = Account("one", "tencent", FAST)
+TWO = Account("two", "tencent", FAST)
+"""Two accounts with one key: the provider counts them together."""
+
+DRIP = Account("drip", "alibaba", SLOW)
+TWENTY = Account("twenty", "alibaba_cn", SLOW)
+MODEST = 50
+"""A limit that a busy machine reaches, too, for the tests that want to see it broken."""
+
+JITTER = 50.0
+"""Milliseconds that the network may add, to each request another."""
+
+AHEAD = ["faketime", "-f", "+7s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A key's busiest seconds, as far as the judge was on time, and how much of its limit was used."""
+
+    limit: int
+    aligned: int
+    sliding: int
+    set_aside: int
+    use: float
+
+    @property
+    def worst(self) -> int:
+        """The most arrivals in any one second."""
+        return max(self.aligned, self.sliding)
+
+
+def judge(fleet: Fleet, provider: str) -> Judgement:
+    """Return the judgement on a provider's one key, and print it."""
+    key: Json = fleet.simulator.key(provider)
+    times = [row["t"] for row in fleet.simulator.ledger() if row["provider"] == provider]
+    result = Judgement(
+        limit=key["rate"],
+        aligned=key["aligned"]["worst_on_time"],
+        sliding=key["sliding"]["worst_on_time"],
+        set_aside=key["sliding"]["set_aside"],
+        use=(len(times) - 1) / (times[-1] - times[0]) / key["rate"],
+    )
+    print(f"{provider}: {result}, {len(times)} arrivals, in the seconds set aside {key['sliding']['worst']}")
+    return result
+
+
+def punctual(folder: Path, *accounts: Account, **plan: object) -> Fleet:
+    """Return a fleet that goes before other people's work on this machine, its judge before all, where allowed."""
+    return Fleet(folder, *accounts, plan=plan, settings=LONG, wrapper=("nice", "-n", "-15"))
+
+
+def put_the_judge_first(fleet: Fleet) -> None:
+    """Let the simulator run whenever it can, where allowed."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(fleet.simulator.pid, os.SCHED_FIFO, os.sched_param(1))
+        os.setpriority(os.PRIO_PROCESS, fleet.valkey.pid, -15)
+
+
+def pass_time(seconds: float) -> None:
+    """Let the workers work: a rate shows only over time."""
+    threading.Event().wait(seconds)
+
+
+def test_through_everything(tmp_path: Path) -> None:
+    """Workers that start, stop, stall and lose the limiter's keys keep two limits in every second, one of two accounts."""
+    with punctual(tmp_path, ONE, TWO, DRIP) as fleet:
+        put_the_judge_first(fleet)
+        first, second = fleet.start_workers(2)
+        with fleet.producing(115, "one"), fleet.producing(115, "two"), fleet.producing(23, "drip"):
+            fleet.wait_until_arrived(300)
+            third = fleet.start_worker()
+            first.terminate()
+            pass_time(1.0)
+            second.freeze()
+            pass_time(3.0)
+            second.thaw()
+            pass_time(1.0)
+            admin(fleet.redis).delete(*admin(fleet.redis).keys("otpreport:rate:*"))
+            fleet.launch()
+            pass_time(2.0)
+        assert first.wait() == 0
+        assert third.running
+        fleet.wait_until_settled(90)
+        audit = fleet.check()
+        assert sum(books.delivered for books in audit.books.values()) == len(fleet.sent)
+        assert not audit.twice
+        for provider in ("tencent", "alibaba"):
+            result = judge(fleet, provider)
+            assert result.worst <= result.limit
+
+
+@pytest.mark.parametrize("jitter", [0.0, JITTER])
+def test_use(tmp_path: Path, jitter: float) -> None:
+    """With events enough three workers use most of a limit and never more, also through a jittery network."""
+    with punctual(tmp_path, ONE, door_jitter_ms=jitter) as fleet:
+        put_the_judge_first(fleet)
+        fleet.start_workers(3)
+        fleet.enqueue(2000, "one")
+        fleet.wait_until_settled()
+        fleet.check()
+        result = judge(fleet, "tencent")
+        assert result.worst <= result.limit
+        assert result.use > 0.5, "it waits for something else than the rate"  # the promise stands below
+
+
+def test_skewed_clocks(tmp_path: Path) -> None:
+    """A worker whose clock is seconds ahead and one whose clock is right keep the limit together."""
+    if not shutil.which(AHEAD[0]):
+        pytest.skip("needs faketime: apt-get install faketime")
+    with punctual(tmp_path, ONE) as fleet:
+        put_the_judge_first(fleet)
+        skewed = fleet.launch(wrapper=AHEAD)
+        right = fleet.start_worker()
+        skewed.wait_until_started()
+        until(lambda: skewed.lines("worker started")[0]["time"] > right.lines("worker started")[0]["time"])
+        fleet.enqueue(1200, "one")
+        fleet.wait_until_settled()
+        fleet.check()
+        result = judge(fleet, "tencent")
+        assert result.worst <= result.limit
+        for worker in (skewed, right):
+            assert worker.metric("otpreport_events_total") > 200, "it took no part"
+
+
+def test_unsynchronised(tmp_path: Path) -> None:
+    """Workers that do not share a limiter break the limit, and the judge sees it."""
+    apart = [Account(name, "tencent", MODEST, {"rate_group": name}) for name in ("one", "two")]
+    with punctual(tmp_path, *apart, rates={KEY_IDS["tencent"]: 10_000}) as fleet:
+        put_the_judge_first(fleet)
+        fleet.start_worker()
+        for account in fleet.accounts:
+            fleet.enqueue(4 * MODEST, account)
+        fleet.wait_until_settled()
+        assert judge(fleet, "tencent").worst > MODEST
+
+
+def test_too_fast(tmp_path: Path) -> None:
+    """A limiter that grants a quarter too much breaks the limit, and the judge sees that, too."""
+    account = Account("one", "tencent", MODEST)
+    with punctual(tmp_path, account, rates={KEY_IDS["tencent"]: 10_000}) as fleet:
+        put_the_judge_first(fleet)
+        fleet.start_worker(odd("too-fast"))
+        fleet.enqueue(6 * MODEST, "one")
+        fleet.wait_until_settled()
+        assert judge(fleet, "tencent").worst > MODEST
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("jitter", [0.0, JITTER])
+def test_documented_limits(tmp_path: Path, jitter: float) -> None:
+    """Workers that come and go hold 1000/s, 500/s and 20/s in every second, and use 95 % of them (with jitter 90 %)."""
+    with punctual(
+        tmp_path, TENCENT, ALIBABA, TWENTY, door_jitter_ms=jitter, latency={"base_ms": 50}
+    ) as fleet:
+        put_the_judge_first(fleet)
+        workers = fleet.start_workers(2)
+        with fleet.producing(1200), fleet.producing(700, "alibaba"), fleet.producing(24, "twenty"):
+            for _ in range(6):
+                workers.append(fleet.start_worker(RUN))
+                pass_time(2.0)
+            for worker in workers[:6]:
+                worker.terminate()
+                assert worker.wait() == 0
+        fleet.wait_until_settled(120)
+        assert not fleet.check().twice
+        for provider in ("tencent", "alibaba", "alibaba_cn"):
+            result = judge(fleet, provider)
+            assert result.worst <= result.limit
+            assert result.use >= (0.9 if jitter else 0.95)

@@ -1,0 +1,71 @@
+"""The stock command line, `celery -A worker worker`, does what a Celery user expects of it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleet import ALIBABA, LONG, TENCENT, Fleet
+from tests.support.wait import until
+from tests.support.worker_process import CELERY, RUN
+from worker.embedded import free_port
+
+
+@pytest.mark.parametrize("command", [(*CELERY, "-Q", "otpreport.tencent"), (*RUN, "--accounts", "tencent")])
+def test_one_account(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A worker told to serve one account leaves the queue of the other alone, what waits for a retry included."""
+    with Fleet(tmp_path, TENCENT, ALIBABA, settings=LONG) as fleet:
+        fleet.start_worker(command)
+        fleet.enqueue(50, "alibaba")
+        fleet.enqueue(50)
+        until(lambda: fleet.books()["tencent"].settled)
+        books = fleet.books()
+        assert books["tencent"].delivered == 50
+        assert (books["alibaba"].ready, books["alibaba"].taken) == (50, 0)
+        fleet.start_worker()
+        fleet.wait_until_settled()
+        fleet.check()
+
+
+def test_unknown_queue(tmp_path: Path) -> None:
+    """A queue that no account has is refused when the worker starts, with a line that names it."""
+    with Fleet(tmp_path) as fleet:
+        worker = fleet.launch((*CELERY, "-Q", "otpreport.tencnet"))
+        assert worker.wait() != 0
+        assert "otpreport.tencnet" in worker.text + worker.output
+        assert "Traceback" not in worker.text + worker.output
+
+
+def test_metrics_port_taken(tmp_path: Path) -> None:
+    """Several workers with one METRICS_PORT take one port after the other, and say which in their logs."""
+    port = free_port()
+    with Fleet(tmp_path, settings={**LONG, "metrics_port": port}) as fleet:
+        ports = [fleet.start_worker(CELERY).port for _ in range(3)]
+        assert ports[0] >= port
+        assert ports == sorted(set(ports))
+        for worker in fleet.workers:
+            assert worker.get("/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+def test_other_pools(tmp_path: Path, pool: str) -> None:
+    """Any other pool is refused with a line that says what to do, not with a traceback; no event is touched."""
+    with Fleet(tmp_path) as fleet:
+        fleet.enqueue(5)
+        worker = fleet.launch((*CELERY, "-P", pool))
+        assert worker.wait(60) != 0
+        said = worker.text + worker.output
+        assert "without -P" in said
+        assert "Traceback" not in said
+        assert fleet.books()["tencent"].ready == 5
+
+
+@pytest.mark.parametrize("command", [CELERY, RUN])
+def test_wrong_settings(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Wrong settings end the start with status 2 and one line for each fault, not a traceback."""
+    with Fleet(tmp_path, settings={**LONG, "lease": 1.0, "log_level": "loud"}) as fleet:
+        worker = fleet.launch(command)
+        assert worker.wait() == 2
+        lines = worker.text.splitlines()
+        assert len(lines) == 2
+        assert any(line.startswith("lease ") for line in lines)
+        assert any(line.startswith("log_level ") for line in lines)
