@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import time
 from collections import deque
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from benchmarks.usage import cpu_seconds, resident_megabytes
 from tests.support.calls import ALIBABA_KEY, TENCENT_KEY, alibaba_call, tencent_call
 from tests.support.simulator import SimulatorProcess
-
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Client(asyncio.Protocol):
@@ -44,18 +41,6 @@ class Client(asyncio.Protocol):
     def close(self) -> None:
         """End the connection."""
         self._transport.close()
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time a process has used (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
-
-
-def resident_megabytes(pid: int) -> float:
-    """Return the resident memory of a process (Linux)."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 async def offer(url: str, calls: list[bytes], rate: int, connections: int) -> float:

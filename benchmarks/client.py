@@ -1,0 +1,89 @@
+"""What an event costs the web app that reports it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+
+from celery import Celery
+from kombu import pools
+
+from benchmarks.effort import Effort, say
+from benchmarks.events import events
+from benchmarks.finding import Finding
+from benchmarks.reading import Spread, ratios
+from benchmarks.stage import Stage
+from otpreport import Reporter, Verification
+from otpreport.wire import TASK, queue_name
+
+OURS, MANY, STOCK = "Reporter.report()", "Reporter.report_many(), each event", "stock Celery's apply_async()"
+
+Call = Callable[[Sequence[Verification]], object]
+
+
+def run(effort: Effort) -> Finding:
+    """Measure the CPU time of this whole process, its background threads included, in turns."""
+    counts = {OURS: effort.of(5000, 1000), MANY: effort.of(50_000, 5000), STOCK: effort.of(3000, 500)}
+    cpu: dict[str, list[float]] = {label: [] for label in counts}
+    wall: dict[str, list[float]] = {label: [] for label in counts}
+    with Stage() as stage, _reporter(stage) as reporter:
+        calls: dict[str, Call] = {
+            OURS: lambda batch: [reporter.report(event) for event in batch],
+            MANY: reporter.report_many,
+            STOCK: _stock(stage.valkey.url),
+        }
+        for _, (label, count) in itertools.product(range(effort.rounds), counts.items()):
+            used, took = _microseconds(stage, calls[label], count)
+            say(f"  {label}: {used:.0f} us CPU, {took:.0f} us")
+            cpu[label].append(used)
+            wall[label].append(took)
+    pools.reset()
+    rows = [
+        (
+            label,
+            Spread.of(cpu[label]).text(),
+            ratios(cpu[label], cpu[OURS]).text(2),
+            Spread.of(wall[label]).text(),
+        )
+        for label in counts
+    ]
+    header = ("", "CPU, us", "x report()", "wall time, us")
+    return Finding("What the web app pays for an event", header, rows, data={"cpu": cpu, "wall": wall})
+
+
+def _reporter(stage: Stage) -> Reporter:
+    """Return a connected reporter; its timeout is long, so that a busy machine makes it spool nothing."""
+    reporter = Reporter(stage.valkey.url, spool=stage.folder / "spool", timeout=1.0)
+    warm = events()
+    stage.wait(lambda: reporter.report(next(warm)).status == "queued")
+    return reporter
+
+
+def _stock(url: str) -> Call:
+    """Return what a web app with a stock Celery app does for each event."""
+    app = Celery("producer", broker=url, set_as_current=False)
+    app.conf.task_ignore_result = True
+
+    @app.task(name=TASK)
+    def report(event: dict[str, object]) -> None:
+        """Stand for the worker's task."""
+
+    def send(batch: Sequence[Verification]) -> None:
+        for event in batch:
+            report.apply_async(kwargs={"event": event.to_wire()}, queue=queue_name(event.account))
+
+    send([next(events())])
+    return send
+
+
+def _microseconds(stage: Stage, call: Call, count: int) -> tuple[float, float]:
+    """Return CPU and wall time for each event; RuntimeError when they are not all in Redis."""
+    stage.redis.flushall()
+    batch = list(itertools.islice(events(), count))
+    cpu, wall = time.process_time(), time.perf_counter()
+    call(batch)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    if (waiting := stage.redis.llen(queue_name("tencent"))) != count:
+        raise RuntimeError(f"of {count} events {waiting} are in Redis")
+    return cpu / count * 1e6, wall / count * 1e6
