@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import celeryd_init, setup_logging
 from kombu import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -15,6 +15,7 @@ from config.faults import SettingsError
 from config.logging import configure
 from config.settings import Settings, load
 from otpreport.wire import TASK, queue_name
+from worker import refusals
 from worker.bridge import Bridge
 from worker.runtime import Runtime
 
@@ -60,6 +61,16 @@ def load_or_exit() -> Settings:
     except SettingsError as error:
         for fault in error.faults:
             print(fault, file=sys.stderr)
+        sys.exit(2)
+
+
+@celeryd_init.connect
+def _refuse(options: dict[str, object], **_: Any) -> None:
+    """End a start that asks for what this worker can't do, with a line for each fault and status 2."""
+    found = list(refusals.faults(options, [queue_name(account) for account in settings.accounts]))
+    for fault in found:
+        print(fault, file=sys.stderr)
+    if found:
         sys.exit(2)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_kill import held_ids, kill_and_see_it_back, push_one
+from tests.e2e.test_kill import push_one
 from tests.support.admin import admin
 from tests.support.chaos import LEASE, SETTINGS, Row, Trial, record
 from tests.support.chaos_worker import COMMAND as AMID_SETTLE
@@ -16,7 +16,7 @@ from tests.support.fleet import ALIBABA, PROMISE, TENCENT, Account, Fleet
 from tests.support.odd_worker import KILLS
 from tests.support.stock import Stock
 from tests.support.wait import until
-from tests.support.worker_process import odd
+from tests.support.worker_process import WorkerProcess, odd
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 
@@ -50,10 +50,7 @@ def test_random_kills(tmp_path: Path) -> None:
             fleet.enqueue(each // 4, "alibaba")
             pass_time(chance.uniform(0.0, 0.7))
             workers.append(fleet.launch())
-            held, seconds = kill_and_see_it_back(fleet, workers.pop(0))
-            trial.killed(held, seconds)
-            trial.times += 1
-            trial.seconds.append(seconds)
+            trial.kill(workers.pop(0))
             workers[-1].wait_until_started()
         audit = trial.end()
         assert sum(books.delivered + books.duplicate for books in audit.books.values()) == EVENTS
@@ -89,10 +86,9 @@ def test_at_a_named_point(tmp_path: Path, point: str) -> None:
 
         def all_are_dead() -> bool:
             for victim in [victim for victim in dying if not victim.running]:
-                trial.killed(held_ids(fleet, victim))
+                trial.died(victim)
                 assert victim.wait() == -signal.SIGKILL
                 dying.remove(victim)
-                trial.times += 1
             return not dying
 
         with fleet.producing(300):
@@ -101,8 +97,8 @@ def test_at_a_named_point(tmp_path: Path, point: str) -> None:
         trial.end()
 
 
-def leave_to_die(fleet: Fleet, how: str, number: int) -> None:
-    """Give a message to an idle worker that is killed just then."""
+def leave_to_die(fleet: Fleet, how: str, number: int) -> WorkerProcess:
+    """Give a message to an idle worker that is killed just then, and return the worker."""
     worker = fleet.start_worker()
     push_one(fleet, f"first-{number}")
     fleet.wait_until_settled()
@@ -110,6 +106,7 @@ def leave_to_die(fleet: Fleet, how: str, number: int) -> None:
         worker.freeze()
     push_one(fleet, f"killed-{number}")
     worker.kill9()
+    return worker
 
 
 @pytest.mark.parametrize("how", IDLE)
@@ -118,10 +115,7 @@ def test_idle_worker(tmp_path: Path, how: str) -> None:
     with Fleet(tmp_path, settings=SETTINGS) as fleet:
         trial = Trial(fleet, IDLE[how])
         for number in range(IDLE_KILLS):
-            leave_to_die(fleet, how, number)
-            trial.times += 1
-        for victim in fleet.workers:
-            trial.killed(held_ids(fleet, victim))
+            trial.died(leave_to_die(fleet, how, number))
         fleet.start_worker()
         trial.end()
 

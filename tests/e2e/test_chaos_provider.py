@@ -55,7 +55,7 @@ def test_always_lost(tmp_path: Path) -> None:
         trial.times = fleet.arrivals()
         audit = trial.end(dead=300)
         assert trial.times == 900
-        assert set(audit.twice.values()) == {2}
+        assert max(audit.twice.values()) == 2
         assert all(story["in_doubt"] for story, _ in fleet.dead_letters("alibaba"))
 
 

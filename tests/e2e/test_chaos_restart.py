@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 STEADY = Account("tencent", "tencent", 300)
 BUSY = {"latency": {"base_ms": 100, "jitter_ms": 100}}
+SLUGGISH = {"latency": {"base_ms": 2000}}
+"""Answers that a worker told to end at once does not wait for."""
+
 WORKERS = 4
 ROUNDS = 1
 
@@ -35,7 +38,8 @@ def end(worker: WorkerProcess, signals: Sequence[signal.Signals]) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_rolling_restart(tmp_path: Path, way: str) -> None:
     """Workers replaced under load lose nothing; sent twice is at most what a worker's log says is in doubt."""
-    with Fleet(tmp_path, STEADY, plan=BUSY, settings=SETTINGS) as fleet:
+    plan = SLUGGISH if way == "SIGQUIT" else BUSY
+    with Fleet(tmp_path, STEADY, plan=plan, settings=SETTINGS) as fleet:
         trial = Trial(fleet, f"rolling restart of four workers, {way}")
         workers = fleet.start_workers(WORKERS)
         with fleet.producing(250):
@@ -49,4 +53,4 @@ def test_rolling_restart(tmp_path: Path, way: str) -> None:
         fleet.wait_until_settled()
         trial.seconds.append(longest_silence(fleet))
         audit = trial.end()
-        assert way == "SIGQUIT" or not audit.twice
+        assert trial.in_doubt if way == "SIGQUIT" else not audit.twice

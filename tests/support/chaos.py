@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from tests.support.admin import admin
+from tests.support.events import event_of
 from tests.support.fleet import LONG, Audit, Fleet
 from tests.support.wait import until
 from tests.support.worker_process import ROOT, WorkerProcess
@@ -85,9 +86,23 @@ class Trial:
         self.seconds: list[float] = []
         self._held: list[tuple[float, set[str]]] = []
 
-    def killed(self, held: set[str], ago: float = 0.0) -> None:
-        """Note what a worker held that was killed so many seconds ago: what of it was sent by then is in doubt."""
-        self._held.append((time.time() - ago, held))
+    def kill(self, worker: WorkerProcess) -> None:
+        """End a worker as a crash would, and note how long it takes until others can have what it held."""
+        worker.kill9()
+        began = time.monotonic()
+        self.died(worker)
+        until(lambda: not self._fleet.redis.exists(f"otpreport:held:{worker.id}"), deadline=60)
+        self.seconds.append(time.monotonic() - began)
+
+    def died(self, worker: WorkerProcess) -> None:
+        """Note what a worker holds that has just died: what of it was sent by now is in doubt."""
+        client, now = admin(self._fleet.redis), time.time()
+        tags: list[bytes] = list(client.smembers(f"otpreport:held:{worker.id}"))
+        records = [client.hget(f"otpreport:taken:{tag.decode().partition(':')[0]}", tag) for tag in tags]
+        # one that has no record by now was settled by the dead worker's last call, still on its way when it died
+        raws = [record.split(b"\n", 2)[2] for record in records if record]
+        self._held.append((now, {event_of(raw).message_id for raw in raws}))
+        self.times += 1
 
     def watch(self, workers: Iterable[WorkerProcess]) -> None:
         """Note the memory of workers that are to live through the trial."""

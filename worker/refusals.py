@@ -1,0 +1,30 @@
+"""What the stock command line offers and this worker can't do: told in a line, before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+
+from worker.pool import AsyncioPool
+
+
+def faults(options: Mapping[str, object], queues: Collection[str]) -> Iterator[str]:
+    """Yield a line for each option of Celery's worker that can't be had; `queues` are those of the accounts."""
+    pool = options.get("pool_cls")
+    if isinstance(pool, type) and not issubclass(pool, AsyncioPool):
+        yield "-P: otpreport runs on its own pool, with OTPREPORT_CONCURRENCY requests at once: start without -P"
+    if options.get("autoscale"):
+        yield "--autoscale: this worker has nothing to scale: start more of them"
+    if options.get("purge"):
+        yield "--purge: events that wait are not thrown away: they were verified"
+    yield from _strangers(options.get("queues"), queues)
+
+
+def _strangers(asked: object, queues: Collection[str]) -> Iterator[str]:
+    names = asked.split(",") if isinstance(asked, str) else asked
+    if not isinstance(names, list | tuple):
+        return
+    for name in map(str, names):
+        if name not in queues:
+            near = difflib.get_close_matches(name, queues, n=1) or [", ".join(sorted(queues))]
+            yield f"-Q {name}: no account has this queue: did you mean {near[0]}?"
