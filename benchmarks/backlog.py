@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, dataclass
 
 from benchmarks.contenders import RATE
 from benchmarks.effort import Effort, say
@@ -17,6 +18,14 @@ from otpreport.wire import queue_name
 NO_FILE = {"appendonly": "no"}
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The greatest resident size of a worker within some seconds, and the reports a second meanwhile."""
+
+    megabytes: float
+    rate: float
+
+
 def run(effort: Effort) -> Finding:
     """Follow one worker's memory: with nothing to do, at 1000 a second, and before a million events."""
     waiting = effort.of(1_000_000, 100_000)
@@ -25,31 +34,28 @@ def run(effort: Effort) -> Finding:
         stage.push(FIRST)
         with stage.worker() as process:
             started(stage, process)
-            empty = _greatest(process, 3.0)
+            memory = {"nothing to do": _follow(stage, process, 3.0)}
             with Feeder(stage.valkey.port, {"tencent": RATE}):
-                busy = _greatest(process, seconds)
-            say(f"  worker: {empty:.0f} MB at rest, {busy:.0f} MB at work")
+                memory[f"offered {RATE} a second"] = _follow(stage, process, seconds)
             before = stage.redis_megabytes()
             stage.push(waiting)
             left = stage.redis.llen(queue_name("tencent"))
             each = (stage.redis_megabytes() - before) * 1e6 / left
-            full = _greatest(process, seconds)
-    rows = [
-        ("worker, nothing to do", f"{empty:.1f} MB"),
-        (f"worker at {RATE} a second, nothing waiting", f"{busy:.1f} MB"),
-        (f"worker at {RATE} a second, {waiting:,} waiting", f"{full:.1f} MB"),
-        ("Redis, for a million waiting events", f"{each:.0f} MB"),
-    ]
-    data = {"empty": empty, "busy": busy, "full": full, "bytes_per_waiting_event": each, "waiting": waiting}
-    note = f"Memory of the worker is the greatest resident size of {seconds:.0f} s."
-    return Finding("A million events waiting", ("", "memory"), rows, note, data)
+            memory[f"{waiting:,} waiting"] = _follow(stage, process, seconds)
+    rows = [(f"worker, {label}", f"{of.megabytes:.1f} MB", f"{of.rate:.0f}") for label, of in memory.items()]
+    rows.append(("Redis, for a million waiting events", f"{each:.0f} MB", ""))
+    data = {label: asdict(of) for label, of in memory.items()} | {"bytes_per_waiting_event": each}
+    note = f"The worker's memory is the greatest resident size within {seconds:.0f} s."
+    return Finding("A million events waiting", ("", "memory", "reports/s"), rows, note, data)
 
 
-def _greatest(process: Process, seconds: float) -> float:
-    """Return the greatest resident size within some seconds, in MB."""
-    greatest, end = 0.0, time.monotonic() + seconds
-    while time.monotonic() < end:
+def _follow(stage: Stage, process: Process, seconds: float) -> Memory:
+    start, taken = time.monotonic(), stage.taken()
+    greatest = 0.0
+    while time.monotonic() < start + seconds:
         process.check()
         greatest = max(greatest, resident_megabytes(process.pid))
         time.sleep(0.2)
-    return greatest
+    memory = Memory(greatest, (stage.taken() - taken) / (time.monotonic() - start))
+    say(f"  {memory.megabytes:.0f} MB at {memory.rate:.0f}/s")
+    return memory

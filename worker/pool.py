@@ -10,6 +10,7 @@ from typing import Any
 import uvloop
 from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
+from celery.worker import state
 
 from worker.bridge import Bridge
 from worker.runtime import Runtime
@@ -33,7 +34,9 @@ class AsyncioPool(BasePool):
 
     def on_stop(self) -> None:
         """Finish or hand back what is held, within the grace."""
-        self._end(self._runtime.grace)
+        # on SIGQUIT Celery stops the pool before it terminates it
+        cold = state.should_terminate not in {None, False}
+        self._end(0.0 if cold else self._runtime.grace)
 
     def on_terminate(self) -> None:
         """Hand back at once what is held (SIGQUIT)."""

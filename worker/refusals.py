@@ -10,7 +10,7 @@ from worker.pool import AsyncioPool
 
 def faults(options: Mapping[str, object], queues: Collection[str]) -> Iterator[str]:
     """Yield a line for each option of Celery's worker that can't be had; `queues` are those of the accounts."""
-    pool = options.get("pool_cls")
+    pool = options.get("pool")
     if isinstance(pool, type) and not issubclass(pool, AsyncioPool):
         yield "-P: otpreport runs on its own pool, with OTPREPORT_CONCURRENCY requests at once: start without -P"
     if options.get("autoscale"):

@@ -2,8 +2,9 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ FAULTS = [
 ]
 
 
-def equals(ask: Callable[[], Vector], expected: Vector) -> None:
+def equals(ask: Callable[[], Vector], expected: Mapping[Any, float]) -> None:
     """Wait until a scrape has brought these values; show the last ones when none does."""
     seen: Vector = {}
 
@@ -30,7 +31,7 @@ def equals(ask: Callable[[], Vector], expected: Vector) -> None:
     try:
         until(same, deadline=20, pause=0.2)
     except AssertionError:
-        assert seen == expected  # noqa: PT017 - the difference is the message
+        assert seen == expected
 
 
 def test_scraped(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_scraped(tmp_path: Path) -> None:
 
 
 def workers_agree(fleet: Fleet, prometheus: Prometheus) -> None:
-    """What the workers count is what the provider wrote down."""
+    """Hold what the workers count against what the provider wrote down."""
     rows = fleet.simulator.ledger()
     taken = Counter(row["provider"] for row in rows if row["taken"])
     arrivals = Counter(row["provider"] for row in rows)
@@ -85,7 +86,7 @@ def workers_agree(fleet: Fleet, prometheus: Prometheus) -> None:
 
 
 def exporter_agrees(fleet: Fleet, prometheus: Prometheus) -> None:
-    """What the exporter reads out of Redis is what the books say."""
+    """Hold what the exporter reads out of Redis against the books."""
     dead = "otpreport_dead_events > 0"
     expected = {("tencent", "permanent"): 25.0, ("tencent", "invalid"): 1.0}
     equals(lambda: prometheus.query(dead, "account", "reason"), expected)

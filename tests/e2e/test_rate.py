@@ -84,7 +84,7 @@ def pass_time(seconds: float) -> None:
 
 
 def test_through_everything(tmp_path: Path) -> None:
-    """Workers that start, stop, stall and lose the limiter's keys keep two limits in every second, one of two accounts."""
+    """Workers that start, stop, stall and lose the limiter's keys keep two limits in every second."""
     with punctual(tmp_path, ONE, TWO, DRIP) as fleet:
         put_the_judge_first(fleet)
         first, second = fleet.start_workers(2)

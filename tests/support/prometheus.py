@@ -52,7 +52,9 @@ class Prometheus:
         """Return the values of an expression by the values of these labels, that `job` is one of or not."""
         answer = self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
         result: list[dict[str, Any]] = answer["data"]["result"]
-        return {tuple(row["metric"].get(label, "") for label in labels): float(row["value"][1]) for row in result}
+        return {
+            tuple(row["metric"].get(label, "") for label in labels): float(row["value"][1]) for row in result
+        }
 
     def _configuration(self) -> dict[str, object]:
         jobs = [
@@ -66,7 +68,7 @@ class Prometheus:
         assert self._process.poll() is None, (self._folder / "prometheus.log").read_text()
         try:
             with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:
-                return answer.status == 200
+                return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
 
