@@ -36,6 +36,9 @@ AWAY = 0.2
 NO_SLOT = -1000
 """Answers from here down say in how many ms to ask again."""
 
+AT_ONCE = 256
+"""Events of one line asked for in one call, at most."""
+
 TICK = 0.004
 """Slots are served on a grid of so many seconds, so that a thousand a second do not wake the loop a thousand times."""
 
@@ -82,11 +85,11 @@ class _Line:
     waiting: deque[Waiting] = field(default_factory=deque)
     not_before: float = 0.0
 
-    def take(self, now: float) -> list[Waiting]:
+    def take(self, now: float, at_once: int) -> list[Waiting]:
         """Take as many as slots can exist within the horizon; none while the line knows there is no slot."""
         if now < self.not_before:
             return []
-        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2)
+        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, at_once)
         return [self.waiting.popleft() for _ in range(most)]
 
 
@@ -118,9 +121,13 @@ class Admission:
         self._lines = list(lines.values())
         self._line_of = {account: lines[group.name] for account, group in groups.items()}
         self._wake = asyncio.Event()
+        self.at_once = AT_ONCE
+        """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
     async def enter(self, delivery: Delivery) -> Refusal | None:
         """Wait for the delivery's slot and return None at that moment; or return why it may not go."""
+        if self._clock.monotonic() > delivery.send_by:
+            self._was_late()
         future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         self._line_of[delivery.account].waiting.append((delivery, future))
         self._wake.set()
@@ -131,12 +138,19 @@ class Admission:
         while True:
             asked = self._clock.monotonic()
             batch = [
-                (line, entry) for line in self._lines for entry in line.take(asked) if not entry[1].done()
+                (line, entry)
+                for line in self._lines
+                for entry in line.take(asked, self.at_once)
+                if not entry[1].done()
             ]
             if batch:
                 await self._serve(batch, asked)
             else:
                 await self._pause(asked)
+
+    def _was_late(self) -> None:
+        """Ask for half as many: a worker short of CPU would waste the slots that others could use, and its own time."""
+        self.at_once = max(1, self.at_once // 2)
 
     async def _pause(self, now: float) -> None:
         """Wait until somebody comes, or until the next line may ask again."""
@@ -196,15 +210,21 @@ class Admission:
     def _go(self, due: list[tuple[_Line, Waiting, float]]) -> None:
         """Let the events of one tick go; who is late has lost the slot and asks for another."""
         now = self._clock.monotonic()
+        late = False
         for line, (delivery, future), slot in due:
             if future.done():
                 continue
             if now > slot + TOLERANCE:
+                late = True
                 line.waiting.appendleft((delivery, future))
                 self._wake.set()
             else:
                 delivery.send_by = slot + TOLERANCE
                 future.set_result(None)
+        if late:
+            self._was_late()
+        else:
+            self.at_once = min(AT_ONCE, self.at_once + 1)
 
 
 def _question(delivery: Delivery) -> tuple[str, str, str, str, str, str]:

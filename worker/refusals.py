@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import cast
 
 from worker.pool import AsyncioPool
 
@@ -21,10 +22,14 @@ def faults(options: Mapping[str, object], queues: Collection[str]) -> Iterator[s
 
 
 def _strangers(asked: object, queues: Collection[str]) -> Iterator[str]:
-    names = asked.split(",") if isinstance(asked, str) else asked
-    if not isinstance(names, list | tuple):
-        return
-    for name in map(str, names):
+    for name in _names(asked):
         if name not in queues:
             near = difflib.get_close_matches(name, queues, n=1) or [", ".join(sorted(queues))]
             yield f"-Q {name}: no account has this queue: did you mean {near[0]}?"
+
+
+def _names(asked: object) -> list[str]:
+    """Return the queues of `-Q`, as Celery's command line or a program gives them."""
+    if isinstance(asked, str):
+        return asked.split(",")
+    return list(cast("Sequence[str]", asked)) if isinstance(asked, list | tuple) else []

@@ -14,7 +14,7 @@ from worker.demo.main import DEADLINE
 
 @pytest.mark.timeout(2 * DEADLINE)
 def test_demo(tmp_path: Path) -> None:
-    """`python -m worker demo` accounts for every event, prints the table and what to try next, and leaves nothing behind."""
+    """`python -m worker demo` accounts for every event, says what to try next, and leaves nothing behind."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
     environment |= {"TMPDIR": str(tmp_path), "COLUMNS": "100"}
     command = [sys.executable, "-m", "worker", "demo"]

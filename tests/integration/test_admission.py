@@ -192,6 +192,22 @@ async def gone_right_after_a_stall(fleet: Fleet) -> int:
     return gone
 
 
+async def test_a_late_worker_asks_for_fewer_slots(fleet: Fleet) -> None:
+    """Who misses slots asks for less at once, and for more again when on time."""
+    async with opened(fleet, {"tencent": RateGroup("g", 300)}) as door:
+        fleet.send_many(16)
+        tasks = [asyncio.create_task(door.enter(delivery)) for delivery in await fleet.take(16)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        before = door.admission.at_once
+        time.sleep(0.3)  # noqa: ASYNC251 - the stall
+        for _ in range(3):
+            await asyncio.sleep(0)
+        after_stall = door.admission.at_once
+        await asyncio.gather(*tasks)
+    assert after_stall < before
+    assert door.admission.at_once > after_stall
+
+
 async def test_a_lost_limiter_key_begins_anew_at_the_horizon(fleet: Fleet) -> None:
     """When Redis forgot the group, no slot lies before the end of those that may have been handed out."""
     assert await slot_after_loss(fleet) >= HORIZON_US

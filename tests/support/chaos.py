@@ -84,7 +84,6 @@ class Trial:
         self.times = 0
         self.in_doubt: set[str] = set()
         self.seconds: list[float] = []
-        self._held: list[tuple[float, set[str]]] = []
 
     def kill(self, worker: WorkerProcess) -> None:
         """End a worker as a crash would, and note how long it takes until others can have what it held."""
@@ -95,13 +94,13 @@ class Trial:
         self.seconds.append(time.monotonic() - began)
 
     def died(self, worker: WorkerProcess) -> None:
-        """Note what a worker holds that has just died: what of it was sent by now is in doubt."""
-        client, now = admin(self._fleet.redis), time.time()
+        """Note what a worker holds that has just died: what of it was sent is in doubt."""
+        client = admin(self._fleet.redis)
         tags: list[bytes] = list(client.smembers(f"otpreport:held:{worker.id}"))
         records = [client.hget(f"otpreport:taken:{tag.decode().partition(':')[0]}", tag) for tag in tags]
         # one that has no record by now was settled by the dead worker's last call, still on its way when it died
         raws = [record.split(b"\n", 2)[2] for record in records if record]
-        self._held.append((now, {event_of(raw).message_id for raw in raws}))
+        self.in_doubt |= {event_of(raw).message_id for raw in raws}
         self.times += 1
 
     def watch(self, workers: Iterable[WorkerProcess]) -> None:
@@ -138,10 +137,7 @@ class Trial:
         return audit
 
     def _find_doubts(self) -> None:
-        """Find what dead workers had sent (nobody else sends it before their lease has ended), and what logs tell."""
-        rows = self._fleet.simulator.ledger() if self._held else []
-        for when, held in self._held:
-            self.in_doubt |= held & {row["message_id"] for row in rows if row["unix"] < when + LEASE / 2}
+        """Add the attempts whose answers were lost, as the workers' logs have them."""
         attempts = (line for worker in self._fleet.workers for line in worker.lines("attempt"))
         self.in_doubt |= {line["message_id"] for line in attempts if line["result"] == "unknown"}
 
