@@ -110,6 +110,33 @@ def test_sigint(tmp_path: Path) -> None:
         assert not fleet.check().twice
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_redis_away(tmp_path: Path, frozen: bool) -> None:
+    """A worker stopped while Redis is away ends all the same; what it held is found when its lease is over."""
+    settings = {**SHORT, "grace": 2.0}
+    with Fleet(tmp_path, SLOW, plan=BUSY, settings=settings, options={"appendfsync": "always"}) as fleet:
+        worker = fleet.start_worker()
+        fleet.enqueue(400)
+        fleet.wait_until_delivered(100)
+        if frozen:
+            fleet.valkey.freeze()
+        else:
+            fleet.valkey.kill()
+        worker.terminate()
+        assert worker.wait(60) == 0
+        assert "Traceback" not in worker.text
+        if frozen:
+            fleet.valkey.thaw()
+        else:
+            fleet.valkey.start()
+        held = fleet.books()["tencent"].held
+        fleet.start_worker()
+        fleet.wait_until_settled()
+        audit = fleet.check()
+        assert audit.books["tencent"].delivered == 400
+        assert len(audit.twice) <= held
+
+
 def test_idle_worker_leaves(tmp_path: Path) -> None:
     """A worker that has nothing ends at once and leaves no trace among the living."""
     with Fleet(tmp_path) as fleet:

@@ -125,7 +125,7 @@ def test_compose_has_the_whole_fleet(compose: dict[str, dict[str, dict[str, obje
 
 
 def test_compose_loses_no_acknowledged_event(compose: dict[str, dict[str, dict[str, object]]]) -> None:
-    """Redis syncs each write and drops nothing when full, or invariant 1 would not hold."""
+    """Redis syncs each write and drops nothing when full, or events could be lost."""
     command = " ".join(str(word) for word in _words(compose["services"]["redis"]["command"]))
     assert "--appendonly yes" in command
     assert "--appendfsync always" in command

@@ -67,7 +67,7 @@ class Books:
         return not (self.ready or self.open)
 
     def faults(self) -> list[str]:
-        """Return what does not add up: invariant 1 of the design."""
+        """Return what does not add up: every event taken stands in one place."""
         indexed = self.held + self.scheduled + self.suspects
         unequal = {
             "taken is not what ended and what is open": (self.taken, self.ended + self.open),

@@ -69,7 +69,7 @@ def tree(package: str) -> list[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_who_may_import_whom(package: str) -> None:
-    """No file imports what its package must not know (DESIGN.md §3)."""
+    """No file imports what its package must not know."""
     assert tree(package) == []
 
 

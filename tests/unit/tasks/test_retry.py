@@ -37,7 +37,7 @@ RETRIED = (Result.TRANSIENT, Result.UNKNOWN, Result.DOUBTFUL)
     ],
 )
 def test_what_a_first_answer_leads_to(result: Result, decision: Decision) -> None:
-    """Each class of answer leads to the step that the table of DESIGN.md §5 names."""
+    """Each class of answer leads to the step that is right for it."""
     assert decide(Outcome(result), attempts(result), POLICY, 0.5) == decision
 
 
