@@ -34,6 +34,9 @@ AWAY = 0.5
 AHEAD = 0.1
 """Seconds of an account's rate that a worker leases ahead of its slots."""
 
+PARTING = 8.0
+"""Seconds that a worker which stops gives a Redis that is away to come back."""
+
 MAINTENANCE = 1.0
 """Seconds between two looks for dead workers and at the accounts' states."""
 
@@ -208,18 +211,22 @@ class Engine:
 
     async def _leave(self) -> None:
         """Settle what ended, also past a Redis that is away for a moment; else the lease runs out by itself."""
-        for _ in range(10):
-            try:
-                if not self._in_step:
-                    await self._step_back_in()
-                await self._settle()
-                await self._queue.leave()
-            except (RedisError, OSError) as error:
-                self._monitor.redis(RedisError(str(error)))
-                self._in_step = False
-                await asyncio.sleep(AWAY)
-            else:
-                return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                while not await self._has_left():  # noqa: ASYNC110 - it asks Redis, nobody here could tell
+                    await asyncio.sleep(AWAY)
+
+    async def _has_left(self) -> bool:
+        try:
+            if not self._in_step:
+                await self._step_back_in()
+            await self._settle()
+            await self._queue.leave()
+        except (RedisError, OSError) as error:
+            self._monitor.redis(RedisError(str(error)))
+            self._in_step = False
+            return False
+        return True
 
     async def _run_one(self, delivery: Delivery) -> None:
         try:
@@ -296,6 +303,8 @@ class Engine:
         now_ms = _now_ms()
         fresh: list[Delivery] = []
         for leased in batch.leased:
+            if leased.tag in self._held:
+                continue  # it was taken from us and is ours again: the delivery under way goes on, alone
             self._held[leased.tag] = leased
             match read(leased, now_ms=now_ms):
                 case Delivery() as delivery:

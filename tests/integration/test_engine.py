@@ -244,9 +244,9 @@ async def test_stop_waits_for_the_answers(fleet: Fleet) -> None:
     released = asyncio.Event()
 
     class Slow(Network):
-        async def send(self, request: Any, /) -> Answer:
+        async def send(self, request: Any, send_by: float, /) -> Answer:
             await released.wait()
-            return await super().send(request)
+            return await super().send(request, send_by)
 
     async with EngineWorker(fleet, Slow()) as worker:
         await worker.until(lambda: worker.engine.in_flight == 5)
@@ -357,15 +357,35 @@ async def test_a_dead_workers_events_are_reported_by_another(short_lived: Fleet)
     assert fleet.places().balanced
 
 
+async def test_a_lease_lost_and_won_again_is_one_delivery(fleet: Fleet) -> None:
+    """A worker that stood still, lost an event and leases it anew goes on with the one delivery it has of it."""
+    fleet.send(event("m"))
+    network = Network(silent={"m"})
+    async with EngineWorker(fleet, network) as worker:
+        await worker.until(lambda: network.ids == ["m"])
+        (tag,) = fleet.server.smembers(fleet.keys.held("w1"))
+        with fleet.server.pipeline(transaction=True) as taken_back:
+            taken_back.srem(fleet.keys.held("w1"), tag)
+            taken_back.zadd(fleet.keys.scheduled("tencent"), {tag: 0})
+            taken_back.execute()
+        await worker.until(lambda: fleet.places().held == 1)
+        rounds = worker.monitor.rounds
+        await worker.until(lambda: worker.monitor.rounds > rounds + 5)
+        assert network.ids == ["m"]
+        await worker.stop(0.0)
+    assert fleet.places().balanced
+    assert fleet.places().scheduled == 1
+
+
 async def test_a_lost_lease_is_not_settled(fleet: Fleet) -> None:
     """An event that another worker took over while its request was under way moves no more by this one's hand."""
     fleet.send(event("m"))
     released = asyncio.Event()
 
     class Slow(Network):
-        async def send(self, request: Any, /) -> Answer:
+        async def send(self, request: Any, send_by: float, /) -> Answer:
             await released.wait()
-            return await super().send(request)
+            return await super().send(request, send_by)
 
     async with EngineWorker(fleet, Slow()) as worker:
         await worker.until(lambda: worker.engine.in_flight == 1)
@@ -575,12 +595,12 @@ async def company_of_suspects(fleet: Fleet, off: list[str]) -> list[int]:
     most: dict[str, int] = {}
 
     class Watched(Network):
-        async def send(self, request: Any, /) -> Answer:
+        async def send(self, request: Any, send_by: float, /) -> Answer:
             message_id = request.body.decode()
             for _ in range(30 if message_id.startswith("suspect") else 1):
                 await asyncio.sleep(0.005)
                 most[message_id] = max(most.get(message_id, 0), worker.engine.holds)
-            return await super().send(request)
+            return await super().send(request, send_by)
 
     worker = EngineWorker(fleet, Watched(), rates={"tencent": 200})
     for name in off:
