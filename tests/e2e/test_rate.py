@@ -37,18 +37,23 @@ AHEAD = ["faketime", "-f", "+7s"]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A key's busiest seconds, as far as the judge was on time, and how much of its limit was used."""
+    """A key's busiest seconds, as far as the judge was on time, and how many requests a second came on average."""
 
     limit: int
     aligned: int
     sliding: int
     set_aside: int
-    use: float
+    rate: float
 
     @property
     def worst(self) -> int:
         """The most arrivals in any one second."""
         return max(self.aligned, self.sliding)
+
+    @property
+    def use(self) -> float:
+        """How much of the limit was used, from the first arrival to the last."""
+        return self.rate / self.limit
 
 
 def judge(fleet: Fleet, provider: str) -> Judgement:
@@ -60,9 +65,17 @@ def judge(fleet: Fleet, provider: str) -> Judgement:
         aligned=key["aligned"]["worst_on_time"],
         sliding=key["sliding"]["worst_on_time"],
         set_aside=key["sliding"]["set_aside"],
-        use=(len(times) - 1) / (times[-1] - times[0]) / key["rate"],
+        rate=(len(times) - 1) / (times[-1] - times[0]),
     )
     print(f"{provider}: {result}, {len(times)} arrivals, in the seconds set aside {key['sliding']['worst']}")
+    return result
+
+
+def held(fleet: Fleet, provider: str) -> Judgement:
+    """Return the judgement; AssertionError when the limit was broken, or when the judge was late all the time."""
+    result = judge(fleet, provider)
+    assert result.sliding, "the judge was late in every second: nothing is proved"
+    assert result.worst <= result.limit
     return result
 
 
@@ -107,22 +120,21 @@ def test_through_everything(tmp_path: Path) -> None:
         assert sum(books.delivered for books in audit.books.values()) == len(fleet.sent)
         assert not audit.twice
         for provider in ("tencent", "alibaba"):
-            result = judge(fleet, provider)
-            assert result.worst <= result.limit
+            held(fleet, provider)
 
 
-@pytest.mark.parametrize("jitter", [0.0, JITTER])
+@pytest.mark.parametrize("jitter", [pytest.param(0.0, marks=pytest.mark.chaos), JITTER])
 def test_use(tmp_path: Path, jitter: float) -> None:
     """With events enough three workers use most of a limit and never more, also through a jittery network."""
     with punctual(tmp_path, ONE, door_jitter_ms=jitter) as fleet:
         put_the_judge_first(fleet)
         fleet.start_workers(3)
-        fleet.enqueue(2000, "one")
+        fleet.enqueue(1200, "one")
         fleet.wait_until_settled()
         fleet.check()
-        result = judge(fleet, "tencent")
-        assert result.worst <= result.limit
-        assert result.use > 0.5, "it waits for something else than the rate"  # the promise stands below
+        assert held(fleet, "tencent").use > 0.5, (
+            "it waits for something else than the rate"
+        )  # the promise stands below
 
 
 def test_skewed_clocks(tmp_path: Path) -> None:
@@ -138,14 +150,13 @@ def test_skewed_clocks(tmp_path: Path) -> None:
         fleet.enqueue(1200, "one")
         fleet.wait_until_settled()
         fleet.check()
-        result = judge(fleet, "tencent")
-        assert result.worst <= result.limit
+        held(fleet, "tencent")
         for worker in (skewed, right):
             assert worker.metric("otpreport_events_total") > 200, "it took no part"
 
 
 def test_unsynchronised(tmp_path: Path) -> None:
-    """Workers that do not share a limiter break the limit, and the judge sees it."""
+    """Workers that do not share a limiter break the limit, and the judge sees it: on average, not by being late."""
     apart = [Account(name, "tencent", MODEST, {"rate_group": name}) for name in ("one", "two")]
     with punctual(tmp_path, *apart, rates={KEY_IDS["tencent"]: 10_000}) as fleet:
         put_the_judge_first(fleet)
@@ -153,9 +164,10 @@ def test_unsynchronised(tmp_path: Path) -> None:
         for account in fleet.accounts:
             fleet.enqueue(4 * MODEST, account)
         fleet.wait_until_settled()
-        assert judge(fleet, "tencent").worst > MODEST
+        assert judge(fleet, "tencent").rate > MODEST
 
 
+@pytest.mark.chaos
 def test_too_fast(tmp_path: Path) -> None:
     """A limiter that grants a quarter too much breaks the limit, and the judge sees that, too."""
     account = Account("one", "tencent", MODEST)
@@ -164,7 +176,7 @@ def test_too_fast(tmp_path: Path) -> None:
         fleet.start_worker(odd("too-fast"))
         fleet.enqueue(6 * MODEST, "one")
         fleet.wait_until_settled()
-        assert judge(fleet, "tencent").worst > MODEST
+        assert judge(fleet, "tencent").rate > MODEST
 
 
 @pytest.mark.chaos
@@ -187,6 +199,4 @@ def test_documented_limits(tmp_path: Path, jitter: float) -> None:
         fleet.wait_until_settled(120)
         assert not fleet.check().twice
         for provider in ("tencent", "alibaba", "alibaba_cn"):
-            result = judge(fleet, provider)
-            assert result.worst <= result.limit
-            assert result.use >= (0.9 if jitter else 0.95)
+            assert held(fleet, provider).use >= (0.9 if jitter else 0.95)

@@ -95,7 +95,7 @@ def test_redis_killed(tmp_path: Path) -> None:
         assert worker.lines("redis reachable again")
 
 
-@pytest.mark.parametrize("seconds", [1.5 * LEASE, 3.5 * LEASE])
+@pytest.mark.parametrize("seconds", [pytest.param(1.5 * LEASE, marks=pytest.mark.chaos), 3.5 * LEASE])
 def test_redis_frozen(tmp_path: Path, seconds: float) -> None:
     """Redis frozen for longer than a lease: nothing is sent meanwhile, no lease is taken for a dead worker's."""
     with Fleet(tmp_path, SLOW, plan=BUSY) as fleet:

