@@ -16,7 +16,7 @@ DEV := $(VENV)/dev.stamp
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint bench chaos lock image clean
+.PHONY: help demo test check lint docs bench chaos lock image clean
 
 help: ## show this list
 	@echo "make TARGET [ARGS=...]"
@@ -26,7 +26,8 @@ demo: $(WORKER) ## send some thousand events through Redis and a worker to simul
 	@$(BIN)/python -m worker demo $(ARGS)
 
 test: $(DEV) ## run every test but the long ones of `make chaos`
-	@$(BIN)/python -m pytest -m "not chaos" $(ARGS)
+	@$(BIN)/python -m pytest -m "not chaos" -n 2 --dist loadfile --ignore tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest -m "not chaos" tests/e2e $(ARGS)
 
 check: lint ## format, lint, types and the unit tests
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
@@ -37,6 +38,9 @@ lint: $(DEV) ## format, lint and types alone
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/basedpyright --warnings > build/types.log || { cat build/types.log; exit 1; }
+
+docs: $(WORKER) ## write the tables of docs/settings.md and docs/metrics.md anew
+	@$(BIN)/python -m worker.reference
 
 bench: $(DEV) ## measure CPU per report and rates, beside stock Celery
 	@$(BIN)/python -m benchmarks $(ARGS)
