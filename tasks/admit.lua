@@ -21,22 +21,16 @@ local generation = math.floor(tonumber(time[1]) / width)
 local groups, states = {}, {}
 local reply = { string.format('%.0f', now) }
 
--- A throttled group climbs back to its configured rate by 2 % of it a second.
-local function effective(configured, lowered, since)
-  if not lowered then return configured end
-  local climbed = tonumber(lowered) + configured * 0.02 * math.max(0, (now - tonumber(since or 0)) / 1000000)
-  return math.min(configured, climbed)
-end
-
 local function open(name, configured, headroom)
   local key = prefix .. 'otpreport:rate:' .. name
-  local stored = redis.call('HMGET', key, 'next_us', 'rate', 'lowered_us')
-  local interval = 1000000 * (1 + headroom) / effective(configured, stored[2], stored[3])
-  local next_slot = tonumber(stored[1])
+  local stored = redis.call('HMGET', key, unpack(RATE_FIELDS))
+  local interval = 1000000 * (1 + headroom) / effective_rate(configured, stored, now)
+  local next_slot = tonumber(stored[5])
   -- lost, or ahead of what could ever have been granted: the last slot handed out lies within the horizon
   local anew = not next_slot or next_slot > now + 2 * horizon + interval
   if anew then next_slot = now + horizon + interval end
-  return { key = key, next = math.max(next_slot, now), interval = interval, changed = anew }
+  local first = math.max(next_slot, now, tonumber(stored[6] or 0))
+  return { key = key, next = first, interval = interval, changed = anew }
 end
 
 local function account_state(account)
@@ -66,7 +60,8 @@ end
 local function admit(group, account, tag, claim, yes, no, kind)
   if redis.call('SISMEMBER', KEYS[1], tag) == 0 then return -1 end
   local probe, says_true = kind == 'p' or kind == 'q', kind == '1' or kind == 'p'
-  if account_state(account) ~= 'running' and not (probe and account_state(account) == 'stopped') then return -3 end
+  local state = account_state(account)
+  if state ~= 'running' and not (probe and (state == 'stopped' or state == 'open')) then return -3 end
   if group.next > now + horizon then return -1000 - math.ceil((group.next - now - horizon) / 1000) end
   local bucket = string.match(claim, '^%d+')
   if delivered(bucket, yes, no, says_true) then return -2 end

@@ -1,14 +1,13 @@
-"""All dead letters: read, replay, purge."""
+"""All dead letters: read, replay, recall, purge."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tasks.history import History
 from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
 from tasks.letter import Letter
@@ -26,6 +25,24 @@ BATCH = 200
 
 Arguments = list[bytes | bytearray | memoryview | str | int | float]
 """What redis-py's scripts take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast an account's letters are sent again: at most this share of its rate group's effective rate."""
+
+    share: float
+    group: str
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What of an account waits to be sent again, and how fast it may go; no pace where it is unknown."""
+
+    account: str
+    waiting: int
+    pace: Pace | None
 
 
 class DeadLetters:
@@ -64,7 +81,8 @@ class DeadLetters:
         died = self._client.zscore(self._keys.dead_index(account), id_)
         if record is None or died is None:
             return None
-        return Letter.parse(account, id_, int(died), record, whole=True)
+        waits = self._client.zscore(self._keys.replays(account), id_) == died
+        return Letter.parse(account, id_, int(died), record, whole=True, waits=waits)
 
     def letters(self, wanted: Filter, *, whole: bool = False) -> Iterator[Letter]:
         """Yield the letters account by account, each oldest first; `whole`: with their messages."""
@@ -82,13 +100,32 @@ class DeadLetters:
         indexes = [self._keys.dead_index(account) for account in self._chosen(wanted)]
         return sum(self._client.zcount(index, *span) for index in indexes)
 
-    def replay(self, letters: Iterable[Letter]) -> Iterator[int]:
-        """Put letters back into the queue, due now and with a fresh history; yield how many after each batch.
+    def replay(self, letters: Iterable[Letter], paces: Mapping[str, Pace]) -> Iterator[int]:
+        """Ask for letters to be sent again, each account's at its pace; yield how many after each batch.
 
-        Each batch moves in one atomic step. A letter that is gone, or died again since it was read, stays.
+        They stay dead letters until a worker takes them, which it does below live traffic: oldest first, each with a
+        fresh history. The pace holds for all of the account that wait. Asked for twice, a letter is taken once;
+        one that is gone, or died again since it was read, is left alone.
         """
         for batch in self._batches(letter for letter in letters if letter.readable):
-            yield self._replay(batch)
+            account, pace = batch[0].account, paces[batch[0].account]
+            arguments: Arguments = [repr(pace.share), pace.group, repr(pace.limit)]
+            for letter in batch:
+                arguments += (letter.id, letter.died_ms)
+            keys = [self._keys.dead_index(account), self._keys.replays(account), self._keys.replay(account)]
+            yield cast("int", self._replay_script(keys, arguments))
+
+    def recall(self, letters: Iterable[Letter]) -> Iterator[int]:
+        """Let letters that wait to be sent again be dead letters as before; yield how many after each batch."""
+        for batch in self._batches(letters):
+            ids = [letter.id for letter in batch]
+            yield self._client.zrem(self._keys.replays(batch[0].account), *ids)
+
+    def replays(self, accounts: Iterable[str] | None = None) -> list[Replay]:
+        """Return what waits to be sent again, of these accounts or of all."""
+        if accounts is None:
+            accounts = accounts_with(self._client, self._keys.replays(""))
+        return [self._replays_of(account) for account in sorted(accounts)]
 
     def purge(self, letters: Iterable[Letter]) -> Iterator[int]:
         """Delete letters and book them as purged; yield how many after each batch."""
@@ -99,26 +136,18 @@ class DeadLetters:
                 arguments += (letter.id, letter.died_ms, letter.reason)
             yield cast("int", self._purge_script(keys, arguments))
 
-    def _replay(self, batch: Sequence[Letter]) -> int:
-        account = batch[0].account
-        queue = (self._keys.taken(account), self._keys.scheduled(account), self._keys.aged(account))
-        keys = [*self._places(account), *queue]
-        now_ms = self.now_ms()
-        arguments: Arguments = [account]
-        for letter in batch:
-            afresh = History(replayed_ms=now_ms, doubted=letter.in_doubt).encode()
-            arguments += (
-                letter.id,
-                letter.died_ms,
-                letter.reason,
-                letter.first_ms,
-                letter.occurred_ms,
-                afresh,
-            )
-        return cast("int", self._replay_script(keys, arguments))
+    def _replays_of(self, account: str) -> Replay:
+        waiting = self._client.zcard(self._keys.replays(account))
+        fields = cast(
+            "list[bytes | None]", self._client.hmget(self._keys.replay(account), ["share", "group", "limit"])
+        )
+        share, group, limit = fields
+        pace = Pace(float(share), group.decode(), float(limit)) if share and group and limit else None
+        return Replay(account, waiting, pace)
 
     def _places(self, account: str) -> list[str]:
-        return [self._keys.dead(account), self._keys.dead_index(account), self._keys.dead_reasons]
+        keys = self._keys
+        return [keys.dead(account), keys.dead_index(account), keys.dead_reasons, keys.replays(account)]
 
     def _batches(self, letters: Iterable[Letter]) -> Iterator[list[Letter]]:
         batch: list[Letter] = []
@@ -134,13 +163,16 @@ class DeadLetters:
         return sorted(wanted.accounts) if wanted.accounts else self.accounts()
 
     def _of(self, account: str, wanted: Filter, *, newest: bool, whole: bool) -> Iterator[Letter]:
-        keys = [self._keys.dead_index(account), self._keys.dead(account)]
+        keys = [self._keys.dead_index(account), self._keys.dead(account), self._keys.replays(account)]
         start, end = (_high(wanted), _low(wanted)) if newest else (_low(wanted), _high(wanted))
         while True:
             arguments: Arguments = [int(newest), start, end, PAGE, int(whole)]
             last, *rows = cast("list[bytes]", self._page_script(keys, arguments))
-            for i in range(0, len(rows), 3):
-                letter = Letter.parse(account, rows[i].decode(), int(rows[i + 1]), rows[i + 2], whole=whole)
+            for i in range(0, len(rows), 4):
+                id_, died, record, waits = rows[i : i + 4]
+                letter = Letter.parse(
+                    account, id_.decode(), int(died), record, whole=whole, waits=waits == b"1"
+                )
                 if wanted.matches(letter):
                     yield letter
             if not last:

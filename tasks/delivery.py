@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from dataclasses import dataclass, field
 from typing import cast
@@ -16,6 +17,14 @@ SOLITARY_DEATHS = 3
 """An event that killed its worker so often while leased alone is poison."""
 
 
+class Way(enum.StrEnum):
+    """What an event was leased for; the words of lease.lua."""
+
+    SEND = "send"
+    PROBE = "probe"
+    SHED = "shed"
+
+
 @dataclass(frozen=True, slots=True)
 class Leased:
     """A record as it came out of Redis: how many workers died with it, since when it is known, the bytes as sent."""
@@ -27,22 +36,27 @@ class Leased:
     first_ms: int
     history: History
     raw: bytes
-    probe: bool = False
+    way: Way = Way.SEND
 
     @classmethod
-    def parse(cls, account: str, tag: str, record: bytes, *, probe: bool) -> Leased:
+    def parse(cls, account: str, tag: str, record: bytes, way: Way = Way.SEND) -> Leased:
         """Read a record; its own header alone, never the message. What is no record is kept whole as the message."""
         try:
             header, line, raw = record.split(b"\n", 2)
             deaths, solitary, first_ms = (int(number) for number in header.split())
             history = History.decode(line)
         except (ValueError, TypeError, LookupError):
-            return cls(account, tag, 0, 0, 0, History(), record, probe)
-        return cls(account, tag, deaths, solitary, first_ms, history, raw, probe)
+            return cls(account, tag, 0, 0, 0, History(), record, way)
+        return cls(account, tag, deaths, solitary, first_ms, history, raw, way)
 
     def record(self, history: History) -> bytes:
         """Return the record to store for another attempt: it has outlived this lease, so no death counts any more."""
         return b"0 0 %d\n%b\n%b" % (self.first_ms, history.encode(), self.raw)
+
+    @property
+    def probe(self) -> bool:
+        """Whether its account is stopped, or its breaker open, and this event finds out whether it still has to be."""
+        return self.way is Way.PROBE
 
     @property
     def suspect(self) -> bool:

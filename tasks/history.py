@@ -30,7 +30,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The failed attempts of an event, oldest first, when an operator replayed it, and whether that left a doubt."""
+    """The failed attempts of an event, oldest first, and when an operator replayed it.
+
+    `doubted`: an attempt that is not listed, as of before the replay or of a probe, may have been taken.
+    """
 
     attempts: tuple[Attempt, ...] = ()
     replayed_ms: int | None = None
@@ -52,7 +55,7 @@ class History:
 
     def encode(self) -> bytes:
         """Return one line of JSON; nothing for an event without a history."""
-        if not self.attempts and self.replayed_ms is None:
+        if not self.attempts and self.replayed_ms is None and not self.doubted:
             return b""
         rows = [[a.at_ms, a.result, a.code, a.message, a.request_id, a.duration_ms] for a in self.attempts]
         return orjson.dumps({"attempts": rows, "replayed_ms": self.replayed_ms, "doubted": self.doubted})

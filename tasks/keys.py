@@ -36,6 +36,20 @@ class Keys:
         """HASH: `<account>:<reason>` to the number of dead letters kept."""
         return f"{self.prefix}otpreport:dead-reasons"
 
+    @property
+    def audit(self) -> str:
+        """STREAM: every change by hand, who made it and when."""
+        return f"{self.prefix}otpreport:audit"
+
+    def worker(self, worker: str) -> str:
+        """HASH: what a worker says of itself, and when it last did; it expires."""
+        return f"{self.prefix}otpreport:worker:{worker}"
+
+    @property
+    def groups(self) -> str:
+        """HASH: a rate group that follows from a key id to the one in force, and `@<account>` to the account's."""
+        return f"{self.prefix}otpreport:groups"
+
     def held(self, worker: str) -> str:
         """SET: tags leased to a worker."""
         return f"{self.prefix}otpreport:held:{worker}"
@@ -72,10 +86,26 @@ class Keys:
         """ZSET: id of a dead letter to the ms when it died."""
         return f"{self.prefix}otpreport:dead-index:{account}"
 
+    def replays(self, account: str) -> str:
+        """ZSET: id of a dead letter that is to be sent again to the ms when it died."""
+        return f"{self.prefix}otpreport:replays:{account}"
+
+    def replay(self, account: str) -> str:
+        """HASH: at which share of which rate the account's dead letters are sent again."""
+        return f"{self.prefix}otpreport:replay:{account}"
+
     def account(self, account: str) -> str:
         """HASH: the account's state, shared by all workers."""
         return f"{self.prefix}otpreport:account:{account}"
 
+    def last_error(self, account: str) -> str:
+        """HASH: the last failed attempt: when, its class, code and message; it expires."""
+        return f"{self.prefix}otpreport:last-error:{account}"
+
+    def breaker(self, account: str) -> str:
+        """HASH: how the account's last calls ended."""
+        return f"{self.prefix}otpreport:breaker:{account}"
+
     def rate(self, group: str) -> str:
-        """HASH: the next free slot of a rate group and its effective rate."""
+        """HASH: the next free slot of a rate group, and what makes its effective rate."""
         return f"{self.prefix}otpreport:rate:{group}"

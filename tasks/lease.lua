@@ -4,11 +4,14 @@
 -- KEYS  1 workers  2 held:<worker>  3 books
 -- ARGV  1 key prefix  2 worker  3 lease (ms)  4 number of the first new tag
 --       5 "1": the worker holds nothing, give it one suspect and nothing else
---       6 probe interval (ms)  then for each account: name, how many at most
--- reply { now (us), tags the worker holds, suspects that may be leased, account, tag, record, probe ("1" or "0"), ... }
+--       6 probe interval of a stopped account (ms)  7 of an open breaker (ms)
+--       then for each account: name, how many at most
+-- reply { now (us), tags the worker holds, suspects that may be leased, account, tag, record, way, ... }
+--       way: "send"; "probe": of an account that is stopped or open; "shed": to be dropped, as the operator said
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
 local prefix, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local number, solo, probe_interval = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+local number, solo = tonumber(ARGV[4]), ARGV[5] == '1'
+local probe_interval = { stopped = tonumber(ARGV[6]), open = tonumber(ARGV[7]) }
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(now_us / 1000)
@@ -19,12 +22,12 @@ local function key(kind, account)
   return prefix .. 'otpreport:' .. kind .. ':' .. account
 end
 
-local function give(account, tag, record, probe)
+local function give(account, tag, record, way)
   redis.call('SADD', KEYS[2], tag)
   reply[#reply + 1] = account
   reply[#reply + 1] = tag
   reply[#reply + 1] = record
-  reply[#reply + 1] = probe
+  reply[#reply + 1] = way
 end
 
 local function is_suspect(record)
@@ -32,7 +35,7 @@ local function is_suspect(record)
 end
 
 -- A suspect is given from `suspects` alone: one that was handed back unread waits there, too.
-local function from_index(account, kind, want, probe)
+local function from_index(account, kind, want, way)
   local index, given = key(kind, account), 0
   for _, tag in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, want)) do
     redis.call('ZREM', index, tag)
@@ -40,14 +43,14 @@ local function from_index(account, kind, want, probe)
     if record and kind == 'scheduled' and is_suspect(record) then
       redis.call('ZADD', key('suspects', account), now, tag)
     elseif record then
-      give(account, tag, record, probe)
+      give(account, tag, record, way)
       given = given + 1
     end
   end
   return given
 end
 
-local function from_ready(account, want, probe)
+local function from_ready(account, want, way)
   local taken = 0
   for _, step in ipairs({ '', '\6\0223', '\6\0226', '\6\0229' }) do
     if taken == want then break end
@@ -57,7 +60,7 @@ local function from_ready(account, want, probe)
       local record = '0 0 ' .. string.format('%.0f', now) .. '\n\n' .. raw
       number = number + 1
       redis.call('HSET', key('taken', account), tag, record)
-      give(account, tag, record, probe)
+      give(account, tag, record, way)
       taken = taken + 1
     end
   end
@@ -65,45 +68,138 @@ local function from_ready(account, want, probe)
   return taken
 end
 
--- 'running' lets everything through, 'stopped' one probe at a time, any other state nothing
+-- Dead letters that are to be sent again go last: at their share of the rate, and only while the next free slot of the
+-- rate group lies no further ahead than SPARE (us): slots that nobody else wants. What was not used for longer than BURST
+-- (us) is forgone: workers that are short of CPU, and so ask more seldom, take fewer.
+local SPARE, BURST = 25000, 40000
+
+-- Returns how many of `want` may go now, the us between two, and from when on they are counted.
+local function replays_due(account, want)
+  local order = redis.call('HMGET', key('replay', account), 'share', 'group', 'limit', 'next_us')
+  if not order[1] then return 0 end
+  local stored = redis.call('HMGET', key('rate', order[2]), unpack(RATE_FIELDS))
+  if math.max(tonumber(stored[5] or 0), tonumber(stored[6] or 0)) > now_us + SPARE then return 0 end
+  local interval = 1000000 / (tonumber(order[1]) * effective_rate(tonumber(order[3]), stored, now_us))
+  local from = math.max(tonumber(order[4] or 0), now_us - BURST)
+  if from > now_us + interval then from = now_us end -- the clock went back, or the share was raised
+  return math.max(0, math.min(want, math.floor((now_us - from) / interval) + 1)), interval, from
+end
+
+-- Move a dead letter among the taken, as if nothing had been tried yet, and return its record; nil when it is gone, or
+-- died again since it was asked for.
+local function revive(account, id, died)
+  local letter, index = redis.call('HGET', key('dead', account), id), key('dead-index', account)
+  if not letter or redis.call('ZSCORE', index, id) ~= died then return end
+  local line, raw = string.match(letter, '^([^\n]*)\n(.*)$')
+  local read, story = pcall(cjson.decode, line or '')
+  if not read then return end
+  local history = string.format('{"attempts":[],"replayed_ms":%.0f,"doubted":%s}', now, tostring(story.in_doubt == true))
+  local record = string.format('0 0 %.0f\n', story.first_at_ms or now) .. history .. '\n' .. raw
+  redis.call('HSET', key('taken', account), id, record)
+  redis.call('HDEL', key('dead', account), id)
+  redis.call('ZREM', index, id)
+  local reasons, field = prefix .. 'otpreport:dead-reasons', account .. ':' .. tostring(story.reason)
+  if redis.call('HINCRBY', reasons, field, -1) <= 0 then redis.call('HDEL', reasons, field) end
+  return record
+end
+
+local function from_replays(account, want, way)
+  if way == 'shed' then return 0 end
+  local due, interval, from = replays_due(account, want)
+  if way == 'probe' then due = want end
+  if due == 0 then return 0 end
+  local waiting, order, given = key('replays', account), key('replay', account), 0
+  local page = redis.call('ZRANGE', waiting, 0, due - 1, 'WITHSCORES')
+  for i = 1, #page, 2 do
+    redis.call('ZREM', waiting, page[i])
+    local record = revive(account, page[i], page[i + 1])
+    if record then
+      give(account, page[i], record, way)
+      given = given + 1
+    end
+  end
+  if redis.call('ZCARD', waiting) == 0 then
+    redis.call('HDEL', order, 'share', 'group', 'limit', 'next_us')
+  elseif interval then
+    redis.call('HSET', order, 'next_us', string.format('%.0f', from + given * interval))
+  end
+  return given
+end
+
+-- An account whose breaker closed takes so large a share of its rate, for so many ms each.
+local RAMP, RAMP_STEP = { 0.01, 0.1, 0.5 }, 5000
+
+-- Returns how many of `want` the ramp lets through now, and the ms between two; nil when it is over.
+local function ramped(state, want)
+  local share = state[5] and RAMP[math.floor((now - tonumber(state[4])) / RAMP_STEP) + 1]
+  if not share then return want end
+  local rate = tonumber(state[5])
+  local interval = 1000 / math.min(rate, math.max(1, rate * share))
+  local from = math.max(tonumber(state[6] or 0), now - 100)
+  return math.max(0, math.min(want, math.floor((now - from) / interval) + 1)), interval, from
+end
+
+local function is_leased(account, tag)
+  return tag and redis.call('HEXISTS', key('taken', account), tag) == 1
+    and not redis.call('ZSCORE', key('scheduled', account), tag)
+    and not redis.call('ZSCORE', key('suspects', account), tag)
+end
+
+-- 'running' lets everything through, 'stopped' and 'open' one probe at a time, 'shed' everything, any other state nothing.
+-- Returns how many, on what way, and what `spend` needs.
 local function admitted(account, want)
-  local state = redis.call('HMGET', key('account', account), 'state', 'probe_at_ms')
-  if not state[1] or state[1] == 'running' then return want, '0' end
-  if state[1] ~= 'stopped' or now < tonumber(state[2] or 0) then return 0, '0' end
-  return 1, '1'
+  local state = redis.call('HMGET', key('account', account),
+    'state', 'probe_at_ms', 'probe_tag', 'resumed_ms', 'ramp_rate', 'ramp_next_ms')
+  local name = state[1] or 'running'
+  if name == 'running' then
+    local most, interval, from = ramped(state, want)
+    return most, 'send', interval and { interval = interval, from = from }
+  end
+  if name == 'shed' then return want, 'shed' end
+  if not probe_interval[name] or now < tonumber(state[2] or 0) or is_leased(account, state[3]) then return 0, 'send' end
+  return 1, 'probe', { probe_at = now + probe_interval[name] }
+end
+
+-- Note what was taken of an account that is probed, or ramps up; the tag of a probe is the last that was given.
+local function spend(account, got, limit)
+  if got == 0 or not limit then return end
+  if limit.probe_at then
+    redis.call('HSET', key('account', account), 'probe_at_ms', limit.probe_at, 'probe_tag', reply[#reply - 2])
+  else
+    redis.call('HSET', key('account', account), 'ramp_next_ms', string.format('%.3f', limit.from + got * limit.interval))
+  end
 end
 
 local function serve(account, want)
-  local allowed, probe = admitted(account, want)
+  local allowed, way, limit = admitted(account, want)
+  if allowed == 0 then return end
   local got = 0
-  if probe == '1' then
+  if way == 'probe' then
     -- the event that stopped the account waits in `scheduled`: another one goes first
-    got = from_ready(account, 1, probe)
-    if got == 0 then got = from_index(account, 'scheduled', 1, probe) end
-  elseif allowed > 0 then
-    got = from_index(account, 'scheduled', math.ceil(allowed / 2), probe)
-    if got < allowed then got = got + from_ready(account, allowed - got, probe) end
-    if got < allowed then got = got + from_index(account, 'scheduled', allowed - got, probe) end
+    got = from_ready(account, 1, way)
+    if got == 0 then got = from_index(account, 'scheduled', 1, way) end
+    if got == 0 then got = from_replays(account, 1, way) end
+  else
+    got = from_index(account, 'scheduled', math.ceil(allowed / 2), way)
+    if got < allowed then got = got + from_ready(account, allowed - got, way) end
+    if got < allowed then got = got + from_index(account, 'scheduled', allowed - got, way) end
+    if got < allowed then got = got + from_replays(account, allowed - got, way) end
   end
-  return got, probe
+  spend(account, got, limit)
 end
 
 local function serve_suspect(account)
-  local allowed, probe = admitted(account, 1)
-  return allowed > 0 and from_index(account, 'suspects', 1, probe) or 0, probe
+  local allowed, way, limit = admitted(account, 1)
+  if allowed > 0 then spend(account, from_index(account, 'suspects', 1, way), limit) end
 end
 
 redis.call('ZADD', KEYS[1], now + lease, worker)
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local account, want = ARGV[i], tonumber(ARGV[i + 1])
-  local got, probe = 0, '0'
   if solo and #reply == 3 then
-    got, probe = serve_suspect(account)
+    serve_suspect(account)
   elseif not solo and want > 0 then
-    got, probe = serve(account, want)
-  end
-  if probe == '1' and got > 0 then
-    redis.call('HSET', key('account', account), 'probe_at_ms', now + probe_interval)
+    serve(account, want)
   end
   -- those of a held account can't be leased: nobody needs to make room for them
   local waiting = redis.call('ZCARD', key('suspects', account))

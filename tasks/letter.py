@@ -14,7 +14,10 @@ UNREADABLE = "unreadable"
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter; `died_ms` is Redis' time, `raw` the message as sent, None where it was not read."""
+    """A dead letter; `died_ms` is Redis' time, `raw` the message as sent, None where it was not read.
+
+    One that `waits` was asked to be sent again, and is not yet.
+    """
 
     id: str
     account: str
@@ -23,9 +26,12 @@ class Letter:
     in_doubt: bool
     story: Mapping[str, object]
     raw: bytes | None = None
+    waits: bool = False
 
     @classmethod
-    def parse(cls, account: str, id_: str, died_ms: int, record: bytes, *, whole: bool) -> Letter:
+    def parse(
+        cls, account: str, id_: str, died_ms: int, record: bytes, *, whole: bool, waits: bool = False
+    ) -> Letter:
         """Read a record, or its first line alone; what is no record of ours is `unreadable`, no error."""
         line, _, raw = record.partition(b"\n")
         story = _story(line)
@@ -34,7 +40,7 @@ class Letter:
         else:
             reason = str(story.get("reason"))
         in_doubt = story.get("in_doubt") is True
-        return cls(id_, account, died_ms, reason, in_doubt, story, raw if whole else None)
+        return cls(id_, account, died_ms, reason, in_doubt, story, raw if whole else None, waits)
 
     @property
     def readable(self) -> bool:

@@ -5,7 +5,7 @@
 -- reply the commands that are forbidden, or unknown here
 -- cost  O(1); it counts as a write, so that a replica refuses it
 local commands = {
-  'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'RPOP', 'SADD',
+  'DEL', 'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'RPOP', 'SADD',
   'SCARD', 'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SPOP', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE',
   'ZREM', 'ZSCORE',
 }

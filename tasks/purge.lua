@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Delete dead letters of one account and book them as purged.
 --
--- KEYS  1 dead  2 dead-index  3 dead-reasons  4 books
+-- KEYS  1 dead  2 dead-index  3 dead-reasons  4 replays  5 books
 -- ARGV  1 account  then three for each letter: id, died (ms), reason
 -- reply how many were deleted; a letter that is gone, or died at another time than was read, is left alone
 -- cost  O(letters)
@@ -10,6 +10,7 @@ local account = ARGV[1]
 local function leave(id, reason)
   redis.call('HDEL', KEYS[1], id)
   redis.call('ZREM', KEYS[2], id)
+  redis.call('ZREM', KEYS[4], id)
   local field = account .. ':' .. reason
   if redis.call('HINCRBY', KEYS[3], field, -1) <= 0 then redis.call('HDEL', KEYS[3], field) end
 end
@@ -22,5 +23,5 @@ for i = 2, #ARGV, 3 do
     purged = purged + 1
   end
 end
-if purged > 0 then redis.call('HINCRBY', KEYS[4], account .. ':purged', purged) end
+if purged > 0 then redis.call('HINCRBY', KEYS[5], account .. ':purged', purged) end
 return purged

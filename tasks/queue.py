@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from tasks.delivery import Delivery, Leased
+from tasks.breaker import Breaker
+from tasks.delivery import Delivery, Leased, Way
 from tasks.keys import Keys
 from tasks.script import Script
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
@@ -61,15 +63,24 @@ class Queue:
     """
 
     def __init__(
-        self, redis: Redis, keys: Keys, worker: str, *, lease: float, remembered: Remembered
+        self,
+        redis: Redis,
+        keys: Keys,
+        worker: str,
+        *,
+        lease: float,
+        remembered: Remembered,
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._worker = worker
         self._lease_ms = round(lease * 1000)
         self._remembered = remembered
+        self._breaker = breaker
         self._tags = 0
         self._calls = 0
+        self._leased_until = 0.0
         self._lease_script = Script("lease.lua")
         self._settle_script = Script("settle.lua")
         self._recover_script = Script("recover.lua")
@@ -86,24 +97,30 @@ class Queue:
             self._tags,
             int(solo),
             round(probe_interval * 1000),
+            round(min(probe_interval, self._breaker.probe_interval) * 1000),
         ]
         for account, want in wants.items():
             arguments += (account, want)
         # Set before the call: a reply that is lost may have used the numbers.
         self._tags += sum(wants.values()) + len(wants)
+        asked = time.monotonic()
         reply = await self._lease_script.run(self._redis, keys, arguments)
+        self._leased_until = asked + self._lease_ms / 1000
         leased = [
-            Leased.parse(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], probe=reply[i + 3] == b"1")
+            Leased.parse(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], Way(reply[i + 3].decode()))
             for i in range(3, len(reply), 4)
         ]
         return Batch(leased, held=reply[1], suspects=reply[2])
 
     async def settle(
-        self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int
+        self,
+        settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+        call: int,
+        calls: Sequence[str | int] = (0,),
     ) -> list[bool]:
         """Settle leased events; False marks those whose lease was lost. The same `call` again acts once.
 
-        `call` is from `next_call()`; at most SETTLED_AT_ONCE events.
+        `call` is from `next_call()`; at most SETTLED_AT_ONCE events. `calls` are those that the breakers hear of.
         """
         keys = [
             self._keys.held(self._worker),
@@ -114,10 +131,16 @@ class Queue:
         ]
         width, ttl = self._remembered.width, self._remembered.ttl
         arguments: list[str | bytes | int] = [self._keys.prefix, call, width, round(ttl)]
+        arguments += (*self._breaker.arguments(), *calls)
         for delivery, settlement in settlements:
             arguments += _arguments(delivery, settlement)
         reply: bytes = await self._settle_script.run(self._redis, keys, arguments)
         return [flag == ord("1") for flag in reply]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the lease runs still: not if this process stood still, or had no answer, for as long as it lasts."""
+        return time.monotonic() < self._leased_until
 
     @property
     def lease_time(self) -> float:
@@ -150,7 +173,9 @@ class Queue:
 def _arguments(delivery: Delivery | Leased, settlement: Settlement) -> tuple[str | bytes | int, ...]:
     """Return the seven arguments of settle.lua for one event."""
     if isinstance(delivery, Delivery):
-        leased, occurred_ms = delivery.leased, delivery.event.occurred_at_ms
+        leased = delivery.leased
+        # a replayed event counts as old as its replay: an age of days would call for help
+        occurred_ms = leased.history.replayed_ms or delivery.event.occurred_at_ms
         claim = delivery.fingerprint.claim
     else:
         leased, occurred_ms, claim = delivery, delivery.first_ms, ""
@@ -164,4 +189,5 @@ def _arguments(delivery: Delivery | Leased, settlement: Settlement) -> tuple[str
         case Schedule(delay, record):
             return "schedule", leased.account, leased.tag, round(delay * 1000), record or b"", occurred_ms, ""
         case Bury(reason, letter):
-            return "bury", leased.account, leased.tag, reason, claim, letter, ""
+            replayed = "" if leased.history.replayed_ms is None else "1"
+            return "bury", leased.account, leased.tag, reason, claim, letter, replayed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from redis.exceptions import RedisError
@@ -13,7 +13,8 @@ from redis.exceptions import RedisError
 from providers.base import Answer, Outcome, Provider, Result, SignedRequest
 from tasks import dead_letter
 from tasks.admission import Refusal
-from tasks.delivery import Delivery
+from tasks.breaker import UNANSWERED, Calls
+from tasks.delivery import Delivery, Way
 from tasks.history import Attempt, History
 from tasks.retry import Bury as BuryEvent
 from tasks.retry import Deliver, Hold, Policy, Reason, Retry, StopAccount, decide
@@ -25,6 +26,9 @@ COPY_DELAY = 1.0
 STOPPED_DELAY = 5.0
 """Seconds that the event which stopped its account stays behind the others, so that another one is the probe."""
 
+
+REFUSED = frozenset({Result.ACCOUNT, Result.CLOCK})
+"""What a provider says that takes no event of the account."""
 
 MISSED = Outcome(Result.UNKNOWN, code="shutdown", message="the worker ended before the answer came")
 
@@ -60,12 +64,12 @@ class AccountStates(Protocol):
         """Let the account's events wait: every one of them would fail as `outcome` says."""
         ...
 
-    async def resume(self, account: str) -> None:
-        """Let the events of a stopped account go again."""
+    async def resume(self, account: str, *, delivered: bool) -> None:
+        """Let the account's events go again: its probe was delivered, or at least answered."""
         ...
 
-    async def slow_down(self, account: str) -> None:
-        """Lower the effective rate of the account's rate group: the provider throttled it."""
+    async def slow_down(self, account: str, retry_after: float) -> None:
+        """Lower the effective rate of the account's group, which is to send nothing for `retry_after` seconds."""
         ...
 
 
@@ -86,6 +90,10 @@ class Wall(Protocol):
 
     def now(self, account: str) -> float:
         """Return UNIX seconds as the account's provider counts them."""
+        ...
+
+    def earliest(self, account: str) -> float:
+        """Return UNIX seconds by our clock or the provider's, whichever is behind."""
         ...
 
     def correct(self, account: str, answer: Answer) -> bool:
@@ -115,29 +123,37 @@ class Report:
         states: AccountStates,
         wall: Wall,
         observer: Observer,
+        calls: Calls,
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
         nonce: Callable[[], str],
     ) -> None:
-        self._accounts = accounts
+        self._accounts = dict(accounts)
         self._admission = admission
         self._http = http
         self._states = states
         self._wall = wall
         self._observer = observer
+        self._calls = calls
         self._monotonic = monotonic
         self._jitter = jitter
         self._nonce = nonce
 
+    def renew(self, account: str, provider: Provider) -> None:
+        """Sign with a provider's new keys from now on; a request under way is read with those that signed it."""
+        self._accounts[account] = replace(self._accounts[account], provider=provider)
+
     async def report(self, delivery: Delivery) -> Settlement | None:
         """Report the event and say how its lease ends; None when the lease was lost before it was sent."""
         account = self._accounts[delivery.account]
+        if delivery.leased.way is Way.SHED:
+            return Finish(Ending.SHED)
         if not delivery.event.verified and not account.provider.reports_unverified:
             return Finish(Ending.SKIPPED)
         # the events of an account that stood still for long may all be too old: one of them is its probe
         if not delivery.leased.probe and self._expired(delivery, account):
             return self._bury(delivery, delivery.leased.history, Reason.EXPIRED, "older than max_age")
-        return await self._enter_and_send(delivery, account, may_correct_clock=True)
+        return await self._enter_and_send(delivery, may_correct_clock=True)
 
     def fault(self, delivery: Delivery, error: Exception) -> Settlement:
         """Say how the lease of an event ends whose report raised: an attempt was used, it is tried again later."""
@@ -152,22 +168,21 @@ class Report:
             case _:
                 return self._bury(delivery, history, Reason.EXHAUSTED, outcome.message)
 
-    async def _enter_and_send(
-        self, delivery: Delivery, account: Account, *, may_correct_clock: bool
-    ) -> Settlement | None:
+    async def _enter_and_send(self, delivery: Delivery, *, may_correct_clock: bool) -> Settlement | None:
         waited_from = self._monotonic()
-        signed = await self._sign_in_time(delivery, account)
+        signed = await self._sign_in_time(delivery)
         if isinstance(signed, Refusal):
             return _refused(delivery, signed)
+        request, account = signed
         started = self._monotonic()
         self._observer.admitted(delivery, started - waited_from)
         delivery.sending = True
         try:
-            outcome, answer = await self._send(signed, delivery, account)
+            outcome, answer = await self._send(request, delivery, account)
         except asyncio.CancelledError:
             self._observe(delivery, MISSED, started)
             raise
-        self._observe(delivery, outcome, started)
+        self._calls.ended(account.name, outcome, started, self._observe(delivery, outcome, started))
         if (
             outcome.result is Result.CLOCK
             and may_correct_clock
@@ -175,16 +190,20 @@ class Report:
             and self._wall.correct(account.name, answer)
         ):
             delivery.sending = False
-            return await self._enter_and_send(delivery, account, may_correct_clock=False)
+            return await self._enter_and_send(delivery, may_correct_clock=False)
         return await self._conclude(delivery, account, outcome, self._monotonic() - started)
 
-    async def _sign_in_time(self, delivery: Delivery, account: Account) -> SignedRequest | Refusal:
-        """Wait for the event's slot and sign; a worker that stalls meanwhile waits for another slot."""
+    async def _sign_in_time(self, delivery: Delivery) -> tuple[SignedRequest, Account] | Refusal:
+        """Wait for the event's slot and sign; a worker that stalls meanwhile waits for another slot.
+
+        The keys are those of the moment, for they may change while an event waits.
+        """
         while (refusal := await self._admission.enter(delivery)) is None:
+            account = self._accounts[delivery.account]
             now = self._wall.now(account.name)
             request = account.provider.request(delivery.event, now=now, nonce=self._nonce())
             if self._monotonic() <= delivery.send_by:
-                return request
+                return request, account
         return refusal
 
     async def _send(
@@ -199,25 +218,29 @@ class Report:
         except InDoubt as error:
             return Outcome(Result.UNKNOWN, code="no_answer", message=str(error)), None
 
-    def _observe(self, delivery: Delivery, outcome: Outcome, started: float) -> None:
-        attempt = len(delivery.leased.history.attempts) + 1
-        self._observer.attempted(delivery, outcome, attempt, self._monotonic() - started)
+    def _observe(self, delivery: Delivery, outcome: Outcome, started: float) -> float:
+        """Tell of an attempt that was begun at `started`; return how many seconds it took."""
+        seconds = self._monotonic() - started
+        self._observer.attempted(delivery, outcome, len(delivery.leased.history.attempts) + 1, seconds)
+        return seconds
 
     async def _conclude(
         self, delivery: Delivery, account: Account, outcome: Outcome, seconds: float
     ) -> Settlement:
         """Turn the outcome into the end of the lease, and tell the other workers what concerns them all."""
+        if delivery.leased.probe and outcome.result in UNANSWERED:
+            return wait(delivery, STOPPED_DELAY, doubted=outcome.result is Result.UNKNOWN)
+        if delivery.leased.probe and outcome.result not in REFUSED:
+            await _tell(self._states.resume(account.name, delivered=outcome.result is Result.DELIVERED))
         at_ms = round(self._wall.now(account.name) * 1000)
         history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=seconds))
         match decide(outcome, history, account.policy, self._jitter()):
             case Deliver():
-                if delivery.leased.probe:
-                    await _tell(self._states.resume(account.name))
                 return Finish(Ending.DELIVERED)
             case Retry(delay):
                 return Schedule(delay, delivery.leased.record(history))
             case Hold(delay):
-                await _tell(self._states.slow_down(account.name))
+                await _tell(self._states.slow_down(account.name, outcome.retry_after or 0.0))
                 return wait(delivery, delay)
             case StopAccount():
                 await _tell(self._states.stop(account.name, outcome))
@@ -227,7 +250,7 @@ class Report:
 
     def _expired(self, delivery: Delivery, account: Account) -> bool:
         since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms
-        return self._wall.now(account.name) - since_ms / 1000 > account.max_age
+        return self._wall.earliest(account.name) - since_ms / 1000 > account.max_age
 
     def _bury(self, delivery: Delivery, history: History, reason: Reason, why: str) -> Bury:
         now_ms = round(self._wall.now(delivery.account) * 1000)
@@ -241,10 +264,11 @@ async def _tell(change: Awaitable[None]) -> None:
         await change
 
 
-def wait(delivery: Delivery, delay: float = 0.0) -> Schedule:
+def wait(delivery: Delivery, delay: float = 0.0, *, doubted: bool = False) -> Schedule:
     """Put the event back for `delay` seconds; no attempt is used. One that was leased alone is a suspect no more."""
     leased = delivery.leased
-    return Schedule(delay, leased.record(leased.history) if leased.suspect else None)
+    history = replace(leased.history, doubted=leased.history.doubted or doubted)
+    return Schedule(delay, leased.record(history) if leased.suspect or doubted else None)
 
 
 def abandon(delivery: Delivery, *, now_ms: int) -> Schedule:

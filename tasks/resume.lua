@@ -1,8 +1,18 @@
 #!lua flags=allow-oom
--- Let a stopped account run again: its probe was delivered.
+-- Let an account run again: its probe was answered.
 --
--- KEYS  1 account:<account>
--- reply 1 when this call resumed it
-if redis.call('HGET', KEYS[1], 'state') ~= 'stopped' then return 0 end
-redis.call('HDEL', KEYS[1], 'state', 'code', 'message', 'since_ms', 'probe_at_ms', 'permanent_run')
+-- KEYS  1 account:<account>  2 breaker:<account>
+-- ARGV  1 "1" when the probe was delivered, "0" when the provider said something else  2 configured rate (1/s)
+-- reply 1 when this call let it run
+--
+-- Any answer shows that an outage is over, and then the account's rate ramps up (lease.lua). What the provider has
+-- against an account is proved wrong by a delivery alone.
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'open' and not (state == 'stopped' and ARGV[1] == '1') then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2])
+if state == 'open' then
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  redis.call('HSET', KEYS[1], 'resumed_ms', now, 'ramp_rate', ARGV[2])
+end
 return 1

@@ -20,11 +20,30 @@ if TYPE_CHECKING:
         def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...  # noqa: D102
 
 
+FOLDER = Path(__file__).parent
+
+
+SHARED = {
+    "admit.lua": "rate.lua",
+    "lease.lua": "rate.lua",
+    "throttle.lua": "rate.lua",
+    "settle.lua": "breaker.lua",
+}
+"""Script: the file whose functions it uses; Redis has no way to include one."""
+
+
+def text_of(name: str) -> str:
+    """Return a script's text, with what it shares between its first line, which holds its flags, and the rest."""
+    first, _, rest = (FOLDER / name).read_text(encoding="utf-8").partition("\n")
+    shared = (FOLDER / SHARED[name]).read_text(encoding="utf-8") if name in SHARED else ""
+    return f"{first}\n{shared}{rest}"
+
+
 class Script:
     """A Lua script that survives `SCRIPT FLUSH` and a new server."""
 
     def __init__(self, name: str) -> None:
-        self._text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+        self._text = text_of(name)
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, client: Client, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:

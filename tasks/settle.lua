@@ -3,10 +3,13 @@
 --
 -- KEYS  1 held:<worker>  2 settled:<worker>  3 books  4 claims  5 dead-reasons
 -- ARGV  1 key prefix  2 number of this call  3 generation width of the delivered sets (s)  4 their lifetime (s)
+--       5 share of failed calls that opens a breaker  6 least calls for it  7 a run of failures that opens it
+--       8 how long the run must last (ms)  9 probe interval of an open breaker (ms)
+--       10 how many groups of calls ended, then for each: account, calls, failed, age (ms), code of the last failure
 --       then seven for each event: verb, account, tag, then by verb
 --         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
 --         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), ''
---         bury      reason, claim, dead letter, ''
+--         bury      reason, claim, dead letter, '1' if an operator had sent it again
 -- reply a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved)
 -- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
 local prefix, call = ARGV[1], ARGV[2]
@@ -47,7 +50,8 @@ end
 
 -- An event that ended without a word of the provider was no probe: a stopped account may have the next one at once.
 local function probe_again(account)
-  if redis.call('HGET', key('account', account), 'state') == 'stopped' then
+  local state = redis.call('HGET', key('account', account), 'state')
+  if state == 'stopped' or state == 'open' then
     redis.call('HSET', key('account', account), 'probe_at_ms', now)
   end
 end
@@ -70,23 +74,34 @@ function verbs.schedule(account, tag, delay, record, occurred)
   if occurred ~= '0' then redis.call('ZADD', key('aged', account), occurred, tag) end
 end
 
-function verbs.bury(account, tag, reason, claim, letter)
+function verbs.bury(account, tag, reason, claim, letter, replayed)
   forget(account, tag, claim)
   redis.call('HSET', key('dead', account), tag, letter)
   redis.call('ZADD', key('dead-index', account), now, tag)
   redis.call('HINCRBY', KEYS[5], account .. ':' .. reason, 1)
-  if reason == 'permanent' then suspect_account(account) end
+  -- a letter that was refused before and is refused again is no news
+  if reason == 'permanent' and replayed ~= '1' then suspect_account(account) end
   if unasked[reason] then probe_again(account) end
 end
 
+local limits = {
+  share = tonumber(ARGV[5]), least = tonumber(ARGV[6]),
+  run = tonumber(ARGV[7]), run_ms = tonumber(ARGV[8]), probe_ms = tonumber(ARGV[9]),
+}
+local groups = tonumber(ARGV[10])
+for i = 11, 10 + 5 * groups, 5 do
+  local calls, failed, age = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  feed_breaker(key('account', ARGV[i]), key('breaker', ARGV[i]), now, calls, failed, age, ARGV[i + 4], limits)
+end
+
 local flags = {}
-for i = 5, #ARGV, 7 do
+for i = 11 + 5 * groups, #ARGV, 7 do
   local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   -- what the provider took stays known, whoever holds the lease by now
   if verb == 'finish' and ARGV[i + 5] ~= '' then remember(ARGV[i + 5], ARGV[i + 6]) end
   local owned = redis.call('SREM', KEYS[1], tag)
   if owned == 1 then
-    verbs[verb](account, tag, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+    verbs[verb](account, tag, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
   end
   flags[#flags + 1] = owned
 end

@@ -11,8 +11,9 @@ from otpreport import Verification
 from otpreport.wire import MAX_BYTES, decode
 from tasks.dead_letters import Arguments
 from tasks.keys import Keys
+from tasks.rate import Rate
 from tasks.settlement import Ending
-from tasks.states import State
+from tasks.states import FIELDS, State
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -21,9 +22,6 @@ PURGED = "purged"
 TAKEN = "taken"
 ENDED = (*(ending.value for ending in Ending), PURGED)
 """The books' counts of what is there no longer."""
-
-CLIMB = 0.02
-"""Share of its configured rate by which a lowered rate climbs back each second, as admit.lua has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,12 @@ class AccountSnapshot:
     booked: Mapping[str, int]
     oldest_ms: int | None
     state: State
-    since_ms: int | None
-    lowered: tuple[float, float] | None
+    rate: Rate
+
+    @property
+    def since_ms(self) -> int | None:
+        """When the account got into its state."""
+        return self.state.since_ms
 
     @property
     def leased(self) -> int:
@@ -74,11 +76,8 @@ class AccountSnapshot:
         return self.booked.get(TAKEN, 0) - ended - self.dead - self.records
 
     def effective_rate(self, configured: float) -> float:
-        """Return the rate in requests/s after throttling, out of the configured one."""
-        if self.lowered is None:
-            return configured
-        rate, since = self.lowered
-        return min(configured, rate + configured * CLIMB * max(0.0, self.now_ms / 1000 - since))
+        """Return the rate of the account's group now, in requests/s, out of the configured one."""
+        return self.rate.effective(configured, self.now_ms / 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ class SnapshotReader:
     ) -> AccountSnapshot:
         name, ready, oldest, scheduled, suspects, records, dead = row[:7]
         account = _text(name)
-        aged, state, code, message, since, rate, lowered_us = (_text(value) for value in row[7:])
+        aged, *values = (_text(value) for value in row[7:])
         times = [_occurred_ms(raw) for raw in cast("list[bytes]", oldest)]
         times.append(int(float(aged)) if aged else None)
         return AccountSnapshot(
@@ -148,9 +147,8 @@ class SnapshotReader:
             dead_by_reason=reasons.get(account, {}),
             booked=books.get(account, {}),
             oldest_ms=min((time for time in times if time is not None), default=None),
-            state=State(state or "running", code, message),
-            since_ms=int(since) if since else None,
-            lowered=(float(rate), float(lowered_us) / 1e6) if rate and lowered_us else None,
+            state=State.of(values[: len(FIELDS)], now_us // 1000),
+            rate=_rate(*values[len(FIELDS) :]),
         )
 
 
@@ -162,6 +160,15 @@ def _by_account(flat: object) -> dict[str, dict[str, int]]:
         account, _, word = _text(field).partition(":")
         found.setdefault(account, {})[word] = int(count)
     return found
+
+
+def _rate(lowered: str, top: str, lowered_us: str, override: str) -> Rate:
+    return Rate(
+        float(lowered) if lowered else None,
+        float(top or lowered or 0),
+        float(lowered_us or 0) / 1e6,
+        float(override) if override else None,
+    )
 
 
 def _text(value: object) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from providers.base import Outcome
 from tasks.admission import RateGroup
@@ -27,13 +27,39 @@ LOWEST = 0.02
 """A throttled group steps down by this factor, not below this share of its limit."""
 
 
+LONGEST_PAUSE = 60.0
+"""Seconds that a provider which throttles may ask a rate group to send nothing at all."""
+
+RAMP_TIME = 15.0
+"""Seconds that an account ramps up after its breaker closed, as lease.lua has it."""
+
+NAMES = ("running", "recovering", "open", "stopped", "held", "shed")
+"""The states of an account: its events go; they go at a part of its rate, which ramps up; its breaker is open and one
+event at a time probes the provider; the provider refuses the account, which is probed; an operator holds its events
+back, or has them dropped. All but `recovering` are the words in Redis, where no word means `running`."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
-    """`running`, or `stopped` with the provider's code and message that stopped it."""
+    """One of NAMES, since when in ms, with the code and message that tell why, and who did it by hand."""
 
     name: str = "running"
     code: str = ""
     message: str = ""
+    by: str = ""
+    since_ms: int | None = None
+
+    @classmethod
+    def of(cls, fields: Sequence[str], now_ms: int) -> State:
+        """Read the values of FIELDS, an empty one for what is not set."""
+        name, code, message, by, since, resumed, ramp_rate = fields
+        if not name and ramp_rate and now_ms < int(resumed or 0) + RAMP_TIME * 1000:
+            return cls("recovering", since_ms=int(resumed))
+        return cls(name or "running", code, message, by, int(since) if since else None)
+
+
+FIELDS = ("state", "code", "message", "by", "since_ms", "resumed_ms", "ramp_rate")
+"""The fields of an account's hash that make its state."""
 
 
 class States:
@@ -61,29 +87,31 @@ class States:
         arguments: list[str | int] = [outcome.code, outcome.message, self._probe_interval_ms]
         await self._stop.run(self._redis, [self._keys.account(account)], arguments)
 
-    async def resume(self, account: str) -> None:
-        """Let a stopped account run."""
-        await self._resume.run(self._redis, [self._keys.account(account)], [])
+    async def resume(self, account: str, *, delivered: bool) -> None:
+        """Let the account run: its probe was delivered, or answered with something else."""
+        keys = [self._keys.account(account), self._keys.breaker(account)]
+        await self._resume.run(self._redis, keys, [int(delivered), self._groups[account].limit])
 
-    async def slow_down(self, account: str) -> None:
+    async def slow_down(self, account: str, retry_after: float = 0.0) -> None:
         """Step the account's rate group down; Redis does it once a second, and is asked little more often."""
         group = self._groups[account]
         now = time.monotonic()
         if now < self._slowed.get(group.name, -math.inf) + ASK_AGAIN:
             return
         self._slowed[group.name] = now
-        arguments: list[str | int] = [group.limit, str(SLOWER), str(max(1.0, group.limit * LOWEST))]
+        pause_ms = round(min(retry_after, LONGEST_PAUSE) * 1000)
+        arguments: list[str | int] = [group.limit, str(SLOWER), str(max(1.0, group.limit * LOWEST)), pause_ms]
         await self._throttle.run(self._redis, [self._keys.rate(group.name)], arguments)
 
     async def read(self) -> dict[str, State]:
         """Return the state of every account."""
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with self._redis.pipeline(transaction=False) as untyped:
+            pipe: Any = untyped
             for account in self._groups:
-                pipe.hmget(self._keys.account(account), ["state", "code", "message"])
-            rows = await pipe.execute()
-        return {account: _state(row) for account, row in zip(self._groups, rows, strict=True)}
-
-
-def _state(row: list[bytes | None]) -> State:
-    name, code, message = (value.decode() if value else "" for value in row)
-    return State(name or "running", code, message)
+                pipe.hmget(self._keys.account(account), FIELDS)
+            pipe.time()
+            *rows, (seconds, _) = await pipe.execute()
+        return {
+            account: State.of([value.decode() if value else "" for value in row], seconds * 1000)
+            for account, row in zip(self._groups, rows, strict=True)
+        }

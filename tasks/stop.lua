@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Stop an account, or note why it stays stopped; one that an operator holds stays held.
+-- Stop an account, or note why it stays stopped; one that an operator paused stays as it is.
 --
 -- KEYS  1 account:<account>
 -- ARGV  1 code  2 message  3 probe interval (ms)
@@ -7,7 +7,7 @@
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local state = redis.call('HGET', KEYS[1], 'state') or 'running'
-if state ~= 'running' and state ~= 'stopped' then return 0 end
+if state ~= 'running' and state ~= 'open' and state ~= 'stopped' then return 0 end
 redis.call('HSET', KEYS[1], 'code', ARGV[1], 'message', ARGV[2])
 if state == 'stopped' then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'stopped', 'since_ms', now, 'probe_at_ms', now + tonumber(ARGV[3]))

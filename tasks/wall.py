@@ -19,7 +19,15 @@ class WallClock:
 
     def now(self, account: str) -> float:
         """Return UNIX seconds as the account's provider counts them."""
-        return self._now() + self._offsets.get(account, 0.0)
+        return self._now() + self.offset(account)
+
+    def earliest(self, account: str) -> float:
+        """Return UNIX seconds by our clock or the provider's, whichever is behind: no event is too old too soon."""
+        return self._now() + min(0.0, self.offset(account))
+
+    def offset(self, account: str) -> float:
+        """Return the correction in seconds; 0 while the account's provider has not refused our time."""
+        return self._offsets.get(account, 0.0)
 
     def correct(self, account: str, answer: Answer) -> bool:
         """Take over the time of the answer; False when it names none that can be read."""

@@ -14,6 +14,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from tasks import dead_letter
+from tasks.breaker import Calls
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
 from tasks.history import History
 from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered
@@ -25,7 +26,7 @@ from worker.quarantine import Quarantine
 BUSY = 0.02
 """Seconds between two lease calls while there is work."""
 
-IDLE = 0.1
+IDLE = 0.2
 """Seconds between two lease calls when nothing has come for a while."""
 
 AWAY = 0.5
@@ -106,6 +107,8 @@ class Engine:
         states: States,
         monitor: Monitor,
         limits: Limits,
+        *,
+        calls: Calls,
         hand_over: Callable[[list[Delivery]], None],
     ) -> None:
         self._queue = queue
@@ -113,13 +116,14 @@ class Engine:
         self._states = states
         self._monitor = monitor
         self._limits = limits
+        self._calls = calls
         self._hand_over = hand_over
         self._quarantine = Quarantine()
         self._served: tuple[str, ...] = ()
         self._held: dict[str, Delivery | Leased] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: list[Ended] = []
-        self._unanswered: tuple[int, list[Ended]] | None = None
+        self._unanswered: tuple[int, list[Ended], list[str | int]] | None = None
         self._in_step = True
         self._pause = IDLE
         self._stopping = False
@@ -254,10 +258,11 @@ class Engine:
         """Settle what ended; a call without an answer is sent again as it was, and acts once."""
         while self._unanswered or self._ended:
             if self._unanswered is None:
-                self._unanswered = self._queue.next_call(), self._ended[:SETTLED_AT_ONCE]
+                ended = self._ended[:SETTLED_AT_ONCE]
+                self._unanswered = self._queue.next_call(), ended, self._calls.take()
                 del self._ended[:SETTLED_AT_ONCE]
-            call, batch = self._unanswered
-            flags = await self._queue.settle(batch, call)
+            call, batch, calls = self._unanswered
+            flags = await self._queue.settle(batch, call, calls)
             self._unanswered = None
             for (delivery, settlement), settled in zip(batch, flags, strict=True):
                 self._held.pop(delivery.tag, None)

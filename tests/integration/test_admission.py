@@ -12,6 +12,8 @@ from tasks import admission as module
 from tasks.admission import HORIZON, Admission, RateGroup, Refusal
 from tasks.clock import RedisClock
 from tasks.delivery import Delivery
+from tasks.rate import Rate
+from tasks.script import text_of
 from tasks.settlement import Ending, Finish, Schedule
 from tasks.states import States
 from tests.support.leased import event
@@ -126,15 +128,16 @@ async def saturate(fleet: Fleet, workers: Sequence[Mapping[str, RateGroup]]) -> 
         return [at for arrivals in await asyncio.gather(*sending) for at in arrivals]
 
 
-async def test_first_come_first_served(fleet: Fleet) -> None:
+async def test_first_come_first_served(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events of one worker and account go in the order they came, also when they have to ask again."""
+    monkeypatch.setattr(module, "TOLERANCE", 60.0)  # who comes too late, on a busy machine, asks again
     async with opened(fleet, {"tencent": RateGroup("g", 200)}) as door:
         fleet.send_many(60)
         deliveries = await fleet.take(60)
         arrivals = await door.arrivals(deliveries)
     # within one tick several go at once, in either order
-    late = [first - second for first, second in pairwise(arrivals)]
-    assert max(late) <= module.TICK * 2
+    waves = [index // 10 for index in sorted(range(len(arrivals)), key=arrivals.__getitem__)]
+    assert all(first <= second + 1 for first, second in pairwise(waves))
 
 
 async def test_groups_do_not_wait_for_each_other(fleet: Fleet) -> None:
@@ -155,6 +158,7 @@ async def test_a_slot_lies_at_most_the_horizon_ahead(fleet: Fleet) -> None:
     async with opened(fleet, {"tencent": group}) as door:
         fleet.send_many(40)
         sending = asyncio.create_task(door.arrivals(await fleet.take(40)))
+        await coming(lambda: fleet.server.exists(fleet.keys.rate(group.name)))
         ahead: list[int] = []
         while not sending.done():
             await asyncio.sleep(0.005)
@@ -267,7 +271,7 @@ async def test_the_lower_rate_of_a_throttled_group_counts(fleet: Fleet) -> None:
 
 
 async def test_a_throttled_group_climbs_back(fleet: Fleet) -> None:
-    """Two percent of the limit come back each second, and never more than the limit."""
+    """After an hour without a throttled answer it is back at its limit, and never above it."""
     rate = fleet.keys.rate(GROUP.name)
     fleet.server.hset(rate, mapping={"rate": "10.000", "lowered_us": fleet.now_us() - 3_600_000_000})
     async with opened(fleet) as door:
@@ -294,6 +298,34 @@ async def test_a_group_steps_down_once_a_second(fleet: Fleet) -> None:
         await another_worker().slow_down("tencent")
     lowest = float(fleet.server.hget(rate, "rate"))
     assert 20 <= lowest < 100
+
+
+@pytest.mark.parametrize("age", [0.0, 3.0, 9.0, 12.0, 20.0, 3600.0])
+async def test_redis_and_the_snapshot_agree_on_a_rate(fleet: Fleet, age: float) -> None:
+    """The rate that scripts grant is the one that is shown."""
+    lowered = fleet.now_us() - round(age * 1e6)
+    stored = {"rate": "140", "top": "200", "lowered_us": lowered, "override": "900"}
+    fleet.server.hset(fleet.keys.rate(GROUP.name), mapping=stored)
+    asking = text_of("throttle.lua").replace("rate * tonumber(ARGV[2])", "rate")
+    granted = float(fleet.server.eval(asking, 1, fleet.keys.rate(GROUP.name), GROUP.limit, 1, 0, 0))
+    shown = Rate(140.0, 200.0, lowered / 1e6, 900.0).effective(GROUP.limit, fleet.now_us() / 1e6)
+    assert granted == pytest.approx(shown, rel=0.01)
+
+
+async def test_a_provider_that_wants_to_be_left_alone_is(fleet: Fleet) -> None:
+    """For as long as it says no slot of the group is given, to any worker; after that they come again."""
+    await States(fleet.client, fleet.keys, {"tencent": GROUP}).slow_down("tencent", 0.4)
+    before = fleet.now_us()
+    async with opened(fleet) as door:
+        assert await door.enter(await door.lease("m1")) is None
+    assert fleet.now_us() - before >= 350_000
+
+
+async def test_it_is_not_left_alone_for_hours(fleet: Fleet) -> None:
+    """An absurd wish counts as a minute."""
+    before = fleet.now_us()
+    await States(fleet.client, fleet.keys, {"tencent": GROUP}).slow_down("tencent", 86_400.0)
+    assert int(fleet.server.hget(fleet.keys.rate(GROUP.name), "pause_us")) - before < 61_000_000
 
 
 async def test_one_worker_does_not_ask_for_every_throttled_answer(fleet: Fleet) -> None:

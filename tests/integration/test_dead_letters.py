@@ -8,7 +8,7 @@ import pytest
 import redis
 from redis.exceptions import OutOfMemoryError
 
-from tasks.dead_letters import PAGE, DeadLetters
+from tasks.dead_letters import PAGE, DeadLetters, Pace
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.letter import Letter
@@ -20,6 +20,9 @@ from tests.support.dead import LOST, REFUSED, Death, Undertaker
 
 MANY = 2000
 EVERY = Filter()
+
+AT_ONCE = {"tencent": Pace(1.0, "g", 1e9)}
+"""So fast that a lease gets all it asks for."""
 
 
 @pytest.fixture
@@ -38,6 +41,16 @@ def port(client: redis.Redis) -> int:
 def gap(client: redis.Redis) -> int:
     """Return how many events stand nowhere, or twice."""
     return SnapshotReader(client, Keys(), {"tencent": "g"}).read().gap
+
+
+def waiting(letters: DeadLetters) -> int:
+    """Return how many letters wait to be sent again."""
+    return sum(replay.waiting for replay in letters.replays())
+
+
+def unasked(letters: DeadLetters) -> list[Letter]:
+    """Return the letters that do not."""
+    return [letter for letter in letters.letters(EVERY) if not letter.waits]
 
 
 def ids(letters: Iterator[Letter]) -> list[str]:
@@ -158,20 +171,25 @@ def test_one_letter_is_found_with_its_message(valkey: redis.Redis, undertaker: U
 
 
 def test_a_replayed_event_starts_afresh(valkey: redis.Redis, undertaker: Undertaker) -> None:
-    """It is due at once, with no attempts, no deaths, the same bytes, and the time of its replay."""
+    """It waits as a dead letter; then it has no attempts, no deaths, the same bytes, and the time of its replay."""
     [id_] = undertaker.bury("tencent")
     letters = DeadLetters(valkey, Keys())
     before = letters.find(id_)
     assert before is not None
-    assert list(letters.replay([before])) == [1]
-    assert letters.find(id_) is None
+    assert list(letters.replay([before], AT_ONCE)) == [1]
+    after = letters.find(id_)
+    assert after is not None
+    assert (before.waits, after.waits, after.story) == (False, True, before.story)
     assert gap(valkey) == 0
     [leased] = undertaker.lease("tencent")
     assert (leased.tag, leased.raw, leased.deaths, leased.solitary_deaths) == (id_, before.raw, 0, 0)
     assert leased.history == History(replayed_ms=leased.history.replayed_ms)
     assert leased.history.replayed_ms is not None
     assert before.died_ms <= leased.history.replayed_ms <= letters.now_ms()
-    assert valkey.hgetall(Keys().dead_reasons) == {}
+    assert letters.find(id_) is None
+    assert (waiting(letters), gap(valkey)) == (0, 0)
+    left = {Keys().dead_reasons, Keys().replays("tencent"), Keys().replay("tencent")}
+    assert not valkey.exists(*left)
 
 
 @pytest.mark.parametrize("doubt", [True, False])
@@ -181,7 +199,7 @@ def test_a_replay_does_not_forget_a_doubt(valkey: redis.Redis, undertaker: Under
     letters = DeadLetters(valkey, Keys())
     letter = letters.find(id_)
     assert letter is not None
-    list(letters.replay([letter]))
+    list(letters.replay([letter], AT_ONCE))
     [leased] = undertaker.lease("tencent")
     assert (leased.history.attempts, leased.history.in_doubt) == ((), doubt)
 
@@ -189,10 +207,11 @@ def test_a_replay_does_not_forget_a_doubt(valkey: redis.Redis, undertaker: Under
 def test_a_replayed_event_can_be_delivered_and_the_books_balance(
     valkey: redis.Redis, undertaker: Undertaker
 ) -> None:
-    """From dead to scheduled to leased to delivered: at each step the event stands in one place."""
+    """From dead to leased to delivered: at each step the event stands in one place."""
     undertaker.bury("tencent", 5)
     letters = DeadLetters(valkey, Keys())
-    assert sum(letters.replay(letters.letters(EVERY))) == 5
+    assert sum(letters.replay(letters.letters(EVERY), AT_ONCE)) == 5
+    assert gap(valkey) == 0
     leased = undertaker.lease("tencent", 9)
     assert len(leased) == 5
     assert gap(valkey) == 0
@@ -213,19 +232,25 @@ def test_a_replay_killed_half_way_and_run_again_moves_each_once(
     """Whether or not the last call was carried out before the end, no event is lost or there twice."""
     buried = undertaker.bury("tencent", MANY)
     killed = DeadLetters(FailingClient(valkey, after, executed=executed), Keys())  # type: ignore[arg-type] # a twin
-    batches = killed.replay(killed.letters(EVERY))
+    batches = killed.replay(killed.letters(EVERY), AT_ONCE)
     assert [next(batches) for _ in range(after)] == [200] * after
     with pytest.raises(redis.ConnectionError):
         next(batches)
     letters = DeadLetters(valkey, Keys())
-    left = letters.count(EVERY)
-    assert left == MANY - (after + executed) * 200
+    left = unasked(letters)
+    assert len(left) == MANY - (after + executed) * 200
     assert gap(valkey) == 0
-    assert sum(letters.replay(letters.letters(EVERY))) == left
+    first = [
+        one.tag for one in undertaker.lease("tencent", 300)
+    ]  # the workers do not wait for the second try
+    assert len(first) == min(300, MANY - len(left))
+    assert sum(letters.replay(letters.letters(EVERY), AT_ONCE)) == len(left)
+    assert unasked(letters) == []
+    assert gap(valkey) == 0
+    assert sorted(first + [one.tag for one in undertaker.lease("tencent", 2 * MANY)]) == sorted(buried)
+    assert undertaker.lease("tencent", 10) == []
     assert letters.count(EVERY) == 0
     assert gap(valkey) == 0
-    assert sorted(one.tag for one in undertaker.lease("tencent", 2 * MANY)) == sorted(buried)
-    assert undertaker.lease("tencent", 10) == []
 
 
 def test_the_books_would_show_a_replay_that_loses(valkey: redis.Redis, undertaker: Undertaker) -> None:
@@ -245,7 +270,7 @@ def test_two_replays_at_once_move_each_once(valkey: redis.Redis, undertaker: Und
         with redis.Redis(port=port(valkey)) as client:
             letters = DeadLetters(client, Keys(), batch=20)
             start.wait(10)
-            moved[button] = sum(letters.replay(letters.letters(EVERY)))
+            moved[button] = sum(letters.replay(letters.letters(EVERY), AT_ONCE))
 
     threads = [threading.Thread(target=press, args=(button,)) for button in range(2)]
     for thread in threads:
@@ -265,10 +290,10 @@ def test_a_letter_that_died_again_is_not_moved_by_an_old_look(
     letters = DeadLetters(valkey, Keys())
     [seen] = letters.letters(EVERY)
     valkey.zincrby(Keys().dead_index("tencent"), 1, id_)  # it died a millisecond later
-    assert list(letters.replay([seen])) == [0]
+    assert list(letters.replay([seen], AT_ONCE)) == [0]
     assert list(letters.purge([seen])) == [0]
     [seen] = letters.letters(EVERY)
-    assert list(letters.replay([seen])) == [1]
+    assert list(letters.replay([seen], AT_ONCE)) == [1]
 
 
 def test_a_replay_ends_although_its_events_die_again(valkey: redis.Redis, undertaker: Undertaker) -> None:
@@ -279,8 +304,8 @@ def test_a_replay_ends_although_its_events_die_again(valkey: redis.Redis, undert
     assert wanted.until_ms is not None
     died = wanted.until_ms + 1
     valkey.zadd(Keys().dead_index("tencent"), dict.fromkeys(ids(letters.letters(EVERY))[:1], died))
-    assert sum(letters.replay(letters.letters(wanted))) == 2
-    assert [letter.died_ms for letter in letters.letters(EVERY)] == [died]
+    assert sum(letters.replay(letters.letters(wanted), AT_ONCE)) == 2
+    assert [letter.died_ms for letter in unasked(letters)] == [died]
 
 
 def test_purged_letters_are_booked(valkey: redis.Redis, undertaker: Undertaker) -> None:
@@ -303,7 +328,7 @@ def test_a_foreign_record_is_listed_never_replayed_and_can_be_purged(
     letters = DeadLetters(valkey, Keys())
     [found] = letters.letters(EVERY)
     assert not found.readable
-    assert list(letters.replay([found])) == []
+    assert list(letters.replay([found], AT_ONCE)) == []
     assert list(letters.purge([found])) == [1]
 
 
@@ -319,8 +344,9 @@ def test_a_full_redis_lets_letters_be_replayed_and_purged(
             valkey.set("x", "y")
         letters = DeadLetters(valkey, Keys())
         first = list(letters.letters(EVERY))[:300]
-        assert sum(letters.replay(first)) == 300
-        assert sum(letters.purge(letters.letters(EVERY))) == 300
+        assert sum(letters.replay(first, AT_ONCE)) == 300
+        assert sum(letters.purge(unasked(letters))) == 300
+        assert len(undertaker.lease("tencent", 300)) == 300
     finally:
         untyped.config_set("maxmemory", 0)
     assert gap(valkey) == 0

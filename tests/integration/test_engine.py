@@ -21,6 +21,7 @@ from tasks.history import History
 from tasks.queue import Queue
 from tasks.report import InDoubt, NotSent
 from tasks.retry import Policy
+from tasks.script import text_of
 from tests.support.engine_worker import QUICK, EngineWorker, Network, Reply
 from tests.support.leased import NOW_MS, event, message
 from tests.support.queues import Fleet, alter
@@ -30,13 +31,11 @@ from worker.connect import connect
 from worker.embedded import EmbeddedValkey
 from worker.engine import Limits
 
-LUA = Path(__file__).parents[2] / "tasks"
-
 
 def histories(fleet: Fleet, account: str = "tencent") -> list[History]:
     """Return what is stored of every event that has not ended."""
     records: list[bytes] = fleet.server.hvals(fleet.keys.taken(account))
-    return [Leased.parse(account, "", record, probe=False).history for record in records]
+    return [Leased.parse(account, "", record).history for record in records]
 
 
 def letters(fleet: Fleet, account: str = "tencent") -> list[dict[str, Any]]:
@@ -421,7 +420,7 @@ class LossyRedis(Redis):
         return reply
 
     def _lost(self) -> tuple[str, str]:
-        text = (LUA / self.lost_script).read_text()
+        text = text_of(self.lost_script)
         return hashlib.sha1(text.encode()).hexdigest(), text
 
 

@@ -302,8 +302,10 @@ async def test_a_stopped_account_gives_one_probe_at_a_time(fleet: Fleet) -> None
     ]
     leased = [leased for batch in batches for leased in batch.leased]
     assert [event_.probe for event_ in leased] == [True]
-    fleet.set_state("stopped")
-    assert len((await fleet.queue().lease({"tencent": 5})).leased) == 1
+    fleet.set_state("stopped")  # the interval is over
+    assert not await fleet.take(), "the first probe is still on its way"
+    await fleet.settle(leased[0], Schedule(60.0), worker="w0")
+    assert len(await fleet.take(5)) == 1
 
 
 async def test_no_probe_before_its_time(fleet: Fleet) -> None:
@@ -323,7 +325,9 @@ async def test_another_event_is_the_probe(fleet: Fleet) -> None:
     names: list[str] = []
     for _ in range(3):
         fleet.set_state("stopped")
-        names += [delivery.event.message_id for delivery in await fleet.take()]
+        for delivery in await fleet.take():
+            names.append(delivery.event.message_id)
+            await fleet.settle(delivery, Schedule(60.0))
     assert names[:2] == ["new", refused.event.message_id]
 
 
@@ -389,6 +393,20 @@ async def test_faults_of_other_kinds_stop_no_account(fleet: Fleet) -> None:
     for delivery in await fleet.take(60):
         await fleet.settle(delivery, Bury(Reason.EXPIRED, b""))
     assert fleet.state() == {}
+
+
+async def test_a_worker_knows_when_its_lease_ran_out(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from when it asked; without an answer, or without a turn of the processor, it holds nothing."""
+    queue, now = fleet.queue(), [1000.0]
+    monkeypatch.setattr("tasks.queue.time.monotonic", lambda: now[0])
+    assert not queue.holds
+    await queue.lease({})
+    now[0] += fleet.lease - 0.1
+    assert queue.holds
+    now[0] += 0.2
+    assert not queue.holds
+    await queue.lease({})
+    assert queue.holds
 
 
 async def test_who_holds_nothing_leaves(fleet: Fleet) -> None:

@@ -35,9 +35,10 @@ def list_accounts(*, as_json: bool) -> int:
 def why_not_running(account: AccountSnapshot) -> str:
     """Return what stopped an account, and when."""
     state = account.state
-    since = f" since {moment(account.since_ms)} UTC" if account.since_ms is not None else ""
+    since = f" since {moment(state.since_ms)} UTC" if state.since_ms is not None else ""
+    by = f" by {state.by}" if state.by else ""
     said = " ".join(word for word in (state.code, state.message) if word)
-    return f"{account.name} is {state.name}{since}: {said}"
+    return f"{account.name} is {state.name}{by}{since}" + (f": {said}" if said else "")
 
 
 def _record(account: Account, seen: AccountSnapshot) -> dict[str, object]:
@@ -53,5 +54,6 @@ def _record(account: Account, seen: AccountSnapshot) -> dict[str, object]:
         "state": seen.state.name,
         "code": seen.state.code,
         "message": seen.state.message,
-        "since": iso(seen.since_ms),
+        "by": seen.state.by,
+        "since": iso(seen.state.since_ms),
     }

@@ -17,6 +17,7 @@ import typer
 
 from worker.cli import dead
 from worker.cli.stop import NO, Stop
+from worker.cli.who import By
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
@@ -88,7 +89,16 @@ def exporter() -> None:
 
 
 @app.command(epilog="Example: python -m worker check && systemctl restart otpreport-worker")
-def check(*, as_json: Json = False) -> None:
+def check(
+    *,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe", help="Ask each account's provider whether its keys work; nothing is reported."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Say what is configured, and whether Redis is fit for it.
 
     Exit status 1: something needs a look, or Redis can't be reached; 2: the settings are wrong, or this Redis
@@ -96,19 +106,40 @@ def check(*, as_json: Json = False) -> None:
     """
     from worker.cli.check import check
 
-    raise typer.Exit(check(as_json=as_json))
+    raise typer.Exit(check(probe=probe, as_json=as_json))
 
 
 @app.command(epilog="Example: python -m worker status --watch")
 def status(
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Refresh every second until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            min=0.2, max=3600, metavar="SECONDS", help="Between two looks of --watch; 1 if left out."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show where the events of every account are."""
     from worker.cli.status import status
 
-    raise typer.Exit(status(watch=watch, as_json=as_json))
+    raise typer.Exit(status(watch=watch, as_json=as_json, interval=interval))
+
+
+@app.command(epilog="Example: python -m worker audit --count 20")
+def audit(
+    *,
+    count: Annotated[int, typer.Option(min=0, help="Show so many, the newest; 0: all that are kept.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show what was changed by hand, by whom and when.
+
+    Pauses, resumes, rates, replays and purges, the newest first. About the last 10,000 are kept.
+    """
+    from worker.cli.audit import show_audit
+
+    raise typer.Exit(show_audit(count=count, as_json=as_json))
 
 
 @accounts_app.command("list", epilog="Example: python -m worker accounts list --json")
@@ -117,6 +148,66 @@ def accounts_list(*, as_json: Json = False) -> None:
     from worker.cli.accounts import list_accounts
 
     raise typer.Exit(list_accounts(as_json=as_json))
+
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The account.")]
+Reason: TypeAlias = Annotated[
+    str, typer.Option(help="Why, for the audit and for whoever looks at the account.")
+]
+
+
+@accounts_app.command(
+    "pause", epilog='Example: python -m worker accounts pause tencent --reason "ticket 4711"'
+)
+def accounts_pause(
+    name: Name,
+    *,
+    reason: Reason,
+    mode: Annotated[
+        str, typer.Option(help="hold: its events wait; shed: they are dropped and counted.")
+    ] = "hold",
+    by: By = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before events are dropped.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Hold an account's events back, or drop them.
+
+    It is in force on all workers at once, until the account is resumed.
+    """
+    from worker.cli.hand import pause
+
+    raise typer.Exit(pause(name, mode, reason, by, yes=yes, as_json=as_json))
+
+
+@accounts_app.command("resume", epilog="Example: python -m worker accounts resume tencent")
+def accounts_resume(name: Name, *, reason: Reason = "", by: By = "", as_json: Json = False) -> None:
+    """Let an account run again, at its whole rate.
+
+    One that was paused, one that the provider stopped, or one whose breaker is open.
+    """
+    from worker.cli.hand import resume
+
+    raise typer.Exit(resume(name, reason, by, as_json=as_json))
+
+
+@accounts_app.command("rate", epilog="Example: python -m worker accounts rate tencent 200")
+def accounts_rate(
+    name: Name,
+    rate: Annotated[
+        str, typer.Argument(metavar="N|default", help="Requests/s; default: as the settings say.")
+    ],
+    *,
+    reason: Reason = "",
+    by: By = "",
+    as_json: Json = False,
+) -> None:
+    """Let an account's rate group go slower than its settings.
+
+    It holds for all accounts of the group, on all workers, until it is set back to `default`.
+    """
+    from worker.cli.hand import rate as set_rate
+
+    raise typer.Exit(set_rate(name, rate, reason, by, as_json=as_json))
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from worker.cli.who import By
+
 Ids: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)
 ]
@@ -71,7 +73,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = F
     raise typer.Exit(show_letter(id_, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker dead stats --since 24h")
+@app.command(epilog="Example: python -m worker dead stats --by account,hour --since 24h")
 def stats(
     *,
     account: Accounts = None,
@@ -80,16 +82,25 @@ def stats(
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
+    by: Annotated[
+        str, typer.Option("--by", metavar="A,B", help="What to count by: account, reason, code, hour (UTC).")
+    ] = "account,reason,code",
     as_json: Json = False,
 ) -> None:
-    """Count dead letters by account, reason and code."""
-    from worker.cli.letters import show_stats
+    """Count dead letters by account, reason, code or hour.
+
+    The largest group comes first; with the hour among them they stand hour by hour.
+    """
     from worker.cli.selection import Query
+    from worker.cli.stats import show_stats
 
-    raise typer.Exit(show_stats(Query(account, reason, code, since, until, in_doubt), as_json=as_json))
+    query = Query(account, reason, code, since, until, in_doubt)
+    raise typer.Exit(show_stats(query, by=by, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker dead replay --account tencent --code 'FailedOperation*'")
+@app.command(
+    epilog="Example: python -m worker dead replay --account tencent --code 'FailedOperation*' --share 0.1"
+)
 def replay(
     ids: Ids = None,
     *,
@@ -103,22 +114,73 @@ def replay(
     include_in_doubt: Annotated[
         bool, typer.Option("--include-in-doubt", help="Also those that the provider may have taken already.")
     ] = False,
+    share: Annotated[
+        str, typer.Option(metavar="SHARE", help="Part of the account's rate that they may take, at most.")
+    ] = "0.2",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show how far it is, until the workers have taken the last.")
+    ] = False,
+    by: By = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Put dead letters back into the queue.
+    """Send dead letters again, below live traffic.
 
-    Each starts afresh. When this is killed half-way, run it again: nothing is lost or replayed twice. Letters
-    in doubt are left alone unless asked for, and so are those of accounts that are not configured.
+    The workers take them, oldest first, when no live event wants the slot, and never faster than the share; those
+    of an account that is paused, stopped or not served wait. Each starts afresh. When this is killed half-way, run
+    it again: nothing is lost or replayed twice. Letters in doubt are left alone unless asked for, and so are those
+    of accounts that are not configured. `dead progress` shows how far it is, `dead recall` takes it back.
     """
-    from worker.cli.moves import replay_letters
+    from worker.cli.replay import replay_letters
     from worker.cli.selection import Query
 
     query = Query(account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every)
-    raise typer.Exit(replay_letters(query, include_in_doubt=include_in_doubt, yes=yes, as_json=as_json))
+    raise typer.Exit(
+        replay_letters(
+            query, share=share, include_in_doubt=include_in_doubt, wait=wait, by=by, yes=yes, as_json=as_json
+        )
+    )
 
 
-@app.command(epilog="Example: python -m worker dead purge --reason invalid --until 30d")
+@app.command(epilog="Example: python -m worker dead progress --wait")
+def progress(
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Until nothing waits any more, or Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how many dead letters wait to be sent again."""
+    from worker.cli.replay import show_progress
+
+    raise typer.Exit(show_progress(wait=wait, as_json=as_json))
+
+
+@app.command(epilog="Example: python -m worker dead recall --account tencent")
+def recall(
+    ids: Ids = None,
+    *,
+    every: All = False,
+    account: Accounts = None,
+    reason: Reasons = None,
+    code: Codes = None,
+    since: Since = "",
+    until: Until = "",
+    in_doubt: InDoubt = None,
+    by: By = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Take a replay back, as far as it has not happened.
+
+    Letters that wait to be sent again are dead letters as before, with their whole story.
+    """
+    from worker.cli.replay import recall_letters
+    from worker.cli.selection import Query
+
+    query = Query(account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every)
+    raise typer.Exit(recall_letters(query, by=by, yes=yes, as_json=as_json))
+
+
+@app.command(epilog="Example: python -m worker dead purge --reason invalid --until 30d --export old.jsonl")
 def purge(
     ids: Ids = None,
     *,
@@ -129,15 +191,20 @@ def purge(
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE", help="First write them to this new file, as `export` does."),
+    ] = None,
+    by: By = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Delete dead letters for good (export them first)."""
-    from worker.cli.moves import purge_letters
+    from worker.cli.purge import purge_letters
     from worker.cli.selection import Query
 
     query = Query(account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every)
-    raise typer.Exit(purge_letters(query, yes=yes, as_json=as_json))
+    raise typer.Exit(purge_letters(query, export=export, by=by, yes=yes, as_json=as_json))
 
 
 @app.command(epilog="Example: python -m worker dead export --since 7d --output dead.jsonl")

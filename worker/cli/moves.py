@@ -1,43 +1,30 @@
-"""Move dead letters: replay and purge, both after a look at what it would be."""
+"""Do something to many dead letters: look at what it would be, ask, do it batch by batch, write it down."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import typer
 from redis.exceptions import RedisError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from config.logging import configure, log_event
-from tasks.dead_letters import DeadLetters
+from tasks.audit import Audit
 from tasks.letter import Letter
-from worker.cli.screen import count, number, plain, safe, screen, table, write_json
-from worker.cli.selection import Query, Selection
-from worker.cli.session import Session, refusal, session
-from worker.cli.stop import DONE, NO, WRONG, Stop
+from worker.cli.screen import count, number, plain, safe, screen, table
+from worker.cli.selection import Selection
+from worker.cli.session import Session, refusal
+from worker.cli.stop import NO, WRONG, Stop
 
 logger = logging.getLogger("otpreport.dead")
 
 Judge = Callable[[Letter], str]
 """Says why a letter is left where it is; nothing when it goes."""
-
-IN_DOUBT = "in doubt: the provider may have taken them (--include-in-doubt replays them, too)"
-NOT_CONFIGURED = "of accounts that are not configured: nobody would serve them"
-UNREADABLE = "unreadable"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """What is done with the letters, in the words of question and result; `run` yields its progress."""
-
-    asked: str
-    done: str
-    judge: Judge
-    run: Callable[[Iterable[Letter]], Iterator[int]]
 
 
 @dataclass(slots=True)
@@ -61,106 +48,126 @@ class Preview:
         preview.missing = tuple(id_ for id_ in selection.ids if id_ not in found)
         return preview
 
+    @property
+    def total(self) -> int:
+        """How many letters go."""
+        return self.goes.total()
 
-def replay_letters(query: Query, *, include_in_doubt: bool, yes: bool, as_json: bool) -> int:
-    """Replay what the query selects."""
-    with session() as opened:
-        configured = frozenset(opened.settings.accounts)
+    @property
+    def accounts(self) -> Counter[str]:
+        """How many letters go, by account."""
+        counts = Counter[str]()
+        for (account, _), letters in self.goes.items():
+            counts[account] += letters
+        return counts
 
-        def judge(letter: Letter) -> str:
-            if letter.account not in configured:
-                return NOT_CONFIGURED
-            if not letter.readable:
-                return UNREADABLE
-            return IN_DOUBT if letter.in_doubt and not include_in_doubt else ""
-
-        letters = DeadLetters(opened.client, opened.keys)
-        move = Move("replay", "replayed", judge, letters.replay)
-        return _carry_out(opened, query.to_move(letters), move, yes=yes, as_json=as_json)
-
-
-def purge_letters(query: Query, *, yes: bool, as_json: bool) -> int:
-    """Purge what the query selects."""
-    with session() as opened:
-        letters = DeadLetters(opened.client, opened.keys)
-        move = Move("purge", "purged", lambda _: "", letters.purge)
-        return _carry_out(opened, query.to_move(letters), move, yes=yes, as_json=as_json)
+    def print(self, asked: str) -> None:
+        """Show it to the operator."""
+        console = screen()
+        if self.goes:
+            rows = table("account", "reason", "letters", right=("letters",))
+            for (account, reason), letters in sorted(self.goes.items()):
+                rows.add_row(safe(account), safe(reason), number(letters))
+            console.print(rows)
+        else:
+            console.print(f"nothing to {asked}")
+        for why, letters in sorted(self.left.items()):
+            console.print(f"left alone: {number(letters)} {why}", soft_wrap=True)
+        for id_ in self.missing:
+            console.print(f"no dead letter has the id {plain(id_)}", soft_wrap=True)
 
 
-def _carry_out(opened: Session, selection: Selection, move: Move, *, yes: bool, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What is done with the letters, in the words of question, result and audit; `run` yields its progress."""
+
+    asked: str
+    done: str
+    judge: Judge
+    run: Callable[[Iterable[Letter]], Iterator[int]]
+    details: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def decide(
+        self,
+        selection: Selection,
+        *,
+        yes: bool,
+        as_json: bool,
+        tell: Callable[[Preview], Iterable[str]] = lambda _: (),
+    ) -> Preview:
+        """Return what there is to move, after the operator has seen it, with what `tell` adds, and has said yes."""
+        preview = Preview.of(selection, self.judge)
+        if not as_json:
+            preview.print(self.asked)
+            for line in tell(preview):
+                screen().print(safe(line), soft_wrap=True)
+        if preview.total and not yes:
+            self._ask(preview.total)
+        return preview
+
+    def _ask(self, total: int) -> None:
+        """Ask on the terminal; Stop when the answer is no, or nobody can be asked."""
+        if not sys.stdin.isatty():
+            raise Stop(WRONG, f"there is no terminal to ask on: add --yes to {self.asked}")
+        if not typer.confirm(f"{self.asked.capitalize()} {count(total, 'dead letter')}?"):
+            raise Stop(NO, f"nothing was {self.done}")
+
+    def carry_out(self, opened: Session, selection: Selection, preview: Preview, by: str) -> int:
+        """Move the letters and return how many; written down at the start, and at the end with how it ended."""
+        total = preview.total
+        if not total:
+            return 0
+        configure(opened.settings.log_level, opened.settings.log_format)
+        chosen = (letter for letter in selection.read() if not self.judge(letter))
+        with _audited(opened, self, selection, total, by) as so_far, progress() as shown:
+            bar = shown.add_task(self.asked, total=total)
+            for batch in self.run(chosen):
+                so_far.moved += batch
+                shown.update(bar, completed=so_far.moved)
+        return so_far.moved
+
+
+def check_json(*, as_json: bool, yes: bool) -> None:
+    """Stop where a script would have to be asked."""
     if as_json and not yes:
         raise Stop(WRONG, "--json needs --yes: a script can't be asked")
-    preview = Preview.of(selection, move.judge)
-    total = preview.goes.total()
-    if not as_json:
-        _print_preview(preview, move)
-    if total and not yes:
-        _ask(move, total)
-    chosen = (letter for letter in selection.read() if not move.judge(letter))
-    moved = _run(opened, move, move.run(chosen), total) if total else 0
-    _print_result(preview, move, moved, as_json=as_json)
-    unmet = preview.missing or (selection.ids and preview.left)
-    return NO if unmet else DONE
 
 
-def _print_preview(preview: Preview, move: Move) -> None:
-    console = screen()
-    if preview.goes:
-        rows = table("account", "reason", "letters", right=("letters",))
-        for (account, reason), letters in sorted(preview.goes.items()):
-            rows.add_row(safe(account), safe(reason), number(letters))
-        console.print(rows)
-    else:
-        console.print(f"nothing to {move.asked}")
-    for why, letters in sorted(preview.left.items()):
-        console.print(f"left alone: {number(letters)} {why}", soft_wrap=True)
-    for id_ in preview.missing:
-        console.print(f"no dead letter has the id {plain(id_)}", soft_wrap=True)
+@dataclass(slots=True)
+class _SoFar:
+    moved: int = 0
 
 
-def _ask(move: Move, total: int) -> None:
-    if not sys.stdin.isatty():
-        raise Stop(WRONG, f"there is no terminal to ask on: add --yes to {move.asked}")
-    if not typer.confirm(f"{move.asked.capitalize()} {count(total, 'dead letter')}?"):
-        raise Stop(NO, f"nothing was {move.done}")
-
-
-def _run(opened: Session, move: Move, batches: Iterator[int], total: int) -> int:
-    """Move batch by batch; tell how far it came, whatever ends it."""
-    configure(opened.settings.log_level, opened.settings.log_format)
-    moved = 0
+@contextlib.contextmanager
+def _audited(opened: Session, move: Move, selection: Selection, total: int, by: str) -> Generator[_SoFar]:
+    """Write down start and end; a start without an end was killed, and the same command goes on with the rest."""
+    audit, so_far, result = Audit(opened.client, opened.keys), _SoFar(), "interrupted"
+    began = audit.record(move.asked, by=by, letters=total, **selection.said, **move.details)
     try:
-        with _progress(move) as progress:
-            bar = progress.add_task(move.asked, total=total)
-            for batch in batches:
-                moved += batch
-                progress.update(bar, completed=moved)
+        yield so_far
+        result = "done"
     except RedisError as error:
+        result = "redis failed"
         stop = refusal(opened.settings, error)
-        mend = f"{move.done} before that: {number(moved)}; run the same command again for the rest"
+        mend = f"{move.done} before that: {number(so_far.moved)}; run the same command again for the rest"
         raise Stop(stop.status, *stop.lines, mend) from error
     finally:
-        log_event(logger, logging.INFO, f"dead letters {move.done}", letters=moved, of=total)
-    return moved
-
-
-def _progress(move: Move) -> Progress:
-    console = screen(sys.stderr)
-    columns = (TextColumn(move.asked), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def _print_result(preview: Preview, move: Move, moved: int, *, as_json: bool) -> None:
-    left = preview.left
-    if as_json:
-        write_json(
-            {
-                move.done: moved,
-                "left_in_doubt": left[IN_DOUBT],
-                "left_not_configured": left[NOT_CONFIGURED],
-                "left_unreadable": left[UNREADABLE],
-                "not_found": preview.missing,
-            }
+        facts = {move.done: so_far.moved, "of": total, "result": result}
+        with contextlib.suppress(RedisError):
+            audit.record(f"{move.asked}-end", by=by, began=began, **facts)
+        log_event(
+            logger,
+            logging.INFO,
+            f"dead letters {move.done}",
+            letters=so_far.moved,
+            of=total,
+            by=by,
+            result=result,
         )
-    elif preview.goes:
-        screen().print(f"{move.done} {count(moved, 'dead letter')}")
+
+
+def progress() -> Progress:
+    """Return a progress bar on the terminal; nothing where there is none."""
+    console = screen(sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -35,7 +35,12 @@ def chosen(text: str, configured: Collection[str]) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in configured:
-            near = difflib.get_close_matches(name, configured, n=1)
-            mend = f"did you mean {near[0]}?" if near else f"configured are {', '.join(sorted(configured))}"
-            raise Stop(WRONG, f"--accounts {name}: no such account: {mend}")
+            raise Stop(WRONG, f"--accounts {no_such_account(name, configured)}")
     return names or sorted(configured)
+
+
+def no_such_account(name: str, configured: Collection[str]) -> str:
+    """Say that an account is not configured, and which one may be meant."""
+    near = difflib.get_close_matches(name, configured, n=1)
+    mend = f"did you mean {near[0]}?" if near else f"configured are {', '.join(sorted(configured))}"
+    return f"{name[:80]}: no such account: {mend}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,7 +13,11 @@ from tasks.dead_letters import DeadLetters
 from tasks.letter import UNREADABLE, Letter
 from tasks.letter_filter import Filter
 from tasks.retry import Reason
+from worker.cli.screen import iso, plain
 from worker.cli.stop import WRONG, Stop
+
+ID = re.compile(r"[a-z0-9_-]{1,64}:[^\s:]+:[0-9]+")
+"""What an id looks like: account, worker, number."""
 
 REASONS = frozenset({*(reason.value for reason in Reason), UNREADABLE})
 
@@ -46,15 +52,24 @@ class Query:
             raise Stop(WRONG, "--since lies after --until: nothing can match")
         return wanted
 
-    def to_move(self, letters: DeadLetters) -> Selection:
+    def checked(self, letters: DeadLetters, configured: Collection[str]) -> Filter:
+        """Return the filter; Stop, too, for an account that is neither configured nor has dead letters."""
+        wanted = self.filter(letters.now_ms())
+        _check_accounts(wanted, letters, configured)
+        return wanted
+
+    def to_move(self, letters: DeadLetters, configured: Collection[str]) -> Selection:
         """Return what a command shall move: named ones, a filter's, or all; Stop where it does not say."""
         wanted = self.filter(letters.now_ms())
+        for id_ in self.ids:
+            check_id(id_)
         if self.ids and (self.every or not wanted.is_open):
             raise Stop(WRONG, "give either ids, or a filter, or --all")
         if self.every and not wanted.is_open:
             raise Stop(WRONG, "--all is every dead letter: leave it out to use the filter")
         if not self.ids and not self.every and wanted.is_open:
             raise Stop(WRONG, "say which: ids, a filter such as --account or --code, or --all")
+        _check_accounts(wanted, letters, configured)
         return Selection(letters, letters.until_now(wanted), tuple(dict.fromkeys(self.ids)))
 
 
@@ -66,12 +81,46 @@ class Selection:
     wanted: Filter
     ids: tuple[str, ...]
 
-    def read(self) -> Iterator[Letter]:
-        """Yield the letters."""
+    def read(self, *, whole: bool = False) -> Iterator[Letter]:
+        """Yield the letters; `whole`: with their messages."""
         if self.ids:
             yield from (letter for id_ in self.ids if (letter := self.letters.find(id_)) is not None)
         else:
-            yield from self.letters.letters(self.wanted)
+            yield from self.letters.letters(self.wanted, whole=whole)
+
+    @property
+    def said(self) -> Mapping[str, object]:
+        """What was selected, for the audit: the ids (the first hundred), or the filter."""
+        if self.ids:
+            return {"ids": self.ids[:100]}
+        wanted = self.wanted
+        words: dict[str, object] = {
+            "accounts": sorted(wanted.accounts),
+            "reasons": sorted(wanted.reasons),
+            "codes": sorted(wanted.codes),
+            "since": iso(wanted.since_ms),
+            "until": iso(wanted.until_ms),
+            "in_doubt": wanted.in_doubt,
+        }
+        return {"filter": {name: word for name, word in words.items() if word not in (None, [])}}
+
+
+def _check_accounts(wanted: Filter, letters: DeadLetters, configured: Collection[str]) -> None:
+    strangers = sorted(wanted.accounts.difference(configured))
+    known = {*configured, *letters.accounts()} if strangers else set[str]()
+    for name in strangers:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            raise Stop(WRONG, f"--account {plain(name)}: no such account: {mend}")
+
+
+def check_id(id_: str) -> None:
+    """Stop where this can't be the id of a dead letter."""
+    if not ID.fullmatch(id_):
+        raise Stop(
+            WRONG, f"{plain(id_[:80])} is no id: they look like tencent:4f1d2a90c3be:17, see `dead list`"
+        )
 
 
 def read_when(option: str, text: str, now_ms: int) -> int | None:

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from tasks.letter import Letter
+from tasks.rate import Rate
 from tasks.snapshot import AccountSnapshot
 from tasks.states import State
 from worker.cli.letters import as_record
@@ -47,7 +48,7 @@ def snapshot(
     dead: int = 0,
     booked: dict[str, int] | None = None,
     oldest_ms: int | None = None,
-    lowered: tuple[float, float] | None = None,
+    rate: Rate = Rate(),  # noqa: B008 - frozen
 ) -> AccountSnapshot:
     """Return an account at second 100 of Redis' clock."""
     return AccountSnapshot(
@@ -62,8 +63,7 @@ def snapshot(
         booked=booked or {},
         oldest_ms=oldest_ms,
         state=State(),
-        since_ms=None,
-        lowered=lowered,
+        rate=rate,
     )
 
 
@@ -82,14 +82,10 @@ def test_places_add_up_to_taken() -> None:
     assert sum(places.values()) - places["taken"] == places["taken"]
 
 
-@pytest.mark.parametrize(
-    ("lowered", "rate"), [(None, 500), ((100, 100), 100), ((100, 90), 200), ((100, 0), 500)]
-)
-def test_a_lowered_rate_climbs_back_by_two_percent_a_second(
-    lowered: tuple[float, float] | None, rate: float
-) -> None:
+def test_a_snapshot_knows_the_rate_of_its_moment() -> None:
     """What is shown is what admission grants at that moment."""
-    assert snapshot(lowered=lowered).effective_rate(500) == rate
+    assert snapshot().effective_rate(500) == 500
+    assert snapshot(rate=Rate(100.0, top=140.0, lowered_at=100.0)).effective_rate(500) == pytest.approx(100)
 
 
 def test_age_is_that_of_a_waiting_event() -> None:

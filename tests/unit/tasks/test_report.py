@@ -7,9 +7,11 @@ from typing import cast
 import orjson
 import pytest
 
-from providers import Answer, Result
+from otpreport import Verification
+from providers import Answer, Outcome, Result, SignedRequest
 from tasks.admission import Refusal
-from tasks.delivery import Delivery, Leased
+from tasks.breaker import Calls
+from tasks.delivery import Delivery, Leased, Way
 from tasks.history import History
 from tasks.report import COPY_DELAY, STOPPED_DELAY, Account, InDoubt, NotSent, Report, abandon
 from tasks.retry import Policy, Reason
@@ -42,6 +44,7 @@ class World:
     states: States = field(default_factory=States)
     wall: Wall = field(default_factory=Wall)
     observer: Observer = field(default_factory=Observer)
+    calls: Calls = field(default_factory=Calls)
     provider: Provider = field(default_factory=Provider)
     policy: Policy = field(default_factory=Policy)
 
@@ -55,6 +58,7 @@ class World:
             states=self.states,
             wall=self.wall,
             observer=self.observer,
+            calls=self.calls,
             monotonic=ticking(),
             jitter=lambda: 0.5,
             nonce=lambda: f"nonce-{next(nonces)}",
@@ -77,7 +81,7 @@ def stored(settlement: Settlement | None) -> History:
     """Return the history that a retry stores."""
     assert isinstance(settlement, Schedule)
     assert settlement.record is not None
-    return Leased.parse("tencent", "tencent:w:1", settlement.record, probe=False).history
+    return Leased.parse("tencent", "tencent:w:1", settlement.record).history
 
 
 def letter(settlement: Settlement | None) -> dict[str, object]:
@@ -105,6 +109,49 @@ def test_a_worker_that_stalls_waits_for_another_slot() -> None:
     assert world.gate.entered == 3
     assert len(world.http.requests) == 1
     assert world.observer.attempts == [(Result.DELIVERED, 1)]
+
+
+def test_new_keys_sign_what_waited_for_its_slot() -> None:
+    """Keys that change while an event waits are those it is signed with; the old ones are not used again."""
+    renewed = Provider("https://renewed.example/")
+
+    class Renewing(Gate):
+        """A door behind which the keys change."""
+
+        async def enter(self, delivery: Delivery) -> Refusal | None:
+            world.report.renew("tencent", renewed)
+            return await super().enter(delivery)
+
+    world = World(gate=Renewing())
+    assert world.settle() == Finish(Ending.DELIVERED)
+    assert [request.url for request in world.http.requests] == ["https://renewed.example/"]
+
+
+def test_a_request_under_way_is_read_with_the_keys_that_signed_it() -> None:
+    """Its answer may quote the old secrets, and only the old provider masks them."""
+
+    class Reading(Provider):
+        """A provider that notes what it reads."""
+
+        read = 0
+
+        def outcome(self, answer: Answer, event: Verification) -> Outcome:
+            self.read += 1
+            return super().outcome(answer, event)
+
+    class Rotating(Http):
+        """A network during whose silence the keys change."""
+
+        async def send(self, request: SignedRequest, /) -> Answer:
+            world.report.renew("tencent", new)
+            return await super().send(request)
+
+    old, new = Reading(), Reading()
+    world = World(provider=old, network=Rotating)
+    assert world.settle() == Finish(Ending.DELIVERED)
+    assert (old.read, new.read) == (1, 0)
+    assert world.settle(delivery()) == Finish(Ending.DELIVERED)
+    assert (old.read, new.read) == (1, 1)
 
 
 def test_a_worker_that_stalls_and_loses_its_lease_sends_nothing() -> None:
@@ -171,7 +218,7 @@ def test_throttled_slows_the_group_and_waits() -> None:
     """The group's rate steps down for all workers; the event waits and has used no attempt."""
     world = World([says(Result.THROTTLED)])
     assert world.settle() == Schedule(1.0)
-    assert world.states.calls == ["slow_down tencent"]
+    assert world.states.calls == ["slow_down tencent 0"]
 
 
 def test_an_account_fault_stops_the_account() -> None:
@@ -240,6 +287,13 @@ def test_an_event_that_is_too_old_is_a_dead_letter() -> None:
     assert world.settle(delivery(event(at_ms=NOW_MS - 3_599_000))) == Finish(Ending.DELIVERED)
 
 
+def test_an_absurd_date_makes_no_event_old() -> None:
+    """A provider whose clock is a year ahead gets its time, but the events are not too old for that."""
+    world = World([says(Result.CLOCK, date=str(NOW_MS / 1000 + 3e7)), says(Result.DELIVERED)])
+    assert world.settle() == Finish(Ending.DELIVERED)
+    assert world.settle() == Finish(Ending.DELIVERED)
+
+
 def test_a_replay_makes_an_event_young() -> None:
     """The age of a replayed event counts from its replay."""
     old = delivery(event(at_ms=NOW_MS - 10**8), history=History(replayed_ms=NOW_MS - 1000))
@@ -249,7 +303,7 @@ def test_a_replay_makes_an_event_young() -> None:
 def test_a_probe_is_never_too_old() -> None:
     """When an account stood still for longer than `max_age`, its probe asks the provider nevertheless."""
     world = World()
-    assert world.settle(delivery(event(at_ms=NOW_MS - 10**8), probe=True)) == Finish(Ending.DELIVERED)
+    assert world.settle(delivery(event(at_ms=NOW_MS - 10**8), way=Way.PROBE)) == Finish(Ending.DELIVERED)
     assert world.states.calls == ["resume tencent"]
 
 
@@ -265,17 +319,51 @@ def test_what_the_provider_cannot_be_told_is_skipped() -> None:
 def test_a_delivered_probe_lets_the_account_run() -> None:
     """The success of a probe resumes the account; the success of any other event says nothing of it."""
     world = World()
-    world.settle(delivery(probe=True))
+    world.settle(delivery(way=Way.PROBE))
     world.settle(delivery())
     assert world.states.calls == ["resume tencent"]
 
 
-@pytest.mark.parametrize("result", [Result.TRANSIENT, Result.UNKNOWN, Result.THROTTLED, Result.PERMANENT])
-def test_a_failed_probe_lets_nothing_run(result: Result) -> None:
-    """Only a delivered probe resumes an account."""
+@pytest.mark.parametrize("result", [Result.THROTTLED, Result.DOUBTFUL, Result.PERMANENT])
+def test_any_answer_to_a_probe_shows_that_an_outage_is_over(result: Result) -> None:
+    """A provider that answers works; whether the account may run is decided in Redis."""
     world = World([says(result)])
-    world.settle(delivery(probe=True))
-    assert "resume tencent" not in world.states.calls
+    world.settle(delivery(way=Way.PROBE))
+    assert world.states.calls[0] == "answered tencent"
+
+
+@pytest.mark.parametrize("result", [Result.TRANSIENT, Result.UNKNOWN])
+def test_a_failed_probe_lets_nothing_run_and_uses_no_attempt(result: Result) -> None:
+    """However often an event has to probe, it does not die of it; but what may have been taken stays in doubt."""
+    world = World([says(result)], policy=Policy(max_attempts=1))
+    settlement = world.settle(delivery(way=Way.PROBE))
+    assert world.states.calls == []
+    if result is Result.TRANSIENT:
+        assert settlement == Schedule(STOPPED_DELAY)
+    else:
+        assert stored(settlement) == History(doubted=True)
+
+
+def test_what_an_operator_drops_is_not_sent() -> None:
+    """An event of an account that is degraded to `shed` ends there."""
+    world = World()
+    assert world.settle(delivery(way=Way.SHED)) == Finish(Ending.SHED)
+    assert world.gate.entered == 0
+
+
+def test_every_call_is_told_to_the_breaker() -> None:
+    """Failures and successes alike, with the code of the last failure; what the worker itself cut short is no call."""
+    world = World([says(Result.TRANSIENT), says(Result.DELIVERED)])
+    world.settle()
+    world.settle()
+    groups, *rows = world.calls.take()
+    calls, failed = (sum(int(count) for count in rows[place::5]) for place in (1, 2))
+    assert (len(rows) // 5, calls, failed) == (groups, 2, 1)
+    assert "Code" in rows[4::5]
+    silent = World(network=SilentHttp)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cut_off(silent, delivery()))
+    assert silent.calls.take() == [0]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +377,7 @@ def test_a_failed_probe_lets_nothing_run(result: Result) -> None:
 def test_without_redis_the_answer_still_counts(result: Result, settlement: Settlement) -> None:
     """When the other workers can't be told, the event ends as the answer says all the same."""
     world = World([says(result)], states=States(away=True))
-    assert world.settle(delivery(probe=True)) == settlement
+    assert world.settle(delivery(way=Way.PROBE)) == settlement
 
 
 def test_a_fault_of_ours_uses_an_attempt() -> None:
@@ -342,7 +430,7 @@ def test_an_event_in_flight_is_handed_back_in_doubt() -> None:
 def test_a_suspect_that_was_leased_alone_is_one_no_more(settlement: Schedule) -> None:
     """A suspect that outlived its lease goes back without its deaths."""
     assert settlement.record is not None
-    assert not Leased.parse("tencent", "t", settlement.record, probe=False).suspect
+    assert not Leased.parse("tencent", "t", settlement.record).suspect
 
 
 def test_a_request_cut_off_by_the_end_is_counted() -> None:
@@ -356,4 +444,4 @@ def test_a_request_cut_off_by_the_end_is_counted() -> None:
 def test_the_end_does_not_take_back_an_answer() -> None:
     """Cut off while it tells the others, a report still ends as the answer says: delivered is delivered."""
     world = World(states=SilentStates())
-    assert asyncio.run(cut_off(world, delivery(probe=True))) == Finish(Ending.DELIVERED)
+    assert asyncio.run(cut_off(world, delivery(way=Way.PROBE))) == Finish(Ending.DELIVERED)

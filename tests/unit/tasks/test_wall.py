@@ -62,3 +62,19 @@ def test_an_answer_without_a_date_changes_nothing() -> None:
 def test_the_first_year_is_no_fault() -> None:
     """An absurd date raises nothing."""
     assert WallClock(lambda: LOCAL).correct("a", dated("Mon, 01 Jan 0001 00:00:00 -0000"))
+
+
+def test_the_correction_can_be_seen() -> None:
+    """What an operator is told of a clock is what the clock was corrected by."""
+    wall = WallClock(lambda: LOCAL)
+    assert wall.offset("a") == 0
+    wall.correct("a", dated("Thu, 01 Jan 2026 00:10:00 GMT"))
+    assert (wall.offset("a"), wall.offset("b")) == (600, 0)
+
+
+@pytest.mark.parametrize(("date", "behind"), [("00:10:00", 0.0), ("23:50:00", 600.0)])
+def test_ages_are_told_by_the_clock_that_is_behind(date: str, behind: float) -> None:
+    """Neither a provider whose clock is ahead nor our own makes an event older than it is."""
+    wall = WallClock(lambda: LOCAL)
+    wall.correct("a", dated(f"{'Thu, 01 Jan 2026' if behind == 0 else 'Wed, 31 Dec 2025'} {date} GMT"))
+    assert wall.earliest("a") == LOCAL - behind

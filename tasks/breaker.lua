@@ -1,0 +1,59 @@
+-- The breaker of each account, fed by settle.lua with every request that ended; one for all workers.
+--
+-- KEYS elsewhere: account:<account>, and breaker:<account>, a HASH of ten counters of a second each ("second calls
+-- failed") and of the run of failures that goes on (`run`, `run_ms`: how many, since when).
+local WINDOW = 10
+
+local function window_sums(window, second)
+  local calls, failed = 0, 0
+  local slots = {}
+  for i = 0, WINDOW - 1 do slots[#slots + 1] = i end
+  for _, value in ipairs(redis.call('HMGET', window, unpack(slots))) do
+    local at, some, bad = string.match(value or '', '^(%d+) (%d+) (%d+)$')
+    if at and second - tonumber(at) < WINDOW then
+      calls, failed = calls + some, failed + bad
+    end
+  end
+  return calls, failed
+end
+
+local function count(window, second, calls, failed)
+  local slot = second % WINDOW
+  local at, some, bad = string.match(redis.call('HGET', window, slot) or '', '^(%d+) (%d+) (%d+)$')
+  if tonumber(at) == second then calls, failed = calls + some, failed + bad end
+  redis.call('HSET', window, slot, string.format('%d %d %d', second, calls, failed))
+  redis.call('EXPIRE', window, 3600)
+end
+
+-- Returns how many calls failed one after another, and for how long (ms).
+local function failure_run(window, now, calls, failed)
+  if failed < calls then
+    redis.call('HDEL', window, 'run', 'run_ms')
+    return 0, 0
+  end
+  local run = redis.call('HINCRBY', window, 'run', calls)
+  if run == calls then redis.call('HSET', window, 'run_ms', now) end
+  return run, now - tonumber(redis.call('HGET', window, 'run_ms') or now)
+end
+
+-- Note calls of one account that ended, `failed` of them badly, begun at most `age` ms ago; `code` is the last failure's.
+-- `limits`: share and least number of failed calls, how long a shorter run must last (ms), probe interval (ms).
+local function feed_breaker(account, window, now, calls, failed, age, code, limits)
+  if limits.least == 0 then return end
+  local state = redis.call('HMGET', account, 'state', 'resumed_ms')
+  if (state[1] or 'running') ~= 'running' then return end
+  if now - age < tonumber(state[2] or 0) then return end -- it tells of the outage before the account ran again
+  local second = math.floor(now / 1000)
+  count(window, second, calls, failed)
+  local run, lasted = failure_run(window, now, calls, failed)
+  if failed == 0 then return end
+  local all, bad = window_sums(window, second)
+  local mostly = all >= limits.least and bad >= all * limits.share
+  local only = run >= limits.run and lasted >= limits.run_ms
+  if not mostly and not only then return end
+  local why = only and run .. ' calls in a row failed' or bad .. ' of the last ' .. all .. ' calls failed or were slow'
+  redis.call('HDEL', account, 'resumed_ms', 'ramp_rate', 'ramp_next_ms')
+  redis.call('DEL', window)
+  redis.call('HSET', account, 'state', 'open', 'since_ms', now, 'code', code, 'message', why,
+    'probe_at_ms', now + limits.probe_ms)
+end

@@ -1,0 +1,70 @@
+"""The circuit breaker of an account: what opens it, and the calls that Redis hears of to judge by."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from providers.base import Outcome, Result
+
+UNANSWERED = frozenset({Result.TRANSIENT, Result.UNKNOWN})
+"""What an outage looks like; any other answer comes from a provider that works."""
+
+SLOW = 5.0
+"""Seconds from which on a call counts as failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When an account's breaker opens, for all workers at once.
+
+    It opens when of the calls of the last ten seconds at least `calls` ended and a share of `failures` of them failed,
+    or took `slow` seconds and longer; an account with few calls when `run` of them failed one after another, over
+    `run_time` seconds or more. Then it is probed every `probe_interval` seconds. With `calls` 0 it never opens.
+    """
+
+    failures: float = 0.5
+    calls: int = 20
+    slow: float = SLOW
+    run: int = 5
+    run_time: float = 3.0
+    probe_interval: float = 5.0
+
+    def arguments(self) -> tuple[str | int, ...]:
+        """Return what settle.lua needs of it."""
+        times = round(self.run_time * 1000), round(self.probe_interval * 1000)
+        return str(self.failures), self.calls, self.run, *times
+
+
+@dataclass(slots=True)
+class _Group:
+    """Calls of one account that began in one second."""
+
+    calls: int = 0
+    failed: int = 0
+    code: str = ""
+
+
+@dataclass(slots=True)
+class Calls:
+    """The calls that ended since Redis last heard of them."""
+
+    slow: float = SLOW
+    _groups: dict[tuple[str, int], _Group] = field(default_factory=dict[tuple[str, int], _Group])
+
+    def ended(self, account: str, outcome: Outcome, began: float, seconds: float) -> None:
+        """Note a call that began at `began`, on the monotonic clock, and took so many seconds."""
+        group = self._groups.setdefault((account, int(began)), _Group())
+        group.calls += 1
+        if outcome.result in UNANSWERED or seconds >= self.slow:
+            group.failed += 1
+            group.code = outcome.code
+
+    def take(self) -> list[str | int]:
+        """Return what settle.lua needs of them, and forget them."""
+        groups, self._groups = self._groups, {}
+        now = time.monotonic()
+        arguments: list[str | int] = [len(groups)]
+        for (account, second), group in groups.items():
+            arguments += (account, group.calls, group.failed, round((now - second) * 1000), group.code)
+        return arguments

@@ -1,0 +1,60 @@
+"""What an operator changes by hand: an account's state, a rate group's rate."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, cast
+
+from tasks.keys import Keys
+from tasks.script import text_of
+from tasks.states import State
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+class Mode(enum.StrEnum):
+    """How an account is degraded: its events wait, or they are acknowledged, counted and not sent."""
+
+    HOLD = "hold"
+    SHED = "shed"
+
+    @property
+    def state(self) -> str:
+        """The account's state then, one of `tasks.states.NAMES`."""
+        return {"hold": "held", "shed": "shed"}[self.value]
+
+
+class Operation:
+    """Change what all workers share, at once; every call raises `redis.RedisError` when Redis is away."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client: Any = client
+        self._keys = keys
+        self._script = client.register_script(text_of("operate.lua"))
+
+    def pause(self, account: str, mode: Mode, *, by: str, why: str) -> State:
+        """Degrade an account until it is resumed; return its state before."""
+        return self._operate(account, mode.state, by, why)
+
+    def resume(self, account: str) -> State:
+        """Let an account run at its whole rate, whatever state it is in; return that state."""
+        return self._operate(account, "running", "", "")
+
+    def limit(self, group: str, rate: int | None) -> int | None:
+        """Let a group go no faster than `rate` requests/s; None: than its settings say. Return what was set before."""
+        key = self._keys.rate(group)
+        with self._client.pipeline(transaction=True) as pipe:
+            pipe.hget(key, "override")
+            if rate is None:
+                pipe.hdel(key, "override")
+            else:
+                pipe.hset(key, "override", rate)
+            before: bytes | None = pipe.execute()[0]
+        return None if before is None else int(before)
+
+    def _operate(self, account: str, state: str, by: str, why: str) -> State:
+        keys = [self._keys.account(account), self._keys.breaker(account)]
+        reply = cast("list[bytes]", self._script(keys, [state, by, why]))
+        name, code, message = (value.decode(errors="backslashreplace") for value in reply)
+        return State(name, code, message)

@@ -1,0 +1,41 @@
+#!lua flags=no-writes
+-- Read what people look at besides the counts: the workers, and of each account what failed last and what died of late.
+--
+-- KEYS  1 workers
+-- ARGV  1 key prefix  2 how many workers at most  then the accounts
+-- reply { { worker, end of its lease (ms), events it holds, seen (ms) or '', its note (JSON) or '' } ... },
+--       { { dead in the last minute, in the last hour, probe due (ms) or '',
+--           { at (ms), class, code, message of the last error, '' for what is not set } } for each account }
+-- cost  O(workers + accounts)
+local prefix, most = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local function key(kind, name)
+  return prefix .. 'otpreport:' .. kind .. ':' .. name
+end
+
+local function fields(name, ...)
+  local values = redis.call('HMGET', name, ...)
+  for i = 1, #values do values[i] = values[i] or '' end
+  return values
+end
+
+local workers = {}
+local alive = redis.call('ZRANGE', KEYS[1], 0, most - 1, 'REV', 'WITHSCORES')
+for i = 1, #alive, 2 do
+  local said = fields(key('worker', alive[i]), 'seen_ms', 'note')
+  workers[#workers + 1] = { alive[i], alive[i + 1], redis.call('SCARD', key('held', alive[i])), said[1], said[2] }
+end
+
+local accounts = {}
+for i = 3, #ARGV do
+  local index = key('dead-index', ARGV[i])
+  accounts[#accounts + 1] = {
+    redis.call('ZCOUNT', index, string.format('%.0f', now - 60000), '+inf'),
+    redis.call('ZCOUNT', index, string.format('%.0f', now - 3600000), '+inf'),
+    redis.call('HGET', key('account', ARGV[i]), 'probe_at_ms') or '',
+    fields(key('last-error', ARGV[i]), 'at_ms', 'class', 'code', 'message'),
+  }
+end
+return { workers, accounts }

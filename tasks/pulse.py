@@ -1,0 +1,138 @@
+"""The workers and what went wrong of late: what people look at besides the counts of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import orjson
+
+from tasks.keys import Keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+MOST_WORKERS = 500
+"""How many workers are read, those with the longest leases."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSeen:
+    """The last failed attempt of an account: when, what class of answer, the provider's code and message."""
+
+    at_ms: int
+    result: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPulse:
+    """What an account suffered of late; the dead are those that are dead letters still."""
+
+    dead_last_minute: int = 0
+    dead_last_hour: int = 0
+    probe_at_ms: int | None = None
+    last_error: ErrorSeen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker: what Redis knows of it, then what it said of itself, None or empty where it has not."""
+
+    worker: str
+    lease_end_ms: int
+    held: int
+    seen_ms: int | None = None
+    host: str = ""
+    pid: int | None = None
+    in_flight: int | None = None
+    concurrency: int | None = None
+    started_ms: int | None = None
+
+    def alive(self, now_ms: int) -> bool:
+        """Whether its lease runs; what a worker held whose lease ran out is taken back by the others."""
+        return self.lease_end_ms > now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The workers, by host and name, and every account that was asked for."""
+
+    workers: tuple[WorkerSeen, ...] = ()
+    accounts: Mapping[str, AccountPulse] | None = None
+
+    def of(self, account: str) -> AccountPulse:
+        """Return an account's pulse; one that nobody asked for has none."""
+        return (self.accounts or {}).get(account, AccountPulse())
+
+
+class PulseReader:
+    """Read everything in one call."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        text = Path(__file__).with_name("pulse.lua").read_text(encoding="utf-8")
+        self._script = client.register_script(text)
+        self._keys = keys
+
+    def read(self, accounts: Sequence[str]) -> Pulse:
+        """Return the pulse as it is now; redis.RedisError when Redis is away."""
+        reply = self._script([self._keys.workers], [self._keys.prefix, MOST_WORKERS, *accounts])
+        workers, rows = cast("tuple[list[list[bytes]], list[list[object]]]", reply)
+        seen = sorted((_worker(row) for row in workers), key=lambda worker: (worker.host, worker.worker))
+        pulses = (_pulse(row) for row in rows)
+        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)))
+
+
+def _worker(row: Sequence[object]) -> WorkerSeen:
+    worker, lease_end, held, seen, note = row
+    said = _note(cast("bytes", note))
+    host = said.get("host")
+    return WorkerSeen(
+        worker=_text(worker),
+        lease_end_ms=int(float(_text(lease_end))),
+        held=cast("int", held),
+        seen_ms=_int(seen),
+        host=host if isinstance(host, str) else "",
+        pid=_count(said, "pid"),
+        in_flight=_count(said, "in_flight"),
+        concurrency=_count(said, "concurrency"),
+        started_ms=_count(said, "started_ms"),
+    )
+
+
+def _pulse(row: Sequence[object]) -> AccountPulse:
+    minute, hour, probe, error = row
+    at, result, code, message = cast("list[bytes]", error)
+    return AccountPulse(
+        cast("int", minute),
+        cast("int", hour),
+        _int(probe),
+        None if (at_ms := _int(at)) is None else ErrorSeen(at_ms, _text(result), _text(code), _text(message)),
+    )
+
+
+def _note(raw: bytes) -> Mapping[str, object]:
+    """Return what a worker says of itself; nothing of what is no note."""
+    try:
+        note = orjson.loads(raw)
+    except ValueError:
+        return {}
+    return cast("dict[str, object]", note) if isinstance(note, dict) else {}
+
+
+def _count(note: Mapping[str, object], field: str) -> int | None:
+    value = note.get(field)
+    return value if isinstance(value, int) else None
+
+
+def _int(value: object) -> int | None:
+    """Return a number of ms; None for nothing, and for what is no time."""
+    text = _text(value)
+    return int(text) if text.isdecimal() and len(text) <= 15 else None
+
+
+def _text(value: object) -> str:
+    return cast("bytes", value).decode(errors="backslashreplace")

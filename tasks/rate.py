@@ -1,0 +1,35 @@
+"""How fast a rate group may go at one moment, as rate.lua has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CLIMB = 0.00006
+"""How steep the climb is: this share of the configured rate, per second cubed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What Redis knows of a group's rate, in requests/s; times in seconds of Redis' clock; None: not set.
+
+    The provider throttled it at `top` and it fell to `lowered`; `override` was set by hand.
+    """
+
+    lowered: float | None = None
+    top: float = 0.0
+    lowered_at: float = 0.0
+    override: float | None = None
+
+    def most(self, configured: float) -> float:
+        """Return what the rate climbs to, in requests/s."""
+        return configured if self.override is None else min(configured, self.override)
+
+    def effective(self, configured: float, now: float) -> float:
+        """Return the rate at `now`, in requests/s."""
+        most = self.most(configured)
+        if self.lowered is None:
+            return most
+        climb = CLIMB * most
+        flat = (max(0.0, self.top - self.lowered) / climb) ** (1 / 3)
+        risen: float = (max(0.0, now - self.lowered_at) - flat) ** 3
+        return min(most, self.top + climb * risen)

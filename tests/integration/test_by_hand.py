@@ -1,0 +1,107 @@
+"""Accounts paused, resumed and slowed down from the command line: what is in Redis then, and what is refused."""
+
+import pytest
+import redis
+
+from otpreport.wire import encode
+from tests.support.admin import admin
+from tests.support.command import call, run
+from tests.support.events import verification
+
+
+@pytest.fixture
+def url(valkey: redis.Redis) -> str:
+    """Return where the empty server is."""
+    return f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
+
+
+def stored(valkey: redis.Redis, name: str = "tencent") -> dict[str, str]:
+    """Return what Redis has of the account."""
+    found: dict[bytes, bytes] = admin(valkey).hgetall(f"otpreport:account:{name}")
+    return {field.decode(): value.decode() for field, value in found.items()}
+
+
+def test_a_paused_account_says_who_and_why(url: str, valkey: redis.Redis) -> None:
+    """In Redis, in the list, and in the audit; resumed, it is as before."""
+    ran = call(url, "accounts", "pause", "tencent", "--reason", "ticket 4711", "--by", "alice")
+    assert ran.out == "tencent is paused (it was running): its events wait until it is resumed\n"
+    state = stored(valkey)
+    assert (state["state"], state["by"], state["message"]) == ("held", "alice", "ticket 4711")
+    (listed,) = (row for row in call(url, "accounts", "list", "--json").json if row["account"] == "tencent")
+    assert (listed["state"], listed["by"], listed["message"]) == ("held", "alice", "ticket 4711")
+    assert "tencent is held by alice since" in call(url, "accounts", "list").out
+    assert call(url, "accounts", "resume", "tencent", "--json").json == {
+        "account": "tencent",
+        "state": "running",
+        "was": "held",
+    }
+    assert stored(valkey).keys() == {"resumed_ms"}
+    actions = [
+        (entry["action"], entry["by"] == "alice") for entry in call(url, "audit", "--json").json["audit"]
+    ]
+    assert actions == [("resume", False), ("pause", True)]
+
+
+@pytest.mark.parametrize("state", ["stopped", "open", "shed"])
+def test_resume_ends_every_state(url: str, valkey: redis.Redis, state: str) -> None:
+    """Whatever an account is in, it can be made to run; what led there is forgotten."""
+    admin(valkey).hset(
+        "otpreport:account:tencent", mapping={"state": state, "permanent_run": 50, "code": "x"}
+    )
+    admin(valkey).hset("otpreport:breaker:tencent", mapping={"run": 9})
+    assert call(url, "accounts", "resume", "tencent").out == f"tencent runs (it was {state})\n"
+    assert stored(valkey).keys() == {"resumed_ms"}
+    assert not valkey.exists("otpreport:breaker:tencent")
+
+
+def test_events_are_not_dropped_unasked(url: str, valkey: redis.Redis) -> None:
+    """Without a terminal `--mode shed` needs --yes, and says how many events it would drop."""
+    for number in range(3):
+        valkey.lpush("otpreport.tencent", encode(verification(number), task_id=str(number)))
+    ran = run(url, "accounts", "pause", "tencent", "--mode", "shed", "--reason", "x")
+    assert ran.status == 2
+    assert ran.line.startswith("shed would drop 3 waiting events, and all that come, for good: add --yes")
+    assert stored(valkey) == {}
+    assert call(url, "accounts", "pause", "tencent", "--mode", "shed", "--reason", "x", "--yes").status == 0
+    assert stored(valkey)["state"] == "shed"
+
+
+def test_a_rate_is_set_and_set_back(url: str, valkey: redis.Redis) -> None:
+    """It is the group's, at most what the settings say, and shown as the effective one."""
+    ran = call(url, "accounts", "rate", "tencent", "200", "--reason", "they asked")
+    assert ran.out == "tencent: at most 200 requests/s (it was 1,000)\n"
+    (listed,) = (row for row in call(url, "accounts", "list", "--json").json if row["account"] == "tencent")
+    assert (listed["rate_configured"], listed["rate_effective"]) == (1000, 200)
+    back = call(url, "accounts", "rate", "tencent", "default", "--json").json
+    assert back == {"accounts": ["tencent"], "rate": 1000, "was": 200}
+    (listed,) = (row for row in call(url, "accounts", "list", "--json").json if row["account"] == "tencent")
+    assert listed["rate_effective"] == 1000
+    assert [entry["action"] for entry in call(url, "audit", "--json").json["audit"]] == ["rate", "rate"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("pause", "tencnet", "--reason", "x"), "tencnet: no such account: did you mean tencent?"),
+        (("resume", "nobody"), "nobody: no such account: configured are alibaba, tencent"),
+        (("pause", "tencent"), "Missing option '--reason'"),
+        (
+            ("pause", "tencent", "--reason", "x", "--mode", "drop"),
+            "--mode 'drop' is unknown: hold lets events wait",
+        ),
+        (("pause", "tencent", "--reason", "x\ny"), "--reason is not one line"),
+        (("pause", "tencent", "--reason", "x", "--by", "\x07"), "--by"),
+        (("rate", "tencent", "0"), "the rate is 1 to 1000 requests/s, or 'default', not '0'"),
+        (("rate", "tencent", "1001"), "the rate is 1 to 1000 requests/s"),
+        (("rate", "tencent", "-5"), ""),
+        (("rate", "tencent", "fast"), "the rate is 1 to 1000 requests/s"),
+    ],
+)
+def test_a_wrong_command_changes_nothing(
+    url: str, valkey: redis.Redis, command: tuple[str, ...], said: str
+) -> None:
+    """Status 2, what is wrong, and nothing in Redis."""
+    ran = call(url, "accounts", *command)
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err
+    assert not admin(valkey).dbsize()

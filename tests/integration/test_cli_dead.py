@@ -1,0 +1,276 @@
+"""The dead-letter queue as an operator uses it: at whose word, how much of it, and how it is taken back."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from tasks.keys import Keys
+from tasks.retry import Reason
+from tests.support.admin import admin
+from tests.support.command import ROOT, call, environment
+from tests.support.dead import LOST, Death, Undertaker
+from tests.support.wait import until
+
+
+@pytest.fixture
+def url(valkey: redis.Redis) -> str:
+    """Return where the empty server is."""
+    return f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
+
+
+@pytest.fixture
+def undertaker(valkey: redis.Redis) -> Undertaker:
+    """Return who buries events there."""
+    return Undertaker(valkey.connection_pool.connection_kwargs["port"])
+
+
+def audit(url: str) -> list[dict[str, Any]]:
+    """Return what was written down, the oldest first."""
+    found: list[dict[str, Any]] = call(url, "audit", "--json").json["audit"]
+    return found[::-1]
+
+
+def snapshot(client: redis.Redis) -> dict[bytes, bytes | None]:
+    """Return everything that is in Redis."""
+    keys: list[bytes] = admin(client).keys("*")
+    return {key: client.dump(key) for key in keys}
+
+
+WRONG = [
+    (("dead", "replay", "--all", "--yes", "--share", "0"), "--share '0' is no share of the rate"),
+    (("dead", "replay", "--all", "--yes", "--share", "1.5"), "--share '1.5' is no share of the rate"),
+    (("dead", "replay", "--all", "--yes", "--share", "nan"), "--share 'nan' is no share of the rate"),
+    (("dead", "replay", "--all", "--yes", "--share", "much"), "--share 'much' is no share of the rate"),
+    (
+        ("dead", "replay", "--account", "tencnet", "--yes"),
+        "--account tencnet: no such account: did you mean tencent?",
+    ),
+    (("dead", "replay", "--all", "--yes", "--by", "a\nb"), r"--by 'a\nb' is no name"),
+    (("dead", "replay", "nonsense", "--yes"), "nonsense is no id: they look like"),
+    (("dead", "recall", "--yes"), "say which: ids, a filter such as --account or --code, or --all"),
+    (("dead", "recall", "--all", "--json"), "--json needs --yes"),
+    (
+        ("dead", "purge", "--account", "zzz", "--yes"),
+        "--account zzz: no such account: there are alibaba, tencent",
+    ),
+    (("dead", "purge", "--reason", "old", "--yes"), "--reason old: known are exhausted"),
+    (
+        ("dead", "purge", "--all", "--yes", "--export", "/nowhere/x"),
+        "/nowhere/x can't be written: No such file",
+    ),
+    (
+        ("dead", "purge", "--all", "--yes", "--export", "/etc/passwd"),
+        "--export /etc/passwd: this file is there already",
+    ),
+    (("dead", "purge", "--all", "--json"), "--json needs --yes"),
+    (("dead", "stats", "--by", "day"), "--by day: known are account, reason, code, hour"),
+    (("dead", "stats", "--by", ","), "--by is empty: name one or more of account"),
+    (("dead", "stats", "--account", "tencnet"), "--account tencnet: no such account"),
+    (("dead", "list", "--account", "\x1b[2J"), r"--account \x1b[2J: no such account"),
+    (("dead", "show", "x"), "x is no id"),
+]
+
+
+@pytest.mark.parametrize(("command", "said"), WRONG, ids=lambda value: " ".join(value)[:60])
+def test_a_slip_is_one_line_and_status_2_and_changes_nothing(
+    url: str, valkey: redis.Redis, undertaker: Undertaker, command: tuple[str, ...], said: str
+) -> None:
+    """Whatever is wrong is told before anything is touched or written down."""
+    undertaker.bury("tencent", 2)
+    before = snapshot(valkey)
+    ran = call(url, *command)
+    assert (ran.status, ran.line[: len(said)]) == (2, said)
+    assert snapshot(valkey) == before
+
+
+def test_a_replay_and_its_recall_are_written_down(url: str, undertaker: Undertaker) -> None:
+    """Who, what, how many, at what share, and how it ended; both ends know each other."""
+    undertaker.bury("tencent", 5)
+    assert call(url, "dead", "replay", "--code", "Invalid*", "--share", "5%", "--yes").status == 0
+    assert call(url, "dead", "recall", "--all", "--by", "on call", "--yes", "--json").json == {
+        "recalled": 5,
+        "left_not_waiting": 0,
+        "not_found": [],
+    }
+    asked, done, recall, recalled = audit(url)
+    assert (asked["action"], asked["letters"], asked["share"]) == ("replay", 5, 0.05)
+    assert asked["filter"]["codes"] == ["Invalid*"]
+    assert "@" in asked["by"]
+    assert (done["action"], done["replayed"], done["result"], done["by"]) == (
+        "replay-end",
+        5,
+        "done",
+        asked["by"],
+    )
+    assert done["began"] == asked["id"]
+    assert (recall["action"], recall["by"], recalled["recalled"]) == ("recall", "on call", 5)
+    shown = call(url, "audit", "--count", "1").out
+    assert "recall-end" in shown
+    assert "replay" not in shown
+
+
+def test_nothing_to_do_is_not_written_down(url: str) -> None:
+    """The audit is of changes."""
+    assert call(url, "dead", "replay", "--all", "--yes").status == 0
+    assert call(url, "dead", "purge", "--all", "--yes").status == 0
+    assert audit(url) == []
+    assert call(url, "audit").out == "nothing was changed by hand yet\n"
+
+
+def test_progress_says_how_far_it_is(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """How many wait, at what rate, for how long, and why not at all."""
+    assert call(url, "dead", "progress").out == "no dead letters wait to be sent again\n"
+    undertaker.bury("tencent", 100)
+    ran = call(url, "dead", "replay", "--all", "--yes", "--share", "0.05")
+    assert "tencent: at most 50/s below live traffic, 2.0s at best" in ran.out
+    valkey.hset(Keys().account("tencent"), "state", "held")
+    undertaker.bury("alibaba", 1)
+    [tencent] = call(url, "dead", "progress", "--json").json["replays"]
+    assert tencent == {
+        "account": "tencent",
+        "state": "held",
+        "waiting": 100,
+        "share": 0.05,
+        "rate": 50.0,
+        "seconds": 2.0,
+    }
+    ran = call(url, "dead", "replay", "--account", "tencent", "--yes")
+    assert (ran.status, "nothing to replay" in ran.out) == (0, True)
+    assert call(url, "dead", "progress").out.splitlines()[1].split()[:5] == [
+        "tencent",
+        "held",
+        "100",
+        "0.05",
+        "50",
+    ]
+    assert "100 wait to be sent again" in call(url, "dead", "stats").out
+
+
+def test_a_killed_replay_is_gone_on_with(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """SIGKILL amid it: the same command takes the rest, and the audit shows a start without an end."""
+    undertaker.bury("tencent", 4000)
+    waiting = Keys().replays("tencent")
+    command = [sys.executable, "-c", SLOW, "dead", "replay", "--all", "--yes"]
+    with subprocess.Popen(command, env=environment(url), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        until(lambda: valkey.zcard(waiting) > 0, deadline=30)
+        process.send_signal(signal.SIGKILL)
+    first = valkey.zcard(waiting)
+    assert 0 < first < 4000
+    ran = call(url, "dead", "replay", "--all", "--yes", "--json").json
+    assert (ran["replayed"], ran["left_waiting"]) == (4000 - first, first)
+    assert valkey.zcard(waiting) == 4000
+    assert [entry["action"] for entry in audit(url)] == ["replay", "replay", "replay-end"]
+
+
+SLOW = """
+import sys, time
+import tasks.dead_letters as module
+ask = module.DeadLetters.replay
+def slowly(self, *some):
+    for batch in ask(self, *some):
+        yield batch
+        time.sleep(0.5)
+module.DeadLetters.replay = slowly
+sys.argv = ["worker", *sys.argv[1:]]
+from worker.cli.app import main
+main()
+"""
+"""The command, with half a second between two batches."""
+
+
+def test_an_interrupted_replay_says_so(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """Ctrl-C amid it is written down with how far it came."""
+    undertaker.bury("tencent", 1000)
+    command = [sys.executable, "-c", SLOW, "dead", "replay", "--all", "--yes"]
+    with subprocess.Popen(
+        command, env=environment(url), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        until(lambda: valkey.zcard(Keys().replays("tencent")) > 0, deadline=30)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode != 0
+    end = audit(url)[-1]
+    assert (end["action"], end["result"], end["of"]) == ("replay-end", "interrupted", 1000)
+    assert end["replayed"] < 1000
+
+
+def test_stats_by_hour(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """Hour by hour, and only by what was asked for."""
+    ids = undertaker.bury("tencent", 3) + undertaker.bury("alibaba", 1, Death(attempts=(LOST,)))
+    day = 1_777_636_800_000  # 2026-05-01T12:00Z
+    for number, id_ in enumerate(ids):
+        valkey.zadd(Keys().dead_index(id_.partition(":")[0]), {id_: day + number % 2 * 3_600_000})
+    record = call(url, "dead", "stats", "--by", "hour,account", "--json").json
+    groups = [(g["hour"], g["account"], g["dead_letters"]) for g in record["groups"]]
+    assert groups == [
+        ("2026-05-01T12:00Z", "tencent", 2),
+        ("2026-05-01T13:00Z", "alibaba", 1),
+        ("2026-05-01T13:00Z", "tencent", 1),
+    ]
+    assert (record["ungrouped"], record["in_doubt"]) == (0, 1)
+    [group] = call(url, "dead", "stats", "--by", "reason", "--json").json["groups"]
+    assert (group["reason"], group["dead_letters"], "account" in group) == ("exhausted", 4, False)
+    assert "2026-05-01T12:00Z" in call(url, "dead", "stats", "--by", "hour").out
+
+
+def test_purge_exports_first(url: str, valkey: redis.Redis, undertaker: Undertaker, tmp_path: Path) -> None:
+    """Every letter that is deleted is in the file before, with its message."""
+    undertaker.bury("tencent", 250)
+    undertaker.bury("tencent", 2, Death(Reason.EXPIRED, ()))
+    file = tmp_path / "old.jsonl"
+    ran = call(url, "dead", "purge", "--reason", "exhausted", "--export", str(file), "--yes", "--json")
+    assert ran.json == {"purged": 250, "exported": 250, "left_waiting": 0, "not_found": []}
+    lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    assert len({line["id"] for line in lines}) == 250
+    assert all("raw" in line and line["reason"] == "exhausted" for line in lines)
+    begun, ended = audit(url)
+    assert (begun["export"], begun["letters"], ended["purged"]) == (str(file), 250, 250)
+    again = call(url, "dead", "purge", "--all", "--export", str(file), "--yes")
+    assert again.status == 2
+    assert valkey.hlen(Keys().dead("tencent")) == 2
+
+
+def test_what_waits_to_be_sent_again_is_not_purged(
+    url: str, valkey: redis.Redis, undertaker: Undertaker, tmp_path: Path
+) -> None:
+    """Two operators at once: the wish to send goes first, until it is recalled."""
+    first, *_ = undertaker.bury("tencent", 3)
+    assert call(url, "dead", "replay", first, "--yes").status == 0
+    file = tmp_path / "old.jsonl"
+    ran = call(url, "dead", "purge", "--all", "--export", str(file), "--yes", "--json")
+    assert ran.json == {"purged": 2, "exported": 2, "left_waiting": 1, "not_found": []}
+    assert len(file.read_bytes().splitlines()) == 2
+    ran = call(url, "dead", "purge", first, "--yes")
+    assert (ran.status, "left alone: 1 that wait to be sent again" in ran.out) == (1, True)
+    assert call(url, "dead", "recall", first, "--yes").status == 0
+    assert call(url, "dead", "purge", first, "--yes").status == 0
+    assert valkey.hlen(Keys().dead("tencent")) == 0
+
+
+def test_one_can_wait_until_it_is_done(url: str, undertaker: Undertaker) -> None:
+    """The command ends when the last letter is gone, whoever took it."""
+    undertaker.bury("tencent", 3)
+    assert call(url, "dead", "replay", "--all", "--yes").status == 0
+    command = [sys.executable, "-m", "worker", "dead", "progress", "--wait", "--json"]
+    with subprocess.Popen(command, env=environment(url), cwd=ROOT, stdout=subprocess.PIPE) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        assert len(undertaker.lease("tencent", 3)) == 3
+        out, _ = process.communicate(timeout=30)
+    assert (process.returncode, orjson.loads(out)) == (0, {"replays": []})
+
+
+def test_a_disk_that_is_full_purges_nothing(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """What could not be written is not deleted."""
+    undertaker.bury("tencent", 3)
+    folder = Path(f"/proc/{os.getpid()}")  # nobody can create a file there
+    ran = call(url, "dead", "purge", "--all", "--export", str(folder / "x"), "--yes")
+    assert (ran.status, "can't be written" in ran.line) == (2, True)
+    assert valkey.hlen(Keys().dead("tencent")) == 3
+    assert audit(url) == []

@@ -1,0 +1,52 @@
+"""What was changed by hand: who, when, what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from tasks.audit import Audit, Entry
+from worker.cli.screen import iso, moment, safe, screen, table, write_json
+from worker.cli.session import session
+from worker.cli.stop import DONE
+
+
+def show_audit(*, count: int, as_json: bool) -> int:
+    """Print the newest changes by hand, the newest first; `count` 0: all."""
+    with session() as opened:
+        entries = Audit(opened.client, opened.keys).read(count or None)
+    if as_json:
+        write_json({"audit": [_record(entry) for entry in entries]})
+        return DONE
+    console = screen()
+    if not entries:
+        console.print("nothing was changed by hand yet")
+        return DONE
+    rows = table("at (UTC)", "by", "action", "details")
+    for entry in entries:
+        rows.add_row(moment(entry.at_ms), safe(entry.by), safe(entry.action), safe(_said(entry.details)))
+    console.print(rows)
+    return DONE
+
+
+def _record(entry: Entry) -> dict[str, object]:
+    return {
+        "id": entry.id,
+        "at": iso(entry.at_ms),
+        "at_ms": entry.at_ms,
+        "by": entry.by,
+        "action": entry.action,
+        **{name: value for name, value in entry.details.items() if name not in {"id", "at", "by", "action"}},
+    }
+
+
+def _said(details: Mapping[str, object]) -> str:
+    return "  ".join(f"{name}={_word(value)}" for name, value in details.items())
+
+
+def _word(value: object) -> str:
+    """Return a value as it is typed; text with spaces in it, and all else, as JSON."""
+    if isinstance(value, str) and value and " " not in value:
+        return value
+    return orjson.dumps(value).decode()

@@ -1,0 +1,151 @@
+"""Accounts changed by hand: paused, resumed, slowed down; each change is audited."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from config.account import Account
+from tasks.audit import Audit
+from tasks.operation import Mode, Operation
+from tasks.snapshot import AccountSnapshot
+from worker.cli.run import no_such_account
+from worker.cli.screen import count, plain, screen, write_json
+from worker.cli.session import Session, session
+from worker.cli.stop import DONE, NO, WRONG, Stop
+from worker.cli.who import who
+
+DEFAULT = "default"
+"""The word for the rate of the settings."""
+
+LONGEST = 500
+"""Characters of a reason."""
+
+
+def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: bool) -> int:
+    """Hold an account's events back, or drop them, until it is resumed."""
+    chosen, person, why = _mode(mode), who(by), _reason(reason)
+    with session() as opened:
+        account = _account(opened, name)
+        if chosen is Mode.SHED and not yes:
+            _ask(_seen(opened, account.name))
+        before = Operation(opened.client, opened.keys).pause(account.name, chosen, by=person, why=why)
+        _record(opened, "pause", person, account=account.name, mode=chosen.value, reason=why, was=before.name)
+    if as_json:
+        write_json({"account": account.name, "state": chosen.state, "was": before.name})
+    else:
+        what = "its events wait" if chosen is Mode.HOLD else "its events are dropped, and counted as shed"
+        screen().print(
+            f"{account.name} is paused (it was {plain(before.name)}): {what} until it is resumed",
+            soft_wrap=True,
+        )
+    return DONE
+
+
+def resume(name: str, reason: str, by: str, *, as_json: bool) -> int:
+    """Let an account run again."""
+    person, why = who(by), _reason(reason)
+    with session() as opened:
+        account = _account(opened, name)
+        before = Operation(opened.client, opened.keys).resume(account.name)
+        _record(
+            opened,
+            "resume",
+            person,
+            account=account.name,
+            reason=why or None,
+            was=before.name,
+            code=before.code or None,
+        )
+    if as_json:
+        write_json({"account": account.name, "state": "running", "was": before.name})
+    else:
+        screen().print(f"{account.name} runs (it was {plain(before.name)})", soft_wrap=True)
+    return DONE
+
+
+def rate(name: str, text: str, reason: str, by: str, *, as_json: bool) -> int:
+    """Let an account's rate group go slower than its settings say."""
+    person, why = who(by), _reason(reason)
+    with session() as opened:
+        account = _account(opened, name)
+        wanted = _rate(text, account)
+        before = Operation(opened.client, opened.keys).limit(account.rate_group, wanted)
+        _record(
+            opened,
+            "rate",
+            person,
+            account=account.name,
+            group=account.rate_group,
+            rate=wanted or DEFAULT,
+            was=before or DEFAULT,
+            reason=why or None,
+        )
+        group = sorted(
+            other.name
+            for other in opened.settings.accounts.values()
+            if other.rate_group == account.rate_group
+        )
+    now = wanted or account.rate_limit
+    if as_json:
+        write_json({"accounts": group, "rate": now, "was": before or account.rate_limit})
+    else:
+        screen().print(
+            f"{', '.join(group)}: at most {now:,} requests/s (it was {before or account.rate_limit:,})",
+            soft_wrap=True,
+        )
+    return DONE
+
+
+def _account(opened: Session, name: str) -> Account:
+    accounts = opened.settings.accounts
+    if name not in accounts:
+        raise Stop(WRONG, no_such_account(plain(name), accounts))
+    return accounts[name]
+
+
+def _mode(text: str) -> Mode:
+    try:
+        return Mode(text)
+    except ValueError:
+        raise Stop(
+            WRONG, f"--mode {text[:40]!r} is unknown: hold lets events wait, shed drops them"
+        ) from None
+
+
+def _reason(text: str) -> str:
+    if not text.isprintable() or len(text) > LONGEST:
+        raise Stop(WRONG, f"--reason is not one line of at most {LONGEST} printable characters")
+    return text.strip()
+
+
+def _rate(text: str, account: Account) -> int | None:
+    if text == DEFAULT:
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= account.rate_limit:
+        raise Stop(
+            WRONG,
+            f"the rate is 1 to {account.rate_limit} requests/s, or {DEFAULT!r}, not {text[:40]!r}: "
+            f"to go faster than {account.rate_limit}, change RATE_LIMIT of {account.name} and restart the workers",
+        )
+    return int(text)
+
+
+def _seen(opened: Session, name: str) -> AccountSnapshot:
+    return next(seen for seen in opened.snapshots().read().accounts if seen.name == name)
+
+
+def _ask(account: AccountSnapshot) -> None:
+    """Ask before events are dropped, which can't be undone."""
+    waiting = count(account.waiting, "waiting event")
+    if not sys.stdin.isatty():
+        raise Stop(WRONG, f"shed would drop {waiting}, and all that come, for good: add --yes to do it")
+    if not typer.confirm(
+        f"Drop {waiting} of {account.name}, and all that come until it is resumed, for good?"
+    ):
+        raise Stop(NO, "nothing was changed")
+
+
+def _record(opened: Session, action: str, by: str, **details: object) -> None:
+    Audit(opened.client, opened.keys).record(action, by=by, **details)

@@ -1,0 +1,233 @@
+"""Send dead letters again, at their pace below live traffic; take that back; show how far it is."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from tasks.dead_letters import DeadLetters, Pace, Replay
+from tasks.letter import UNREADABLE, Letter
+from tasks.snapshot import AccountSnapshot
+from worker.cli.moves import Judge, Move, Preview, check_json, progress
+from worker.cli.screen import count, number, safe, screen, span, table, write_json
+from worker.cli.selection import Query
+from worker.cli.session import Session, session
+from worker.cli.stop import DONE, NO, WRONG, Stop
+from worker.cli.who import who
+
+LOOK = 0.5
+"""Seconds between two looks at how far a replay is."""
+
+FLOWING = frozenset({"running", "recovering"})
+"""States of an account in which its letters can go."""
+
+IN_DOUBT = "in doubt: the provider may have taken them (--include-in-doubt replays them, too)"
+NOT_CONFIGURED = "of accounts that are not configured: nobody would serve them"
+WAITING = "that wait to be sent again already (`dead progress` shows how far that is)"
+NOT_WAITING = "that do not wait to be sent again"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How fast an account's letters can go again, and how long that takes at best; nobody knows of a stranger."""
+
+    replay: Replay
+    seen: AccountSnapshot | None
+
+    @property
+    def rate(self) -> float | None:
+        """Letters a second, at most."""
+        pace = self.replay.pace
+        return (
+            None if pace is None or self.seen is None else pace.share * self.seen.effective_rate(pace.limit)
+        )
+
+    @property
+    def seconds(self) -> float | None:
+        """How long they take, at least."""
+        return self.replay.waiting / self.rate if self.rate else None
+
+    @property
+    def state(self) -> str:
+        """The account's."""
+        return self.seen.state.name if self.seen and self.seen.configured else "not configured"
+
+    def record(self) -> dict[str, object]:
+        """Return it for a script."""
+        pace = self.replay.pace
+        return {
+            "account": self.replay.account,
+            "state": self.state,
+            "waiting": self.replay.waiting,
+            "share": pace.share if pace else None,
+            "rate": round(self.rate, 3) if self.rate is not None else None,
+            "seconds": round(self.seconds, 1) if self.seconds is not None else None,
+        }
+
+    def text(self) -> str:
+        """Return it for the operator."""
+        if self.rate is None or self.seconds is None:
+            return self.replay.account
+        pace = f"at most {self.rate:,.4g}/s below live traffic, {span(math.ceil(self.seconds))} at best"
+        held = "" if self.state in FLOWING else f"; it is {self.state}: they wait"
+        return f"{self.replay.account}: {pace}{held}"
+
+
+def replay_letters(
+    query: Query, *, share: str, include_in_doubt: bool, wait: bool, by: str, yes: bool, as_json: bool
+) -> int:
+    """Ask the workers to send again what the query selects."""
+    part, person = read_share(share), who(by)
+    check_json(as_json=as_json, yes=yes)
+    with session() as opened:
+        accounts = opened.settings.accounts
+        letters = DeadLetters(opened.client, opened.keys)
+        paces = {name: Pace(part, one.rate_group, one.rate_limit) for name, one in accounts.items()}
+        selection = query.to_move(letters, accounts)
+        details: dict[str, object] = {"share": part, "include_in_doubt": include_in_doubt or None}
+        judge = _judge(accounts, include_in_doubt=include_in_doubt)
+        move = Move("replay", "replayed", judge, lambda some: letters.replay(some, paces), details)
+        preview = move.decide(
+            selection,
+            yes=yes,
+            as_json=as_json,
+            tell=lambda preview: (one.text() for one in _foreseen(opened, letters, preview, paces)),
+        )
+        asked_for = move.carry_out(opened, selection, preview, person)
+        _print_replayed(preview, asked_for, _outlooks(opened, letters.replays(paces)), as_json=as_json)
+        if wait:
+            follow(opened, letters, paces)
+    unmet = preview.missing or (selection.ids and set(preview.left) - {WAITING})
+    return NO if unmet else DONE
+
+
+def _judge(accounts: Collection[str], *, include_in_doubt: bool) -> Judge:
+    """Return who says which letters are not replayed, and why."""
+
+    def judge(letter: Letter) -> str:
+        if letter.account not in accounts:
+            return NOT_CONFIGURED
+        if not letter.readable:
+            return UNREADABLE
+        if letter.waits:
+            return WAITING
+        return IN_DOUBT if letter.in_doubt and not include_in_doubt else ""
+
+    return judge
+
+
+def recall_letters(query: Query, *, by: str, yes: bool, as_json: bool) -> int:
+    """Let letters of the query that wait to be sent again be dead letters as before."""
+    person = who(by)
+    check_json(as_json=as_json, yes=yes)
+    with session() as opened:
+        letters = DeadLetters(opened.client, opened.keys)
+        selection = query.to_move(letters, opened.settings.accounts)
+        move = Move("recall", "recalled", lambda one: "" if one.waits else NOT_WAITING, letters.recall)
+        preview = move.decide(selection, yes=yes, as_json=as_json)
+        recalled = move.carry_out(opened, selection, preview, person)
+    if as_json:
+        left = preview.left[NOT_WAITING]
+        write_json({"recalled": recalled, "left_not_waiting": left, "not_found": preview.missing})
+    elif preview.total:
+        screen().print(f"recalled {count(recalled, 'dead letter')}")
+    return NO if preview.missing else DONE
+
+
+def show_progress(*, wait: bool, as_json: bool) -> int:
+    """Print what waits to be sent again, account by account."""
+    with session() as opened:
+        letters = DeadLetters(opened.client, opened.keys)
+        if wait:
+            follow(opened, letters, None)
+        outlooks = _outlooks(opened, letters.replays())
+    if as_json:
+        write_json({"replays": [outlook.record() for outlook in outlooks]})
+        return DONE
+    console = screen()
+    if not outlooks:
+        console.print("no dead letters wait to be sent again")
+        return DONE
+    rows = table(
+        "account", "state", "waiting", "share", "rate/s", "time left", right=("waiting", "share", "rate/s")
+    )
+    for one in outlooks:
+        pace = one.replay.pace
+        share = f"{pace.share:.4g}" if pace else ""
+        rate = f"{one.rate:,.4g}" if one.rate is not None else ""
+        left = f"{span(math.ceil(one.seconds))} at best" if one.seconds is not None else ""
+        rows.add_row(safe(one.replay.account), safe(one.state), number(one.replay.waiting), share, rate, left)
+    console.print(rows)
+    return DONE
+
+
+def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | None) -> None:
+    """Return when the workers have taken the last letter of these accounts; Ctrl-C ends the look alone."""
+    try:
+        with progress() as shown:
+            bar = shown.add_task("replay", total=None)
+            most = 0
+            while outlooks := _outlooks(opened, letters.replays(accounts)):
+                waiting = sum(one.replay.waiting for one in outlooks)
+                most = max(most, waiting)
+                held = " ".join(
+                    f"{one.replay.account} is {one.state}" for one in outlooks if one.state not in FLOWING
+                )
+                shown.update(bar, total=most, completed=most - waiting, description=held or "replay")
+                time.sleep(LOOK)
+    except KeyboardInterrupt:
+        screen().print(
+            "the workers go on: `dead progress` shows how far they are, `dead recall --all` ends it"
+        )
+
+
+def read_share(text: str) -> float:
+    """Return the part of a rate that `0.2` or `20%` is; Stop where it is none."""
+    number_, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(number_) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise Stop(
+            WRONG, f"--share {text!r} is no share of the rate: write more than 0 and at most 1, such as 0.2"
+        )
+    return share
+
+
+def _foreseen(
+    opened: Session, letters: DeadLetters, preview: Preview, paces: Mapping[str, Pace]
+) -> list[Outlook]:
+    """Return how it will be, with what waits already."""
+    waiting = {one.account: one.waiting for one in letters.replays(preview.accounts)}
+    counts = sorted(preview.accounts.items())
+    return _outlooks(opened, [Replay(name, waiting[name] + more, paces[name]) for name, more in counts])
+
+
+def _outlooks(opened: Session, replays: list[Replay]) -> list[Outlook]:
+    replays = [replay for replay in replays if replay.waiting]
+    if not replays:
+        return []
+    seen = {account.name: account for account in opened.snapshots().read().accounts}
+    return [Outlook(replay, seen.get(replay.account)) for replay in replays]
+
+
+def _print_replayed(preview: Preview, asked_for: int, outlooks: list[Outlook], *, as_json: bool) -> None:
+    left = preview.left
+    if as_json:
+        write_json(
+            {
+                "replayed": asked_for,
+                "left_in_doubt": left[IN_DOUBT],
+                "left_waiting": left[WAITING],
+                "left_not_configured": left[NOT_CONFIGURED],
+                "left_unreadable": left[UNREADABLE],
+                "not_found": preview.missing,
+                "waiting": [outlook.record() for outlook in outlooks],
+            }
+        )
+    elif preview.total:
+        text = f"replayed {count(asked_for, 'dead letter')}: the workers send them, see `dead progress`"
+        screen().print(text, soft_wrap=True)

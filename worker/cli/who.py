@@ -1,0 +1,36 @@
+"""Who gives a command: written down in the audit."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from typing import Annotated, TypeAlias
+
+import typer
+
+from worker.cli.stop import WRONG, Stop
+
+LONGEST = 128
+"""Characters of a name."""
+
+By: TypeAlias = Annotated[
+    str, typer.Option("--by", metavar="NAME", help="Who does it, for the audit; you@this-host if left out.")
+]
+
+
+def who(by: str = "") -> str:
+    """Return the name that was given, or user@host of this process; Stop where it can't be a name."""
+    if not by:
+        return f"{_user()}@{socket.gethostname()}"
+    if not by.isprintable() or not by.strip() or len(by) > LONGEST:
+        raise Stop(WRONG, f"--by {by[:40]!r} is no name: write 1 to {LONGEST} printable characters")
+    return by
+
+
+def _user() -> str:
+    """Return the user's name; where the system knows none (a container's made-up uid), its number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid{os.getuid()}"
