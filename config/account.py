@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from config.duration import Seconds
+from config.duration import Seconds, Unit
 from config.endpoint import check_endpoint
 from config.faults import Fault, from_validation, missing, nearest, unknown
+from config.otherwise import Otherwise
 from providers.base import Provider
 from providers.registry import REGISTRY
 
@@ -29,35 +30,38 @@ class AccountSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    provider: str = Field(description=f"The provider's API: one of {KNOWN}.")
-    endpoint: Annotated[str, AfterValidator(check_endpoint)] | None = Field(
+    provider: str = Field(description=f"The provider's API that the account is at: {KNOWN}.")
+    endpoint: Annotated[
+        Annotated[str, AfterValidator(check_endpoint)] | None, Otherwise("the provider's own")
+    ] = Field(
         default=None,
-        description="Base URL; the signed Host is its netloc, the path `/`. The provider's own if not set.",
+        description="Base URL that reports go to, `https://host[:port]` (http for this host and names without a dot).",
     )
-    rate_limit: int | None = Field(
-        default=None,
-        ge=1,
-        le=100_000,
-        description="Requests a second over all workers. The provider's documented limit if not set.",
+    rate_limit: Annotated[int | None, Unit("requests/s"), Otherwise("the provider's documented limit")] = (
+        Field(
+            default=None,
+            ge=1,
+            le=100_000,
+            description="Most requests a second, of all workers together.",
+        )
     )
-    rate_group: str | None = Field(
+    rate_group: Annotated[str | None, Otherwise("provider, host and key id")] = Field(
         default=None,
         pattern=r"^[A-Za-z0-9:._/-]{1,128}$",
-        description="Accounts of one group share one limiter, for the provider counts per main account. "
-        "Provider, endpoint and key id if not set.",
+        description="Accounts with the same group share one limit, as the provider counts them together.",
     )
-    max_attempts: int = Field(
+    max_attempts: Annotated[int, Unit("attempts")] = Field(
         default=12,
         ge=1,
         le=1000,
-        description="Attempts that were sent and failed, until the event is a dead letter.",
+        description="Attempts that were sent and failed until an event is a dead letter; waiting is no attempt.",
     )
     max_age: Seconds = Field(
         default=DAY,
         ge=1.0,
         le=30 * DAY,
         allow_inf_nan=False,
-        description="Greatest age of `occurred_at` (of the replay, once replayed) as the event is admitted.",
+        description="An event whose code was entered (or that was replayed) longer ago is a dead letter, not sent.",
     )
 
 
@@ -73,6 +77,8 @@ class Account:
     max_attempts: int
     max_age: float
     options: BaseModel
+    group_is_chosen: bool = False
+    """Whether somebody set `rate_group`; if not, it goes with the key id."""
 
 
 def resolve(tables: Mapping[str, object]) -> tuple[dict[str, Account], list[Fault]]:
@@ -152,7 +158,19 @@ def _account(name: str, settings: AccountSettings, options: BaseModel, provider:
         max_attempts=settings.max_attempts,
         max_age=settings.max_age,
         options=options,
+        group_is_chosen=settings.rate_group is not None,
     )
+
+
+def provider_of(account: Account) -> Provider:
+    """Return the account's provider with its keys."""
+    return REGISTRY[account.provider](account.endpoint, account.options)
+
+
+def key_hint(account: Account) -> str:
+    """Return as much of the key's id, which is no secret, as tells one key from another."""
+    key_id = provider_of(account).key_id
+    return f"{key_id[:4]}...{key_id[-4:]}" if len(key_id) > 12 else "********"
 
 
 def _default_group(endpoint: str, options: BaseModel, provider: type[Provider]) -> str:

@@ -23,4 +23,13 @@ def parse_duration(value: object) -> object:
     return float(match[1]) * _SECONDS[match[2] or "s"] if match else value
 
 
+def written(seconds: float) -> str:
+    """Return a duration as one would write it into the settings: 500ms, 90s, 5m, 24h, 30d."""
+    for size, name in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count = seconds / size
+        if count >= 1 and count == int(count) and not (name == "d" and count == 1):
+            return f"{count:.0f}{name}"
+    return f"{seconds:.10g}s" if seconds >= 1 else f"{seconds * 1000:.10g}ms"
+
+
 Seconds = Annotated[float, BeforeValidator(parse_duration), Unit("seconds")]

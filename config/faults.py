@@ -149,8 +149,8 @@ def unit(field: FieldInfo) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    if unit(field):
-        return f"a number of {unit(field)} (30s, 5m and 24h are understood)"
+    if unit(field) == "seconds":
+        return "a number of seconds (30s, 5m and 24h are understood)"
     return "a whole number" if field.annotation is not float else "a number"
 
 

@@ -1,22 +1,34 @@
-"""The settings as a table, for the docs."""
+"""Every setting as a row of a table: docs/settings.md is made from these."""
 
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from config.account import AccountSettings
+from config.duration import written
 from config.faults import bounds, plain, unit, variable
+from config.otherwise import Otherwise
 from config.settings import Settings
+from providers.base import Provider
 from providers.registry import REGISTRY
+
+REQUIRED = "required"
+
+_KINDS = {int: "whole number", float: "number", str: "text", SecretStr: "secret"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting; `default` is empty where there is none, `allowed` where any text may stand."""
+    """One setting; `default` is empty where there is none, `allowed` where any value of the kind may stand."""
 
     variable: str
+    toml: str
+    kind: str
     default: str
     allowed: str
     description: str
@@ -24,10 +36,25 @@ class Row:
 
 def rows() -> Iterator[Row]:
     """Yield every setting: the workers', those of any account, then each provider's own."""
-    yield from _rows(Settings, (), skip={"accounts"})
-    yield from _rows(AccountSettings, ("accounts", "<name>"))
+    yield from common_rows()
+    yield from account_rows()
     for name in sorted(REGISTRY):
-        yield from _rows(REGISTRY[name].Options, ("accounts", f"<{name} account>"))
+        yield from provider_rows(REGISTRY[name])
+
+
+def common_rows() -> Iterator[Row]:
+    """Yield what is set once for a worker."""
+    yield from _rows(Settings, (), skip={"accounts"})
+
+
+def account_rows() -> Iterator[Row]:
+    """Yield what can be set for every account."""
+    yield from _rows(AccountSettings, ("accounts", "<name>"))
+
+
+def provider_rows(provider: type[Provider]) -> Iterator[Row]:
+    """Yield what an account of this provider has besides."""
+    yield from _rows(provider.Options, ("accounts", f"<{provider.name} account>"))
 
 
 def _rows(
@@ -36,22 +63,71 @@ def _rows(
     for name, field in model.model_fields.items():
         if name not in skip:
             where = (*path, name)
-            yield Row(variable(where), _default(field), _allowed(field), field.description or "")
+            yield Row(
+                variable(where), name, _kind(field), _default(field), _allowed(field), field.description or ""
+            )
+
+
+def _kind(field: FieldInfo) -> str:
+    """Return what is written there: a duration, a secret, one of some words."""
+    if unit(field) == "seconds":
+        return "duration"
+    kind = _given(field.annotation)
+    if get_origin(kind) is Literal:
+        return "one word"
+    counted = unit(field)
+    name = _KINDS[cast("type", kind)]
+    return f"{name}, {counted}" if counted else name
+
+
+def _given(annotation: Any) -> Any:
+    """Return the type that is given where a setting may be left out."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return next(_given(kind) for kind in get_args(annotation) if kind is not type(None))
+    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "required"
+        return REQUIRED
     value: object = field.default
-    if value is None or value == "":
-        return ""
-    return f"{plain(value)}{_suffix(field)}" if isinstance(value, (int, float)) else str(value)
+    words = next((item.text for item in field.metadata if isinstance(item, Otherwise)), "")
+    return words if value is None or value == "" else _shown(field, value)
 
 
 def _allowed(field: FieldInfo) -> str:
+    kind = _given(field.annotation)
+    if get_origin(kind) is Literal:
+        return ", ".join(get_args(kind))
     span = bounds(field)
-    return "" if span is None else f"{plain(span[0])} to {plain(span[1])}{_suffix(field)}"
+    if span is not None:
+        return f"{_shown(field, span[0])} to {_shown(field, span[1])}"
+    return _pattern(field) or ", ".join(_limits(field))
 
 
-def _suffix(field: FieldInfo) -> str:
-    return " s" if unit(field) == "seconds" else ""
+def _limits(field: FieldInfo) -> Iterator[str]:
+    """Yield the bounds of a number that has but one, or one that it may not reach."""
+    for item in field.metadata:
+        match item:
+            case Gt(gt=limit):
+                yield f"more than {_shown(field, limit)}"
+            case Ge(ge=limit):
+                yield f"at least {_shown(field, limit)}"
+            case Le(le=limit):
+                yield f"at most {_shown(field, limit)}"
+            case Lt(lt=limit):
+                yield f"less than {_shown(field, limit)}"
+            case _:
+                pass
+
+
+def _pattern(field: FieldInfo) -> str:
+    """Return what a text has to match, or nothing."""
+    patterns = (getattr(item, "pattern", None) for item in field.metadata)
+    return next((f"`{pattern.strip('^$')}`" for pattern in patterns if isinstance(pattern, str)), "")
+
+
+def _shown(field: FieldInfo, value: object) -> str:
+    if not isinstance(value, (int, float)):
+        return str(value)
+    return written(value) if unit(field) == "seconds" else plain(value)

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.account import DAY, KNOWN, Account, resolve
-from config.duration import Seconds
+from config.duration import Seconds, Unit
 from config.endpoint import check_redis_url
 from config.faults import Fault, SettingsError, collected, from_validation, missing, plain, wrong
 from config.sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Environment, Layer, SecretsFolder, TomlFile
@@ -36,74 +36,114 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] = Field(
-        description="Redis or Valkey 7 or newer: `redis://`, `rediss://`, `unix://` or `sentinel://`."
+        description="The Redis or Valkey (7 or newer) that holds the queues: `redis://`, `rediss://`, `unix://` "
+        "or `sentinel://`."
     )
     key_prefix: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9:._-]{0,64}$",
-        description="Put before every key, for a Redis shared with others; producers use the same.",
+        description="Put before the name of every key, where several systems share a Redis; the web app's "
+        "`Reporter(key_prefix=...)` is the same.",
     )
     retry_base: Seconds = Field(
         default=1.0,
         ge=0.001,
         le=3600.0,
         allow_inf_nan=False,
-        description="Longest delay before the first retry, then doubled; a random share of it is waited.",
+        description="Longest wait before the first retry; it doubles with each further one, and a random share "
+        "of it is waited.",
     )
     retry_cap: Seconds = Field(
-        default=300.0, ge=0.001, le=DAY, allow_inf_nan=False, description="Longest delay before any retry."
+        default=300.0, ge=0.001, le=DAY, allow_inf_nan=False, description="Longest wait before any retry."
     )
     dedupe_ttl: Seconds = Field(
         default=DAY,
         ge=1.0,
         le=30 * DAY,
         allow_inf_nan=False,
-        description="How long a delivered event is remembered; at least the greatest MAX_AGE.",
+        description="How long a delivered event is remembered, so that a copy of it is not sent again; at least "
+        "the greatest `MAX_AGE`.",
     )
-    concurrency: int = Field(
-        default=400, ge=1, le=10_000, description="Requests in flight per worker process."
+    concurrency: Annotated[int, Unit("requests")] = Field(
+        default=400,
+        ge=1,
+        le=10_000,
+        description="Most requests that one worker process has under way at once.",
+    )
+    worker_pace: Annotated[int, Unit("reports/s")] = Field(
+        default=800,
+        ge=1,
+        le=100_000,
+        description="What one worker process is counted on for, in `otpreport_desired_workers`; measure it on a core "
+        "of yours.",
+    )
+    breaker_failures: float = Field(
+        default=0.5,
+        gt=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="Share of an account's requests within 10 s that must fail, or be slow, to open its breaker.",
+    )
+    breaker_calls: int = Field(
+        default=20,
+        ge=0,
+        description="Requests within 10 s below which their share says nothing; 0: no breaker ever opens.",
+    )
+    breaker_slow: Seconds = Field(
+        default=5.0,
+        ge=0.01,
+        le=600.0,
+        allow_inf_nan=False,
+        description="A request that took so long counts as failed for the breaker, whatever its answer.",
     )
     connect_timeout: Seconds = Field(
         default=5.0,
         ge=0.01,
         le=60.0,
         allow_inf_nan=False,
-        description="To connect to a provider, TLS included.",
+        description="Longest wait for a connection to a provider, TLS included.",
     )
     read_timeout: Seconds = Field(
-        default=10.0, ge=0.01, le=300.0, allow_inf_nan=False, description="To wait for a provider's answer."
+        default=10.0,
+        ge=0.01,
+        le=300.0,
+        allow_inf_nan=False,
+        description="Longest wait for a provider's answer; the event is then in doubt, and sent again.",
     )
     grace: Seconds = Field(
         default=20.0,
         ge=0.1,
         le=3600.0,
         allow_inf_nan=False,
-        description="From SIGTERM until what is still in flight is handed back.",
+        description="Time from SIGTERM until a worker hands back what it has not finished; whatever stops it has "
+        "to wait longer.",
     )
     lease: Seconds = Field(
         default=30.0,
         ge=0.1,
         le=3600.0,
         allow_inf_nan=False,
-        description="How long a silent worker keeps its events; more than CONNECT_TIMEOUT and READ_TIMEOUT.",
+        description="How long a worker that fell silent keeps its events; more than `CONNECT_TIMEOUT` and "
+        "`READ_TIMEOUT` together.",
     )
     metrics_port: int = Field(
         default=9808,
         ge=0,
         le=65_535,
-        description="Metrics and health (exporter: 9807); 0: a free one; taken: the next free one; logged.",
+        description="Port of `/metrics`, `/healthz` and `/readyz`; the exporter's default is 9807. 0 takes any free "
+        "one; where it is taken, the next free one is used. The log says which.",
     )
-    log_level: LogLevel = Field(default="info", description="Least level that is logged.")
+    log_level: LogLevel = Field(default="info", description="Lines below this level are not logged.")
     log_format: LogFormat = Field(
         default="auto",
-        description="`json`, `console` (readable), or `auto`: console on a terminal, else json.",
+        description="`json`, `console` (for people), or `auto`: console on a terminal and json elsewhere.",
     )
     log_sample: float = Field(
         default=0.01,
         ge=0.0,
         le=1.0,
         allow_inf_nan=False,
-        description="Share of delivered attempts that is logged; failures always are.",
+        description="Share of the delivered attempts that gets a log line; failed ones always get theirs.",
     )
     accounts: dict[str, InstanceOf[Account]] = Field(
         default_factory=dict, validate_default=True, description="The accounts, by name; at least one."

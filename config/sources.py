@@ -7,7 +7,7 @@ JSON (an app id becomes a number), and can't say which variable or file a value 
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -198,13 +198,31 @@ class SecretsFolder(Layer):
         named = Path(folder or DEFAULT_SECRETS_DIR)
         if folder and not named.is_dir():
             self.blame(SECRETS_VARIABLE, f"names {folder}, which is no folder", "make it or leave it out")
-        for file in self._files(named):
+        for file in _settings_in(self._files(named)):
             self.put_file(file.name.lower().removeprefix(PREFIX.lower()), file, str(file))
 
     def _files(self, folder: Path) -> list[Path]:
         try:
-            files = sorted(folder.iterdir()) if folder.is_dir() else []
+            return sorted(folder.iterdir()) if folder.is_dir() else []
         except OSError as error:
             self.blame(SECRETS_VARIABLE, f"names {folder}, which can't be read", str(error.strerror))
             return []
-        return [file for file in files if file.is_file() and file.name.lower().startswith(PREFIX.lower())]
+
+
+def _settings_in(files: Iterable[Path]) -> list[Path]:
+    return [file for file in files if file.is_file() and file.name.lower().startswith(PREFIX.lower())]
+
+
+def places(environment: Mapping[str, str]) -> list[Path]:
+    """Return every file that the settings are read from, and the secrets folder itself.
+
+    A folder that can't be read is a fault when it is read, and has no files here.
+    """
+    named = [Path(value) for name, (_, value) in _prefixed(environment) if name.endswith(_FILE)]
+    config = environment.get(CONFIG_VARIABLE, "")
+    folder = Path(environment.get(SECRETS_VARIABLE, "") or DEFAULT_SECRETS_DIR)
+    try:
+        secrets = _settings_in(sorted(folder.iterdir()))
+    except OSError:
+        secrets = []
+    return [*([Path(config)] if config else []), *named, folder, *secrets]

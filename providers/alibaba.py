@@ -78,6 +78,14 @@ CODES = CodeTable(
     }
 )
 
+KEY_FAULTS = (
+    "signaturedoesnotmatch",
+    "incompletesignature",
+    "invalidaccesskeyid",
+    "invalidsecuritytoken",
+    "missingsecuritytoken",
+)
+
 _PREFIXES = frozenset({"isv.", "isp."})
 """Older pages write these before the same codes."""
 
@@ -85,9 +93,11 @@ _PREFIXES = frozenset({"isv.", "isp."})
 class AlibabaOptions(base.Options):
     """Credentials of an Alibaba Cloud account."""
 
-    access_key_id: Visible = Field(description="Id of the access key")
-    access_key_secret: Secret = Field(description="The access key itself")
-    security_token: Secret | None = Field(default=None, description="Token of temporary credentials")
+    access_key_id: Visible = Field(description="Id of the access key.")
+    access_key_secret: Secret = Field(description="The access key itself.")
+    security_token: Secret | None = Field(
+        default=None, description="Session token, for temporary credentials."
+    )
 
 
 class Alibaba:
@@ -98,6 +108,10 @@ class Alibaba:
     rate_limit: ClassVar[int] = 500
     reports_unverified: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = AlibabaOptions
+    credentials: ClassVar[frozenset[str]] = frozenset(
+        {"access_key_id", "access_key_secret", "security_token"}
+    )
+    key_faults: ClassVar[tuple[str, ...]] = KEY_FAULTS
     action: ClassVar[str] = "SmsConversion"
     version: ClassVar[str] = "2018-05-01"
 
@@ -123,6 +137,21 @@ class Alibaba:
     def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
         """Build a signed report: all parameters in the query, no body."""
         query = canonical_query(_parameters(event, now))
+        return self._request(f"{self._url}?{query}", query, now, nonce)
+
+    def outcome(self, answer: Answer, event: Verification) -> Outcome:
+        """Say what an answer means, which is the same for every event."""
+        return self.probed(answer)
+
+    def probe(self, *, now: float, nonce: str) -> SignedRequest:
+        """Build a signed report without any parameter: `Delivered` is required by every version of the page."""
+        return self._request(self._url, "", now, nonce)
+
+    def probed(self, answer: Answer) -> Outcome:
+        """Say what the answer to a probe means."""
+        return judge(answer, self._read(answer.body), CODES, self._mask)
+
+    def _request(self, url: str, query: str, now: float, nonce: str) -> SignedRequest:
         signed = (
             *self._before_date,
             ("x-acs-date", acs_date(int(now))),
@@ -135,11 +164,7 @@ class Alibaba:
             ("accept", "application/json"),
             ("authorization", self._signer.authorization(query, signed)),
         )
-        return SignedRequest(f"{self._url}?{query}", signed[1:] + unsigned, b"")
-
-    def outcome(self, answer: Answer, event: Verification) -> Outcome:
-        """Say what an answer means, which is the same for every event."""
-        return judge(answer, self._read(answer.body), CODES, self._mask)
+        return SignedRequest(url, signed[1:] + unsigned, b"")
 
     def _read(self, body: bytes) -> Reply | None:
         """Find the level that speaks: the gateway in `Code`, else the report in `ResponseCode`."""

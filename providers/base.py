@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringCon
 
 from otpreport import Verification
 
-_MASKED = ("authorization", "cookie", "key", "secret", "token")
+_MASKED = ("authorization", "cookie", "key", "secret", "signature", "token")
 
 Visible = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,256}$")]
 """Text that may stand in a header: visible ASCII without spaces."""
@@ -106,6 +106,10 @@ class Provider(Protocol):
     reports_unverified: ClassVar[bool]
     """False: it has no way to say `verified=false`; such events are skipped and `request` refuses them."""
     Options: ClassVar[type[BaseModel]]
+    credentials: ClassVar[frozenset[str]]
+    """Those of the options that are the keys: they may change while a worker runs."""
+    key_faults: ClassVar[tuple[str, ...]]
+    """The beginnings, in lower case, of codes of class `account` that blame the keys and nothing else."""
 
     def __init__(self, endpoint: str, options: Any) -> None:
         """Take a base URL (ValueError when it is none) and an instance of the class's own `Options`."""
@@ -122,6 +126,14 @@ class Provider(Protocol):
 
     def outcome(self, answer: Answer, event: Verification) -> Outcome:
         """Say what `answer` means for `event`; raises for no answer whatever."""
+        ...
+
+    def probe(self, *, now: float, nonce: str) -> SignedRequest:
+        """Build a report that names no message and no outcome, so that there is nothing to record."""
+        ...
+
+    def probed(self, answer: Answer) -> Outcome:
+        """Say what the answer to a probe means; raises for no answer whatever."""
         ...
 
 

@@ -1,4 +1,7 @@
-"""Tencent Cloud SMS: `ReportConversion`, version 2021-01-11 (docs 382/49706)."""
+"""Tencent Cloud SMS: `ReportConversion`, version 2021-01-11.
+
+Source: tencentcloud.com/document/api/382/49706.
+"""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -101,17 +104,31 @@ APP_ID_FAULTS = frozenset(
     }
 )
 
+KEY_FAULTS = (
+    "authfailure.signaturefailure",
+    "authfailure.invalidsecretid",
+    "authfailure.secretidnotfound",
+    "authfailure.invalidauthorization",
+    "authfailure.tokenfailure",
+    "internalerror.sigverificationfail",
+    "internalerror.sigfieldmissing",
+)
+
 _CONTENT_TYPE = "application/json"
 
 
 class TencentOptions(base.Options):
     """Credentials and settings of a Tencent Cloud SMS account."""
 
-    secret_id: Visible = Field(description="Id of the API key")
-    secret_key: Secret = Field(description="The API key itself")
-    sdk_app_id: Visible = Field(description="SmsSdkAppId of the SMS application, such as 1400006666")
-    region: Visible = Field(default="ap-singapore", description="Sent as X-TC-Region")
-    security_token: Secret | None = Field(default=None, description="Token of temporary credentials")
+    secret_id: Visible = Field(description="Id of the API key (SecretId).")
+    secret_key: Secret = Field(description="The API key itself (SecretKey).")
+    sdk_app_id: Visible = Field(description="SmsSdkAppId of the SMS application, such as 1400006666.")
+    region: Visible = Field(
+        default="ap-singapore", description="Region that serves the API, sent as X-TC-Region."
+    )
+    security_token: Secret | None = Field(
+        default=None, description="Session token, for temporary credentials."
+    )
 
 
 class Tencent:
@@ -122,6 +139,8 @@ class Tencent:
     rate_limit: ClassVar[int] = 1000
     reports_unverified: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = TencentOptions
+    credentials: ClassVar[frozenset[str]] = frozenset({"secret_id", "secret_key", "security_token"})
+    key_faults: ClassVar[tuple[str, ...]] = KEY_FAULTS
 
     def __init__(self, endpoint: str, options: TencentOptions) -> None:
         where = Endpoint.parse(endpoint)
@@ -150,10 +169,7 @@ class Tencent:
         """Build a signed ReportConversion; TC3 has no nonce, its timestamp is in whole seconds."""
         if not event.verified:
             raise ValueError("tencent can't report verified=false: the event has to be skipped")
-        body, timestamp = self._body(event, now), int(now)
-        authorization = self._signer.authorization(timestamp, self._signed, body)
-        varying = (("X-TC-Timestamp", str(timestamp)), ("Authorization", authorization))
-        return SignedRequest(self._url, self._constant + varying, body)
+        return self._request(self._body(event, now), int(now))
 
     def outcome(self, answer: Answer, event: Verification) -> Outcome:
         """Say what an answer means; an app id that only this event carries is this event's fault."""
@@ -162,6 +178,19 @@ class Tencent:
         if own and outcome.code.lower() in APP_ID_FAULTS:
             return replace(outcome, result=Result.PERMANENT)
         return outcome
+
+    def probe(self, *, now: float, nonce: str) -> SignedRequest:
+        """Build a signed ReportConversion that leaves the required SerialNo out."""
+        return self._request(to_json({"SmsSdkAppId": self._app_id}), int(now))
+
+    def probed(self, answer: Answer) -> Outcome:
+        """Say what the answer to a probe means."""
+        return judge(answer, _read(answer.body), CODES, self._mask)
+
+    def _request(self, body: bytes, timestamp: int) -> SignedRequest:
+        authorization = self._signer.authorization(timestamp, self._signed, body)
+        varying = (("X-TC-Timestamp", str(timestamp)), ("Authorization", authorization))
+        return SignedRequest(self._url, self._constant + varying, body)
 
     def _body(self, event: Verification, now: float) -> bytes:
         fields: dict[str, str | int] = {

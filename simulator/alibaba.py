@@ -82,6 +82,7 @@ _APIS = {
         b'{"Code":"OK","Message":"OK","RequestId":"%s"}',
     ),
 }
+_NAMES = {api.provider for api in _APIS.values()}
 _DEFAULT_API = _APIS["SmsConversion"]
 
 
@@ -89,11 +90,17 @@ class Alibaba:
     """The call of one provider: read it, authenticate it, validate it, answer it."""
 
     throttled = THROTTLED
+    says_when = True
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys: dict[tuple[str, str], Key] = {
-            (key.provider, key.id): key for key in keys if key.provider != "tencent"
+            (key.provider, key.id): key for key in keys if key.provider in _NAMES
         }
+
+    def claims(self, request: Request) -> bool:
+        """Say whether a request is meant for Alibaba."""
+        headers = request.headers
+        return b"x-acs-action" in headers or headers.get(b"authorization", b"").startswith(b"ACS3-")
 
     def read(self, request: Request) -> Call:
         """Understand as much of a request as possible, without judging it."""
@@ -134,6 +141,8 @@ class Alibaba:
     def validate(self, call: Call, now: float) -> None:
         """Check what is said; RefusedError. `now`: UNIX seconds."""
         api = _check_api(call)
+        if self._keys[call.provider, call.key].denied:
+            raise RefusedError("Forbidden.RAM", "User not authorized to operate on the specified resource.")
         parameters = _check_names(call, api)
         if not parameters["MessageId"]:
             raise RefusedError("InvalidParameter", "MessageId is empty.")

@@ -24,6 +24,8 @@ from simulator.settings import Settings, unknown_rates
 from simulator.tencent import Tencent
 from simulator.window import RateWindow
 
+DIALECTS = (Tencent, Alibaba)
+
 OK = "ok"
 UNKNOWN_KEY = "(unknown)"
 
@@ -52,8 +54,7 @@ class Cloud:
         self.in_flight = 0
         self.most_in_flight = 0
         self._keys = settings.keys
-        self._tencent = Tencent(settings.keys)
-        self._alibaba = Alibaba(settings.keys)
+        self._dialects: list[Dialect] = [dialect(settings.keys) for dialect in DIALECTS]
         self._windows: dict[tuple[str, str], RateWindow] = {
             (key.provider, key.id): RateWindow(key.limit) for key in settings.keys
         }
@@ -129,13 +130,7 @@ class Cloud:
         self._delivery.post(exchange, reply, arrival.fault, pause)
 
     def _dialect(self, request: Request) -> Dialect | None:
-        headers = request.headers
-        authorization = headers.get(b"authorization", b"")
-        if b"x-tc-action" in headers or authorization.startswith(b"TC3-"):
-            return self._tencent
-        if b"x-acs-action" in headers or authorization.startswith(b"ACS3-"):
-            return self._alibaba
-        return None
+        return next((dialect for dialect in self._dialects if dialect.claims(request)), None)
 
     def _look_up(self, dialect: Dialect, call: Call, now: float) -> Arrival:
         key = dialect.key(call)
@@ -175,7 +170,7 @@ class Cloud:
         reply = dialect.error(arrival.call, refusal.code, refusal.message, request_id)
         throttling = self.plan.throttling
         if refusal.code == dialect.throttled and arrival.chance.size < throttling.retry_after_share:
-            return _with_retry_after(reply, arrival.call.provider, throttling.retry_after_ms)
+            return _with_retry_after(reply, dialect, throttling.retry_after_ms)
         return reply
 
     def _write_down(self, exchange: Exchange, arrival: Arrival, code: str) -> None:
@@ -210,15 +205,12 @@ def _planned(arrival: Arrival, fault: Fault, request_id: bytes) -> Reply:
     if fault.status is not None:
         reply = reply._replace(status=fault.status)
     if fault.retry_after_ms is not None:
-        reply = _with_retry_after(reply, call.provider, fault.retry_after_ms)
+        reply = _with_retry_after(reply, dialect, fault.retry_after_ms)
     return reply
 
 
-def _with_retry_after(reply: Reply, provider: str, milliseconds: int) -> Reply:
-    # Tencent documents no such header.
-    return (
-        reply if provider == "tencent" else reply._replace(extra=b"x-acs-retry-after: %d\r\n" % milliseconds)
-    )
+def _with_retry_after(reply: Reply, dialect: Dialect, milliseconds: int) -> Reply:
+    return reply._replace(extra=b"x-acs-retry-after: %d\r\n" % milliseconds) if dialect.says_when else reply
 
 
 def _name(fault: Fault | None) -> str:

@@ -17,6 +17,15 @@ class Dialect(Protocol):
         """The code of a call above the rate."""
         ...
 
+    @property
+    def says_when(self) -> bool:
+        """Whether its answer to a call above the rate can name a time (header x-acs-retry-after)."""
+        ...
+
+    def claims(self, request: Request) -> bool:
+        """Say whether a request is meant for this provider, by its headers alone."""
+        ...
+
     def read(self, request: Request) -> Call:
         """Understand as much of a request as possible, without judging it."""
         ...

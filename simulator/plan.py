@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from simulator.limits import ProviderName
 from simulator.validation import validate
 
-ProviderName = Literal["tencent", "alibaba", "alibaba_cn"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
 Rate = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -51,7 +51,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """Tell a share of the throttled Alibaba calls when to come back (header x-acs-retry-after)."""
+    """Tell a share of the throttled calls when to come back, where the provider does (x-acs-retry-after)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -11,12 +10,10 @@ from typing import Annotated, ClassVar
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from simulator.plan import Plan, ProviderName, Rate
+from simulator.limits import LIMITS, ProviderName
+from simulator.plan import Plan, Rate
 from simulator.validation import InvalidSettingsError, validate
 
-# Requests per second and main account: tencentcloud.com/document/api/382/49706,
-# alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion
-DOCUMENTED_RATE: Mapping[str, int] = {"tencent": 1000, "alibaba": 500, "alibaba_cn": 500}
 EXAMPLE = Path(__file__).with_name("example.toml")
 
 _CLOSED = ConfigDict(extra="forbid")
@@ -36,6 +33,7 @@ class Key:
     apps: tuple[str, ...] = ()  # Tencent: the SmsSdkAppIds of the account
     regions: tuple[str, ...] = ("ap-singapore",)  # Tencent: accepted X-TC-Region
     rate: Rate | None = None  # requests/s; the documented one where it is left out
+    denied: bool = False  # it may not call this API: its user lacks the permission
 
     def __post_init__(self) -> None:
         """Refuse a Tencent key that no call could use."""
@@ -45,7 +43,7 @@ class Key:
     @property
     def limit(self) -> int:
         """The requests per second this key may send."""
-        return self.rate or DOCUMENTED_RATE[self.provider]
+        return self.rate or LIMITS[self.provider]
 
 
 @dataclass(frozen=True, slots=True)

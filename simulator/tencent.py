@@ -40,9 +40,15 @@ class Tencent:
     """The call of one provider: read it, authenticate it, validate it, answer it."""
 
     throttled = THROTTLED
+    says_when = False
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = {key.id: key for key in keys if key.provider == NAME}
+
+    def claims(self, request: Request) -> bool:
+        """Say whether a request is meant for Tencent."""
+        headers = request.headers
+        return b"x-tc-action" in headers or headers.get(b"authorization", b"").startswith(b"TC3-")
 
     def read(self, request: Request) -> Call:
         """Understand as much of a request as possible, without judging it."""
@@ -87,6 +93,8 @@ class Tencent:
     def validate(self, call: Call, now: float) -> None:
         """Check what is said; RefusedError. `now`: UNIX seconds."""
         key = self._keys[call.key]
+        if key.denied:
+            raise RefusedError("AuthFailure.UnauthorizedOperation", "The request is not authorized by CAM.")
         _check_envelope(call, key)
         fields = _check_fields(call.parameters)
         if fields["SmsSdkAppId"] not in key.apps:

@@ -23,6 +23,8 @@ LEAST_VERSION = 7
 APART = 1.0
 """Seconds that Redis' clock may be away from ours."""
 
+BY_HAND = "once that is over: `python -m worker accounts resume {}`"
+
 
 class Level(enum.StrEnum):
     """How much a finding matters: `warn` needs a look, with `fail` the workers can't work."""
@@ -31,6 +33,16 @@ class Level(enum.StrEnum):
     NOTE = "note"
     WARN = "warn"
     FAIL = "fail"
+
+
+STATES = {
+    "recovering": (Level.NOTE, ""),
+    "open": (Level.WARN, "the provider does not answer: its events wait, a probe lets it run again"),
+    "stopped": (Level.WARN, "mend the cause: its events wait, a probe resumes it"),
+    "held": (Level.WARN, BY_HAND),
+    "shed": (Level.WARN, BY_HAND),
+}
+"""How much it matters that an account does not run, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +149,11 @@ def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> It
     for account in snapshot.configured:
         if account.state.name != "running":
             said = " ".join(word for word in (account.state.code, account.state.message) if word)
-            text = f"{account.name} is {account.state.name}: {said}"
-            yield Finding("accounts", Level.WARN, text, "mend the cause: its events wait, a probe resumes it")
+            text = f"{account.name} is {account.state.name}{said and f': {said}'}"
+            level, mend = STATES.get(
+                account.state.name, (Level.WARN, "this version does not know that state")
+            )
+            yield Finding("accounts", level, text, mend.format(account.name))
     for name, waiting in unserved(snapshot, queues, configured).items():
         text = f"nobody serves {name}, where {waiting} wait"
         yield Finding(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -12,10 +13,9 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.text import Text
 
-from config.account import Account
+from config.account import Account, key_hint, provider_of
 from config.settings import Settings
 from otpreport.address import place
-from providers.registry import REGISTRY
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
 from worker import checks
@@ -23,25 +23,30 @@ from worker.checks import Facts, Finding, Level
 from worker.cli.screen import safe, screen, span, table, write_json
 from worker.cli.session import Session, connect, refusal, settings_or_stop
 from worker.cli.stop import DONE, NO, WRONG
+from worker.groups import in_force
+
+if TYPE_CHECKING:
+    from worker.probes import Probed
 
 STATUS = {Level.OK: DONE, Level.NOTE: DONE, Level.WARN: NO, Level.FAIL: WRONG}
 STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAIL: "bold red"}
 MASKED = "********"
 
 
-def check(*, as_json: bool) -> int:
+def check(*, probe: bool, as_json: bool) -> int:
     """Print what is configured and what was found; return the status of the worst finding."""
     settings = settings_or_stop()
     if not as_json:
         _print_settings(screen(), settings)
-    client = connect(settings)
+    probed = _probed(settings) if probe else None
     findings: list[Finding] = []
+    _show((account.finding for account in probed or ()), findings, silent=as_json)
+    client = connect(settings)
     try:
-        for finding in _findings(Session(settings, client, Keys(settings.key_prefix))):
-            findings.append(finding)
-            if not as_json:
-                _print_finding(screen(), finding)
+        opened = Session(settings, client, Keys(settings.key_prefix))
+        _show(_findings(opened), findings, silent=as_json)
         status = STATUS[checks.worst(findings)]
+        settings = in_force(settings, client) if status != WRONG else settings
     except RedisError as error:
         stop = refusal(settings, error)
         findings.append(Finding("redis", Level.FAIL, stop.lines[0]))
@@ -51,8 +56,15 @@ def check(*, as_json: bool) -> int:
     finally:
         client.close()
     if as_json:
-        write_json(_record(settings, findings, status))
+        write_json(_record(settings, findings, status) | _probes(probed))
     return status
+
+
+def _probed(settings: Settings) -> list[Probed]:
+    # only now: it brings an HTTP library, which without --probe nobody needs
+    from worker.probes import probe_all  # noqa: PLC0415
+
+    return probe_all(settings)
 
 
 def _findings(opened: Session) -> Iterator[Finding]:
@@ -71,7 +83,8 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield checks.durability(facts)
     yield checks.eviction(facts)
     queues = find_queues(opened.client, opened.keys)
-    yield from checks.events(opened.snapshots().read(), queues, opened.settings.accounts)
+    grouped = replace(opened, settings=in_force(opened.settings, opened.client))
+    yield from checks.events(grouped.snapshots().read(), queues, opened.settings.accounts)
 
 
 def _print_settings(console: Console, settings: Settings) -> None:
@@ -84,6 +97,14 @@ def _print_settings(console: Console, settings: Settings) -> None:
         rows.add_row("", safe(", ".join(f"{name} {value}" for name, value in credentials(account).items())))
     console.print(rows)
     console.print()
+
+
+def _show(findings: Iterable[Finding], shown: list[Finding], *, silent: bool) -> None:
+    """Print each finding as it is found, and keep it, whatever becomes of those after it."""
+    for finding in findings:
+        shown.append(finding)
+        if not silent:
+            _print_finding(screen(), finding)
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
@@ -103,19 +124,15 @@ def _summary(account: Account) -> str:
 
 def credentials(account: Account) -> dict[str, str]:
     """Return the provider's own settings, secrets masked and the key's id shortened."""
-    key_id = REGISTRY[account.provider](account.endpoint, account.options).key_id
+    key_id = provider_of(account).key_id
     shown: dict[str, str] = {}
     for name in type(account.options).model_fields:
         value = cast("object", getattr(account.options, name))
         if isinstance(value, SecretStr):
             shown[name] = MASKED
         elif value is not None:
-            shown[name] = _shortened(key_id) if value == key_id else str(value)
+            shown[name] = key_hint(account) if value == key_id else str(value)
     return shown
-
-
-def _shortened(key_id: str) -> str:
-    return f"{key_id[:4]}...{key_id[-4:]}" if len(key_id) > 12 else MASKED
 
 
 def masked_url(url: SecretStr) -> str:
@@ -140,6 +157,23 @@ def _record(settings: Settings, findings: list[Finding], status: int) -> dict[st
             for found in findings
         ],
     }
+
+
+def _probes(probed: list[Probed] | None) -> dict[str, object]:
+    """Return how the keys stand, for a script; nothing where nobody asked."""
+    if probed is None:
+        return {}
+    rows = [
+        {
+            "account": account.account,
+            "keys": account.standing,
+            "code": account.outcome.code,
+            "message": account.outcome.message,
+            "request_id": account.outcome.request_id,
+        }
+        for account in probed
+    ]
+    return {"probes": rows}
 
 
 def _account_record(account: Account) -> dict[str, object]:

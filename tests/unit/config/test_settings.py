@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 import config
+from config.account import KNOWN
 from config.settings import Settings
 from tests.unit.config.environment import GOOD, SECRET, account, faults
 
@@ -87,7 +88,7 @@ CASES = {
         {"OTPREPORT_ACCOUNTS__TENCENT__PROVIDER": "tencnet"},
         (
             "accounts.tencent.provider is no known provider (from OTPREPORT_ACCOUNTS__TENCENT__PROVIDER): "
-            "did you mean tencent? Known are alibaba, alibaba_cn, tencent"
+            f"did you mean tencent? Known are {KNOWN}"
         ),
     ),
     "a misspelt field of an account": (
@@ -101,7 +102,7 @@ CASES = {
         {"OTPREPORT_ACCOUNTS__TENCNT__REGION": "x"},
         (
             "accounts.tencnt.provider is missing: set OTPREPORT_ACCOUNTS__TENCNT__PROVIDER to one of "
-            "alibaba, alibaba_cn, tencent, or did you mean the account tencent?"
+            f"{KNOWN}, or did you mean the account tencent?"
         ),
     ),
     "a misspelt variable": (
@@ -186,7 +187,7 @@ def test_no_account() -> None:
     (line,) = faults({"OTPREPORT_REDIS_URL": "redis://localhost"})
     assert line == (
         "accounts.<name>.provider is missing: set OTPREPORT_ACCOUNTS__<NAME>__PROVIDER to one of "
-        "alibaba, alibaba_cn, tencent: no account is configured yet"
+        f"{KNOWN}: no account is configured yet"
     )
 
 

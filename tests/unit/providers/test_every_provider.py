@@ -7,9 +7,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from providers import REGISTRY, Answer, Result, SignedRequest
+from providers.proof import Standing, weigh
 from tests.support.provider_samples import NONCE, NOW, REQUEST_ID, SAMPLES, Sample, event
 
 JSON = {"content-type": "application/json"}
@@ -49,7 +50,7 @@ class TestAnswers:
     def test_success_needs_the_level_of_the_report(self, sample: Sample) -> None:
         """A gateway that says OK, or an answer of another shape that does, is no delivery."""
         for body in (
-            {"Code": "OK"} if sample.name != "alibaba_cn" else {"ResponseCode": "OK"},
+            *(other.final_body(other.success, "") for other in SAMPLES.values() if other.name != sample.name),
             {"Response": {"Code": "ok"}},
             {"Response": {"Error": {"Code": "ok"}, "ReportConversionStatus": {"Code": "ok"}}},
             {"Code": "x", "ResponseCode": "OK"},
@@ -57,7 +58,8 @@ class TestAnswers:
             {"status": "OK"},
             {"data": {"Code": "OK"}},
         ):
-            assert judged(sample, 200, json.dumps(body).encode()) is not Result.DELIVERED, body
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            assert judged(sample, 200, raw) is not Result.DELIVERED, body
 
     @pytest.mark.parametrize("status", [200, 400, 403, 404, 500, 503])
     def test_a_listed_code_counts_whatever_the_status(self, sample: Sample, status: int) -> None:
@@ -257,14 +259,14 @@ class TestRequests:
         first = provider.request(EVENT, now=NOW, nonce="a" * 32)
         assert provider.request(EVENT, now=NOW, nonce="a" * 32) == first
         later = provider.request(EVENT, now=NOW + 1, nonce="a" * 32)
-        assert headers(later)["authorization"] != headers(first)["authorization"]
+        assert sample.signature(later) != sample.signature(first)
         other = provider.request(EVENT, now=NOW, nonce="b" * 32)
-        assert (headers(other)["authorization"] != headers(first)["authorization"]) is sample.has_nonce
+        assert (sample.signature(other) != sample.signature(first)) is sample.has_nonce
 
     def test_the_signature_covers_the_event(self, sample: Sample) -> None:
         """Another message id, time or host gives another signature."""
         signatures = {
-            headers(request)["authorization"]
+            sample.signature(request)
             for request in (
                 sample.provider().request(EVENT, now=NOW, nonce=NONCE),
                 sample.provider().request(event(message_id="other"), now=NOW, nonce=NONCE),
@@ -274,14 +276,14 @@ class TestRequests:
         }
         assert len(signatures) == 4
 
-    def test_url_is_the_root_of_the_endpoint(self, sample: Sample) -> None:
-        """Requests go to the endpoint's root, whatever the spelling of a default port."""
+    def test_url_is_below_the_endpoint(self, sample: Sample) -> None:
+        """Requests go to the API's path at the endpoint, whatever the spelling of a default port."""
         for given_endpoint, root in (
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
             ("https://SMS.example:443/", "https://sms.example/"),
         ):
             request = sample.provider(given_endpoint).request(EVENT, now=NOW, nonce=NONCE)
-            assert request.url.partition("?")[0] == root
+            assert request.url.partition("?")[0] == root + sample.path
 
     def test_a_default_port_signs_as_none(self, sample: Sample) -> None:
         """Clients leave a default port out of `Host`, so the signature must do so too."""
@@ -304,7 +306,7 @@ class TestRequests:
         assert not [name for name in names if "token" in name]
         temporary = headers(sample.provider().request(EVENT, now=NOW, nonce=NONCE))
         assert [value for name, value in temporary.items() if "token" in name] == [
-            sample.options["security_token"]
+            token for token in (sample.token,) if token
         ]
 
     @given(message_id=st.text(st.characters(codec="utf-8"), min_size=1, max_size=256))
@@ -330,6 +332,56 @@ class TestRequests:
         assert time_ms % sample.unit_ms == 0
 
 
+class TestProbes:
+    """A probe asks about the keys alone: there is nothing in it that a provider could record."""
+
+    def test_it_names_no_message_and_no_outcome(self, sample: Sample) -> None:
+        """None of what makes a report stands in it, neither in the query nor in the body."""
+        request = sample.provider().probe(now=NOW, nonce=NONCE)
+        said = (request.url + request.body.decode()).lower()
+        for word in sample.fields:
+            assert word.lower() not in said
+        report = sample.provider().request(EVENT, now=NOW, nonce=NONCE)
+        assert sample.fields[0] in report.url + report.body.decode()
+
+    def test_it_goes_where_reports_go(self, sample: Sample) -> None:
+        """The same place and the same headers, so that what it proves is true of reports."""
+        probe = sample.provider().probe(now=NOW, nonce=NONCE)
+        report = sample.provider().request(EVENT, now=NOW, nonce=NONCE)
+        assert probe.url == report.url.partition("?")[0]
+        unlike = {name for name, value in headers(report).items() if headers(probe)[name] != value}
+        assert unlike == {sample.signed_by}
+
+    def test_what_an_answer_proves(self, sample: Sample) -> None:
+        """A complaint about the report proves the keys, one about the keys refuses them, others prove nothing."""
+        provider = sample.provider()
+        for answer, standing in (
+            (sample.gateway("MissingParameter"), Standing.ACCEPTED),
+            (sample.final(sample.permanent), Standing.ACCEPTED),
+            (sample.final(sample.success), Standing.ACCEPTED),
+            (sample.gateway(sample.account), Standing.REFUSED),
+            (sample.gateway(sample.denied), Standing.BARRED),
+            (sample.gateway(sample.throttled), Standing.UNPROVED),
+            (Answer(200, HTML, b"<html>"), Standing.UNPROVED),
+            (Answer(503, JSON, b""), Standing.UNPROVED),
+        ):
+            assert weigh(provider.probed(answer), provider.key_faults).standing is standing, answer
+
+    def test_every_key_fault_is_of_class_account(self, sample: Sample) -> None:
+        """A code that blames the keys stops the account, too."""
+        for beginning in sample.provider().key_faults:
+            assert judged(sample, 403, sample.gateway(beginning).body) is Result.ACCOUNT
+
+    def test_the_credentials_are_the_key_id_and_every_secret(self, sample: Sample) -> None:
+        """What may change while a worker runs: all that is secret, and the id that goes with it."""
+        kind = REGISTRY[sample.name]
+        options = kind.Options.model_validate(dict(sample.options))
+        values = {name: getattr(options, name) for name in type(options).model_fields}
+        secret = {name for name, value in values.items() if isinstance(value, SecretStr)}
+        key_id = {name for name, value in values.items() if value == sample.provider().key_id}
+        assert kind.credentials == secret | key_id
+
+
 class TestSecrets:
     """Keys and tokens show up nowhere but in the headers that need them."""
 
@@ -341,14 +393,14 @@ class TestSecrets:
         shown = "".join(
             form(thing) for thing in (provider, options, request, [request]) for form in (repr, str)
         )
-        for secret in (*sample.secrets, headers(request)["authorization"], EVENT.message_id):
+        for secret in (*sample.secrets, sample.signature(request), EVENT.message_id):
             assert secret not in shown
 
     def test_the_request_itself_does_carry_them(self, sample: Sample) -> None:
         """The control: the same search finds the token and the signature in the headers."""
         request = sample.provider().request(EVENT, now=NOW, nonce=NONCE)
-        assert sample.options["security_token"] in str(request.headers)
-        assert "Authorization" in str(request.headers).title()
+        assert (sample.token or "") in str(request.headers)
+        assert len(sample.signature(request)) > 30
 
     def test_an_answer_that_quotes_a_secret_is_masked(self, sample: Sample) -> None:
         """A server that quotes the request back puts no secret into logs and dead letters."""

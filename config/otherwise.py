@@ -1,0 +1,10 @@
+"""What holds where a setting without a fixed default is left out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """Says it in words, for the reference."""
+
+    text: str

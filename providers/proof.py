@@ -1,0 +1,47 @@
+"""What the answer to a probe proves of an account's keys.
+
+A probe is a report that names no message, signed like any other: a provider that accepts the keys goes on to what
+is said, misses it, and refuses without recording anything. None of the providers documents in which order it checks;
+so an answer alone is no proof, but two are: the same probe signed with other secrets must be refused for its keys.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from providers.base import Outcome, Result
+
+
+class Standing(enum.StrEnum):
+    """How an account's keys stand, by an answer."""
+
+    ACCEPTED = "accepted"
+    """The provider looked at the report itself."""
+    REFUSED = "refused"
+    """It refused the keys."""
+    BARRED = "barred"
+    """It knows the account, but won't take reports from it: permission, allow-list, arrears."""
+    UNPROVED = "unproved"
+    """The answer says nothing of the keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How the keys stand, and the answer that says so."""
+
+    standing: Standing
+    outcome: Outcome
+
+
+def weigh(outcome: Outcome, key_faults: tuple[str, ...]) -> Proof:
+    """Return what an answer proves; `key_faults` are the beginnings, in lower case, of codes that blame the keys."""
+    return Proof(_standing(outcome, key_faults), outcome)
+
+
+def _standing(outcome: Outcome, key_faults: tuple[str, ...]) -> Standing:
+    match outcome.result:
+        case Result.ACCOUNT:
+            return Standing.REFUSED if outcome.code.lower().startswith(key_faults) else Standing.BARRED
+        case Result.PERMANENT | Result.DOUBTFUL | Result.DELIVERED:
+            return Standing.ACCEPTED
+        case _:
+            return Standing.UNPROVED

@@ -1,0 +1,21 @@
+"""The providers that the simulator knows, with the limit each documents: requests per second and main account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+# tencentcloud.com/document/api/382/49706,
+# alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion
+LIMITS: Mapping[str, int] = {"tencent": 1000, "alibaba": 500, "alibaba_cn": 500}
+
+
+def _known(name: str) -> str:
+    if name not in LIMITS:
+        raise ValueError(f"no such provider: known are {', '.join(LIMITS)}")
+    return name
+
+
+ProviderName = Annotated[str, AfterValidator(_known)]

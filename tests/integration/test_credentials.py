@@ -1,0 +1,166 @@
+"""A worker's keys follow their files."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+import redis
+
+import config
+from config.logging import JsonFormatter
+from config.watch import Watch
+from providers.base import Provider
+from tasks.groups import Derived
+from tests.support.simulator import Json
+from tests.support.wait import coming
+from tests.unit.config.environment import GOOD, SECRET, account
+from worker.credentials import Credentials
+from worker.groups import with_groups
+from worker.metrics import Metrics
+
+KEY = "OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY"
+INTERVAL = 0.02
+IN_FORCE = "tencent:sms.example:0"
+NEW = "new-secret-VALUE"
+
+
+@dataclass
+class Desk:
+    """Who would sign, the metrics and the log of a worker whose keys stand in files."""
+
+    folder: Path
+    metrics: Metrics = field(default_factory=lambda: Metrics({"tencent": "tencent", "two": "tencent"}))
+    renewed: list[tuple[str, Provider]] = field(default_factory=list[tuple[str, Provider]])
+    redis_away: bool = False
+    other_group: str = ""
+    text: StringIO = field(default_factory=StringIO)
+
+    def renew(self, account: str, provider: Provider) -> None:
+        """Take new keys."""
+        self.renewed.append((account, provider))
+
+    async def settle(self, accounts: Iterable[Derived]) -> dict[str, str]:
+        """Keep every group, as the first worker has it."""
+        if self.redis_away:
+            raise redis.ConnectionError
+        return {one.account: self.other_group or IN_FORCE for one in accounts}
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file."""
+        (self.folder / name).write_text(text)
+
+    def lines(self, event: str) -> list[Json]:
+        """Return the log lines of one event."""
+        lines: list[Json] = [json.loads(line) for line in self.text.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    def reloads(self, account: str, result: str) -> float:
+        """Return how many reloads were counted."""
+        labels = {"account": account, "provider": "tencent", "result": result}
+        return self.metrics.registry.get_sample_value("otpreport_credentials_reloads_total", labels) or 0.0
+
+    @property
+    def stale(self) -> float:
+        """Whether the files hold something else than what runs."""
+        return self.metrics.registry.get_sample_value("otpreport_settings_stale") or 0.0
+
+
+@asynccontextmanager
+async def desk(folder: Path) -> AsyncGenerator[Desk]:
+    """Run what a worker runs, at a quick pace."""
+    made = Desk(folder)
+    for name, text in (("id", "AKIDexample"), ("key", SECRET), ("toml", "")):
+        made.write(name, text)
+    environment = {name: value for name, value in GOOD.items() if "SECRET" not in name} | account("TWO")
+    environment |= {
+        "OTPREPORT_ACCOUNTS__TENCENT__SECRET_ID_FILE": str(folder / "id"),
+        f"{KEY}_FILE": str(folder / "key"),
+        "OTPREPORT_CONFIG": str(folder / "toml"),
+    }
+    handler = logging.StreamHandler(made.text)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("otpreport.worker")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    running = with_groups(config.load(environment), {"tencent": IN_FORCE})
+    credentials = Credentials(running, Watch(environment), made, made.settle, made.metrics)
+    task = asyncio.create_task(credentials.run(INTERVAL))
+    try:
+        yield made
+        assert not task.done()
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    for secret in (SECRET, NEW):
+        assert secret not in made.text.getvalue()
+
+
+async def test_new_keys_are_used_told_and_counted(tmp_path: Path) -> None:
+    """Id and secret, written one after the other, come as one change; the log shows no more of the id than `check`."""
+    async with desk(tmp_path) as found:
+        found.write("id", "AKIDEXAMPLEEXAMPLE0002")
+        found.write("key", NEW)
+        await coming(lambda: bool(found.renewed))
+        [(name, provider)] = found.renewed
+        assert (name, provider.key_id) == ("tencent", "AKIDEXAMPLEEXAMPLE0002")
+        [line] = found.lines("credentials changed")
+        assert (line["account"], line["key_id"], line["level"]) == ("tencent", "AKID...0002", "info")
+        assert (found.reloads("tencent", "changed"), found.reloads("two", "changed")) == (1, 0)
+        assert found.stale == 0
+
+
+async def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
+    """The old keys stay, with a line and a count; when the file is right again, the new ones are taken."""
+    async with desk(tmp_path) as found:
+        found.write("key", "two words")
+        await coming(lambda: found.stale == 1)
+        [line] = found.lines("settings refused, the old keys stay")
+        assert len(line["faults"]) == 1
+        assert line["faults"][0].startswith("accounts.tencent.secret_key is not valid")
+        assert not found.renewed
+        assert found.reloads("tencent", "refused") == 1
+        found.write("key", NEW)
+        await coming(lambda: bool(found.renewed))
+        assert found.stale == 0
+
+
+async def test_what_needs_a_restart_is_told_once(tmp_path: Path) -> None:
+    """Another setting in the same file is named and left alone, while the keys are taken."""
+    async with desk(tmp_path) as found:
+        found.write("toml", "retry_base = 2\n")
+        await coming(lambda: found.stale == 1)
+        found.write("key", NEW)
+        await coming(lambda: bool(found.renewed))
+        [line] = found.lines("settings changed, restart needed")
+        assert line["settings"] == ["retry_base"]
+        found.write("toml", "")
+        await coming(lambda: found.stale == 0)
+        assert len(found.renewed) == 1
+
+
+async def test_a_key_that_belongs_to_another_limiter_needs_a_restart(tmp_path: Path) -> None:
+    """Its requests count there; the worker's own limiter stays until it starts anew, and that is told."""
+    async with desk(tmp_path) as found:
+        found.other_group = "tencent:sms.example:1"
+        found.write("id", "AKIDother")
+        await coming(lambda: found.stale == 1)
+        [line] = found.lines("settings changed, restart needed")
+        assert line["settings"] == ["accounts.tencent.rate_group"]
+        assert len(found.renewed) == 1
+
+
+async def test_new_keys_do_not_wait_for_redis(tmp_path: Path) -> None:
+    """Without Redis the keys are taken all the same."""
+    async with desk(tmp_path) as found:
+        found.redis_away = True
+        found.write("id", "AKIDother")
+        await coming(lambda: bool(found.renewed))
+        await coming(lambda: found.reloads("tencent", "changed") == 1)

@@ -1,0 +1,108 @@
+"""Keys that change while the worker runs: read anew from their files, checked, and used from the next request on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from config.account import Account, key_hint, provider_of
+from config.changes import compare
+from config.faults import SettingsError
+from config.logging import log_event
+from config.settings import Settings
+from config.watch import Watch
+from providers.base import Provider
+from tasks.groups import Derived
+from worker.groups import derived
+from worker.metrics import Metrics
+
+logger = logging.getLogger("otpreport.worker")
+
+INTERVAL = 2.0
+"""Seconds between two looks at the files; what has changed must be quiet for so long before it is read."""
+
+
+class Renewable(Protocol):
+    """Who signs with an account's keys."""
+
+    def renew(self, account: str, provider: Provider) -> None:
+        """Sign with a provider's new keys from now on."""
+        ...
+
+
+Settle = Callable[[Iterable[Derived]], Awaitable[Mapping[str, str]]]
+
+
+class Credentials:
+    """Keep the keys of the accounts at what their files say; settings that are wrong change nothing.
+
+    `settings` have the rate groups in force; `settle` tells Redis which group the key of an account belongs to.
+    """
+
+    def __init__(
+        self, settings: Settings, watch: Watch, report: Renewable, settle: Settle, metrics: Metrics
+    ) -> None:
+        self._running = settings
+        self._watch = watch
+        self._report = report
+        self._settle = settle
+        self._metrics = metrics
+        self._restart: tuple[str, ...] = ()
+
+    async def run(self, interval: float = INTERVAL) -> None:
+        """Look at the files until cancelled, `interval` seconds apart and in a thread: they may lie on a network."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                found = await asyncio.to_thread(self._watch.look)
+            except SettingsError as error:
+                faults = error.faults
+            else:
+                if found is not None:
+                    await self._take(found)
+                continue
+            self._refuse(faults)
+
+    async def _take(self, found: Settings) -> None:
+        changes = compare(self._running, found)
+        for name, account in changes.renewed.items():
+            self._report.renew(name, provider_of(account))
+            self._metrics.reloads[name, "changed"].inc()
+            log_event(logger, logging.INFO, "credentials changed", account=name, key_id=key_hint(account))
+        self._running = _with_accounts(self._running, changes.renewed)
+        restart = (*changes.restart, *await self._regroup(found, changes.renewed))
+        self._metrics.stale.set(bool(restart))
+        if restart and restart != self._restart:
+            log_event(logger, logging.WARNING, "settings changed, restart needed", settings=restart)
+        self._restart = restart
+
+    async def _regroup(self, found: Settings, renewed: Mapping[str, Account]) -> tuple[str, ...]:
+        """Let new key ids share the limiters in use; return the settings of accounts that join another one's.
+
+        Without Redis the next worker that starts will do it.
+        """
+        wanted = [one for one in derived(found) if one.account in renewed]
+        try:
+            groups = await self._settle(wanted)
+        except (RedisError, OSError):
+            return ()
+        running = self._running.accounts
+        return tuple(
+            f"accounts.{name}.rate_group"
+            for name, group in groups.items()
+            if group != running[name].rate_group
+        )
+
+    def _refuse(self, faults: tuple[str, ...]) -> None:
+        for name in self._running.accounts:
+            self._metrics.reloads[name, "refused"].inc()
+        self._metrics.stale.set(1)
+        log_event(logger, logging.WARNING, "settings refused, the old keys stay", faults=faults)
+
+
+def _with_accounts(settings: Settings, renewed: Mapping[str, Account]) -> Settings:
+    return settings.model_copy(update={"accounts": {**settings.accounts, **renewed}})

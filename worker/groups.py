@@ -1,0 +1,49 @@
+"""The settings with the rate groups that are in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from config.settings import Settings
+from tasks.admission import RateGroup
+from tasks.groups import Derived, read_groups
+from tasks.keys import Keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+def derived(settings: Settings) -> list[Derived]:
+    """Return the accounts whose group nobody chose."""
+    return [
+        Derived(account.name, account.provider, account.rate_group)
+        for account in settings.accounts.values()
+        if not account.group_is_chosen
+    ]
+
+
+def with_groups(settings: Settings, groups: Mapping[str, str]) -> Settings:
+    """Return the settings with other rate groups for some accounts."""
+    accounts = {
+        name: replace(account, rate_group=groups.get(name, account.rate_group))
+        for name, account in settings.accounts.items()
+    }
+    return settings.model_copy(update={"accounts": accounts})
+
+
+def rate_groups(settings: Settings) -> dict[str, RateGroup]:
+    """Return the rate group of each account; a kept one may join accounts of unequal limits: the least holds."""
+    accounts = settings.accounts.values()
+    limits: dict[str, int] = {}
+    for account in accounts:
+        limits[account.rate_group] = min(
+            account.rate_limit, limits.get(account.rate_group, account.rate_limit)
+        )
+    return {one.name: RateGroup(one.rate_group, limits[one.rate_group]) for one in accounts}
+
+
+def in_force(settings: Settings, client: Redis) -> Settings:
+    """Return the settings with the groups that the workers use; `redis.RedisError` when Redis is away."""
+    return with_groups(settings, read_groups(client, Keys(settings.key_prefix), derived(settings)))

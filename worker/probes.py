@@ -1,0 +1,118 @@
+"""Ask each provider whether an account's keys work, without a report that it could record."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import cast
+
+from pydantic import BaseModel, SecretStr
+
+from config.account import Account, provider_of
+from config.settings import Settings
+from providers.base import Answer, Outcome, Provider, Result
+from providers.proof import Proof, Standing, weigh
+from tasks.report import Http, InDoubt, NotSent, Wall
+from tasks.wall import WallClock
+from worker.checks import Finding, Level
+from worker.http import AiohttpTransport, HttpxClient
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """How an account's keys stand; `control` is what the same probe with other secrets got, where it was sent."""
+
+    account: str
+    standing: Standing
+    outcome: Outcome
+    control: Outcome | None = None
+
+    @property
+    def finding(self) -> Finding:
+        """Say it to the operator."""
+        said = " ".join(word for word in (self.outcome.code, self.outcome.message) if word)
+        match self.standing:
+            case Standing.ACCEPTED:
+                return Finding("keys", Level.OK, f"{self.account}: the provider accepts its keys")
+            case Standing.REFUSED:
+                text, mend = "the provider refuses its keys", "put the right ones into its settings"
+            case Standing.BARRED:
+                text, mend = "its keys are right, but it may not report", "have the provider allow it"
+            case Standing.UNPROVED if self.control is not None:
+                text = "not proved, for other secrets than its own got no other answer"
+                mend = "is its endpoint really the provider's?"
+            case Standing.UNPROVED:
+                text, mend = "not proved", "look at its endpoint and the network, then try again"
+        return Finding("keys", Level.WARN, f"{self.account}: {text}: {said}", mend)
+
+
+class Prober:
+    """Send probes, each signed afresh; a wrong clock is corrected by the provider's own, once."""
+
+    def __init__(self, http: Http, wall: Wall) -> None:
+        self._http = http
+        self._wall = wall
+
+    async def probe(self, account: Account) -> Probed:
+        """Return how the keys of an account stand; a provider that would accept any is found out by a control."""
+        proof = await self._ask(account.name, _provider(account, account.options))
+        if proof.standing not in {Standing.ACCEPTED, Standing.BARRED}:
+            return Probed(account.name, proof.standing, proof.outcome)
+        control = await self._ask(account.name, _provider(account, with_other_secrets(account.options)))
+        standing = proof.standing if control.standing is Standing.REFUSED else Standing.UNPROVED
+        return Probed(account.name, standing, proof.outcome, control.outcome)
+
+    async def _ask(self, account: str, provider: Provider) -> Proof:
+        outcome, answer = await self._send(account, provider)
+        if outcome.result is Result.CLOCK and answer and self._wall.correct(account, answer):
+            outcome, _ = await self._send(account, provider)
+        return weigh(outcome, provider.key_faults)
+
+    async def _send(self, account: str, provider: Provider) -> tuple[Outcome, Answer | None]:
+        request = provider.probe(now=self._wall.now(account), nonce=secrets.token_hex(16))
+        try:
+            answer = await self._http.send(request)
+        except (NotSent, InDoubt) as error:
+            return Outcome(Result.TRANSIENT, message=str(error)), None
+        return provider.probed(answer), answer
+
+
+def with_other_secrets(options: BaseModel) -> BaseModel:
+    """Return options whose every secret is another of the same length, beside the same key id."""
+    fields: dict[str, object] = {name: getattr(options, name) for name in type(options).model_fields}
+    others = {
+        name: SecretStr(_other(value.get_secret_value()))
+        for name, value in fields.items()
+        if isinstance(value, SecretStr)
+    }
+    return options.model_copy(update=cast("dict[str, object]", others))
+
+
+def _other(secret: str) -> str:
+    return "".join("x" if letter != "x" else "y" for letter in secret)
+
+
+def _provider(account: Account, options: BaseModel) -> Provider:
+    return provider_of(replace(account, options=options))
+
+
+def probe_all(settings: Settings) -> list[Probed]:
+    """Probe every account at once."""
+    return asyncio.run(_probe_all(settings, settings.accounts.values()))
+
+
+async def _probe_all(settings: Settings, accounts: Iterable[Account]) -> list[Probed]:
+    http = HttpxClient(
+        AiohttpTransport(
+            connections=len(settings.accounts),
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+        )
+    )
+    prober = Prober(http, WallClock())
+    try:
+        return list(await asyncio.gather(*(prober.probe(account) for account in accounts)))
+    finally:
+        await http.close()
