@@ -15,7 +15,7 @@ from benchmarks.stage import Stage
 TITLE = f"CPU of one report, offered {RATE} a second"
 NOTE = (
     "Median (least-greatest); the ratio is taken round by round. otpreport keeps every sliding second "
-    "within the limit of 1000, so it sends 966 a second at most."
+    "within the limit of 1000, so it sends 961 a second at most."
 )
 
 

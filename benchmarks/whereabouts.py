@@ -49,6 +49,9 @@ PARTS = {
 }
 REST = "loop and the rest"
 
+WAITING = ("poll (kombu/",)
+"""Where a thread that py-spy takes for busy waits: Celery's hub, for the other thread to leave it Python's lock."""
+
 
 def run(effort: Effort) -> Finding:
     """Sample a worker at 1000 reports a second, between two readings of its CPU time without the sampler."""
@@ -70,8 +73,10 @@ def by_part(stacks: Iterable[str]) -> list[tuple[str, float]]:
     """Return each part's share of the samples, the greatest first; a stack is `outer;...;inner number`."""
     counts: Counter[str] = Counter()
     for line in stacks:
-        frames, _, number = line.rpartition(" ")
-        counts[_part(frames.split(";"))] += int(number)
+        stack, _, number = line.rpartition(" ")
+        frames = stack.split(";")
+        if not any(place in frames[-1] for place in WAITING):
+            counts[_part(frames)] += int(number)
     total = counts.total() or 1
     return [(part, count / total) for part, count in counts.most_common()]
 

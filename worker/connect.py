@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -60,6 +61,12 @@ class _SentinelPool(BlockingConnectionPool):
 
 class _GivesUp(AbstractConnection):
     """Close a connection whose server can't be written to any more."""
+
+    def pack_command(self, *arguments: Any) -> list[bytes]:
+        """Write a command in Redis' protocol with hiredis: redis-py's own asyncio packer is ten times slower."""
+        untyped: Any = hiredis
+        name, *others = arguments
+        return [untyped.pack_command((*name.encode().split(), *others))]
 
     async def read_response(self, *arguments: Any, **options: Any) -> object:
         """Read a reply; redis' ConnectionError for a refusal that only another server would not give."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from typing import cast
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
 from providers.base import Answer, SignedRequest
@@ -30,6 +32,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     Raises httpx's `TransportError`s: ConnectError, ConnectTimeout and UnsupportedProtocol when the request never left.
     Timeouts are seconds; the sum of both bounds the whole exchange, so that an answer which drips ends, too.
+
+    aiohttp's connector opens and keeps the connections, its C parser reads the answers. The session between them is
+    left out: it prepares cookies, redirects, proxies and traces, and costs more than all that.
+
+    `may_send` is asked at the last moment, when a connection is there and nothing but the write is left to do.
     """
 
     def __init__(
@@ -39,46 +46,92 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         connect_timeout: float,
         read_timeout: float,
         tls: ssl.SSLContext | None = None,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._may_send = may_send
         self._longest = connect_timeout + read_timeout
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections, ssl=tls or ssl.create_default_context()),
-            # aiohttp's other two timers would cost a request more than its signature does
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-        )
+        self._connecting = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+        self._connector = aiohttp.TCPConnector(limit=connections, ssl=tls or ssl.create_default_context())
+        self._places: dict[tuple[str, bytes], aiohttp.ClientRequest] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its whole answer."""
         try:
-            async with asyncio.timeout(self._longest), self._send(request) as response:
-                body = await _read(response, request)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            async with asyncio.timeout(self._longest):
+                return await self._exchange(request)
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             raise _translated(error, request) from error
-        stream = httpx.ByteStream(body)
-        return httpx.Response(response.status, headers=response.raw_headers, stream=stream, request=request)
 
-    def _send(self, request: httpx.Request) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._session.request(
-            request.method,
-            # as signed: neither httpx nor aiohttp may write the query anew
-            URL(request.extensions["target"], encoded=True),
-            headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
-            data=_content(request.stream) or None,
-            allow_redirects=False,
-        )
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        written = _written(request)
+        connection = await self._connect(request)
+        try:
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is None or transport is None or protocol.should_close:
+                # nobody may take an answer that came before it was asked for as his own
+                raise httpx.ConnectError("the connection was closed, or spoke out of turn", request=request)
+            if not self._may_send():
+                raise httpx.ConnectError("the worker's lease has run out", request=request)
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+            transport.write(written)
+            head, payload = await _answer(protocol)
+            body = await _read(payload, request)
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()
+        stream = httpx.ByteStream(body)
+        return httpx.Response(head.code, headers=head.raw_headers, stream=stream, request=request)
+
+    async def _connect(self, request: httpx.Request) -> aiohttp.connector.Connection:
+        try:
+            return await self._connector.connect(self._place(request.url), [], self._connecting)
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(_text(error), request=request) from error
+
+    def _place(self, url: httpx.URL) -> aiohttp.ClientRequest:
+        """Return what tells the connector where to connect to; the same for every request to a host."""
+        origin = url.scheme, url.netloc
+        place = self._places.get(origin)
+        if place is None:
+            if url.scheme not in {"http", "https"}:
+                raise aiohttp.InvalidURL(str(url))
+            loop = asyncio.get_running_loop()
+            place = self._places[origin] = aiohttp.ClientRequest("POST", URL(str(url)), loop=loop)
+        return place
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        await self._connector.close()
 
 
-async def _read(response: aiohttp.ClientResponse, request: httpx.Request) -> bytes:
+def _written(request: httpx.Request) -> bytes:
+    """Return the request as it goes over the wire: as signed, with nothing added but the host and the length."""
+    body = _content(request.stream)
+    lines = [
+        b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.extensions["target"]),
+        b"Host: %b" % request.url.netloc,
+        *(b"%b: %b" % header for header in request.headers.raw),
+        b"Content-Length: %d" % len(body),
+    ]
+    head = b"\r\n".join(lines)
+    if not head.count(b"\r") == head.count(b"\n") == len(lines) - 1:
+        raise ValueError("a line break in a header")
+    return b"%b\r\n\r\n%b" % (head, body)
+
+
+async def _answer(protocol: ResponseHandler) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+    """Return the head and the body of the answer; an interim one (1xx) only says that it is on its way."""
+    while True:
+        head, payload = await protocol.read()
+        if head.code == 101 or not 100 <= head.code < 200:
+            return head, payload
+
+
+async def _read(payload: aiohttp.StreamReader, request: httpx.Request) -> bytes:
     body = b""
-    async for chunk in response.content.iter_any():
-        body += chunk
+    while not payload.at_eof():
+        body += await payload.readany()
         if len(body) > MAX_ANSWER:
             raise httpx.ReadError(f"the answer is longer than {MAX_ANSWER} bytes", request=request)
     return body
@@ -108,7 +161,7 @@ def _translated(error: Exception, request: httpx.Request) -> httpx.TransportErro
 def _text(error: Exception) -> str:
     """Say what went wrong in one line, but not the address: its query holds the event."""
     match error:
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             text = error.message
         case aiohttp.ClientError() | OSError() if not isinstance(error, aiohttp.InvalidURL):
             text = str(error)
@@ -131,12 +184,15 @@ class HttpxClient:
 
     async def send(self, signed: SignedRequest) -> Answer:
         """Send a signed request exactly as it is; NotSent or InDoubt when there is no answer."""
+        place, mark, query = signed.url.partition("?")
+        url = _place(place)
         request = httpx.Request(
             "POST",
-            _place(signed.url.partition("?")[0]),
+            url,
             headers=signed.headers,
             stream=httpx.ByteStream(signed.body),
-            extensions={"target": signed.url},
+            # as signed: httpx would write the query anew
+            extensions={"target": url.raw_path + f"{mark}{query}".encode("ascii")},
         )
         try:
             response = await self._transport.handle_async_request(request)
@@ -144,10 +200,7 @@ class HttpxClient:
             raise NotSent(f"{type(error).__name__}: {error}") from error
         except httpx.TransportError as error:
             raise InDoubt(f"{type(error).__name__}: {error}") from error
-        headers = {
-            name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw
-        }
-        return Answer(response.status_code, headers, _content(response.stream))
+        return Answer(response.status_code, response.headers, _content(response.stream))
 
     async def close(self) -> None:
         """Close every connection."""

@@ -14,6 +14,7 @@ from kombu.message import Message as KombuMessage
 from kombu.transport import virtual
 
 from otpreport.wire import TASK, queue_name
+from worker.awake import keep_awake
 
 if TYPE_CHECKING:
     from tasks.delivery import Delivery
@@ -107,6 +108,7 @@ class Transport(virtual.Transport):
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Take messages from the engine on Celery's hub."""
+        keep_awake(loop)
         self._bridge.attach_hub(loop, self._consume)
 
     def consume(self, queue: str, callback: Callable[[Delivery], object]) -> None:

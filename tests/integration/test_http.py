@@ -109,6 +109,40 @@ async def test_a_redirect_is_not_followed() -> None:
     assert elsewhere.requests == []
 
 
+async def test_an_interim_answer_is_not_the_answer() -> None:
+    """A 100 or 103 says that the answer is on its way; a 101 is one, which nobody asked for."""
+    for status, expected in ((100, 200), (103, 200), (101, 101)):
+        answer = await exchange(answering(b"HTTP/1.1 %d X\r\n\r\n%b" % (status, OK)))
+        assert answer.status == expected
+
+
+async def test_an_answer_out_of_turn_is_nobodys() -> None:
+    """What a server says after its answer is not read as the answer to the next request."""
+
+    async def twice(writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstale")
+
+    bodies: list[bytes] = []
+    async with RawServer(twice) as server, client() as sender:
+        for _ in range(6):
+            with contextlib.suppress(NotSent, InDoubt):
+                bodies.append((await sender.send(signed(server.url))).body)
+            await asyncio.sleep(0.05)
+    assert set(bodies) == {b"ok"}
+
+
+async def test_a_line_break_in_a_header_is_never_sent() -> None:
+    """No value can add a header of its own."""
+    async with RawServer(answering(OK)) as server, client() as sender:
+        for header in (("X-A", "1\r\nX-B: 2"), ("X-A", "1\nX-B: 2"), ("X-A\r\nX-B", "2")):
+            with pytest.raises(NotSent):
+                await sender.send(SignedRequest(server.url, (header,), b""))
+    assert not server.requests
+
+
 async def test_cookies_are_not_kept() -> None:
     """What one answer sets, the next request does not say."""
     cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nContent-Length: 0\r\n\r\n"
@@ -330,3 +364,24 @@ def server_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Authority(folder).sign("server"))
     return context
+
+
+async def test_who_may_send_no_more_sends_nothing() -> None:
+    """Asked when the connection is there: a worker that stood still for so long that its lease ended keeps silent."""
+    asked: list[int] = []
+
+    def may_send() -> bool:
+        asked.append(len(server.requests))
+        return len(asked) == 1
+
+    async with RawServer(answering(OK)) as server:
+        transport = AiohttpTransport(connections=1, connect_timeout=5.0, read_timeout=5.0, may_send=may_send)
+        sender = HttpxClient(transport)
+        try:
+            await sender.send(signed(server.url))
+            with pytest.raises(NotSent, match="lease"):
+                await sender.send(signed(server.url))
+        finally:
+            await sender.close()
+    assert asked == [0, 1]
+    assert len(server.requests) == 1

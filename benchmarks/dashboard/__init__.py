@@ -1,0 +1,1 @@
+"""Pictures of the Grafana dashboard, out of a run with trouble: `python -m benchmarks.dashboard`."""
