@@ -15,6 +15,7 @@ from otpreport.address import connection_pool, place
 from tasks.keys import Keys
 from tasks.snapshot import SnapshotReader
 from worker.cli.stop import NO, WRONG, Stop
+from worker.groups import in_force
 
 TIMEOUT = 5.0
 """Seconds a command of Redis may take."""
@@ -54,11 +55,11 @@ def session() -> Generator[Session]:
     settings = settings_or_stop()
     client = connect(settings)
     try:
-        yield Session(settings, client, Keys(settings.key_prefix))
+        yield Session(in_force(settings, client), client, Keys(settings.key_prefix))
     except RedisError as error:
         raise refusal(settings, error) from error
     finally:
-        client.close()
+        client.connection_pool.disconnect()  # a client does not close a pool that it was given
 
 
 def refusal(settings: Settings, error: RedisError) -> Stop:

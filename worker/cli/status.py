@@ -1,138 +1,137 @@
-"""Where the events of every account are, at a glance."""
+"""Where the events of every account are, at a glance or all the time."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
 import time
 
 from redis.exceptions import RedisError
-from rich.console import Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.styled import Styled
 from rich.text import Text
 
-from config.settings import Settings
-from otpreport.address import place
 from tasks.keyspace import Queues, find_queues
-from tasks.snapshot import AccountSnapshot, Snapshot
-from worker.cli.accounts import why_not_running
-from worker.cli.screen import count, number, plain, safe, screen, span, table, write_json
+from worker.cli.board import Canvas, board, heading
+from worker.cli.screen import moment, plain, screen, span, write_json
 from worker.cli.session import Session, refusal, session
 from worker.cli.stop import DONE, WRONG, Stop
-from worker.unserved import unserved
+from worker.fleet.look import FleetReader, Look
+from worker.fleet.record import record
 
-REFRESH = 1.0
+INTERVAL = 1.0
 """Seconds between two looks of --watch."""
 
 SWEEP = 30.0
 """Seconds between two searches for queues that nobody serves."""
 
-NUMBERS = ("ready", "leased", "scheduled", "dead", "oldest")
-COLOURS = {"running": "green", "stopped": "red"}
+GLANCE = 0.2
+"""Seconds between two looks at the size of the terminal."""
 
 
-def status(*, watch: bool, as_json: bool) -> int:
-    """Print the fleet once, or again and again until Ctrl-C."""
+def status(*, watch: bool, as_json: bool, interval: float | None = None) -> int:
+    """Print the fleet once, or every `interval` seconds until Ctrl-C."""
     if watch and as_json:
         raise Stop(WRONG, "--json prints once: leave out --watch")
+    if interval is not None and not watch:
+        raise Stop(WRONG, "--interval is for --watch")
     with session() as opened:
         if watch:
-            _watch(opened)
+            _watch(opened, interval or INTERVAL)
             return DONE
-        snapshot = opened.snapshots().read()
-        queues = find_queues(opened.client, opened.keys)
+        look = FleetReader(opened.client, opened.settings).look(find_queues(opened.client, opened.keys))
     if as_json:
-        write_json(_record(opened.settings, snapshot, queues))
+        write_json(record(look))
     else:
-        screen().print(_view(opened.settings, snapshot, queues))
+        console = screen()
+        console.print(board(look, canvas(console)))
     return DONE
 
 
-def _watch(opened: Session) -> None:
-    """Refresh until interrupted; a Redis that is away for a while is told, and looked for again."""
-    reader, console = opened.snapshots(), screen()
-    queues, searched = Queues({}, complete=True), -SWEEP
-    with Live(console=console, auto_refresh=False) as live:
+class Sight:
+    """What the last look brought: the fleet, and why there is nothing newer."""
+
+    def __init__(self, opened: Session) -> None:
+        self._opened = opened
+        self._reader = FleetReader(opened.client, opened.settings)
+        self._queues: Queues | None = None
+        self._searched = -SWEEP
+        self._away_since = 0.0
+        self.look: Look | None = None
+        self.fault = ""
+
+    def refresh(self) -> None:
+        """Look again; a Redis that is away is told, and looked for again."""
         try:
+            if time.monotonic() - self._searched >= SWEEP:
+                self._queues = find_queues(self._opened.client, self._opened.keys)
+                self._searched = time.monotonic()
+            self.look = self._reader.look(self._queues)
+        except RedisError as error:
+            if not self.fault:
+                self._away_since = time.monotonic()
+            since = span((time.monotonic() - self._away_since) // 1)
+            self.fault = f"{refusal(self._opened.settings, error).lines[0]} (for {since})"
+        else:
+            self.fault = ""
+
+
+def picture(look: Look | None, fault: str, canvas: Canvas) -> RenderableType:
+    """Return what --watch shows: the figures, dim and under the reason where they are old."""
+    trouble = [Text(plain(fault), style="bold red")] if fault else []
+    if look is None:
+        return Group(*trouble)
+    top = heading(look, canvas, fault) if canvas.drawn else Text(f"{moment(look.now_ms)} UTC")
+    figures = board(look, canvas)
+    return Group(top, *trouble, Text(""), Styled(figures, "dim") if fault else figures)
+
+
+def canvas(console: Console, *, endless: bool = False) -> Canvas:
+    """Return what a console can show; `endless`: it may scroll."""
+    if not console.is_terminal or console.is_dumb_terminal:
+        return Canvas(console.width)
+    drawn = console.encoding.lower().startswith("utf")
+    return Canvas(console.width, None if endless else console.height - 2, drawn)
+
+
+def _watch(opened: Session, interval: float) -> None:
+    sight, console = Sight(opened), screen()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the terminal has to be put back, too
+    with contextlib.suppress(KeyboardInterrupt):
+        if console.is_terminal and not console.is_dumb_terminal:
+            _draw(sight, console, interval)
+        else:
+            _write(sight, console, interval)
+
+
+def _draw(sight: Sight, console: Console, interval: float) -> None:
+    """Redraw in place; what was seen last stays in the terminal when it ends."""
+    try:
+        with Live(console=console, auto_refresh=False, screen=True) as live:
             while True:
-                try:
-                    if time.monotonic() - searched >= SWEEP:
-                        queues, searched = find_queues(opened.client, opened.keys), time.monotonic()
-                    live.update(_view(opened.settings, reader.read(), queues), refresh=True)
-                except RedisError as error:
-                    live.update(Text(refusal(opened.settings, error).lines[0], style="red"), refresh=True)
-                time.sleep(REFRESH)
-        except KeyboardInterrupt:
-            return
+                sight.refresh()
+                _show(sight, live, time.monotonic() + interval)
+    finally:
+        console.print(picture(sight.look, sight.fault, canvas(console, endless=True)))
 
 
-def _view(settings: Settings, snapshot: Snapshot, queues: Queues) -> Group:
-    rows = table("account", "state", "rate/s", *NUMBERS, right=("rate/s", *NUMBERS))
-    for account in snapshot.configured:
-        rows.add_row(safe(account.name), _state(account), _rate(settings, account), *_counts(account))
-    for account in snapshot.strangers:
-        if account.waiting or account.leased or account.dead:
-            rows.add_row(safe(account.name), Text("not configured", style="yellow"), "", *_counts(account))
-    return Group(rows, Text(""), *_notes(settings, snapshot, queues))
+def _show(sight: Sight, live: Live, until: float) -> None:
+    """Show the same figures until it is time for new ones, anew whenever the terminal changes its size."""
+    size = None
+    while (left := until - time.monotonic()) > 0:
+        if size != live.console.size:
+            size = live.console.size
+            live.update(picture(sight.look, sight.fault, canvas(live.console)), refresh=True)
+        time.sleep(min(left, GLANCE))
 
 
-def _state(account: AccountSnapshot) -> Text:
-    return Text(plain(account.state.name), style=COLOURS.get(account.state.name, "yellow"))
-
-
-def _rate(settings: Settings, account: AccountSnapshot) -> str:
-    configured = settings.accounts[account.name].rate_limit
-    effective = account.effective_rate(configured)
-    return number(configured) if effective >= configured else f"{effective:,.0f} of {configured:,}"
-
-
-def _counts(account: AccountSnapshot) -> tuple[str, ...]:
-    counts = account.ready, account.leased, account.scheduled, account.dead
-    return (*(number(count) for count in counts), span(account.oldest_age) if account.oldest_age else "-")
-
-
-def _notes(settings: Settings, snapshot: Snapshot, queues: Queues) -> list[Text]:
-    where = place(settings.redis_url.get_secret_value())
-    style = "" if snapshot.workers else "yellow"
-    notes = [Text(f"{count(snapshot.workers, 'worker')} alive, {where}", style=style)]
-    notes += [
-        safe(why_not_running(account), "red")
-        for account in snapshot.configured
-        if account.state.name != "running"
-    ]
-    notes += [
-        Text(f"nobody serves {plain(name)}: {count(waiting, 'event')} wait", style="yellow")
-        for name, waiting in unserved(snapshot, queues, settings.accounts).items()
-    ]
-    if snapshot.gap:
-        text = f"{count(snapshot.gap, 'event')} taken that stand nowhere: see `status --json`"
-        notes.append(Text(text, style="red"))
-    return notes
-
-
-def _record(settings: Settings, snapshot: Snapshot, queues: Queues) -> dict[str, object]:
-    return {
-        "redis": place(settings.redis_url.get_secret_value()),
-        "workers": snapshot.workers,
-        "books_gap": snapshot.gap,
-        "unserved": unserved(snapshot, queues, settings.accounts),
-        "accounts": [_account_record(settings, account) for account in snapshot.accounts],
-    }
-
-
-def _account_record(settings: Settings, account: AccountSnapshot) -> dict[str, object]:
-    configured = settings.accounts[account.name].rate_limit if account.configured else None
-    return {
-        "account": account.name,
-        "configured": account.configured,
-        "state": account.state.name,
-        "code": account.state.code,
-        "message": account.state.message,
-        "rate_configured": configured,
-        "rate_effective": None if configured is None else round(account.effective_rate(configured), 3),
-        "ready": account.ready,
-        "leased": account.leased,
-        "scheduled": account.scheduled,
-        "dead": account.dead,
-        "oldest_age_seconds": account.oldest_age,
-        "books": account.places,
-        "books_gap": account.gap,
-    }
+def _write(sight: Sight, console: Console, interval: float) -> None:
+    """Write one look under the other."""
+    while True:
+        sight.refresh()
+        console.print(picture(sight.look, sight.fault, canvas(console)))
+        console.print()
+        sys.stdout.flush()
+        time.sleep(interval)

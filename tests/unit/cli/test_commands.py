@@ -52,10 +52,16 @@ def test_the_commands_are_those_of_the_design() -> None:
     """No command is missing."""
     assert sorted(path for path, _ in commands()) == [
         "accounts list",
+        "accounts pause",
+        "accounts rate",
+        "accounts resume",
+        "audit",
         "check",
         "dead export",
         "dead list",
+        "dead progress",
         "dead purge",
+        "dead recall",
         "dead replay",
         "dead show",
         "dead stats",

@@ -1,0 +1,122 @@
+"""What workers tell of themselves, and what is read of it, in a real Redis."""
+
+import asyncio
+import time
+
+import pytest
+import redis
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as NotConnected
+
+from providers.base import Outcome, Result
+from tasks.keys import Keys
+from tasks.last_error import LastErrors
+from tasks.presence import Presence
+from tasks.pulse import MOST_WORKERS, AccountPulse, PulseReader
+from tests.support.admin import admin
+from tests.support.dead import Undertaker
+from tests.support.queues import Fleet
+
+KEYS = Keys()
+REFUSED = Outcome(Result.ACCOUNT, "AuthFailure", "the key is wrong")
+
+
+def presence(fleet: Fleet, errors: LastErrors, worker: str = "w1") -> Presence:
+    """Return a worker's voice."""
+    return Presence(fleet.client, KEYS, worker, errors)
+
+
+def alive(client: redis.Redis, worker: str, seconds: float = 30.0) -> None:
+    """Give a worker a lease that ends so many seconds from now."""
+    client.zadd(KEYS.workers, {worker: time.time() * 1000 + seconds * 1000})
+
+
+async def test_what_a_worker_tells_is_read(fleet: Fleet) -> None:
+    """Its note, what it holds by Redis' own books, and the last error of each account."""
+    errors = LastErrors()
+    errors.note("tencent", REFUSED)
+    await presence(fleet, errors).tell({"host": "h", "pid": 7, "in_flight": 3, "concurrency": 400})
+    alive(fleet.server, "w1")
+    fleet.server.sadd(KEYS.held("w1"), "a", "b")
+    pulse = PulseReader(fleet.server, KEYS).read(["tencent", "alibaba"])
+    [worker] = pulse.workers
+    assert (worker.worker, worker.host, worker.pid, worker.held, worker.in_flight) == ("w1", "h", 7, 2, 3)
+    assert worker.seen_ms is not None
+    assert worker.alive(worker.seen_ms)
+    error = pulse.of("tencent").last_error
+    assert error is not None
+    assert (error.result, error.code, error.message) == ("account", "AuthFailure", "the key is wrong")
+    assert pulse.of("alibaba") == pulse.of("nobody") == AccountPulse()
+    assert all(admin(fleet.server).ttl(key) > 0 for key in (KEYS.worker("w1"), KEYS.last_error("tencent")))
+
+
+async def test_an_error_that_is_told_late_does_not_hide_a_newer_one(fleet: Fleet) -> None:
+    """Two workers tell in any order; a worker without Redis for a while tells later."""
+    late, early = LastErrors(), LastErrors()
+    late.note("tencent", Outcome(Result.TRANSIENT, "older"))
+    await asyncio.sleep(0.02)
+    early.note("tencent", Outcome(Result.TRANSIENT, "newer"))
+    await presence(fleet, early, "w2").tell({})
+    await presence(fleet, late, "w1").tell({})
+    error = PulseReader(fleet.server, KEYS).read(["tencent"]).of("tencent").last_error
+    assert error is not None
+    assert error.code == "newer"
+
+
+async def test_without_redis_the_errors_are_kept(fleet: Fleet) -> None:
+    """They are told as soon as it answers."""
+    errors = LastErrors()
+    errors.note("tencent", REFUSED)
+    async with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
+        with pytest.raises(NotConnected):
+            await Presence(nowhere, KEYS, "w1", errors).tell({})
+    await presence(fleet, errors).tell({})
+    assert fleet.server.hget(KEYS.last_error("tencent"), "code") == b"AuthFailure"
+
+
+async def test_a_full_redis_takes_it(fleet: Fleet) -> None:
+    """Somebody looks just then; the control: another write is refused."""
+    admin(fleet.server).config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.ResponseError, match="maxmemory"):
+            fleet.server.set("another", "write")
+        await presence(fleet, LastErrors()).tell({"host": "h"})
+    finally:
+        admin(fleet.server).config_set("maxmemory", 0)
+    assert fleet.server.hget(KEYS.worker("w1"), "note") == b'{"host":"h"}'
+
+
+@pytest.mark.parametrize("note", [b"\xff", b"[1]", b'{"host": 1, "pid": "x", "in_flight": {}}', b""])
+def test_a_note_of_somebody_else_is_no_fault(valkey: redis.Redis, note: bytes) -> None:
+    """What can't be read is not known."""
+    alive(valkey, "w1")
+    for field, value in {"note": note, "seen_ms": b"soon"}.items():
+        valkey.hset(KEYS.worker("w1"), field, value)
+    for field in ("at_ms", "code"):
+        valkey.hset(KEYS.last_error("tencent"), field, b"\xff" * 20)
+    pulse = PulseReader(valkey, KEYS).read(["tencent"])
+    [worker] = pulse.workers
+    assert (worker.host, worker.pid, worker.in_flight, worker.seen_ms) == ("", None, None, None)
+    assert pulse.of("tencent").last_error is None
+
+
+def test_workers_without_number_are_not_read_without_end(valkey: redis.Redis) -> None:
+    """A crash loop's old entries push no living worker out."""
+    alive(valkey, "the-living")
+    for i in range(MOST_WORKERS):
+        alive(valkey, f"dead-{i}", -60.0)
+    workers = PulseReader(valkey, KEYS).read([]).workers
+    assert len(workers) == MOST_WORKERS
+    assert "the-living" in {worker.worker for worker in workers}
+
+
+def test_those_that_died_of_late_are_counted(valkey: redis.Redis) -> None:
+    """In the last minute and the last hour, by Redis' clock."""
+    undertaker = Undertaker(valkey.connection_pool.connection_kwargs["port"])
+    ids = undertaker.bury("tencent", 3)
+    for id_, seconds in zip(ids, (10, 600, 7200), strict=True):
+        valkey.zadd(KEYS.dead_index("tencent"), {id_: (time.time() - seconds) * 1000})
+    pulse = PulseReader(valkey, KEYS).read(["tencent"]).of("tencent")
+    assert (pulse.dead_last_minute, pulse.dead_last_hour) == (1, 2)

@@ -1,0 +1,199 @@
+"""The status page over HTTP, as a browser and a script meet it."""
+
+import asyncio
+import http.client
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from config.settings import load
+from tests.support.command import ROOT, SECRET, call, environment
+from tests.support.dead import Undertaker
+from worker.embedded import EmbeddedValkey
+from worker.exporter import Exporter
+from worker.page import PATHS
+
+HOSTILE = "<img src=x onerror=document.title='owned'></td><script>document.title='owned'</script>\u202e"
+FILES = ROOT / "worker" / "web"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the exporter answered."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+class Site:
+    """An exporter's HTTP side."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    async def get(self, path: str, method: str = "GET") -> Answer:
+        """Return the answer to a request."""
+        return await asyncio.to_thread(self._ask, path, method)
+
+    async def json(self) -> Any:
+        """Return what the page fetches."""
+        return json.loads((await self.get("/status.json")).text)
+
+    def _ask(self, path: str, method: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return Answer(answer.status, dict(answer.getheaders()), answer.read().decode())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+async def site(valkey_server: EmbeddedValkey) -> AsyncIterator[Site]:
+    """Yield the site of an exporter that looks often."""
+    settings = load(environment(valkey_server.url, OTPREPORT_METRICS_PORT="0"))
+    subject = Exporter(settings, look=0.2)
+    port = await subject.start("127.0.0.1")
+    running = asyncio.create_task(subject.run())
+    yield Site(port)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await subject.stop()
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/status.json"])
+async def test_it_is_closed_but_for_reading(site: Site, path: str) -> None:
+    """GET alone; nothing is loaded from elsewhere, framed, cached or taken for another type."""
+    answer = await site.get(path)
+    assert answer.status == 200
+    assert SECRET not in answer.text
+    policy = dict(re.findall(r"([a-z-]+) ([^;]+)", answer.headers["Content-Security-Policy"]))
+    assert policy["default-src"] == "'none'"
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert {policy[name] for name in ("script-src", "style-src", "connect-src")} == {"'self'"}
+    assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == (
+        "nosniff",
+        "no-store",
+    )
+    for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
+        assert (await site.get(path, method)).status == 405
+
+
+async def test_the_rest_of_the_exporter_is_where_it_was(site: Site) -> None:
+    """Metrics and health keep their places; what is not there is not there."""
+    for path, status in (("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/status.html", 404)):
+        assert (await site.get(path)).status == status
+    assert (await site.get("/../worker/page.py")).status == 404
+
+
+async def test_it_shows_what_the_command_shows(site: Site, valkey_server: EmbeddedValkey) -> None:
+    """One record for both: the same fields, the same figures; the page alone knows a pace."""
+    undertaker = Undertaker(valkey_server.port)
+    await asyncio.to_thread(undertaker.bury, "tencent", 2)
+    await asyncio.to_thread(undertaker.send, "tencent", 1500)
+    await coming_true(
+        site, lambda found: found["accounts"][0]["ready"] == 1500 and found["accounts"][0]["delivered_trail"]
+    )
+    page = await site.json()
+    command = (await asyncio.to_thread(call, valkey_server.url, "status", "--json")).json
+    assert page.keys() == command.keys()
+    moving = {"oldest_age_seconds", "delivered_per_second", "delivered_trail", "rate_use"}
+    for ours, theirs in zip(page["accounts"], command["accounts"], strict=True):
+        assert {name: ours[name] for name in ours if name not in moving} == {
+            name: theirs[name] for name in theirs if name not in moving
+        }
+    assert (page["accounts"][0]["dead"], page["accounts"][0]["dead_last_hour"]) == (2, 2)
+    assert (command["accounts"][0]["delivered_per_second"], page["accounts"][0]["delivered_per_second"]) == (
+        None,
+        0,
+    )
+
+
+async def test_without_redis_it_says_so_and_comes_back(site: Site, valkey_server: EmbeddedValkey) -> None:
+    """The page is served, its figures are refused with the reason and since when; no restart is needed."""
+    valkey_server.kill()
+    await coming_true(site, lambda found: not found["redis_up"])
+    answer = await site.get("/status.json")
+    found = json.loads(answer.text)
+    assert answer.status == 503
+    assert "can't be reached" in found["reason"]
+    assert found.keys() == {"redis", "redis_up", "at_ms", "reason"}
+    await asyncio.sleep(0.5)
+    assert (await site.json())["at_ms"] == found["at_ms"]
+    assert (await site.get("/")).status == 200
+    valkey_server.start()
+    await coming_true(site, lambda found: found["redis_up"])
+
+
+def test_its_script_makes_no_markup() -> None:
+    """What comes from Redis is text on the page: by the way it is put there, and by the policy besides."""
+    script, page = (FILES / "status.js").read_text(), (FILES / "status.html").read_text()
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|\.on[a-z]+ =", script
+    )
+    assert not re.search(r"<script(?! src=)|<style|style=| on[a-z]+=|https?://(?!www\.w3\.org)", page)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+async def test_a_browser_shows_hostile_text_as_text(
+    site: Site, valkey_server: EmbeddedValkey, tmp_path: Path
+) -> None:
+    """Names, codes, messages and hosts that are markup stand there to read; the control: the script runs."""
+    with redis.Redis(port=valkey_server.port) as client:
+        _plant(client)
+    await coming_true(site, lambda found: found["worker_list"])
+    shown = await asyncio.to_thread(browse, f"http://127.0.0.1:{site.port}/", tmp_path)
+    assert "<title>✖ otpreport: in trouble</title>" in shown
+    assert shown.count("&lt;img src=x onerror=document.title='owned'&gt;") >= 4
+    assert "<img" not in shown
+    assert r"\u{202e}" in shown
+    assert "\u202e" not in shown
+    unprotected = await asyncio.to_thread(browse, f"data:text/html,{HOSTILE}", tmp_path)
+    assert "<title>owned</title>" in unprotected, "the browser runs no script at all"
+
+
+def _plant(client: redis.Redis) -> None:
+    fields = {"state": HOSTILE, "code": HOSTILE, "message": HOSTILE}
+    for field, value in fields.items():
+        client.hset("otpreport:account:tencent", field, value)
+    for field, value in {"at_ms": "1", "class": HOSTILE, "code": HOSTILE, "message": HOSTILE}.items():
+        client.hset("otpreport:last-error:tencent", field, value)
+    client.hset("otpreport:worker:w", "note", json.dumps({"host": HOSTILE}))
+    client.zadd("otpreport:workers", {"w": 9e12, HOSTILE: 9e12})
+    client.hset("otpreport:books", f"{HOSTILE.replace(':', '')}:taken", "1")
+    client.lpush(f"otpreport.{HOSTILE}", b"x")
+
+
+def browse(url: str, folder: Path) -> str:
+    """Return the page as a browser has it after a while."""
+    assert CHROMIUM is not None
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-extensions",
+        "--disable-background-networking",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+        "--virtual-time-budget=1500",
+    ]
+    command = [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+async def coming_true(site: Site, check: Callable[[Any], object]) -> None:
+    """Wait until what the page fetches is as `check` has it."""
+    async with asyncio.timeout(30):
+        while not check(await site.json()):  # noqa: ASYNC110 - it asks over HTTP, nobody here could tell
+            await asyncio.sleep(0.05)

@@ -1,0 +1,70 @@
+"""What stands out in a look."""
+
+from typing import cast
+
+import pytest
+
+from tasks.pulse import AccountPulse
+from tasks.states import NAMES, State
+from tests.support.looks import NOW_MS, Seen, account, look, worker
+from worker.fleet.notes import Level, notes
+from worker.fleet.record import record
+
+
+def test_a_quiet_fleet_has_none() -> None:
+    """Nothing is said of what is as it should be."""
+    assert notes(look(account(), workers=(worker(),))) == []
+
+
+@pytest.mark.parametrize("name", [*(name for name in NAMES if name != "running"), "from-the-future"])
+def test_every_state_but_running_is_told(name: str) -> None:
+    """What the operator chose, and what mends itself, is no trouble; anything else is."""
+    [note] = notes(look(account(seen=Seen(State(name, "Code", "why"))), workers=(worker(),)))
+    assert note.text.startswith(f"tencent is {name}")
+    assert (note.level is Level.WARN) == (name in {"held", "shed", "recovering"})
+
+
+@pytest.mark.parametrize(
+    ("due", "said"), [(4000, "(next probe in 4 s)"), (-1, "(a probe is due)"), (None, "why")]
+)
+def test_the_next_probe_is_told(due: int | None, said: str) -> None:
+    """An open breaker says when it tries."""
+    pulse = AccountPulse(probe_at_ms=None if due is None else NOW_MS + due)
+    [note] = notes(look(account(seen=Seen(State("open", "", "why")), pulse=pulse), workers=(worker(),)))
+    assert note.text.endswith(said)
+
+
+def test_workers_that_are_gone_or_silent_are_told() -> None:
+    """With events that wait and nobody to send them it is trouble; the worst comes first."""
+    found = notes(look(account(seen=Seen(ready=1)), workers=(worker(lease=-1.0),)))
+    assert [note.level for note in found] == [Level.BAD, Level.WARN]
+    assert found[0].text == "no worker is alive"
+    assert "3f9a1c77b2e0 on otp-worker-1 is gone, 64 events to be taken back" in found[1].text
+    [note] = notes(look(account(), workers=(worker(silent=9.0),)))
+    assert note.text == "worker 3f9a1c77b2e0 has said nothing for 9.0s"
+
+
+def test_a_loss_and_queues_that_nobody_serves_are_told() -> None:
+    """A gap in the books is trouble."""
+    found = notes(look(account(seen=Seen(booked={"taken": 3})), workers=(worker(),), unserved={"tencnet": 2}))
+    assert [note.level for note in found] == [Level.BAD, Level.WARN]
+    assert "3 events taken that stand nowhere" in found[0].text
+    assert found[1].text == "nobody serves tencnet: 2 events wait"
+
+
+def test_accounts_of_one_rate_are_counted_together() -> None:
+    """Each alone looks half idle."""
+    pair = account("a", pace=600.0, group="g"), account("b", pace=400.0, group="g")
+    [note] = notes(look(*pair, account("c", pace=1.0), workers=(worker(),)))
+    assert (note.level, note.text) == (Level.INFO, "a, b share a rate of 1,000/s: 1,000/s used, 100%")
+
+
+def test_a_record_keeps_what_scripts_rely_on() -> None:
+    """The fields that were there before this one are there still, with their types."""
+    found = record(
+        look(account(pace=970.0), account("gone", Seen(configured=False, dead=1)), workers=(worker(),))
+    )
+    assert (found["workers"], found["books_gap"], found["unserved"]) == (1, 1, {})
+    first, second = cast("list[dict[str, object]]", found["accounts"])
+    assert (first["rate_configured"], first["rate_effective"], first["rate_use"]) == (1000, 1000, 0.97)
+    assert (second["configured"], second["rate_configured"], second["rate_use"]) == (False, None, None)

@@ -1,0 +1,197 @@
+"""The table of accounts, with as much in it as there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from worker.cli.screen import number, plain, span
+from worker.cli.shapes import bar, short, sparkline
+from worker.fleet.look import AccountLook, Look
+
+MARKS = {"running": "●", "recovering": "◐", "open": "✖", "stopped": "■", "held": "‖", "shed": "↓"}
+COLOURS = {"running": "green", "recovering": "cyan", "held": "yellow", "shed": "yellow"}
+"""How the states look; any other is red."""
+
+FULL = 0.95
+"""The share of its rate from which an account goes as fast as it may."""
+
+FIGURE = 6
+"""Columns at least of a figure where the titles are whole, so that the table does not jump as figures grow."""
+
+Cell = Callable[[AccountLook], Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How much is shown: whole words, every digit, marks of the states, and how long bars and trends are."""
+
+    words: bool
+    digits: bool
+    marks: bool
+    bars: int = 0
+    trend: int = 0
+
+    @property
+    def gap(self) -> int:
+        """Spaces between two columns."""
+        return 2 if self.words else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its title, how a cell is made, and whether it holds figures."""
+
+    title: str
+    cell: Cell
+    figures: bool = True
+
+
+PLAIN = Layout(words=True, digits=True, marks=False)
+DRAWN = (
+    Layout(words=True, digits=True, marks=True, bars=16, trend=32),
+    Layout(words=True, digits=True, marks=True, bars=10, trend=16),
+    Layout(words=True, digits=False, marks=True, bars=8, trend=10),
+    Layout(words=True, digits=False, marks=True, bars=8),
+    Layout(words=False, digits=False, marks=True, bars=8),
+    Layout(words=False, digits=False, marks=True, bars=4),
+    Layout(words=False, digits=False, marks=True),
+)
+"""What is tried, the richest first; in the last one names are cut."""
+
+
+def account_table(look: Look, width: int | None) -> Table:
+    """Return the table for a terminal of `width` columns; None: for a pipe, in words alone."""
+    accounts = [account for account in look.accounts if account.matters]
+    layouts = (PLAIN,) if width is None else DRAWN
+    for layout in layouts:
+        columns = _columns(accounts, layout)
+        rows = [[column.cell(account) for column in columns] for account in accounts]
+        if width is None or layout is layouts[-1] or _width(columns, rows, layout) <= width:
+            return _table(columns, rows, layout)
+    raise AssertionError(layouts)
+
+
+def _width(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: Layout) -> int:
+    """Return how wide the table would like to be."""
+    least = FIGURE if layout.words else 0
+    widths = (
+        max(len(column.title), least if column.figures else 0, *(row[i].cell_len for row in rows))
+        for i, column in enumerate(columns)
+    )
+    return sum(widths) + layout.gap * (len(columns) - 1)
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: Layout) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, layout.gap, 0, 0), header_style="bold")
+    for column in columns:
+        least = FIGURE if layout.words and layout.marks and column.figures else None
+        table.add_column(
+            column.title,
+            justify="right" if column.figures else "left",
+            no_wrap=column.title != "account",
+            min_width=least,
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _columns(accounts: Sequence[AccountLook], layout: Layout) -> list[Column]:
+    name, state = Column("account", _name, figures=False), Column("state", _state(layout), figures=False)
+    moving = any(account.delivered_per_second is not None for account in accounts)
+    return [name, state, *(_paces(layout) if moving else [Column("rate/s", _rate)]), *_counts(layout)]
+
+
+def _paces(layout: Layout) -> list[Column]:
+    """Return what is known from the second look on."""
+    titles = ("delivered/s", "rate/s") if layout.words else ("out/s", "of")
+    columns = [Column(titles[0], _pace), Column(titles[1], _effective), Column("use", _use(layout))]
+    return [*columns, Column("trend", _trend(layout), figures=False)] if layout.trend else columns
+
+
+def _counts(layout: Layout) -> list[Column]:
+    def figure(value: int) -> Text:
+        return Text(number(value) if layout.digits else short(value), style="" if value else "dim")
+
+    return [
+        Column("ready", lambda account: figure(account.seen.ready)),
+        Column("leased", lambda account: figure(account.seen.leased)),
+        Column("scheduled" if layout.words else "sched", lambda account: figure(account.seen.scheduled)),
+        Column("dead", lambda account: figure(account.seen.dead)),
+        Column("+1h" if layout.marks else "dead/h", _died),
+        Column("oldest", _oldest),
+    ]
+
+
+def _name(account: AccountLook) -> Text:
+    return Text(plain(account.name), no_wrap=True, overflow="ellipsis")
+
+
+def _state(layout: Layout) -> Cell:
+    def cell(account: AccountLook) -> Text:
+        if not account.seen.configured:
+            return Text("not configured" if layout.words else "unknown", style="yellow")
+        name = account.seen.state.name
+        mark = f"{MARKS.get(name, '■')} " if layout.marks else ""
+        return Text(mark + plain(name)[:14], style=COLOURS.get(name, "red"))
+
+    return cell
+
+
+def _rate(account: AccountLook) -> Text:
+    configured, effective = account.rate_configured, account.rate_effective
+    if configured is None or effective is None:
+        return Text("")
+    whole = effective >= configured
+    return Text(number(configured) if whole else f"{effective:,.0f} of {configured:,}")
+
+
+def _pace(account: AccountLook) -> Text:
+    pace = account.delivered_per_second
+    return Text("-" if pace is None else number(pace), style="bold" if pace else "dim")
+
+
+def _effective(account: AccountLook) -> Text:
+    """Return the effective rate, marked where it is lower than the configured one."""
+    configured, effective = account.rate_configured, account.rate_effective
+    if configured is None or effective is None:
+        return Text("")
+    return Text(number(effective), style="" if effective >= configured else "yellow")
+
+
+def _use(layout: Layout) -> Cell:
+    width = layout.bars
+
+    def cell(account: AccountLook) -> Text:
+        if (use := account.rate_use) is None:
+            return Text("")
+        style = "yellow" if use >= FULL and account.seen.waiting else "cyan"
+        return Text.assemble(bar(use, width, style), " " if width else "", f"{min(use, 9.99):4.0%}")
+
+    return cell
+
+
+def _oldest(account: AccountLook) -> Text:
+    age = account.seen.oldest_age
+    return Text(span(age)) if age else Text("-", style="dim")
+
+
+def _trend(layout: Layout) -> Cell:
+    width = layout.trend
+
+    def cell(account: AccountLook) -> Text:
+        line = sparkline(account.trail[-width:], account.rate_effective or 0.0)
+        return Text(line.rjust(width), style="cyan" if any(account.trail[-width:]) else "dim")
+
+    return cell
+
+
+def _died(account: AccountLook) -> Text:
+    hour = account.pulse.dead_last_hour
+    if not hour:
+        return Text("-", style="dim")
+    return Text(f"+{short(hour)}", style="red" if account.pulse.dead_last_minute else "yellow")

@@ -1,0 +1,144 @@
+"""The fleet drawn in a terminal, or written plainly where there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tasks.pulse import WorkerSeen
+from worker.cli.account_table import account_table
+from worker.cli.screen import count, moment, number, plain
+from worker.cli.shapes import shortened, whole
+from worker.fleet.look import Look
+from worker.fleet.notes import SILENT, Level, Note, notes
+
+WIDE = 112
+"""Columns from which names are whole and the tables airy."""
+
+STYLES = {Level.BAD: "bold red", Level.WARN: "yellow", Level.INFO: "cyan"}
+SIGNS = {Level.BAD: "✖", Level.WARN: "▲", Level.INFO: "·"}
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What is drawn on: columns, rows under the heading (None: endless), and whether marks and bars can be shown."""
+
+    width: int
+    height: int | None = None
+    drawn: bool = False
+
+
+def board(look: Look, canvas: Canvas) -> Group:
+    """Return the accounts, what needs attention, the last errors and the workers."""
+    found = notes(look)
+    parts: list[RenderableType] = [
+        account_table(look, canvas.width if canvas.drawn else None),
+        Text(""),
+        *_notes(look, found, canvas),
+    ]
+    if errors := _errors(look, canvas):
+        parts += (Text(""), errors)
+    if look.workers:
+        parts += (Text(""), _workers(look, _room(look, found, canvas), canvas))
+    return Group(*parts)
+
+
+def heading(look: Look, canvas: Canvas, fault: str = "") -> Text:
+    """Return the first line: where, how it is, and when; `fault` is why these figures are old."""
+    levels = {note.level for note in notes(look)}
+    trouble = Level.BAD in levels or bool(fault)
+    mood, style = ("all is well", "green") if not levels - {Level.INFO} else ("see below", "yellow")
+    if trouble:
+        mood, style = ("redis is away" if fault else "in trouble", "bold red")
+    end = f"{'as of ' if fault else ''}{moment(look.now_ms)[11:]} UTC"
+    start = f"otpreport  {count(look.snapshot.workers, 'worker')}  "
+    where = shortened(plain(look.redis), max(12, canvas.width - len(start) - len(mood) - len(end) - 4))
+    gap = max(2, canvas.width - len(start) - len(where) - len(mood) - len(end) - 2)
+    return Text.assemble(
+        (start[:9], "bold"), start[9:], (where, "dim"), " " * gap, (mood, style), "  ", (end, "dim")
+    )
+
+
+def _notes(look: Look, found: Sequence[Note], canvas: Canvas) -> list[RenderableType]:
+    if not canvas.drawn:
+        alive = f"{count(look.snapshot.workers, 'worker')} alive, {plain(look.redis)}"
+        return [Text(alive), *(Text(note.text, style=STYLES[note.level]) for note in found)]
+    rows = Table.grid("", "", padding=(0, 1, 0, 0))
+    for note in found:
+        rows.add_row(
+            Text(SIGNS[note.level], style=STYLES[note.level]), Text(note.text, style=STYLES[note.level])
+        )
+    return [rows] if found else [Text("nothing needs attention", style="dim")]
+
+
+def _errors(look: Look, canvas: Canvas) -> Table | None:
+    rows = _table(canvas)
+    for title in ("last error", "ago", "class"):
+        rows.add_column(title, justify="right" if title == "ago" else "left", no_wrap=True)
+    rows.add_column("code and message")
+    for account in look.accounts:
+        if (error := account.pulse.last_error) is not None:
+            said = plain(" ".join(word for word in (error.code, error.message) if word))
+            name = Text(shortened(plain(account.name), 32 if canvas.width >= WIDE else 14))
+            said_text = Text(said, no_wrap=True, overflow="ellipsis" if canvas.drawn else "ignore")
+            rows.add_row(name, whole(look.now_ms - error.at_ms), plain(error.result), said_text)
+    return rows if rows.row_count else None
+
+
+def _workers(look: Look, most: int, canvas: Canvas) -> Table:
+    """Return the workers, `most` of them, those that hold most first where not all have room."""
+    rows, shown = _table(canvas), look.workers
+    if len(shown) > most:
+        shown = tuple(sorted(shown, key=lambda worker: -worker.held)[: max(0, most - 1)])
+    for title in ("worker", "host"):
+        rows.add_column(title, no_wrap=title == "worker", overflow="ellipsis")
+    for title in ("pid", "held", "in flight", "of", "up", "seen"):
+        rows.add_column(title, justify="right", no_wrap=True)
+    for worker in shown:
+        rows.add_row(*_worker(worker, look.now_ms))
+    if len(shown) < len(look.workers):
+        rows.add_row(Text(f"and {len(look.workers) - len(shown)} more", style="dim"))
+    return rows
+
+
+def _worker(worker: WorkerSeen, now_ms: int) -> list[Text]:
+    known = (worker.held, worker.in_flight, worker.concurrency)
+    return [
+        Text(plain(worker.worker)[:20]),
+        Text(plain(worker.host) or "-", no_wrap=True, overflow="ellipsis"),
+        Text("-" if worker.pid is None else str(worker.pid)),
+        *(Text("-" if value is None else number(value)) for value in known),
+        Text("-" if worker.started_ms is None else whole(now_ms - worker.started_ms)),
+        _last_seen(worker, now_ms),
+    ]
+
+
+def _last_seen(worker: WorkerSeen, now_ms: int) -> Text:
+    if not worker.alive(now_ms):
+        return Text("gone", style="red")
+    if worker.seen_ms is None:
+        return Text("-")
+    silent_ms = now_ms - worker.seen_ms
+    late = silent_ms > SILENT * 1000
+    return Text("now" if silent_ms < 2000 else f"{whole(silent_ms)} ago", style="yellow" if late else "")
+
+
+def _room(look: Look, found: Sequence[Note], canvas: Canvas) -> int:
+    """Return how many lines are left for workers under all the rest."""
+    if canvas.height is None:
+        return len(look.workers)
+    accounts = sum(account.matters for account in look.accounts) + 1
+    lines = sum(math.ceil(len(note.text) / (canvas.width - 2)) for note in found) or 1
+    errors = sum(account.pulse.last_error is not None for account in look.accounts)
+    above = accounts + 1 + lines + (errors + 2 if errors else 0) + 2
+    return max(1, canvas.height - above)
+
+
+def _table(canvas: Canvas) -> Table:
+    gap = 2 if canvas.width >= WIDE else 1
+    return Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold", collapse_padding=True)

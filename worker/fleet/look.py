@@ -1,0 +1,112 @@
+"""One look at the fleet: the counts, the workers, how fast it goes, and what went wrong of late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from config.settings import Settings
+from otpreport.address import place
+from tasks.keys import Keys
+from tasks.keyspace import Queues
+from tasks.pulse import AccountPulse, PulseReader, WorkerSeen
+from tasks.settlement import Ending
+from tasks.snapshot import AccountSnapshot, Snapshot, SnapshotReader
+from worker.fleet.pace import Pace
+from worker.unserved import unserved
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLook:
+    """One account; rates are requests a second, None where the account is not configured or was looked at once."""
+
+    seen: AccountSnapshot
+    pulse: AccountPulse
+    rate_configured: float | None
+    rate_group: str | None
+    delivered_per_second: float | None
+    trail: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The account's name."""
+        return self.seen.name
+
+    @property
+    def rate_effective(self) -> float | None:
+        """The rate of the account's group at this moment."""
+        return None if self.rate_configured is None else self.seen.effective_rate(self.rate_configured)
+
+    @property
+    def rate_use(self) -> float | None:
+        """The share of its effective rate that the account delivers."""
+        if self.delivered_per_second is None or not self.rate_effective:
+            return None
+        return self.delivered_per_second / self.rate_effective
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is configured, or has events all the same."""
+        return bool(self.seen.configured or self.seen.waiting or self.seen.leased or self.seen.dead)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The whole fleet at one moment of Redis' clock; `redis` is where it is, without its password."""
+
+    redis: str
+    snapshot: Snapshot
+    accounts: tuple[AccountLook, ...]
+    workers: tuple[WorkerSeen, ...]
+    unserved: dict[str, int]
+
+    @property
+    def now_ms(self) -> int:
+        """When this was seen."""
+        return self.snapshot.now_us // 1000
+
+    @property
+    def gone(self) -> tuple[WorkerSeen, ...]:
+        """Workers whose lease ran out and whose events nobody has taken back yet."""
+        return tuple(worker for worker in self.workers if not worker.alive(self.now_ms))
+
+
+class FleetReader:
+    """Look at the fleet again and again, which tells how fast it goes; `redis` is where, without its password."""
+
+    def __init__(self, client: Redis, settings: Settings) -> None:
+        keys = Keys(settings.key_prefix)
+        groups = {account.name: account.rate_group for account in settings.accounts.values()}
+        self._settings = settings
+        self.redis = place(settings.redis_url.get_secret_value())
+        self._snapshots = SnapshotReader(client, keys, groups)
+        self._pulses = PulseReader(client, keys)
+        self._pace = Pace()
+
+    def look(self, queues: Queues | None = None) -> Look:
+        """Return the fleet as it is now; redis.RedisError when Redis is away."""
+        settings, snapshot = self._settings, self._snapshots.read()
+        pulse = self._pulses.read([account.name for account in snapshot.accounts])
+        booked = {account.name: account.booked.get(Ending.DELIVERED, 0) for account in snapshot.accounts}
+        self._pace.observe(snapshot.now_us, booked)
+        return Look(
+            redis=self.redis,
+            snapshot=snapshot,
+            accounts=tuple(self._account(seen, pulse.of(seen.name)) for seen in snapshot.accounts),
+            workers=pulse.workers,
+            unserved=unserved(snapshot, queues or Queues({}, complete=False), settings.accounts),
+        )
+
+    def _account(self, seen: AccountSnapshot, pulse: AccountPulse) -> AccountLook:
+        account = self._settings.accounts.get(seen.name)
+        return AccountLook(
+            seen,
+            pulse,
+            rate_configured=account.rate_limit if account else None,
+            rate_group=account.rate_group if account else None,
+            delivered_per_second=self._pace.of(seen.name),
+            trail=self._pace.trail(seen.name),
+        )

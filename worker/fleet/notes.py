@@ -1,0 +1,99 @@
+"""What needs the operator's attention, in sentences."""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from worker.cli.accounts import why_not_running
+from worker.cli.screen import count, number, plain, span
+from worker.fleet.look import AccountLook, Look
+
+BY_HAND = frozenset({"held", "shed"})
+"""States that an operator chose."""
+
+SILENT = 5.0
+"""Seconds without a word of a living worker that are worth one of ours."""
+
+
+class Level(enum.StrEnum):
+    """How much a note matters: something is wrong, needs a look, or is good to know."""
+
+    BAD = "bad"
+    WARN = "warn"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence, with nothing in it that steers a terminal."""
+
+    level: Level
+    text: str
+
+
+def notes(look: Look) -> list[Note]:
+    """Return what stands out, the worst first."""
+    found = [*_books(look), *_accounts(look), *_workers(look), *_queues(look), *_shared_rates(look)]
+    return sorted(found, key=lambda note: list(Level).index(note.level))
+
+
+def _books(look: Look) -> Iterator[Note]:
+    if look.snapshot.gap:
+        text = f"{count(look.snapshot.gap, 'event')} taken that stand nowhere: see `status --json`"
+        yield Note(Level.BAD, text)
+
+
+def _accounts(look: Look) -> Iterator[Note]:
+    for account in look.accounts:
+        name = account.seen.state.name
+        if account.seen.configured and name != "running":
+            level = Level.WARN if name in BY_HAND or name == "recovering" else Level.BAD
+            yield Note(
+                level, plain(why_not_running(account.seen).rstrip(": ") + _probe(account, look.now_ms))
+            )
+
+
+def _probe(account: AccountLook, now_ms: int) -> str:
+    due_ms = account.pulse.probe_at_ms
+    if due_ms is None or account.seen.state.name not in {"open", "stopped"}:
+        return ""
+    seconds = (due_ms - now_ms) / 1000
+    return f" (next probe in {seconds:.0f} s)" if seconds > 0.5 else " (a probe is due)"
+
+
+def _workers(look: Look) -> Iterator[Note]:
+    if not look.snapshot.workers:
+        waiting = any(account.seen.waiting for account in look.accounts)
+        yield Note(Level.BAD if waiting else Level.WARN, "no worker is alive")
+    for worker in look.gone:
+        where = f" on {worker.host}" if worker.host else ""
+        text = f"worker {worker.worker}{where} is gone, {count(worker.held, 'event')} to be taken back"
+        yield Note(Level.WARN, plain(text))
+    for worker in look.workers:
+        silent = (look.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
+        if worker.alive(look.now_ms) and silent > SILENT:
+            yield Note(Level.WARN, plain(f"worker {worker.worker} has said nothing for {span(silent)}"))
+
+
+def _queues(look: Look) -> Iterator[Note]:
+    for name, waiting in look.unserved.items():
+        yield Note(Level.WARN, f"nobody serves {plain(name)}: {count(waiting, 'event')} wait")
+
+
+def _shared_rates(look: Look) -> Iterator[Note]:
+    """Yield what the accounts of one rate group use together, for each alone may look idle."""
+    groups: defaultdict[str, list[AccountLook]] = defaultdict(list)
+    for account in look.accounts:
+        if account.rate_group is not None:
+            groups[account.rate_group].append(account)
+    for accounts in groups.values():
+        paces = [account.delivered_per_second for account in accounts]
+        rate = accounts[0].rate_effective
+        if len(accounts) > 1 and rate and None not in paces:
+            used = sum(pace or 0.0 for pace in paces)
+            names = ", ".join(account.name for account in accounts)
+            text = f"{names} share a rate of {number(rate)}/s: {number(used)}/s used, {used / rate:.0%}"
+            yield Note(Level.INFO, text)

@@ -1,0 +1,82 @@
+"""A look at the fleet as JSON: what `status --json` prints and the status page fetches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasks.pulse import ErrorSeen, WorkerSeen
+from worker.fleet.look import AccountLook, Look
+from worker.fleet.notes import notes
+
+
+def record(look: Look) -> dict[str, object]:
+    """Return the whole look."""
+    return {
+        "redis": look.redis,
+        "redis_up": True,
+        "at_ms": look.now_ms,
+        "workers": look.snapshot.workers,
+        "books_gap": look.snapshot.gap,
+        "unserved": look.unserved,
+        "notes": [{"level": note.level.value, "text": note.text} for note in notes(look)],
+        "accounts": [_account(account) for account in look.accounts],
+        "worker_list": [_worker(worker, look.now_ms) for worker in look.workers],
+    }
+
+
+def away(redis: str, reason: str, at_ms: int) -> dict[str, object]:
+    """Return what there is to say without Redis, and since when."""
+    return {"redis": redis, "redis_up": False, "at_ms": at_ms, "reason": reason}
+
+
+def _account(account: AccountLook) -> dict[str, object]:
+    seen, pulse = account.seen, account.pulse
+    return {
+        "account": seen.name,
+        "configured": seen.configured,
+        "state": seen.state.name,
+        "code": seen.state.code,
+        "message": seen.state.message,
+        "by": seen.state.by,
+        "since_at_ms": seen.state.since_ms,
+        "probe_at_ms": pulse.probe_at_ms,
+        "rate_configured": account.rate_configured,
+        "rate_effective": _rounded(account.rate_effective),
+        "rate_use": _rounded(account.rate_use),
+        "delivered_per_second": account.delivered_per_second,
+        "delivered_trail": account.trail,
+        "ready": seen.ready,
+        "leased": seen.leased,
+        "scheduled": seen.scheduled,
+        "dead": seen.dead,
+        "dead_last_minute": pulse.dead_last_minute,
+        "dead_last_hour": pulse.dead_last_hour,
+        "oldest_age_seconds": seen.oldest_age,
+        "last_error": _error(pulse.last_error),
+        "books": seen.places,
+        "books_gap": seen.gap,
+    }
+
+
+def _error(error: ErrorSeen | None) -> Mapping[str, object] | None:
+    if error is None:
+        return None
+    return {"at_ms": error.at_ms, "class": error.result, "code": error.code, "message": error.message}
+
+
+def _worker(worker: WorkerSeen, now_ms: int) -> dict[str, object]:
+    return {
+        "worker": worker.worker,
+        "alive": worker.alive(now_ms),
+        "host": worker.host,
+        "pid": worker.pid,
+        "held": worker.held,
+        "in_flight": worker.in_flight,
+        "concurrency": worker.concurrency,
+        "started_at_ms": worker.started_ms,
+        "seen_at_ms": worker.seen_ms,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
