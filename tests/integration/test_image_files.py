@@ -6,14 +6,10 @@ import shutil
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-import yaml
-
-import config
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -32,20 +28,6 @@ def output(*command: str) -> str:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
-
-
-def variables(name: str) -> dict[str, str]:
-    """Return the variables of a file under deploy/."""
-    lines = (ROOT / "deploy" / name).read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
-@pytest.fixture(scope="module")
-def compose() -> dict[str, dict[str, dict[str, object]]]:
-    """Return the compose file as docker-compose understands it."""
-    resolved = output(tool("docker-compose"), "--file", "docker-compose.yml", "config")
-    parsed: dict[str, dict[str, dict[str, object]]] = yaml.safe_load(resolved)
-    return parsed
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -114,74 +96,3 @@ def test_only_named_folders_reach_the_image() -> None:
     assert lines[0] == "*"
     copied = set(re.findall(r"^COPY ([a-z]+) \1$", DOCKERFILE, re.MULTILINE))
     assert {line[1:] for line in lines if line.startswith("!")} == copied | {"requirements/worker.txt"}
-
-
-def test_compose_has_the_whole_fleet(compose: dict[str, dict[str, dict[str, object]]]) -> None:
-    """All services are there, the worker can be scaled: it has no name and no port of the host."""
-    assert set(compose["services"]) >= {"redis", "worker", "exporter", "prometheus"}
-    worker = compose["services"]["worker"]
-    assert worker["command"] == ["run"]
-    assert not {"ports", "container_name"} & set(worker)
-
-
-def test_compose_loses_no_acknowledged_event(compose: dict[str, dict[str, dict[str, object]]]) -> None:
-    """Redis syncs each write and drops nothing when full, or events could be lost."""
-    command = " ".join(str(word) for word in _words(compose["services"]["redis"]["command"]))
-    assert "--appendonly yes" in command
-    assert "--appendfsync always" in command
-    assert "--maxmemory-policy noeviction" in command
-
-
-def _words(value: object) -> list[object]:
-    assert isinstance(value, list)
-    return [*value]  # pyright: ignore[reportUnknownVariableType]: whatever YAML held
-
-
-def test_the_simulator_is_only_for_the_demo() -> None:
-    """Without the profile `demo` no simulator starts."""
-    text = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    assert text["services"]["simulator"]["profiles"] == ["demo"]
-
-
-def test_prometheus_scrapes_every_worker_and_the_exporter() -> None:
-    """Prometheus takes its configuration, finds all workers by their name, and the exporter."""
-    output(tool("promtool"), "check", "config", "deploy/prometheus.yml")
-    jobs = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"]
-    worker, exporter = jobs
-    assert worker["dns_sd_configs"][0] | {"refresh_interval": ""} == {
-        "names": ["worker"],
-        "type": "A",
-        "port": 9808,
-        "refresh_interval": "",
-    }
-    assert exporter["static_configs"] == [{"targets": ["exporter:9807"]}]
-
-
-def test_the_demo_s_settings_and_the_simulator_agree() -> None:
-    """The settings of the try-out have no fault, and the simulator knows each key."""
-    settings = config.load(variables("demo.env"))
-    cloud = tomllib.loads((ROOT / "deploy" / "simulator.toml").read_text())
-    known = {(key["provider"], key["id"], key["secret"]) for key in cloud["keys"]}
-    env = variables("demo.env")
-    names = {"tencent": ("SECRET_ID", "SECRET_KEY"), "alibaba": ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET")}
-    used = {
-        (
-            account.provider,
-            *(env[f"OTPREPORT_ACCOUNTS__{name.upper()}__{part}"] for part in names[account.provider]),
-        )
-        for name, account in settings.accounts.items()
-    }
-    assert used == known
-
-
-def test_the_production_example_lacks_only_what_is_to_be_filled_in() -> None:
-    """The example has no unknown setting; all that is missing are the ids and, as files, the keys."""
-    with pytest.raises(config.SettingsError) as caught:
-        config.load(variables("production.env.example"))
-    assert {fault.partition(":")[0] for fault in caught.value.faults} == {
-        "accounts.tencent.secret_id is missing",
-        "accounts.tencent.secret_key is missing",
-        "accounts.tencent.sdk_app_id is missing",
-        "accounts.alibaba.access_key_id is missing",
-        "accounts.alibaba.access_key_secret is missing",
-    }

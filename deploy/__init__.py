@@ -1,0 +1,1 @@
+"""What it takes to run it: settings, rules, and what draws the dashboard."""

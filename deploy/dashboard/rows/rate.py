@@ -1,0 +1,54 @@
+"""How much may be sent, how much is, and what waiting for it costs."""
+
+from __future__ import annotations
+
+from deploy.dashboard.look import GREEN, RED, Steps
+from deploy.dashboard.panel import Panel
+from deploy.dashboard.query import Query, fleet, growth, quantiles
+from deploy.dashboard.rows.row import AGES, EFFECTIVE, PER_ACCOUNT, USED, Row
+
+_LIMITS = fleet("rate_limit_per_second", "account, kind", kind="~configured|effective")
+_GROUP = f"on (account) group_left (group) {fleet('rate_group_info', 'account, group')}"
+_SHARE = f"sum by (group) ({USED} * {_GROUP}) / max by (group) ({EFFECTIVE} * {_GROUP})"
+_THROTTLED = growth("attempts_total", "account", result="throttled")
+
+RATE = Row(
+    "Rate",
+    (
+        Panel(
+            "Rate: configured, effective, used",
+            "Requests a second. Effective is what throttling or a hand left of the configured limit, which is dashed; "
+            "the ramp after an outage is not in it. Accounts of one rate group share it.",
+            "reqps",
+            (Query(_LIMITS, "{{account}} {{kind}}"), Query(USED, "{{account}} used")),
+            12,
+            fill=0,
+            dashed=" configured$",
+        ),
+        Panel(
+            "Share of the effective rate used",
+            "By rate group, named after its first account. Near 100 % the limit is what holds deliveries up, and more "
+            "workers would not help.",
+            "percentunit",
+            (Query(_SHARE, "{{group}}"),),
+            12,
+            steps=Steps(GREEN, ((1, RED),)),
+            line=True,
+        ),
+        Panel(
+            "Wait for a slot",
+            "From an event's lease to the moment it may be sent.",
+            "s",
+            quantiles("admission_wait_seconds"),
+            12,
+            colours=AGES,
+        ),
+        Panel(
+            "Throttled by the provider",
+            "Share of the requests refused for their rate. No attempt is used up; the shared rate steps down.",
+            "percentunit",
+            (Query(f"{_THROTTLED} / {USED}", PER_ACCOUNT),),
+            12,
+        ),
+    ),
+)

@@ -1,0 +1,139 @@
+"""The first row: whether somebody has to do something."""
+
+from __future__ import annotations
+
+from deploy.dashboard.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, ZERO, Name, Steps
+from deploy.dashboard.panel import Panel
+from deploy.dashboard.query import ALL, Query, fleet, growth, quantiles, select
+from deploy.dashboard.rows.row import AGES, AIM, LATE, PER_ACCOUNT, Row
+
+STATES = (
+    Name(1, "running", GREEN),
+    Name(2, "recovering", BLUE),
+    Name(3, "open", ORANGE),
+    Name(4, "stopped", RED),
+    Name(5, "held", PURPLE),
+    Name(6, "shed", YELLOW),
+    Name(7, "other", GREY),
+)
+"""The states of an account, and the numbers that stand for them in the timeline."""
+
+_DELIVERED = growth("events_total", "account", outcome="delivered")
+_OLDEST = fleet("oldest_event_age_seconds", "account")
+_DEAD = fleet("dead_events", "account, reason")
+_NOT_RUNNING = fleet("account_state", "account, state", state="!running")
+
+
+def _state() -> str:
+    parts = (f"{fleet('account_state', 'account, state', state=n.text)} * {n.value}" for n in STATES)
+    return f"sum by (account) ({' or '.join(parts)})"
+
+
+def _on_time() -> str:
+    """Ask for the share of the promise that was kept: a dead letter was not reported in time either."""
+    within = select("event_age_seconds_bucket", le=f"{AIM}.0")
+    every, dead = select("event_age_seconds_count"), select("events_total", outcome="dead")
+    return f"{_grown(within)} / ({_grown(every)} + {_grown(dead)})"
+
+
+def _grown(counter: str) -> str:
+    return f"sum(increase({counter}[$__range]))"
+
+
+def _figure(title: str, text: str, unit: str, query: Query, steps: Steps, most: float | None = None) -> Panel:
+    return Panel(title, text, unit, (query,), 4, 4, "stat", steps, most=most)
+
+
+WELL = Row(
+    "Is it well?",
+    (
+        _figure(
+            "Delivered",
+            "Events a second that a provider took.",
+            "eps",
+            Query(f"sum({_DELIVERED})", "delivered"),
+            Steps(GREEN),
+        ),
+        _figure(
+            "Oldest event",
+            "Age of the oldest event that waits, since its code was entered.",
+            "s",
+            Query(f"max({_OLDEST})", "oldest"),
+            Steps(GREEN, ((AIM / 2, YELLOW), (AIM, RED))),
+        ),
+        _figure(
+            f"Reported within {AIM} s",
+            f"Share of the events that ended in the time shown: reported within {AIM} s of their code. A dead letter "
+            "was not; the promise is 99 %.",
+            "percentunit",
+            Query(_on_time(), "on time", at_once=True),
+            Steps(RED, ((0.99, GREEN),)),
+            most=1,
+        ),
+        _figure(
+            "Dead letters",
+            "Events kept for a person to look at: python -m worker dead stats.",
+            "short",
+            Query(f"sum({_DEAD})", "dead"),
+            ZERO,
+        ),
+        _figure(
+            "Accounts not running",
+            "The timeline below says which and how: python -m worker accounts list.",
+            "short",
+            Query(f"sum({_NOT_RUNNING})", "not running"),
+            ZERO,
+        ),
+        _figure(
+            "Workers",
+            "Workers whose lease runs, as Redis has it.",
+            "short",
+            Query(f"max({select('workers', ALL)})", "workers"),
+            Steps(RED, ((1, GREEN),)),
+        ),
+        Panel(
+            "Account states",
+            "recovering: the rate ramps up; open: events wait for the provider, one probes it; stopped: the "
+            "provider refuses the account; held, shed: by hand.",
+            "short",
+            (Query(_state(), PER_ACCOUNT),),
+            12,
+            kind="state-timeline",
+            names=STATES,
+        ),
+        Panel(
+            "Age of events when reported",
+            f"From the code's entry to the provider's answer; the dashed line is the aim, {AIM} s. A percentile is "
+            "no finer than the histogram's buckets.",
+            "s",
+            quantiles("event_age_seconds"),
+            12,
+            steps=LATE,
+            colours=AGES,
+            line=True,
+        ),
+        Panel(
+            "Delivered by account",
+            "Events a second that the provider took.",
+            "eps",
+            (Query(_DELIVERED, PER_ACCOUNT),),
+            8,
+        ),
+        Panel(
+            "Oldest event by account",
+            "It grows by a second a second while nothing of the account is delivered; the dashed line is the aim.",
+            "s",
+            (Query(_OLDEST, PER_ACCOUNT),),
+            8,
+            steps=LATE,
+            line=True,
+        ),
+        Panel(
+            "Dead letters by reason",
+            "Dead letters kept; replaying or purging them takes them away.",
+            "short",
+            (Query(f"sum by (reason) ({_DEAD})", "{{reason}}"),),
+            8,
+        ),
+    ),
+)
