@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from config.faults import SettingsError
 from config.logging import configure
 from config.settings import Settings, load
+from config.watch import Watch
 from otpreport.wire import TASK, queue_name
 from worker import refusals
 from worker.bridge import Bridge
@@ -45,7 +47,7 @@ def build(settings: Settings) -> App:
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
     )
-    app.otpreport_runtime = Runtime(settings)
+    app.otpreport_runtime = Runtime(settings, Watch(os.environ))
     app.task(name=TASK, Strategy="worker.pool:strategy")(_report)
     return app
 

@@ -18,11 +18,20 @@ from config.account import Account
 from config.logging import configure, log_event
 from config.settings import Settings
 from otpreport.address import connection_pool
+from tasks.admission import RateGroup
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
-from tasks.snapshot import AccountSnapshot, Snapshot, SnapshotReader
+from tasks.snapshot import AccountSnapshot, Snapshot
+from tasks.states import NAMES
+from tasks.workforce import Workforce
+from worker.cli.session import refusal
+from worker.fleet.look import FleetReader
+from worker.fleet.record import away, record
+from worker.groups import in_force
 from worker.health import HealthServer
+from worker.page import StatusPage
+from worker.redis_memory import RedisMemory, read_memory
 from worker.unserved import unserved
 
 logger = logging.getLogger("otpreport.exporter")
@@ -36,7 +45,7 @@ LOOK = 1.0
 SWEEP = 30.0
 """Seconds between two searches of the whole database for queues that nobody serves."""
 
-STATES = ("running", "stopped", "paused", "other")
+STATES = (*NAMES, "other")
 """The states an account is shown in; `other` is one that this version does not know."""
 
 Row = tuple[tuple[str, ...], float]
@@ -49,40 +58,82 @@ class FleetCollector(Collector):
         self._accounts = accounts
         self.snapshot: Snapshot | None = None
         self.queues: Queues | None = None
+        self.memory: RedisMemory | None = None
+        self.needed = 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         snapshot = self.snapshot
         yield _gauge(
-            "redis_up", "Whether Redis answered the last time it was asked.", float(snapshot is not None)
+            "redis_up",
+            "1 when Redis answered the last time it was asked, else 0.",
+            float(snapshot is not None),
         )
         if snapshot is None:
             return
-        yield _gauge("workers", "Workers whose lease runs.", snapshot.workers)
-        gap = "Events taken that stand in no place or in two; anything but 0 is a loss."
+        yield _gauge("workers", "Workers alive: those whose lease runs.", snapshot.workers)
+        text = "Workers that the limits let be of use for what waits and arrives: what an autoscaler goes by."
+        yield _gauge("desired_workers", text, self.needed)
+        gap = "Events taken that stand in no place, or in two: 0, or something was lost."
         yield _gauge("books_gap_events", gap, snapshot.gap)
         if self.queues is not None:
             waiting = unserved(snapshot, self.queues, self._accounts)
-            text = "Events in queues of accounts that are not configured."
+            text = "Events in queues of accounts that are not configured, looked for every 30 s."
             yield _gauge("unserved_queue_events", text, sum(waiting.values()))
+        if self.memory is not None:
+            text = "Memory that Redis uses, and may use: its maxmemory, or without one its machine's."
+            rows = (("used",), self.memory.used), (("limit",), self.memory.limit)
+            yield _labelled("redis_memory_bytes", text, ("kind",), rows)
         yield from self._per_account(tuple(snapshot.configured))
 
     def _per_account(self, accounts: tuple[AccountSnapshot, ...]) -> Iterator[Metric]:
-        yield _labelled("queue_events", "Events by where they are.", ("account", "state"), _queue(accounts))
+        yield _labelled(
+            "queue_events",
+            "Events that have not ended: in the queue, held by a worker, waiting for a retry.",
+            ("account", "state"),
+            _queue(accounts),
+        )
         ages = (((account.name,), account.oldest_age) for account in accounts)
-        yield _labelled("oldest_event_age_seconds", "Age of the oldest event that waits.", ("account",), ages)
-        yield _labelled("dead_events", "Dead letters kept.", ("account", "reason"), _dead(accounts))
-        text = "Requests a second, as configured and after throttling."
+        yield _labelled(
+            "oldest_event_age_seconds",
+            "Time since the code of the oldest waiting event was entered; 0 when none waits.",
+            ("account",),
+            ages,
+        )
+        yield _labelled(
+            "dead_events",
+            "Dead letters that are kept, by why they died.",
+            ("account", "reason"),
+            _dead(accounts),
+        )
+        text = "The rate as configured, as an operator allows it, and as it is now after throttling."
         yield _labelled("rate_limit_per_second", text, ("account", "kind"), self._rates(accounts))
-        yield _labelled("account_state", "1 for the state it is in.", ("account", "state"), _states(accounts))
-        text = "Where the events taken are, by the books."
+        text = "The accounts that share a rate limit, the group named after the first of them."
+        yield _labelled("rate_group_info", text, ("account", "group"), self._groups(accounts))
+        text = "Age at which an event expires (`MAX_AGE`)."
+        limits = (((account.name,), self._accounts[account.name].max_age) for account in accounts)
+        yield _labelled("event_max_age_seconds", text, ("account",), limits)
+        yield _labelled(
+            "account_state",
+            "1 for the state that the account is in, 0 for the others.",
+            ("account", "state"),
+            _states(accounts),
+        )
+        text = "Events taken since Redis was empty (`taken`), and where they are or how they ended."
         yield _labelled("books_events", text, ("account", "place"), _books(accounts))
 
     def _rates(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
         for account in accounts:
             configured = self._accounts[account.name].rate_limit
             yield (account.name, "configured"), configured
+            yield (account.name, "allowed"), account.rate.most(configured)
             yield (account.name, "effective"), account.effective_rate(configured)
+
+    def _groups(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+        firsts: dict[str, str] = {}
+        for account in accounts:
+            first = firsts.setdefault(self._accounts[account.name].rate_group, account.name)
+            yield (account.name, first), 1.0
 
 
 def _queue(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
@@ -130,14 +181,17 @@ class Exporter:
         self._settings = settings
         self._client = Redis(connection_pool=pool)
         self._keys = Keys(settings.key_prefix)
-        groups = {account.name: account.rate_group for account in settings.accounts.values()}
-        self._reader = SnapshotReader(self._client, self._keys, groups)
+        self._fleet = FleetReader(self._client, settings)
+        self._page = StatusPage()
         self._collector = FleetCollector(settings.accounts)
+        limits = {a.name: RateGroup(a.rate_group, a.rate_limit) for a in settings.accounts.values()}
+        self._workforce = Workforce(limits, concurrency=settings.concurrency, pace=settings.worker_pace)
         self._look, self._sweep = look, sweep
         self._told = False
+        self._away_ms: int | None = None
         registry = CollectorRegistry()
         registry.register(self._collector)
-        self._server = HealthServer(registry, self._not_ready, lambda: None)
+        self._server = HealthServer(registry, self._not_ready, lambda: None, self._page.routes())
 
     async def start(self, host: str) -> int:
         """Serve on the configured port, or the next one that is free; return it."""
@@ -159,21 +213,33 @@ class Exporter:
     async def stop(self) -> None:
         """Stop serving."""
         await self._server.stop()
-        self._client.close()
+        self._client.connection_pool.disconnect()  # a client does not close a pool that it was given
 
     async def _read(self) -> None:
         """Look at the fleet; a Redis that is away is logged when it goes and when it comes back."""
         was_up = self._collector.snapshot is not None
         try:
-            self._collector.snapshot = await asyncio.to_thread(self._reader.read)
+            look = await asyncio.to_thread(self._fleet.look, self._collector.queues)
+            self._collector.snapshot = snapshot = look.snapshot
+            self._collector.needed = self._workforce.needed(snapshot)
+            self._collector.memory = await asyncio.to_thread(read_memory, self._client)
         except RedisError as error:
             self._collector.snapshot = self._collector.queues = None
+            self._show_away(error)
             if was_up or not self._told:
                 log_event(logger, logging.WARNING, "redis unreachable", reason=str(error))
         else:
+            self._away_ms = None
+            self._page.show(record(look), up=True)
             if not was_up and self._told:
                 log_event(logger, logging.INFO, "redis reachable again")
         self._told = True
+
+    def _show_away(self, error: RedisError) -> None:
+        if self._away_ms is None:
+            self._away_ms = time.time_ns() // 1_000_000
+        said = refusal(self._settings, error).lines[0]
+        self._page.show(away(self._fleet.redis, said, self._away_ms), up=False)
 
     async def _search(self) -> None:
         try:
@@ -198,8 +264,19 @@ def main(settings: Settings) -> int:
     return 0
 
 
+def _in_force(settings: Settings) -> Settings:
+    """Return the settings with the rate groups that the workers use, as far as Redis answers."""
+    try:
+        with Redis(
+            connection_pool=connection_pool(settings.redis_url.get_secret_value(), timeout=TIMEOUT)
+        ) as client:
+            return in_force(settings, client)
+    except RedisError:
+        return settings
+
+
 async def _serve(settings: Settings) -> None:
-    exporter = Exporter(settings)
+    exporter = Exporter(await asyncio.to_thread(_in_force, settings))
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

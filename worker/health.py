@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -19,7 +19,14 @@ Ready = Callable[[], str | None]
 class HealthServer:
     """Serve `/metrics`, `/healthz` (the loop answers) and `/readyz` (work is being done)."""
 
-    def __init__(self, registry: CollectorRegistry, ready: Ready, before_scrape: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ready: Ready,
+        before_scrape: Callable[[], None],
+        routes: Iterable[web.AbstractRouteDef] = (),
+    ) -> None:
+        """Serve `routes`, too."""
         self._registry = registry
         self._ready = ready
         self._before_scrape = before_scrape
@@ -27,6 +34,7 @@ class HealthServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
+        app.add_routes(routes)
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self, host: str, port: int) -> int:

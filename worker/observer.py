@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from config.logging import Sample, log_event
 from providers.base import Outcome, Result
 from tasks.delivery import Delivery, Leased
+from tasks.last_error import LastErrors
 from tasks.queue import Recovered
 from tasks.settlement import Bury, Finish, Settlement
 from tasks.states import State
@@ -29,6 +30,7 @@ class WorkerObserver:
         self.redis_away = False
         self.last_progress = time.monotonic()
         self._states: dict[str, State] = {}
+        self.last_errors = LastErrors()
 
     def admitted(self, delivery: Delivery, seconds: float) -> None:
         """Note how long an event waited for its slot."""
@@ -40,7 +42,9 @@ class WorkerObserver:
         self._metrics.attempts[account, outcome.result].inc()
         self._metrics.duration[account].observe(seconds)
         delivered = outcome.result is Result.DELIVERED
-        if delivered and not self._sample.take():
+        if not delivered:
+            self.last_errors.note(account, outcome)
+        elif not self._sample.take():
             return
         log_event(
             logger,
@@ -65,7 +69,7 @@ class WorkerObserver:
         match settlement:
             case Finish(ending):
                 self._metrics.events[account, ending].inc()
-                if ending == "delivered" and isinstance(delivery, Delivery):
+                if ending == "delivered" and isinstance(delivery, Delivery) and _is_live(delivery):
                     self._metrics.age[account].observe(_age_ms(delivery) / 1000)
             case Bury(reason):
                 self._metrics.events[account, "dead"].inc()
@@ -111,7 +115,7 @@ class WorkerObserver:
         for account, state in states.items():
             before = self._states.get(account, State())
             if before.name != state.name:
-                level = logging.INFO if state.name == "running" else logging.ERROR
+                level = logging.INFO if state.name in {"running", "recovering"} else logging.ERROR
                 log_event(
                     logger,
                     level,
@@ -119,6 +123,7 @@ class WorkerObserver:
                     account=account,
                     code=state.code,
                     message=state.message,
+                    by=state.by,
                 )
             self._states[account] = state
 
@@ -126,6 +131,11 @@ class WorkerObserver:
         """Note that the worker went round its loop."""
         self.last_progress = time.monotonic()
         self._metrics.progress.set(time.time())
+
+
+def _is_live(delivery: Delivery) -> bool:
+    """Whether it is no replay: how old those are says nothing of how fast events are reported."""
+    return delivery.leased.history.replayed_ms is None
 
 
 def _age_ms(delivery: Delivery) -> int:

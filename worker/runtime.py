@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
+import os
 import random
 import secrets
+import socket
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from redis.exceptions import RedisError
+
+from config.account import provider_of
 from config.logging import log_event
 from config.settings import Settings
+from config.watch import Watch
 from otpreport.address import place
-from providers.registry import REGISTRY
-from tasks.admission import Admission, RateGroup
+from tasks.admission import Admission
+from tasks.breaker import Breaker, Calls
 from tasks.clock import RedisClock
 from tasks.fitness import Unfit
+from tasks.groups import settle_groups
 from tasks.keys import Keys
+from tasks.presence import Presence
 from tasks.queue import Queue, Remembered
 from tasks.report import Account, Report
 from tasks.retry import Policy
 from tasks.states import States
 from tasks.wall import WallClock
-from worker.arrival import wait_for_redis
+from worker.arrival import FIRST_PAUSE, wait_for_redis
 from worker.connect import connect
+from worker.credentials import Credentials
 from worker.engine import Engine, Limits
+from worker.groups import derived, rate_groups, with_groups
 from worker.health import HealthServer
 from worker.http import AiohttpTransport, HttpxClient
 from worker.metrics import Metrics
@@ -36,8 +48,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("otpreport.worker")
 
+TELL = 1.0
+"""Seconds between two words of a worker about itself."""
+
 LAG_INTERVAL = 0.1
 """Seconds between two looks at how late the loop is."""
+
+CANCEL_AGAIN = 0.1
+"""Seconds until a service that is still there is cancelled once more."""
 
 FAILED = 1
 """Exit status when a part of the worker raised: a supervisor starts it anew."""
@@ -50,10 +68,14 @@ STALLED = 15.0
 
 
 class Runtime:
-    """A worker's parts, from `start` to `stop`; both run in the asyncio thread."""
+    """A worker's parts, from `start` to `stop`; both run in the asyncio thread.
 
-    def __init__(self, settings: Settings) -> None:
+    `watch` knows the files that the settings came from; without one the keys stay what they are.
+    """
+
+    def __init__(self, settings: Settings, watch: Watch | None = None) -> None:
         self._settings = settings
+        self._watch = watch
         self._services: list[asyncio.Task[None]] = []
         self.worker = secrets.token_hex(6)
         self.grace = settings.grace
@@ -63,15 +85,9 @@ class Runtime:
         settings = self._settings
         providers = {account.name: account.provider for account in settings.accounts.values()}
         self._metrics = Metrics(providers)
+        self._metrics.concurrency.set(settings.concurrency)
         self._observer = WorkerObserver(self._metrics, providers, sample=settings.log_sample)
         self._redis = connect(settings.redis_url.get_secret_value())
-        self._http = HttpxClient(
-            AiohttpTransport(
-                connections=settings.concurrency,
-                connect_timeout=settings.connect_timeout,
-                read_timeout=settings.read_timeout,
-            )
-        )
         self._build(bridge)
         self._health = HealthServer(self._metrics.registry, self._not_ready, self._sample)
         port = await self._health.start("0.0.0.0", settings.metrics_port)  # noqa: S104 - Prometheus scrapes it
@@ -93,18 +109,66 @@ class Runtime:
             log_event(logger, logging.CRITICAL, "redis is not fit", redis=where, reason=unfit)
             bridge.end_worker(WRONG)
             return
+        await self._settle_groups()
         self._observer.progress()
-        for service in (self._admission.run, self._engine.run, self._engine.maintain, self._measure_lag):
+        engine = self._engine
+        for service in (
+            self._admission.run,
+            engine.run,
+            engine.maintain,
+            self._measure_lag,
+            self._tell,
+            self._renew_keys,
+        ):
             task = asyncio.create_task(service(), name=service.__qualname__)
             task.add_done_callback(functools.partial(_end_if_failed, bridge))
             self._services.append(task)
 
+    async def _settle_groups(self) -> None:
+        """Share the limiters of the workers that are there, also those that know an account by another key."""
+        wanted = derived(self._settings)
+        while True:
+            try:
+                groups = await settle_groups(self._redis, Keys(self._settings.key_prefix), wanted)
+            except RedisError as error:
+                self._observer.redis(error)
+                await asyncio.sleep(FIRST_PAUSE)
+            else:
+                break
+        self._settings = with_groups(self._settings, groups)
+        self._groups.update(rate_groups(self._settings))
+        self._admission.regroup(self._groups)
+        for one in wanted:
+            if groups[one.account] != one.group:
+                log_event(
+                    logger,
+                    logging.INFO,
+                    "rate group kept",
+                    account=one.account,
+                    group=groups[one.account],
+                    of_key=one.group,
+                )
+
     def _build(self, bridge: Bridge) -> None:
         """Build what works on events."""
         settings, keys = self._settings, Keys(self._settings.key_prefix)
-        groups = {a.name: RateGroup(a.rate_group, a.rate_limit) for a in settings.accounts.values()}
+        self._groups = groups = rate_groups(settings)
         remembered = Remembered(settings.dedupe_ttl)
         states = States(self._redis, keys, groups)
+        self._wall = WallClock()
+        breaker = Breaker(settings.breaker_failures, settings.breaker_calls, settings.breaker_slow)
+        calls = Calls(breaker.slow)
+        queue = Queue(
+            self._redis, keys, self.worker, lease=settings.lease, remembered=remembered, breaker=breaker
+        )
+        self._http = HttpxClient(
+            AiohttpTransport(
+                connections=settings.concurrency,
+                connect_timeout=settings.connect_timeout,
+                read_timeout=settings.read_timeout,
+                may_send=lambda: queue.holds,
+            )
+        )
         self._admission = Admission(
             self._redis,
             keys,
@@ -114,36 +178,35 @@ class Runtime:
             clock=RedisClock(),
             on_error=self._observer.redis,
         )
-        report = Report(
+        self._report = Report(
             _accounts(settings),
             admission=self._admission,
             http=self._http,
             states=states,
-            wall=WallClock(),
+            wall=self._wall,
             observer=self._observer,
+            calls=calls,
             monotonic=time.monotonic,
             jitter=random.random,
             nonce=lambda: secrets.token_hex(16),
         )
         self._engine = Engine(
-            Queue(self._redis, keys, self.worker, lease=settings.lease, remembered=remembered),
-            report,
+            queue,
+            self._report,
             states,
             self._observer,
             Limits(settings.concurrency, {name: group.pace for name, group in groups.items()}),
-            bridge.hand_over,
+            calls=calls,
+            hand_over=bridge.hand_over,
         )
 
     async def stop(self, grace: float) -> None:
         """Finish or hand back what is held within `grace` seconds, then close everything."""
         log_event(logger, logging.INFO, "worker stops", worker=self.worker, holds=self._engine.holds)
-        self._beginning.cancel()
-        await asyncio.gather(self._beginning, return_exceptions=True)
+        await _cancel([self._beginning])
         if self._services:
             await self._engine.stop(grace)
-        for task in self._services:
-            task.cancel()
-        await asyncio.gather(*self._services, return_exceptions=True)
+        await _cancel(self._services)
         await self._health.stop()
         await self._http.close()
         await self._redis.aclose()
@@ -160,6 +223,26 @@ class Runtime:
 
     def _sample(self) -> None:
         self._metrics.inflight.set(self._engine.in_flight)
+        for account, gauge in self._metrics.offset.items():
+            gauge.set(self._wall.offset(account))
+
+    async def _tell(self) -> None:
+        """Tell of this worker until cancelled; that Redis is away is told elsewhere."""
+        presence = Presence(
+            self._redis, Keys(self._settings.key_prefix), self.worker, self._observer.last_errors
+        )
+        about = {"host": socket.gethostname(), "pid": os.getpid(), "started_ms": time.time_ns() // 1_000_000}
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                now = {"in_flight": self._engine.in_flight, "concurrency": self._settings.concurrency}
+                await presence.tell(about | now)
+            await asyncio.sleep(TELL)
+
+    async def _renew_keys(self) -> None:
+        """Take new keys over from their files until cancelled."""
+        if self._watch is not None:
+            settle = functools.partial(settle_groups, self._redis, Keys(self._settings.key_prefix))
+            await Credentials(self._settings, self._watch, self._report, settle, self._metrics).run()
 
     async def _measure_lag(self) -> None:
         """Keep the longest delay of the last second, until cancelled."""
@@ -170,6 +253,16 @@ class Runtime:
                 await asyncio.sleep(LAG_INTERVAL)
                 worst = max(worst, time.monotonic() - due)
             self._metrics.lag.set(worst)
+
+
+async def _cancel(services: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel services until they end: redis-py may turn a cancellation into an error of its own, which they survive."""
+    pending = {service for service in services if not service.done()}
+    while pending:
+        for service in pending:
+            service.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
+    await asyncio.gather(*services, return_exceptions=True)
 
 
 def _end_if_failed(bridge: Bridge, service: asyncio.Task[None]) -> None:
@@ -185,7 +278,7 @@ def _accounts(settings: Settings) -> dict[str, Account]:
     return {
         account.name: Account(
             name=account.name,
-            provider=REGISTRY[account.provider](account.endpoint, account.options),
+            provider=provider_of(account),
             policy=Policy(account.max_attempts, settings.retry_base, settings.retry_cap),
             max_age=account.max_age,
         )

@@ -17,7 +17,7 @@ from tests.support.admin import admin
 from tests.support.fleet import ALIBABA, KEY_IDS, LONG, TENCENT, Account, Fleet
 from tests.support.simulator import Json
 from tests.support.wait import until
-from tests.support.worker_process import RUN, odd
+from tests.support.worker_process import odd
 
 FAST, SLOW = 200, 20
 ONE = Account("one", "tencent", FAST)
@@ -28,6 +28,9 @@ DRIP = Account("drip", "alibaba", SLOW)
 TWENTY = Account("twenty", "alibaba_cn", SLOW)
 MODEST = 50
 """A limit that a busy machine reaches, too, for the tests that want to see it broken."""
+
+SATURATED = 30
+"""Seconds for which there are events enough."""
 
 JITTER = 50.0
 """Milliseconds that the network may add, to each request another."""
@@ -43,6 +46,7 @@ class Judgement:
     aligned: int
     sliding: int
     set_aside: int
+    in_all: int
     rate: float
 
     @property
@@ -65,16 +69,22 @@ def judge(fleet: Fleet, provider: str) -> Judgement:
         aligned=key["aligned"]["worst_on_time"],
         sliding=key["sliding"]["worst_on_time"],
         set_aside=key["sliding"]["set_aside"],
+        in_all=key["sliding"]["worst"],
         rate=(len(times) - 1) / (times[-1] - times[0]),
     )
-    print(f"{provider}: {result}, {len(times)} arrivals, in the seconds set aside {key['sliding']['worst']}")
+    print(f"{provider}: {result}, {len(times)} arrivals")
     return result
 
 
 def held(fleet: Fleet, provider: str) -> Judgement:
-    """Return the judgement; AssertionError when the limit was broken, or when the judge was late all the time."""
+    """Return the judgement; AssertionError when the limit was broken, or when it can't be told.
+
+    A judge that comes late sees requests closer together than they came. What is within the limit even so, is.
+    """
     result = judge(fleet, provider)
-    assert result.sliding, "the judge was late in every second: nothing is proved"
+    assert result.sliding or result.in_all <= result.limit, (
+        "the judge was late in every second: nothing is proved"
+    )
     assert result.worst <= result.limit
     return result
 
@@ -182,21 +192,22 @@ def test_too_fast(tmp_path: Path) -> None:
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("jitter", [0.0, JITTER])
-def test_documented_limits(tmp_path: Path, jitter: float) -> None:
-    """Workers that come and go hold 1000/s, 500/s and 20/s in every second, and use 95 % of them (with jitter 90 %)."""
-    with punctual(
-        tmp_path, TENCENT, ALIBABA, TWENTY, door_jitter_ms=jitter, latency={"base_ms": 50}
-    ) as fleet:
+@pytest.mark.parametrize("accounts", [(TENCENT,), (ALIBABA, TWENTY)], ids=["1000", "500-and-20"])
+def test_documented_limits(tmp_path: Path, accounts: tuple[Account, ...], jitter: float) -> None:
+    """Eight workers, two of which start and four end meanwhile, keep each limit and use 95 %; with jitter 90 %."""
+    with punctual(tmp_path, *accounts, door_jitter_ms=jitter, latency={"base_ms": 50}) as fleet:
         put_the_judge_first(fleet)
-        workers = fleet.start_workers(2)
-        with fleet.producing(1200), fleet.producing(700, "alibaba"), fleet.producing(24, "twenty"):
-            for _ in range(6):
-                workers.append(fleet.start_worker(RUN))
-                pass_time(2.0)
-            for worker in workers[:6]:
-                worker.terminate()
-                assert worker.wait() == 0
-        fleet.wait_until_settled(120)
+        workers = fleet.start_workers(6)
+        for account in accounts:
+            fleet.enqueue(SATURATED * account.rate, account.name)
+        for worker in workers[:2]:
+            fleet.start_worker()
+            worker.terminate()
+            assert worker.wait() == 0
+        for worker in workers[2:4]:
+            worker.terminate()
+            assert worker.wait() == 0
+        fleet.wait_until_settled(4 * SATURATED)
         assert not fleet.check().twice
-        for provider in ("tencent", "alibaba", "alibaba_cn"):
-            assert held(fleet, provider).use >= (0.9 if jitter else 0.95)
+        for account in accounts:
+            assert held(fleet, account.provider).use >= (0.9 if jitter else 0.95)

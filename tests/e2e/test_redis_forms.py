@@ -170,6 +170,7 @@ def test_master_dies(tmp_path: Path) -> None:
         assert worker.metric("otpreport_internal_errors_total") == 0
 
 
+@pytest.mark.chaos
 def test_roles_are_switched(tmp_path: Path) -> None:
     """When a replica that holds all takes over behind one address, all follow: nothing is lost or sent twice."""
     with (
@@ -228,6 +229,7 @@ def wait_for_lines(worker: WorkerProcess, count: int) -> list[dict[str, Any]]:
     return worker.lines("redis unreachable")
 
 
+@pytest.mark.chaos
 def test_start_without_redis(tmp_path: Path) -> None:
     """A worker without Redis says so each time it tries, is not ready, and begins as soon as Redis is there."""
     port = free_port()

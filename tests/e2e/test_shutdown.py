@@ -60,6 +60,7 @@ def test_grace_is_over(tmp_path: Path) -> None:
         assert fleet.check().books["tencent"].delivered == 105
 
 
+@pytest.mark.chaos
 def test_second_sigterm(tmp_path: Path) -> None:
     """A second SIGTERM does not lose or forget anything either."""
     with Fleet(tmp_path, TENCENT, plan=HANG, settings=LONG) as fleet:

@@ -33,8 +33,10 @@ def undertaker(valkey: redis.Redis) -> Undertaker:
 COMMANDS = [
     ("status",),
     ("accounts", "list"),
-    ("dead", "show", "x"),
+    ("audit",),
+    ("dead", "show", "tencent:w:1"),
     ("dead", "export"),
+    ("dead", "progress"),
     ("dead", "replay", "--all", "--yes"),
 ]
 
@@ -61,7 +63,7 @@ def test_without_settings_each_says_so_in_a_line_a_fault(command: tuple[str, ...
         (("dead", "replay"), "say which: ids, a filter such as --account or --code, or --all"),
         (("dead", "purge"), "say which: ids, a filter such as --account or --code, or --all"),
         (("dead", "replay", "--all", "--account", "x"), "--all is every dead letter"),
-        (("dead", "replay", "id", "--account", "x"), "give either ids, or a filter, or --all"),
+        (("dead", "replay", "tencent:w:1", "--account", "x"), "give either ids, or a filter, or --all"),
         (("dead", "replay", "--all", "--json"), "--json needs --yes"),
         (("dead", "list", "--reason", "nonsense"), "--reason nonsense: known are exhausted"),
         (("dead", "list", "--since", "soon"), "--since 'soon' is no time"),
@@ -136,7 +138,7 @@ def test_list_says_how_many_more_there_are(url: str, undertaker: Undertaker) -> 
     assert (len(record["dead_letters"]), record["more"]) == (3, 4)
     record = call(url, "dead", "list", "--code", "nothing*", "--json").json
     assert record == {"dead_letters": [], "more": 0}
-    assert call(url, "dead", "list", "--account", "other").out == "no dead letters\n"
+    assert call(url, "dead", "list", "--account", "alibaba").out == "no dead letters\n"
 
 
 def test_show_tells_the_whole_story(url: str, undertaker: Undertaker) -> None:
@@ -186,11 +188,24 @@ def test_replay_leaves_what_may_have_arrived_and_what_nobody_serves(url: str, un
     assert ran.json == {
         "replayed": 3,
         "left_in_doubt": 0,
+        "left_waiting": 5,
         "left_not_configured": 0,
         "left_unreadable": 0,
         "not_found": [],
+        "waiting": [
+            {
+                "account": "tencent",
+                "state": "running",
+                "waiting": 8,
+                "share": 0.2,
+                "rate": 200.0,
+                "seconds": 0.0,
+            }
+        ],
     }
-    assert "nothing to replay" in call(url, "dead", "replay", "--all", "--yes").out
+    ran = call(url, "dead", "replay", "--all", "--yes")
+    assert "nothing to replay" in ran.out
+    assert "left alone: 8 that wait to be sent again already" in ran.out
 
 
 def test_named_letters_that_do_not_go_are_status_1(url: str, undertaker: Undertaker) -> None:
@@ -198,7 +213,7 @@ def test_named_letters_that_do_not_go_are_status_1(url: str, undertaker: Underta
     [good] = undertaker.bury("tencent")
     [doubtful] = undertaker.bury("tencent", 1, Death(attempts=(LOST,)))
     ran = call(url, "dead", "replay", good, "tencent:none:1", "--yes")
-    assert (ran.status, "replayed 1 dead letter\n" in ran.out) == (1, True)
+    assert (ran.status, "replayed 1 dead letter:" in ran.out) == (1, True)
     assert "no dead letter has the id tencent:none:1" in ran.out
     ran = call(url, "dead", "replay", doubtful, "--yes")
     assert (ran.status, "left alone: 1 in doubt" in ran.out) == (1, True)
@@ -289,6 +304,7 @@ def test_run_starts_a_worker_and_ends_it_on_sigterm(url: str) -> None:
         command, env=environment(url, OTPREPORT_METRICS_PORT="0"), cwd=ROOT, stdout=subprocess.PIPE
     ) as process:
         until(lambda: call(url, "status", "--json").json["workers"] == 1)
+        until(lambda: call(url, "status", "--json").json["worker_list"][0]["pid"] == process.pid)
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0

@@ -14,11 +14,13 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.settings import load
-from tests.support.command import ROOT, SECRET, environment
+from tasks.states import NAMES
+from tests.support.command import ACCOUNTS, ROOT, SECRET, environment
 from tests.support.dead import Undertaker
 from tests.support.wait import until
 from worker.embedded import EmbeddedValkey
 from worker.exporter import Exporter
+from worker.reference.metrics import exporter_metrics
 
 Samples = dict[tuple[str, ...], float]
 
@@ -75,6 +77,7 @@ def test_the_fleet_is_shown_and_goes_and_comes_with_redis(valkey_server: Embedde
     with exporter(valkey_server.url) as (port, process):
         samples = until(lambda: s if ("unserved_queue_events",) in (s := scrape(port)) else None)
         assert samples is not None
+        assert {f"otpreport_{name}" for name, *_ in samples} == {metric.name for metric in exporter_metrics()}
         assert samples["redis_up",] == 1
         assert samples["books_gap_events",] == 0
         assert samples["unserved_queue_events",] == 2
@@ -118,6 +121,37 @@ def test_labels_come_from_closed_sets(valkey_server: EmbeddedValkey) -> None:
     assert samples["account_state", "tencent", "other"] == 1
     values = {value for name in samples for value in name[1:]}
     assert not values & {"gone", "evil{name}", "from-the-future", "made-up"}
+
+
+def test_what_the_limits_are(valkey_server: EmbeddedValkey) -> None:
+    """A shared limit is told as one group, a rate set by hand apart from the settings', each state as a series."""
+    second = {
+        name.replace("TENCENT", "SECOND"): value for name, value in ACCOUNTS.items() if "TENCENT" in name
+    } | {"OTPREPORT_ACCOUNTS__TENCENT__MAX_AGE": "2h"}
+    undertaker = Undertaker(valkey_server.port)
+    settings = load(environment(valkey_server.url, **second))
+    group = settings.accounts["tencent"].rate_group
+    with redis.Redis(port=valkey_server.port) as client:
+        client.hset(undertaker.keys.rate(group), "override", "400")
+        client.hset(undertaker.keys.account("alibaba"), "state", "held")
+    with exporter(valkey_server.url, **second) as (port, _):
+        samples = scrape(port)
+    groups = {name[1:] for name in samples if name[0] == "rate_group_info"}
+    assert len(groups) == 3
+    assert {account for account, first in groups if first == "tencent"} == {
+        "tencent",
+        "second",
+    }
+    assert ("alibaba", "alibaba") in groups
+    rates = {
+        kind: samples["rate_limit_per_second", "second", kind]
+        for kind in ("configured", "allowed", "effective")
+    }
+    assert rates == {"configured": 1000, "allowed": 400, "effective": 400}
+    assert samples["rate_limit_per_second", "alibaba", "allowed"] == 500
+    assert samples["event_max_age_seconds", "tencent"] == 7200
+    states = {name[2]: value for name, value in samples.items() if name[:2] == ("account_state", "alibaba")}
+    assert states == {state: float(state == "held") for state in (*NAMES, "other")}
 
 
 def test_a_redis_that_is_away_at_the_start_is_waited_for(valkey_server: EmbeddedValkey) -> None:

@@ -139,7 +139,10 @@ async def test_documented_rights(tmp_path: Path, binary: str) -> None:
         "dead list",
         "dead stats",
         "dead replay --all --yes",
+        "dead recall --all --yes",
+        "dead progress",
         "dead purge --all --yes",
+        "audit",
     ],
 )
 def test_rights_of_operators(valkey: redis.Redis, shared_valkey: EmbeddedValkey, command: str) -> None:

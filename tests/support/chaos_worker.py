@@ -20,12 +20,15 @@ _passed = 0
 
 
 async def _die_amid_settle(
-    self: Queue, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int
+    self: Queue,
+    settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+    call: int,
+    calls: Sequence[str | int] = (0,),
 ) -> list[bool]:
     """Send the call that settles, and die before its answer is read."""
     global _passed  # noqa: PLW0603 - one worker, one death
     _passed += len(settlements)
-    sent = asyncio.ensure_future(_settle(self, settlements, call))
+    sent = asyncio.ensure_future(_settle(self, settlements, call, calls))
     if _passed >= odd_worker.AFTER:
         for _ in range(WRITTEN):
             await asyncio.sleep(0)

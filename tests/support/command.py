@@ -60,7 +60,12 @@ def environment(url: str | None, **more: str) -> dict[str, str]:
 
 def call(url: str | None, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
     """Run a command in this process: as `run`, without the second it takes to start."""
-    with _environment(environment(url, **(env or {}))), _arguments(arguments), _streams() as (out, err):
+    return call_in(environment(url, **(env or {})), *arguments)
+
+
+def call_in(whole_environment: Mapping[str, str], *arguments: str) -> Ran:
+    """Run a command in this process, with nothing but this in its environment."""
+    with _environment(whole_environment), _arguments(arguments), _streams() as (out, err):
         try:
             main()
             status: object = 0

@@ -1,12 +1,15 @@
 """Dead letters made as a worker makes them: sent, leased, settled."""
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import redis
 from redis.asyncio import Redis
 
+from otpreport import Verification
 from otpreport.wire import encode
 from providers.base import Result
 from tasks import dead_letter
@@ -109,3 +112,39 @@ def _burial(leased: Leased, death: Death) -> Bury:
     why = found.why if isinstance(found, Undeliverable) else ""
     letter = dead_letter.write(leased, History(death.attempts), death.reason, why, event, now_ms=now_ms)
     return Bury(death.reason, letter)
+
+
+def bury_many(client: redis.Redis, events: Sequence[Verification], *, prefix: str = "") -> list[str]:
+    """Write down events as taken and dead, straight into Redis: many at once, quickly; return the letters' ids."""
+    keys, untyped = Keys(prefix), cast("Any", client)
+    ids: list[str] = []
+    for start in range(0, len(events), 1000):
+        pipe = untyped.pipeline()
+        for number, event in enumerate(events[start : start + 1000], start):
+            tag, now_ms = f"{event.account}:cccccccccccc:{number}", time.time_ns() // 1_000_000
+            leased = Leased(event.account, tag, 0, 0, now_ms, History(), encode(event, task_id=str(number)))
+            letter = dead_letter.write(
+                leased, History((REFUSED,)), Reason.EXHAUSTED, "", event, now_ms=now_ms
+            )
+            pipe.hset(keys.dead(event.account), tag, letter)
+            pipe.zadd(keys.dead_index(event.account), {tag: now_ms})
+            pipe.hincrby(keys.dead_reasons, f"{event.account}:exhausted", 1)
+            pipe.hincrby(keys.books, f"{event.account}:taken", 1)
+            ids.append(tag)
+        pipe.execute()
+    return ids
+
+
+def schedule_all(client: redis.Redis, account: str) -> None:
+    """Put an account's dead letters among the scheduled events, due now: a replay without any pace."""
+    keys, untyped = Keys(), cast("Any", client)
+    letters: dict[bytes, bytes] = untyped.hgetall(keys.dead(account))
+    now_ms = time.time_ns() // 1_000_000
+    history = History(replayed_ms=now_ms).encode()
+    pipe = untyped.pipeline()
+    for id_, letter in letters.items():
+        pipe.hset(keys.taken(account), id_, b"0 0 %d\n%b\n%b" % (now_ms, history, letter.partition(b"\n")[2]))
+        pipe.zadd(keys.scheduled(account), {id_: now_ms})
+    pipe.delete(keys.dead(account), keys.dead_index(account))
+    pipe.hdel(keys.dead_reasons, f"{account}:exhausted")
+    pipe.execute()

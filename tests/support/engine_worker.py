@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from providers import Answer, Result, SignedRequest
 from tasks.admission import Admission, RateGroup
+from tasks.breaker import Calls
 from tasks.clock import RedisClock
 from tasks.delivery import Delivery, Leased
 from tasks.queue import Queue, Recovered
@@ -148,7 +149,7 @@ class EngineWorker:
             clock=RedisClock(),
             on_error=self.monitor.redis,
         )
-        nonces = count()
+        nonces, calls = count(), Calls()
         report = Report(
             {name: Account(name, provider(f"https://{name}.example/"), policy, max_age) for name in groups},
             admission=self.admission,
@@ -156,6 +157,7 @@ class EngineWorker:
             states=states,
             wall=WallClock(),
             observer=Observer(),
+            calls=calls,
             monotonic=time.monotonic,
             jitter=random.random,
             nonce=lambda: str(next(nonces)),
@@ -167,7 +169,8 @@ class EngineWorker:
             states,
             self.monitor,
             limits(concurrency, {name: group.pace for name, group in groups.items()}),
-            hand_over or self._start,
+            calls=calls,
+            hand_over=hand_over or self._start,
         )
         self.accounts = tuple(groups)
         self.tasks: list[asyncio.Task[None]] = []

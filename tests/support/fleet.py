@@ -54,7 +54,7 @@ PROMISE = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A configured account, called with its provider's one key; `settings` are added to its table."""
+    """A configured account; `settings` are added to its table, and may name a key of its own."""
 
     name: str
     provider: str
@@ -64,7 +64,8 @@ class Account:
     @property
     def key(self) -> str:
         """The id of its key at the provider."""
-        return KEY_IDS[self.provider]
+        name = "secret_id" if self.provider == "tencent" else "access_key_id"
+        return str(self.settings.get(name, KEY_IDS[self.provider]))
 
     def table(self, endpoint: str) -> dict[str, object]:
         """Return its settings, as they stand in the file."""
@@ -108,7 +109,8 @@ class Audit:
 class Fleet:
     """Start Valkey and the simulator; workers are started by the test. On a failure the logs are shown.
 
-    `settings` are the workers', `options` Valkey's; `wrapper` is a command that runs each worker.
+    `settings` are the workers', `options` Valkey's; `wrapper` is a command that runs each worker; `keys` are what the
+    simulator knows beside the accounts' keys.
     """
 
     def __init__(
@@ -119,14 +121,15 @@ class Fleet:
         settings: Mapping[str, object] = SHORT,
         options: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        keys: Sequence[Mapping[str, object]] = (),
     ) -> None:
         self.folder = folder
         self._wrapper = wrapper
         self.accounts = {account.name: account for account in accounts or (TENCENT,)}
         self.valkey = EmbeddedValkey(folder / "valkey", options={"appendfsync": "no"} | dict(options or {}))
         rates = {(account.provider, account.key): account.rate for account in self.accounts.values()}
-        keys = [_key(provider, id_, rate) for (provider, id_), rate in rates.items()]
-        self.simulator = SimulatorProcess({"keys": keys, "plan": dict(plan or {})})
+        known = [_key(provider, id_, rate) for (provider, id_), rate in rates.items()]
+        self.simulator = SimulatorProcess({"keys": [*known, *keys], "plan": dict(plan or {})})
         self.settings = dict(settings)
         self.workers: list[WorkerProcess] = []
         self.sent: list[Verification] = []

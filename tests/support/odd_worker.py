@@ -67,17 +67,23 @@ class _DiesAfterLease(Queue):
 
 class _DiesBeforeSettle(Queue):
     async def settle(
-        self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int
+        self,
+        settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+        call: int,
+        calls: Sequence[str | int] = (0,),
     ) -> list[bool]:
         _countdown.pass_by(len(settlements))
-        return await super().settle(settlements, call)
+        return await super().settle(settlements, call, calls)
 
 
 class _DiesAfterSettle(Queue):
     async def settle(
-        self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], call: int
+        self,
+        settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+        call: int,
+        calls: Sequence[str | int] = (0,),
     ) -> list[bool]:
-        flags = await super().settle(settlements, call)
+        flags = await super().settle(settlements, call, calls)
         _countdown.pass_by(len(settlements))
         return flags
 
@@ -119,6 +125,17 @@ def _too_fast() -> None:
     RateGroup.headroom = property(lambda _: -0.2)  # type: ignore[assignment,method-assign]  # that is the fault
 
 
+def _keeps_its_keys() -> None:
+    """Never look at the files again."""
+    from config.watch import Watch
+
+    class Blind(Watch):
+        def look(self) -> None:
+            return None
+
+    setattr(Watch, "look", Blind.look)  # noqa: B010 - the fault
+
+
 KILLS: Mapping[str, Callable[[], None]] = {
     "after-lease": _with_queue(_DiesAfterLease),
     "before-send": _around_send(before=True),
@@ -128,7 +145,12 @@ KILLS: Mapping[str, Callable[[], None]] = {
 }
 """The worker dies at a named point."""
 
-FAULTS: Mapping[str, Callable[[], None]] = {**KILLS, "lethal": _lethal, "too-fast": _too_fast}
+FAULTS: Mapping[str, Callable[[], None]] = {
+    **KILLS,
+    "lethal": _lethal,
+    "too-fast": _too_fast,
+    "keeps-its-keys": _keeps_its_keys,
+}
 
 
 def main() -> None:

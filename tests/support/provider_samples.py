@@ -42,11 +42,27 @@ class Sample:
     throttled: str
     permanent: str
     account: str
+    denied: str
     unit_ms: int
     has_nonce: bool
+    fields: tuple[str, ...]
+    """What a report, and no probe, names in its query or body: the message id first."""
     final_body: Callable[[str, str], bytes]
     gateway_body: Callable[[str, str], bytes]
     reported: Callable[[SignedRequest], Reported]
+    path: str = ""
+    """Where reports go below the endpoint."""
+    signed_by: str = "authorization"
+    """The header that holds the signature, in lower case."""
+
+    @property
+    def token(self) -> str | None:
+        """The session token of its temporary credentials; None where the provider knows none."""
+        return self.options.get("security_token")
+
+    def signature(self, request: SignedRequest) -> str:
+        """Return what proves who sent a request."""
+        return next(value for name, value in request.headers if name.lower() == self.signed_by)
 
     def provider(self, endpoint: str | None = None, **options: str) -> Provider:
         """Build the provider, with the temporary credentials of the sample."""
@@ -136,8 +152,10 @@ SAMPLES = {
             throttled="RequestLimitExceeded",
             permanent="InvalidParameterValue",
             account="AuthFailure.SecretIdNotFound",
+            denied="AuthFailure.UnauthorizedOperation",
             unit_ms=1000,
             has_nonce=False,
+            fields=("SerialNo", "ConversionTime"),
             final_body=_tencent_final,
             gateway_body=_tencent_gateway,
             reported=_tencent_reported,
@@ -150,8 +168,10 @@ SAMPLES = {
             throttled="Throttling.User",
             permanent="INVALID_PARAMETERS",
             account="InvalidAccessKeyId.NotFound",
+            denied="Forbidden.RAM",
             unit_ms=1,
             has_nonce=True,
+            fields=("MessageId", "Delivered", "ConversionTime", "To="),
             final_body=_alibaba_final,
             gateway_body=_alibaba_gateway,
             reported=_alibaba_reported,
@@ -164,8 +184,10 @@ SAMPLES = {
             throttled="Throttling.User",
             permanent="INVALID_PARAMETERS",
             account="InvalidAccessKeyId.NotFound",
+            denied="Forbidden.RAM",
             unit_ms=1,
             has_nonce=True,
+            fields=("MessageId", "Delivered", "ConversionTime", "To="),
             final_body=_alibaba_cn_final,
             gateway_body=_alibaba_gateway,
             reported=_alibaba_reported,

@@ -29,6 +29,8 @@ class Provider:
     rate_limit: ClassVar[int] = 100
     reports_unverified: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = BaseModel
+    credentials: ClassVar[frozenset[str]] = frozenset()
+    key_faults: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, endpoint: str = URL, options: Any = None) -> None:
         self.url = endpoint
@@ -48,6 +50,14 @@ class Provider:
     def outcome(self, answer: Answer, event: Verification) -> Outcome:
         """Read the class out of the body."""
         del event
+        return self.probed(answer)
+
+    def probe(self, *, now: float, nonce: str) -> SignedRequest:
+        """Put everything that was given into the request."""
+        return SignedRequest(self.url, (("x-time", f"{now:.3f}"), ("x-nonce", nonce)), b"")
+
+    def probed(self, answer: Answer) -> Outcome:
+        """Read the class out of the body."""
         return Outcome(Result(answer.body.decode()), "Code", "text", "req")
 
 
@@ -99,13 +109,13 @@ class States:
         """Note it."""
         self._note(f"stop {account} {outcome.code}")
 
-    async def resume(self, account: str) -> None:
+    async def resume(self, account: str, *, delivered: bool) -> None:
         """Note it."""
-        self._note(f"resume {account}")
+        self._note(f"resume {account}" if delivered else f"answered {account}")
 
-    async def slow_down(self, account: str) -> None:
+    async def slow_down(self, account: str, retry_after: float) -> None:
         """Note it."""
-        self._note(f"slow_down {account}")
+        self._note(f"slow_down {account} {retry_after:g}")
 
     def _note(self, call: str) -> None:
         if self.away:
@@ -123,6 +133,11 @@ class Wall:
         """Return the time."""
         del account
         return self.seconds
+
+    def earliest(self, account: str) -> float:
+        """Return the time that does not age an event."""
+        del account
+        return min(self.seconds, NOW_MS / 1000)
 
     def correct(self, account: str, answer: Answer) -> bool:
         """Take over the date of an answer that has one."""
@@ -165,9 +180,9 @@ class SilentHttp(Http):
 class SilentStates(States):
     """Redis does not answer."""
 
-    async def resume(self, account: str) -> None:
+    async def resume(self, account: str, *, delivered: bool) -> None:
         """Wait for ever."""
-        del account
+        del account, delivered
         await asyncio.get_running_loop().create_future()
 
 

@@ -1,0 +1,149 @@
+"""A real Alertmanager with the configuration that is shipped, and somebody who is told."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.alerts import FOLDER, read
+from tests.support.wait import until
+from worker.embedded import free_port
+
+BINARY = "prometheus-alertmanager"
+
+QUICK = {"group_wait": "1s", "group_interval": "1s"}
+"""In place of the minutes of a fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alert as a receiver was told of it."""
+
+    receiver: str
+    status: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The alert's name."""
+        return self.labels["alertname"]
+
+
+class Listener:
+    """Take what is sent to every receiver, as a pager's webhook would."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+        told = self.told
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                told.extend(
+                    Told(message["receiver"], alert["status"], alert["labels"], alert["annotations"])
+                    for alert in message["alerts"]
+                )
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the library has it
+                """Be silent."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where to send to."""
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def names(self, **labels: str) -> set[str]:
+        """Return the alerts that were told with these labels."""
+        return {told.name for told in list(self.told) if labels.items() <= told.labels.items()}
+
+
+class Alertmanager:
+    """Start it with deploy/alertmanager.yml, but that all receivers are `listener`, and told at once.
+
+    Without `inhibiting` no alert holds another one back.
+    """
+
+    def __init__(self, folder: Path, listener: Listener, *, inhibiting: bool = True) -> None:
+        self._inhibiting = inhibiting
+        self._folder = folder
+        self._listener = listener
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir()
+        config = self._folder / "alertmanager.yml"
+        config.write_text(json.dumps(self._configuration()))  # JSON is YAML
+        arguments = [
+            BINARY,
+            f"--config.file={config}",
+            f"--storage.path={self._folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+        ]
+        with (self._folder / "alertmanager.log").open("wb") as log:
+            self._process = subprocess.Popen(arguments, stdout=log, stderr=log)
+        until(self._is_ready)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=30)
+
+    def post(self, alerts: Iterable[Mapping[str, str]]) -> None:
+        """Let alerts with these labels fire, as Prometheus would."""
+        body = json.dumps([{"labels": dict(labels)} for labels in alerts]).encode()
+        url = f"http://127.0.0.1:{self.port}/api/v2/alerts"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+
+    def held_back(self) -> set[tuple[str, str]]:
+        """Return the alerts that another one inhibits: name and account."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v2/alerts", timeout=10) as answer:
+            alerts: list[dict[str, Any]] = json.load(answer)
+        inhibited = [alert["labels"] for alert in alerts if alert["status"]["inhibitedBy"]]
+        return {(labels["alertname"], labels.get("account", "")) for labels in inhibited}
+
+    def _configuration(self) -> dict[str, Any]:
+        config = read(FOLDER / "alertmanager.yml")
+        config["route"] |= QUICK
+        config["route"]["routes"] = [route | QUICK for route in config["route"]["routes"]]
+        for receiver in config["receivers"]:
+            receiver["webhook_configs"] = [{"url": self._listener.url}]
+        if not self._inhibiting:
+            config["inhibit_rules"] = []
+        return config
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "alertmanager.log").read_text()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False

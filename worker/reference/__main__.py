@@ -1,0 +1,9 @@
+"""Write the reference pages anew."""
+
+from __future__ import annotations
+
+from worker.reference.pages import PAGES, made
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(made(page), encoding="utf-8")
