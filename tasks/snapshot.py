@@ -76,8 +76,8 @@ class AccountSnapshot:
         return self.booked.get(TAKEN, 0) - ended - self.dead - self.records
 
     def effective_rate(self, configured: float) -> float:
-        """Return the rate of the account's group now, in requests/s, out of the configured one."""
-        return self.rate.effective(configured, self.now_ms / 1000)
+        """Return the rate that the account may use now, in requests/s, out of its group's configured one."""
+        return self.rate.effective(configured, self.now_ms / 1000) * self.state.share(self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ LOWEST = 0.02
 LONGEST_PAUSE = 60.0
 """Seconds that a provider which throttles may ask a rate group to send nothing at all."""
 
-RAMP_TIME = 15.0
-"""Seconds that an account ramps up after its breaker closed, as lease.lua has it."""
+RAMP = (0.01, 0.1, 0.5)
+RAMP_STEP_MS = 5000
+"""An account whose breaker closed takes so large a share of its rate, for so many ms each, as lease.lua has it."""
 
 NAMES = ("running", "recovering", "open", "stopped", "held", "shed")
 """The states of an account: its events go; they go at a part of its rate, which ramps up; its breaker is open and one
@@ -53,9 +54,16 @@ class State:
     def of(cls, fields: Sequence[str], now_ms: int) -> State:
         """Read the values of FIELDS, an empty one for what is not set."""
         name, code, message, by, since, resumed, ramp_rate = fields
-        if not name and ramp_rate and now_ms < int(resumed or 0) + RAMP_TIME * 1000:
+        if not name and ramp_rate and now_ms < int(resumed or 0) + len(RAMP) * RAMP_STEP_MS:
             return cls("recovering", since_ms=int(resumed))
         return cls(name or "running", code, message, by, int(since) if since else None)
+
+    def share(self, now_ms: int) -> float:
+        """Return the share of its rate that the account may use: less than 1 only while it recovers."""
+        if self.name != "recovering" or self.since_ms is None:
+            return 1.0
+        step = max(0, now_ms - self.since_ms) // RAMP_STEP_MS
+        return RAMP[step] if step < len(RAMP) else 1.0
 
 
 FIELDS = ("state", "code", "message", "by", "since_ms", "resumed_ms", "ramp_rate")

@@ -49,6 +49,7 @@ def snapshot(
     booked: dict[str, int] | None = None,
     oldest_ms: int | None = None,
     rate: Rate = Rate(),  # noqa: B008 - frozen
+    state: State = State(),  # noqa: B008 - frozen
 ) -> AccountSnapshot:
     """Return an account at second 100 of Redis' clock."""
     return AccountSnapshot(
@@ -62,7 +63,7 @@ def snapshot(
         dead_by_reason={},
         booked=booked or {},
         oldest_ms=oldest_ms,
-        state=State(),
+        state=state,
         rate=rate,
     )
 
@@ -86,6 +87,14 @@ def test_a_snapshot_knows_the_rate_of_its_moment() -> None:
     """What is shown is what admission grants at that moment."""
     assert snapshot().effective_rate(500) == 500
     assert snapshot(rate=Rate(100.0, top=140.0, lowered_at=100.0)).effective_rate(500) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("since", "share"), [(100_000, 0.01), (94_000, 0.1), (89_000, 0.5), (80_000, 1.0)])
+def test_a_recovering_account_uses_a_part_of_its_rate(since: int, share: float) -> None:
+    """The ramp is part of what is shown, too."""
+    state = State.of(("", "", "", "", "", str(since), "500"), 100_000)
+    assert state.name == ("running" if share == 1.0 else "recovering")
+    assert snapshot(state=state).effective_rate(500) == pytest.approx(500 * share)
 
 
 def test_age_is_that_of_a_waiting_event() -> None:
