@@ -17,8 +17,8 @@ RATE = Row(
     (
         Panel(
             "Rate: configured, effective, used",
-            "Requests a second. Effective is what throttling, a hand, or the ramp after an outage left of the configured "
-            "limit, which is dashed. Accounts of one rate group share it.",
+            "Requests a second. Effective is what throttling, a hand, or the ramp after an outage left of the "
+            "configured limit, which is dashed. Accounts of one rate group share it.",
             "reqps",
             (Query(_LIMITS, "{{account}} {{kind}}"), Query(USED, "{{account}} used")),
             12,
