@@ -1,7 +1,7 @@
 -- The breaker of each account, fed by settle.lua with every request that ended; one for all workers.
 --
 -- KEYS elsewhere: account:<account>, and breaker:<account>, a HASH of ten counters of a second each ("second calls
--- failed") and of the run of failures that goes on (`run`, `run_ms`: how many, since when).
+-- failed") and of the run of failures that goes on (`run`, `run_fresh`, `run_ms`: how many, of how many events, since when).
 local WINDOW = 10
 
 local function window_sums(window, second)
@@ -25,31 +25,35 @@ local function count(window, second, calls, failed)
   redis.call('EXPIRE', window, 3600)
 end
 
--- Returns how many calls failed one after another, and for how long (ms).
-local function failure_run(window, now, calls, failed)
+-- Returns how many calls failed one after another, how many events were tried for the first time, and for how long (ms).
+local function failure_run(window, now, calls, failed, fresh)
   if failed < calls then
-    redis.call('HDEL', window, 'run', 'run_ms')
-    return 0, 0
+    redis.call('HDEL', window, 'run', 'run_fresh', 'run_ms')
+    return 0, 0, 0
   end
   local run = redis.call('HINCRBY', window, 'run', calls)
   if run == calls then redis.call('HSET', window, 'run_ms', now) end
-  return run, now - tonumber(redis.call('HGET', window, 'run_ms') or now)
+  local events = redis.call('HINCRBY', window, 'run_fresh', fresh)
+  return run, events, now - tonumber(redis.call('HGET', window, 'run_ms') or now)
 end
 
--- Note calls of one account that ended, `failed` of them badly, begun at most `age` ms ago; `code` is the last failure's.
+-- Note calls of one account that ended, `failed` of them badly, `fresh` of those of an event that had not failed before;
+-- `began` and `ended`: how long ago, at most (ms); `code` is the last failure's.
 -- `limits`: share and least number of failed calls, how long a shorter run must last (ms), probe interval (ms).
-local function feed_breaker(account, window, now, calls, failed, age, code, limits)
+local function feed_breaker(account, window, now, calls, failed, fresh, began, ended, code, limits)
   if limits.least == 0 then return end
   local state = redis.call('HMGET', account, 'state', 'resumed_ms')
   if (state[1] or 'running') ~= 'running' then return end
-  if now - age < tonumber(state[2] or 0) then return end -- it tells of the outage before the account ran again
+  local resumed = tonumber(state[2] or 0)
+  if now - began < resumed and resumed <= now then return end -- it tells of the outage before the account ran again
+  if ended >= WINDOW * 1000 then return end -- Redis was away meanwhile
   local second = math.floor(now / 1000)
-  count(window, second, calls, failed)
-  local run, lasted = failure_run(window, now, calls, failed)
+  count(window, math.floor((now - ended) / 1000), calls, failed)
+  local run, events, lasted = failure_run(window, now, calls, failed, fresh)
   if failed == 0 then return end
   local all, bad = window_sums(window, second)
   local mostly = all >= limits.least and bad >= all * limits.share
-  local only = run >= limits.run and lasted >= limits.run_ms
+  local only = run >= limits.run and events >= 2 and lasted >= limits.run_ms
   if not mostly and not only then return end
   local why = only and run .. ' calls in a row failed' or bad .. ' of the last ' .. all .. ' calls failed or were slow'
   redis.call('HDEL', account, 'resumed_ms', 'ramp_rate', 'ramp_next_ms')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from providers.base import Outcome, Result
@@ -19,8 +20,9 @@ class Breaker:
     """When an account's breaker opens, for all workers at once.
 
     It opens when of the calls of the last ten seconds at least `calls` ended and a share of `failures` of them failed,
-    or took `slow` seconds and longer; an account with few calls when `run` of them failed one after another, over
-    `run_time` seconds or more. Then it is probed every `probe_interval` seconds. With `calls` 0 it never opens.
+    or took `slow` seconds and longer; an account with few calls when `run` of them, of two events or more, failed one
+    after another, over `run_time` seconds or more. Then it is probed every `probe_interval` seconds, after a while less
+    often. With `calls` 0 it never opens.
     """
 
     failures: float = 0.5
@@ -37,12 +39,20 @@ class Breaker:
 
 
 @dataclass(slots=True)
-class _Group:
-    """Calls of one account that began in one second."""
+class Group:
+    """Calls of one account that began in one second and ended in one.
+
+    `failed` counts those that were slow, too, `fresh` those of them whose event had not failed before.
+    """
 
     calls: int = 0
     failed: int = 0
+    fresh: int = 0
     code: str = ""
+
+
+Groups = Mapping[tuple[str, int, int], Group]
+"""By account and the seconds of the monotonic clock in which they began and ended."""
 
 
 @dataclass(slots=True)
@@ -50,21 +60,28 @@ class Calls:
     """The calls that ended since Redis last heard of them."""
 
     slow: float = SLOW
-    _groups: dict[tuple[str, int], _Group] = field(default_factory=dict[tuple[str, int], _Group])
+    _groups: dict[tuple[str, int, int], Group] = field(default_factory=dict[tuple[str, int, int], Group])
 
-    def ended(self, account: str, outcome: Outcome, began: float, seconds: float) -> None:
+    def ended(self, account: str, outcome: Outcome, began: float, seconds: float, *, fresh: bool) -> None:
         """Note a call that began at `began`, on the monotonic clock, and took so many seconds."""
-        group = self._groups.setdefault((account, int(began)), _Group())
+        group = self._groups.setdefault((account, int(began), int(began + seconds)), Group())
         group.calls += 1
         if outcome.result in UNANSWERED or seconds >= self.slow:
             group.failed += 1
+            group.fresh += fresh
             group.code = outcome.code
 
-    def take(self) -> list[str | int]:
-        """Return what settle.lua needs of them, and forget them."""
+    def take(self) -> Groups:
+        """Return the calls, and forget them."""
         groups, self._groups = self._groups, {}
-        now = time.monotonic()
-        arguments: list[str | int] = [len(groups)]
-        for (account, second), group in groups.items():
-            arguments += (account, group.calls, group.failed, round((now - second) * 1000), group.code)
-        return arguments
+        return groups
+
+
+def arguments(groups: Groups) -> list[str | int]:
+    """Return what settle.lua needs of calls, with their ages at this moment."""
+    now = time.monotonic()
+    told: list[str | int] = [len(groups)]
+    for (account, began, ended), group in groups.items():
+        ages = round((now - began) * 1000), max(0, round((now - ended) * 1000))
+        told += (account, group.calls, group.failed, group.fresh, *ages, group.code)
+    return told

@@ -78,7 +78,8 @@ local function replays_due(account, want)
   local order = redis.call('HMGET', key('replay', account), 'share', 'group', 'limit', 'next_us')
   if not order[1] then return 0 end
   local stored = redis.call('HMGET', key('rate', order[2]), unpack(RATE_FIELDS))
-  if math.max(tonumber(stored[5] or 0), tonumber(stored[6] or 0)) > now_us + SPARE then return 0 end
+  local pause = tonumber(stored[6] or 0)
+  if tonumber(stored[5] or 0) > now_us + SPARE or (pause > now_us + SPARE and pause <= now_us + 61000000) then return 0 end
   local interval = 1000000 / (tonumber(order[1]) * effective_rate(tonumber(order[3]), stored, now_us))
   local from = math.max(tonumber(order[4] or 0), now_us - BURST)
   if from > now_us + interval then from = now_us end -- the clock went back, or the share was raised
@@ -145,19 +146,34 @@ local function is_leased(account, tag)
     and not redis.call('ZSCORE', key('suspects', account), tag)
 end
 
+local LONGEST_PAUSE = math.max(60000, probe_interval.stopped)
+
+-- The longer an outage lasts, the less often it is probed: after a quarter of its time, at least the interval.
+local function pause_after(name, state)
+  if name ~= 'open' then return probe_interval[name] end
+  local lasted = math.max(0, now - tonumber(state[7] or now))
+  return math.max(probe_interval.open, math.min(LONGEST_PAUSE, math.floor(lasted / 4)))
+end
+
+-- A probe that is due later than any pause lasts was put down before Redis' clock was set back.
+local function is_early(name, state)
+  local due = tonumber(state[2] or 0)
+  return now < due and due <= now + LONGEST_PAUSE
+end
+
 -- 'running' lets everything through, 'stopped' and 'open' one probe at a time, 'shed' everything, any other state nothing.
 -- Returns how many, on what way, and what `spend` needs.
 local function admitted(account, want)
   local state = redis.call('HMGET', key('account', account),
-    'state', 'probe_at_ms', 'probe_tag', 'resumed_ms', 'ramp_rate', 'ramp_next_ms')
+    'state', 'probe_at_ms', 'probe_tag', 'resumed_ms', 'ramp_rate', 'ramp_next_ms', 'since_ms')
   local name = state[1] or 'running'
   if name == 'running' then
     local most, interval, from = ramped(state, want)
     return most, 'send', interval and { interval = interval, from = from }
   end
   if name == 'shed' then return want, 'shed' end
-  if not probe_interval[name] or now < tonumber(state[2] or 0) or is_leased(account, state[3]) then return 0, 'send' end
-  return 1, 'probe', { probe_at = now + probe_interval[name] }
+  if not probe_interval[name] or is_early(name, state) or is_leased(account, state[3]) then return 0, 'send' end
+  return 1, 'probe', { probe_at = now + pause_after(name, state) }
 end
 
 -- Note what was taken of an account that is probed, or ramps up; the tag of a probe is the last that was given.

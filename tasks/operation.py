@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from tasks.keys import Keys
 from tasks.script import text_of
@@ -29,9 +29,9 @@ class Operation:
     """Change what all workers share, at once; every call raises `redis.RedisError` when Redis is away."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
-        self._client: Any = client
         self._keys = keys
         self._script = client.register_script(text_of("operate.lua"))
+        self._override = client.register_script(text_of("override.lua"))
 
     def pause(self, account: str, mode: Mode, *, by: str, why: str) -> State:
         """Degrade an account until it is resumed; return its state before."""
@@ -43,15 +43,8 @@ class Operation:
 
     def limit(self, group: str, rate: int | None) -> int | None:
         """Let a group go no faster than `rate` requests/s; None: than its settings say. Return what was set before."""
-        key = self._keys.rate(group)
-        with self._client.pipeline(transaction=True) as pipe:
-            pipe.hget(key, "override")
-            if rate is None:
-                pipe.hdel(key, "override")
-            else:
-                pipe.hset(key, "override", rate)
-            before: bytes | None = pipe.execute()[0]
-        return None if before is None else int(before)
+        before = cast("bytes", self._override([self._keys.rate(group)], ["" if rate is None else rate]))
+        return int(before) if before else None
 
     def _operate(self, account: str, state: str, by: str, why: str) -> State:
         keys = [self._keys.account(account), self._keys.breaker(account)]

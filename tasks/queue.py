@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from tasks.breaker import Breaker
+from tasks.breaker import Breaker, Groups
+from tasks.breaker import arguments as breaker_calls
 from tasks.delivery import Delivery, Leased, Way
 from tasks.keys import Keys
 from tasks.script import Script
@@ -116,7 +117,7 @@ class Queue:
         self,
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
-        calls: Sequence[str | int] = (0,),
+        calls: Groups | None = None,
     ) -> list[bool]:
         """Settle leased events; False marks those whose lease was lost. The same `call` again acts once.
 
@@ -131,7 +132,7 @@ class Queue:
         ]
         width, ttl = self._remembered.width, self._remembered.ttl
         arguments: list[str | bytes | int] = [self._keys.prefix, call, width, round(ttl)]
-        arguments += (*self._breaker.arguments(), *calls)
+        arguments += (*self._breaker.arguments(), *breaker_calls(calls or {}))
         for delivery, settlement in settlements:
             arguments += _arguments(delivery, settlement)
         reply: bytes = await self._settle_script.run(self._redis, keys, arguments)
@@ -187,7 +188,10 @@ def _arguments(delivery: Delivery | Leased, settlement: Settlement) -> tuple[str
                 bucket = delivery.fingerprint.bucket
             return "finish", leased.account, leased.tag, ending, claim, member, bucket
         case Schedule(delay, record):
-            return "schedule", leased.account, leased.tag, round(delay * 1000), record or b"", occurred_ms, ""
+            sent = isinstance(delivery, Delivery) and delivery.sending
+            unasked = "1" if leased.probe and not sent else ""
+            delay_ms = round(delay * 1000)
+            return "schedule", leased.account, leased.tag, delay_ms, record or b"", occurred_ms, unasked
         case Bury(reason, letter):
             replayed = "" if leased.history.replayed_ms is None else "1"
             return "bury", leased.account, leased.tag, reason, claim, letter, replayed

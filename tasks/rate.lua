@@ -7,9 +7,11 @@ local RATE_FIELDS = { 'rate', 'top', 'lowered_us', 'override', 'next_us', 'pause
 -- Returns the rate at `now` (us), and the most that it may climb to: the configured rate, or a lower one set by hand.
 local function effective_rate(configured, stored, now)
   local most = math.min(configured, tonumber(stored[4] or configured))
-  if not stored[1] then return most, most end
-  local rate, top, lowered = tonumber(stored[1]), tonumber(stored[2] or stored[1]), tonumber(stored[3] or 0)
+  local fell = tonumber(stored[3] or 0)
+  -- Redis' clock was set back since: what happened in the future is long ago
+  if not stored[1] or fell > now then return most, most end
+  local rate, top = tonumber(stored[1]), tonumber(stored[2] or stored[1])
   local climb = 0.00006 * most
   local flat = (math.max(0, top - rate) / climb) ^ (1 / 3)
-  return math.min(most, top + climb * (math.max(0, now - lowered) / 1000000 - flat) ^ 3), most
+  return math.min(most, top + climb * ((now - fell) / 1000000 - flat) ^ 3), most
 end

@@ -27,9 +27,9 @@ class Rate:
     def effective(self, configured: float, now: float) -> float:
         """Return the rate at `now`, in requests/s."""
         most = self.most(configured)
-        if self.lowered is None:
+        if self.lowered is None or self.lowered_at > now:  # Redis' clock was set back since
             return most
         climb = CLIMB * most
         flat = (max(0.0, self.top - self.lowered) / climb) ** (1 / 3)
-        risen: float = (max(0.0, now - self.lowered_at) - flat) ** 3
+        risen: float = (now - self.lowered_at - flat) ** 3
         return min(most, self.top + climb * risen)

@@ -39,8 +39,18 @@ local function take_back(tag)
   redis.call('ZADD', key((deaths or 0) >= 2 and 'suspects' or 'scheduled', account), now, tag)
 end
 
+-- The living renew all the time: a lease that ends far in the future is of before Redis' clock was set back.
+local function ended_leases()
+  local workers = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now, 'LIMIT', 0, 16)
+  local far = string.format('(%.0f', now + 10 * lease)
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], far, '+inf', 'LIMIT', 0, 16)) do
+    workers[#workers + 1] = worker
+  end
+  return workers
+end
+
 local taken_back = 0
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now, 'LIMIT', 0, 16)) do
+for _, worker in ipairs(ended_leases()) do
   local held = prefix .. 'otpreport:held:' .. worker
   for _, tag in ipairs(redis.call('SPOP', held, most - taken_back)) do
     take_back(tag)

@@ -37,6 +37,10 @@ class NotSent(Exception):  # noqa: N818 - it names the fact
     """The request never reached the provider."""
 
 
+class TooLate(Exception):  # noqa: N818 - it names the fact
+    """The slot, or the lease, was over before the request could leave: nothing was sent."""
+
+
 class InDoubt(Exception):  # noqa: N818 - it names the fact
     """The request was sent, or may have been, and no answer came: the provider may have taken it."""
 
@@ -52,16 +56,19 @@ class Door(Protocol):
 class Http(Protocol):
     """How a signed request gets to the provider."""
 
-    async def send(self, request: SignedRequest, /) -> Answer:
-        """Return the whole answer; NotSent or InDoubt when there is none."""
+    async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
+        """Return the whole answer; NotSent, TooLate or InDoubt when there is none.
+
+        After `send_by`, local monotonic seconds, the request may not leave, however long a connection took.
+        """
         ...
 
 
 class AccountStates(Protocol):
     """The accounts' states that all workers share."""
 
-    async def stop(self, account: str, outcome: Outcome) -> None:
-        """Let the account's events wait: every one of them would fail as `outcome` says."""
+    async def stop(self, account: str, outcome: Outcome, seconds: float) -> None:
+        """Let the account's events wait: every one of them would fail as `outcome` says, which took so many seconds."""
         ...
 
     async def resume(self, account: str, *, delivered: bool) -> None:
@@ -170,19 +177,25 @@ class Report:
 
     async def _enter_and_send(self, delivery: Delivery, *, may_correct_clock: bool) -> Settlement | None:
         waited_from = self._monotonic()
-        signed = await self._sign_in_time(delivery)
-        if isinstance(signed, Refusal):
-            return _refused(delivery, signed)
-        request, account = signed
-        started = self._monotonic()
+        while True:
+            signed = await self._sign_in_time(delivery)
+            if isinstance(signed, Refusal):
+                return _refused(delivery, signed)
+            request, account = signed
+            started = self._monotonic()
+            delivery.sending = True
+            try:
+                outcome, answer = await self._send(request, delivery, account)
+                break
+            except TooLate:
+                delivery.sending = False
+            except asyncio.CancelledError:
+                self._observe(delivery, MISSED, started)
+                raise
         self._observer.admitted(delivery, started - waited_from)
-        delivery.sending = True
-        try:
-            outcome, answer = await self._send(request, delivery, account)
-        except asyncio.CancelledError:
-            self._observe(delivery, MISSED, started)
-            raise
-        self._calls.ended(account.name, outcome, started, self._observe(delivery, outcome, started))
+        seconds = self._observe(delivery, outcome, started)
+        fresh = not delivery.leased.history.attempts
+        self._calls.ended(account.name, outcome, started, seconds, fresh=fresh)
         if (
             outcome.result is Result.CLOCK
             and may_correct_clock
@@ -209,9 +222,9 @@ class Report:
     async def _send(
         self, request: SignedRequest, delivery: Delivery, account: Account
     ) -> tuple[Outcome, Answer | None]:
-        """Send once; what goes wrong on the way is an outcome, too."""
+        """Send once; what goes wrong on the way is an outcome, too, but for TooLate."""
         try:
-            answer = await self._http.send(request)
+            answer = await self._http.send(request, delivery.send_by)
             return account.provider.outcome(answer, delivery.event), answer
         except NotSent as error:
             return Outcome(Result.TRANSIENT, code="not_sent", message=str(error)), None
@@ -229,7 +242,7 @@ class Report:
     ) -> Settlement:
         """Turn the outcome into the end of the lease, and tell the other workers what concerns them all."""
         if delivery.leased.probe and outcome.result in UNANSWERED:
-            return wait(delivery, STOPPED_DELAY, doubted=outcome.result is Result.UNKNOWN)
+            return self._probed_in_vain(delivery, account, outcome)
         if delivery.leased.probe and outcome.result not in REFUSED:
             await _tell(self._states.resume(account.name, delivered=outcome.result is Result.DELIVERED))
         at_ms = round(self._wall.now(account.name) * 1000)
@@ -243,10 +256,18 @@ class Report:
                 await _tell(self._states.slow_down(account.name, outcome.retry_after or 0.0))
                 return wait(delivery, delay)
             case StopAccount():
-                await _tell(self._states.stop(account.name, outcome))
+                await _tell(self._states.stop(account.name, outcome, seconds))
                 return wait(delivery, STOPPED_DELAY)
             case BuryEvent(reason):
                 return self._bury(delivery, history, reason, outcome.message)
+
+    def _probed_in_vain(self, delivery: Delivery, account: Account, outcome: Outcome) -> Settlement:
+        """Let the event wait, no attempt used; one that is too old ends: alone it would go on for ever."""
+        doubted = outcome.result is Result.UNKNOWN
+        if not self._expired(delivery, account):
+            return wait(delivery, STOPPED_DELAY, doubted=doubted)
+        history = replace(delivery.leased.history, doubted=delivery.leased.history.in_doubt or doubted)
+        return self._bury(delivery, history, Reason.EXHAUSTED, outcome.message)
 
     def _expired(self, delivery: Delivery, account: Account) -> bool:
         since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms

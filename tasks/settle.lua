@@ -5,10 +5,11 @@
 -- ARGV  1 key prefix  2 number of this call  3 generation width of the delivered sets (s)  4 their lifetime (s)
 --       5 share of failed calls that opens a breaker  6 least calls for it  7 a run of failures that opens it
 --       8 how long the run must last (ms)  9 probe interval of an open breaker (ms)
---       10 how many groups of calls ended, then for each: account, calls, failed, age (ms), code of the last failure
+--       10 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
+--       before, how long ago they began and ended (ms), code of the last failure
 --       then seven for each event: verb, account, tag, then by verb
 --         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
---         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), ''
+--         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), '1' if it was a probe that was never sent
 --         bury      reason, claim, dead letter, '1' if an operator had sent it again
 -- reply a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved)
 -- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
@@ -68,10 +69,11 @@ function verbs.finish(account, tag, outcome, claim)
   end
 end
 
-function verbs.schedule(account, tag, delay, record, occurred)
+function verbs.schedule(account, tag, delay, record, occurred, unasked_probe)
   if record ~= '' then redis.call('HSET', key('taken', account), tag, record) end
   redis.call('ZADD', key('scheduled', account), now + tonumber(delay), tag)
   if occurred ~= '0' then redis.call('ZADD', key('aged', account), occurred, tag) end
+  if unasked_probe == '1' then probe_again(account) end
 end
 
 function verbs.bury(account, tag, reason, claim, letter, replayed)
@@ -89,13 +91,15 @@ local limits = {
   run = tonumber(ARGV[7]), run_ms = tonumber(ARGV[8]), probe_ms = tonumber(ARGV[9]),
 }
 local groups = tonumber(ARGV[10])
-for i = 11, 10 + 5 * groups, 5 do
-  local calls, failed, age = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  feed_breaker(key('account', ARGV[i]), key('breaker', ARGV[i]), now, calls, failed, age, ARGV[i + 4], limits)
+for i = 11, 10 + 7 * groups, 7 do
+  local calls, failed, fresh = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local began, ended = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  local account, window = key('account', ARGV[i]), key('breaker', ARGV[i])
+  feed_breaker(account, window, now, calls, failed, fresh, began, ended, ARGV[i + 6], limits)
 end
 
 local flags = {}
-for i = 11 + 5 * groups, #ARGV, 7 do
+for i = 11 + 7 * groups, #ARGV, 7 do
   local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   -- what the provider took stays known, whoever holds the lease by now
   if verb == 'finish' and ARGV[i + 5] ~= '' then remember(ARGV[i + 5], ARGV[i + 6]) end

@@ -54,7 +54,7 @@ class State:
     def of(cls, fields: Sequence[str], now_ms: int) -> State:
         """Read the values of FIELDS, an empty one for what is not set."""
         name, code, message, by, since, resumed, ramp_rate = fields
-        if not name and ramp_rate and now_ms < int(resumed or 0) + len(RAMP) * RAMP_STEP_MS:
+        if not name and ramp_rate and 0 <= now_ms - int(resumed or 0) < len(RAMP) * RAMP_STEP_MS:
             return cls("recovering", since_ms=int(resumed))
         return cls(name or "running", code, message, by, int(since) if since else None)
 
@@ -90,9 +90,10 @@ class States:
         self._throttle = Script("throttle.lua")
         self._slowed: dict[str, float] = {}
 
-    async def stop(self, account: str, outcome: Outcome) -> None:
-        """Stop the account; its events wait, one at a time probes it."""
-        arguments: list[str | int] = [outcome.code, outcome.message, self._probe_interval_ms]
+    async def stop(self, account: str, outcome: Outcome, seconds: float = 0.0) -> None:
+        """Stop the account, by a request that took so many seconds; its events wait, one at a time probes it."""
+        age_ms = round(seconds * 1000)
+        arguments: list[str | int] = [outcome.code, outcome.message, self._probe_interval_ms, age_ms]
         await self._stop.run(self._redis, [self._keys.account(account)], arguments)
 
     async def resume(self, account: str, *, delivered: bool) -> None:
@@ -118,8 +119,9 @@ class States:
             for account in self._groups:
                 pipe.hmget(self._keys.account(account), FIELDS)
             pipe.time()
-            *rows, (seconds, _) = await pipe.execute()
+            *rows, (seconds, micros) = await pipe.execute()
+        now_ms = seconds * 1000 + micros // 1000
         return {
-            account: State.of([value.decode() if value else "" for value in row], seconds * 1000)
+            account: State.of([value.decode() if value else "" for value in row], now_ms)
             for account, row in zip(self._groups, rows, strict=True)
         }

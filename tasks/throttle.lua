@@ -9,7 +9,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local stored = redis.call('HMGET', KEYS[1], unpack(RATE_FIELDS))
 local rate = effective_rate(tonumber(ARGV[1]), stored, now)
-if now - tonumber(stored[3] or 0) >= 1000000 then
+local fell = tonumber(stored[3] or 0)
+if now - fell >= 1000000 or fell > now then
   redis.call('HSET', KEYS[1], 'top', string.format('%.3f', rate), 'lowered_us', string.format('%.0f', now))
   rate = math.max(tonumber(ARGV[3]), rate * tonumber(ARGV[2]))
   redis.call('HSET', KEYS[1], 'rate', string.format('%.3f', rate))

@@ -14,7 +14,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from tasks import dead_letter
-from tasks.breaker import Calls
+from tasks.breaker import Calls, Groups
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
 from tasks.history import History
 from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered
@@ -123,7 +123,7 @@ class Engine:
         self._held: dict[str, Delivery | Leased] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: list[Ended] = []
-        self._unanswered: tuple[int, list[Ended], list[str | int]] | None = None
+        self._unanswered: tuple[int, list[Ended], Groups] | None = None
         self._in_step = True
         self._pause = IDLE
         self._stopping = False

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import ssl
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -19,12 +21,16 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
 from providers.base import Answer, SignedRequest
-from tasks.report import InDoubt, NotSent
+from tasks.report import InDoubt, NotSent, TooLate
 
 MAX_ANSWER = 256 * 1024
 """Bytes read of an answer; a provider's has a few hundred."""
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
+
+
+class Late(httpx.ConnectError):
+    """A connection was there too late for the request to leave."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -36,7 +42,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     aiohttp's connector opens and keeps the connections, its C parser reads the answers. The session between them is
     left out: it prepares cookies, redirects, proxies and traces, and costs more than all that.
 
-    `may_send` is asked at the last moment, when a connection is there and nothing but the write is left to do.
+    At the last moment, when a connection is there and nothing but the write is left to do, the extension `send_by` and
+    `may_send` are asked whether it may leave still; if not, `Late` is raised and the connection is kept for the next.
     """
 
     def __init__(
@@ -70,12 +77,15 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if protocol is None or transport is None or protocol.should_close:
                 # nobody may take an answer that came before it was asked for as his own
                 raise httpx.ConnectError("the connection was closed, or spoke out of turn", request=request)
-            if not self._may_send():
-                raise httpx.ConnectError("the worker's lease has run out", request=request)
+            if time.monotonic() > request.extensions["send_by"] or not self._may_send():
+                connection.release()
+                raise Late("nothing was sent: the slot or the lease was over", request=request)
             protocol.set_response_params(read_until_eof=True, auto_decompress=False)
             transport.write(written)
             head, payload = await _answer(protocol)
             body = await _read(payload, request)
+        except Late:
+            raise
         except BaseException:
             connection.close()
             raise
@@ -182,8 +192,8 @@ class HttpxClient:
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
-    async def send(self, signed: SignedRequest) -> Answer:
-        """Send a signed request exactly as it is; NotSent or InDoubt when there is no answer."""
+    async def send(self, signed: SignedRequest, send_by: float = math.inf) -> Answer:
+        """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
         place, mark, query = signed.url.partition("?")
         url = _place(place)
         request = httpx.Request(
@@ -192,10 +202,12 @@ class HttpxClient:
             headers=signed.headers,
             stream=httpx.ByteStream(signed.body),
             # as signed: httpx would write the query anew
-            extensions={"target": url.raw_path + f"{mark}{query}".encode("ascii")},
+            extensions={"target": url.raw_path + f"{mark}{query}".encode("ascii"), "send_by": send_by},
         )
         try:
             response = await self._transport.handle_async_request(request)
+        except Late as error:
+            raise TooLate(str(error)) from None
         except _NEVER_LEFT as error:
             raise NotSent(f"{type(error).__name__}: {error}") from error
         except httpx.TransportError as error:

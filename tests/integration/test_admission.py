@@ -260,7 +260,7 @@ async def test_a_limiter_key_far_ahead_would_hold_everybody_up(fleet: Fleet) -> 
 async def test_the_lower_rate_of_a_throttled_group_counts(fleet: Fleet) -> None:
     """After the provider throttled, slots lie further apart, for every worker."""
     fleet.server.hset(
-        fleet.keys.rate(GROUP.name), mapping={"rate": "10.000", "lowered_us": fleet.now_us() + 60_000_000}
+        fleet.keys.rate(GROUP.name), mapping={"rate": "10.000", "top": "10.000", "lowered_us": fleet.now_us()}
     )
     async with opened(fleet) as door:
         fleet.send_many(2)
@@ -319,6 +319,13 @@ async def test_a_provider_that_wants_to_be_left_alone_is(fleet: Fleet) -> None:
     async with opened(fleet) as door:
         assert await door.enter(await door.lease("m1")) is None
     assert fleet.now_us() - before >= 350_000
+
+
+async def test_a_pause_from_before_the_clock_was_set_back_is_over(fleet: Fleet) -> None:
+    """A pause that ends an hour ahead was asked for by nobody."""
+    fleet.server.hset(fleet.keys.rate(GROUP.name), "pause_us", fleet.now_us() + 3_600_000_000)
+    async with opened(fleet) as door, asyncio.timeout(10):
+        assert await door.enter(await door.lease("m1")) is None
 
 
 async def test_it_is_not_left_alone_for_hours(fleet: Fleet) -> None:

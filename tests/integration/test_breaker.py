@@ -1,12 +1,14 @@
 """The circuit breaker in Redis: what opens it, what closes it again, and how the account comes back."""
 
+import math
 import time
 
 import pytest
 
 from providers import Outcome, Result
 from tasks.admission import RateGroup
-from tasks.breaker import Breaker, Calls
+from tasks.breaker import Breaker, Calls, Group, Groups, arguments
+from tasks.operation import Operation
 from tasks.queue import Queue
 from tasks.settlement import Schedule
 from tasks.states import State, States
@@ -17,11 +19,27 @@ GOOD = Outcome(Result.DELIVERED)
 LIMIT = 1000
 
 
-async def tell(fleet: Fleet, *, failed: int = 0, good: int = 0, age: float = 0.0, worker: str = "w1") -> None:
-    """Let a worker settle, with so many calls that ended and were begun `age` seconds ago."""
-    calls: list[str | int] = [1, "tencent", failed + good, failed, round(age * 1000), "InternalError"]
-    queue = fleet.queue(worker)
-    await queue.settle([], queue.next_call(), calls)
+def calls(
+    *, failed: int = 0, good: int = 0, began: float = 0.0, ended: float = 0.0, fresh: int | None = None
+) -> Groups:
+    """Return calls that began and ended so many seconds ago, on average."""
+    now = time.monotonic()
+    group = Group(
+        failed + good, failed, failed if fresh is None else fresh, "InternalError" if failed else ""
+    )
+    return {("tencent", math.ceil(now - began), math.ceil(now - ended)): group}
+
+
+async def settle(queue: Queue, told: Groups) -> None:
+    """Let a worker settle nothing, and tell of calls."""
+    await queue.settle([], queue.next_call(), told)
+
+
+async def tell(
+    fleet: Fleet, *, failed: int = 0, good: int = 0, worker: str = "w1", fresh: int | None = None
+) -> None:
+    """Let a worker tell of calls that ended just now."""
+    await settle(fleet.queue(worker), calls(failed=failed, good=good, fresh=fresh))
 
 
 def states(fleet: Fleet) -> States:
@@ -56,7 +74,7 @@ async def test_the_settings_decide(fleet: Fleet) -> None:
     """Share and least number are the operator's."""
     strict = Breaker(failures=0.1, calls=5)
     queue = Queue(fleet.client, fleet.keys, "w9", lease=30.0, remembered=fleet.remembered, breaker=strict)
-    await queue.settle([], queue.next_call(), [1, "tencent", 6, 1, 0, "x"])
+    await settle(queue, calls(failed=1, good=5))
     assert (await state(fleet)).name == "open"
 
 
@@ -65,7 +83,7 @@ async def test_it_can_be_switched_off(fleet: Fleet) -> None:
     queue = Queue(
         fleet.client, fleet.keys, "w9", lease=30.0, remembered=fleet.remembered, breaker=Breaker(calls=0)
     )
-    await queue.settle([], queue.next_call(), [1, "tencent", 60, 60, 0, "x"])
+    await settle(queue, calls(failed=60))
     assert (await state(fleet)).name == "running"
 
 
@@ -90,6 +108,27 @@ async def test_a_run_of_failures_opens_a_quiet_account(fleet: Fleet) -> None:
     assert (await state(fleet)).message == "7 calls in a row failed"
 
 
+async def test_one_event_alone_opens_nothing(fleet: Fleet) -> None:
+    """An event that its provider never answers uses up its attempts; it takes two to speak against the account."""
+    await tell(fleet, failed=1)
+    fleet.server.hincrby(fleet.keys.breaker("tencent"), "run_ms", -60_000)
+    for _ in range(9):
+        await tell(fleet, failed=1, fresh=0)
+    assert (await state(fleet)).name == "running"
+    await tell(fleet, failed=1)
+    assert (await state(fleet)).name == "open"
+
+
+async def test_calls_that_redis_hears_of_late_open_nothing(fleet: Fleet) -> None:
+    """A host without a network fails for a while and can't tell; what it tells in the end is over."""
+    await settle(fleet.queue(), calls(failed=300, began=700.0, ended=600.0))
+    assert (await state(fleet)).name == "running"
+    await settle(fleet.queue(), calls(failed=19, began=5.0, ended=5.0))
+    assert (await state(fleet)).name == "running"
+    await settle(fleet.queue(), calls(failed=1))
+    assert (await state(fleet)).name == "open", "of the last ten seconds"
+
+
 async def test_one_success_ends_the_run(fleet: Fleet) -> None:
     """Calls that fail between others that do not are no outage."""
     for _ in range(3):
@@ -105,7 +144,7 @@ async def test_a_settle_that_is_sent_twice_counts_once(fleet: Fleet) -> None:
     queue = fleet.queue()
     number = queue.next_call()
     for _ in range(2):
-        await queue.settle([], number, [1, "tencent", 12, 12, 0, "x"])
+        await queue.settle([], number, calls(failed=12))
     assert (await state(fleet)).name == "running"
 
 
@@ -147,12 +186,65 @@ async def test_without_that_look_probes_pile_up(fleet: Fleet) -> None:
         fleet.server.hset(fleet.keys.account("tencent"), "probe_at_ms", 0)
 
 
+async def test_a_probe_that_was_never_sent_is_followed_at_once(fleet: Fleet) -> None:
+    """A message for later, or one that was handed back, says nothing of the provider."""
+    fleet.send_many(3)
+    await opened(fleet)
+    (probe,) = await fleet.take()
+    await fleet.settle(probe, Schedule(3600.0))
+    (probe,) = await fleet.take()
+    probe.sending = True
+    await fleet.settle(probe, Schedule(3600.0))
+    assert not await fleet.take()
+
+
+async def test_a_long_outage_is_probed_less_often(fleet: Fleet) -> None:
+    """A quarter of its time lies between two probes, at least the interval and at most a minute."""
+    fleet.send_many(3)
+    await opened(fleet)
+    key = fleet.keys.account("tencent")
+    pauses: list[float] = []
+    for lasted in (0, 100, 7200):
+        now = fleet.now_us() // 1000
+        fleet.server.hset(key, mapping={"probe_at_ms": 0, "since_ms": now - lasted * 1000})
+        (probe,) = await fleet.take()
+        pauses.append(round((int(fleet.server.hget(key, "probe_at_ms")) - now) / 1000))
+        probe.sending = True
+        await fleet.settle(probe, Schedule(3600.0))
+    assert pauses == [5, 25, 60]
+
+
+async def test_a_clock_that_was_set_back_stops_nothing(fleet: Fleet) -> None:
+    """A new master whose clock is an hour behind: the account is probed, the breaker counts."""
+    fleet.send_many(1)
+    await opened(fleet)
+    hour = fleet.now_us() // 1000 + 3_600_000
+    fleet.server.hset(fleet.keys.account("tencent"), "probe_at_ms", hour)
+    assert len(await fleet.take()) == 1
+    fleet.server.delete(fleet.keys.account("tencent"))
+    fleet.server.hset(fleet.keys.account("tencent"), mapping={"resumed_ms": hour, "ramp_rate": LIMIT})
+    assert (await state(fleet)).name == "running"
+    await tell(fleet, failed=20)
+    assert (await state(fleet)).name == "open"
+
+
+async def test_a_refusal_from_before_stops_nothing(fleet: Fleet) -> None:
+    """An operator who mended the keys and resumed is not undone by a request signed with the old ones."""
+    Operation(fleet.server, fleet.keys).resume("tencent")
+    refused = Outcome(Result.ACCOUNT, "AuthFailure")
+    await states(fleet).stop("tencent", refused, 5.0)
+    assert (await state(fleet)).name == "running"
+    fleet.server.hincrby(fleet.keys.account("tencent"), "resumed_ms", -10_000)
+    await states(fleet).stop("tencent", refused, 5.0)
+    assert (await state(fleet)).name == "stopped"
+
+
 async def test_a_worker_that_starts_does_not_close_it(fleet: Fleet) -> None:
     """The state is in Redis: new workers, their leases and settles find it and leave it."""
     await opened(fleet)
     newcomer = fleet.new_queue("new")
     await newcomer.lease({"tencent": 10})
-    await newcomer.settle([], newcomer.next_call(), [1, "tencent", 50, 0, 0, ""])
+    await settle(newcomer, calls(good=50))
     assert (await state(fleet)).name == "open"
 
 
@@ -177,7 +269,7 @@ async def test_calls_of_the_outage_do_not_open_it_again(fleet: Fleet) -> None:
     """Requests that hang until long after the provider came back tell of the past; new ones count."""
     await opened(fleet)
     await states(fleet).resume("tencent", delivered=True)
-    await tell(fleet, failed=300, age=5.0)
+    await settle(fleet.queue(), calls(failed=300, began=5.0))
     assert (await state(fleet)).name == "recovering"
     fleet.server.hincrby(fleet.keys.account("tencent"), "resumed_ms", -1000)
     await tell(fleet, failed=20)
@@ -212,13 +304,16 @@ async def test_the_rate_ramps_up(fleet: Fleet) -> None:
 
 
 def test_a_worker_counts_its_calls() -> None:
-    """By account and by the second they began in; a slow success is a failure, any answer in time is none."""
-    calls = Calls(slow=2.0)
+    """By account and seconds; a slow success is a failure, any answer in time is none; ages count when it tells."""
+    counted = Calls(slow=2.0)
+    now = math.floor(time.monotonic())
     for outcome, seconds in ((FAILED, 0.1), (GOOD, 0.1), (GOOD, 2.0), (Outcome(Result.PERMANENT), 0.1)):
-        calls.ended("tencent", outcome, 100.5, seconds)
-    calls.ended("alibaba", GOOD, 100.5, 0.1)
-    calls.ended("tencent", GOOD, 101.5, 0.1)
-    groups, *rows = calls.take()
+        counted.ended("tencent", outcome, now - 8.5, seconds, fresh=True)
+    counted.ended("tencent", FAILED, now - 8.5, 0.1, fresh=False)
+    counted.ended("alibaba", GOOD, now - 8.5, 0.1, fresh=True)
+    groups, *rows = arguments(counted.take())
     assert groups == 3
-    assert [rows[i : i + 3] for i in (0, 5, 10)] == [["tencent", 4, 2], ["alibaba", 1, 0], ["tencent", 1, 0]]
-    assert calls.take() == [0]
+    told = {(row[0], *row[1:4]) for row in (rows[i : i + 7] for i in (0, 7, 14))}
+    assert told == {("tencent", 4, 2, 1), ("tencent", 1, 1, 1), ("alibaba", 1, 0, 0)}
+    assert all(9000 <= int(rows[i + 4]) < 20_000 for i in (0, 7, 14))
+    assert arguments(counted.take()) == [0]

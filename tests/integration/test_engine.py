@@ -243,9 +243,9 @@ async def test_stop_waits_for_the_answers(fleet: Fleet) -> None:
     released = asyncio.Event()
 
     class Slow(Network):
-        async def send(self, request: Any, /) -> Answer:
+        async def send(self, request: Any, send_by: float, /) -> Answer:
             await released.wait()
-            return await super().send(request)
+            return await super().send(request, send_by)
 
     async with EngineWorker(fleet, Slow()) as worker:
         await worker.until(lambda: worker.engine.in_flight == 5)
@@ -382,9 +382,9 @@ async def test_a_lost_lease_is_not_settled(fleet: Fleet) -> None:
     released = asyncio.Event()
 
     class Slow(Network):
-        async def send(self, request: Any, /) -> Answer:
+        async def send(self, request: Any, send_by: float, /) -> Answer:
             await released.wait()
-            return await super().send(request)
+            return await super().send(request, send_by)
 
     async with EngineWorker(fleet, Slow()) as worker:
         await worker.until(lambda: worker.engine.in_flight == 1)
@@ -594,12 +594,12 @@ async def company_of_suspects(fleet: Fleet, off: list[str]) -> list[int]:
     most: dict[str, int] = {}
 
     class Watched(Network):
-        async def send(self, request: Any, /) -> Answer:
+        async def send(self, request: Any, send_by: float, /) -> Answer:
             message_id = request.body.decode()
             for _ in range(30 if message_id.startswith("suspect") else 1):
                 await asyncio.sleep(0.005)
                 most[message_id] = max(most.get(message_id, 0), worker.engine.holds)
-            return await super().send(request)
+            return await super().send(request, send_by)
 
     worker = EngineWorker(fleet, Watched(), rates={"tencent": 200})
     for name in off:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from providers import Answer, SignedRequest
-from tasks.report import InDoubt, NotSent
+from tasks.report import InDoubt, NotSent, TooLate
 from tests.support.certificates import Authority
 from tests.support.raw_server import OK, Handler, RawServer, answering, closing, dripping, resetting, silent
 from worker.embedded import free_port
@@ -372,16 +372,28 @@ async def test_who_may_send_no_more_sends_nothing() -> None:
 
     def may_send() -> bool:
         asked.append(len(server.requests))
-        return len(asked) == 1
+        return len(asked) != 2
 
     async with RawServer(answering(OK)) as server:
         transport = AiohttpTransport(connections=1, connect_timeout=5.0, read_timeout=5.0, may_send=may_send)
         sender = HttpxClient(transport)
         try:
             await sender.send(signed(server.url))
-            with pytest.raises(NotSent, match="lease"):
+            with pytest.raises(TooLate):
                 await sender.send(signed(server.url))
+            await sender.send(signed(server.url))
         finally:
             await sender.close()
-    assert asked == [0, 1]
+    assert asked == [0, 1, 1]
+    assert len(server.requests) == 2
+    assert server.connections == 1, "what was not used is kept"
+
+
+async def test_a_slow_connection_outlasts_the_slot() -> None:
+    """What connects for longer than its slot lasts sends nothing; the next request finds the connection ready."""
+    async with RawServer(answering(OK)) as server, client() as sender:
+        with pytest.raises(TooLate):
+            await sender.send(signed(server.url), time.monotonic() - 0.001)
+        await sender.send(signed(server.url), time.monotonic() + 60.0)
     assert len(server.requests) == 1
+    assert server.connections == 1

@@ -368,6 +368,7 @@ async def test_a_probe_that_asked_nothing_is_followed_at_once(
     fleet.send_many(2)
     fleet.set_state("stopped")
     (probe,) = await fleet.take()
+    probe.sending = not again
     await fleet.settle(probe, settlement)
     assert bool(await fleet.take()) is again
 

@@ -148,6 +148,20 @@ async def test_a_clock_set_back_is_a_gap(short_lived: Fleet) -> None:
     assert (await recovering(fleet, lambda found: found.taken_back > 0)).taken_back == 1
 
 
+async def test_who_died_before_the_clock_was_set_back_is_dead(short_lived: Fleet) -> None:
+    """A lease that ends an hour ahead is nobody's: the living renew theirs all the time."""
+    fleet = short_lived
+    fleet.send_many(4)
+    dead, living = await fleet.take(2, "dead"), await fleet.take(2, "living")
+    fleet.server.zadd(fleet.keys.workers, {"dead": now_ms(fleet) + 3_600_000})
+    beat(fleet, now_ms(fleet))
+    await recovering(
+        fleet, lambda _: not fleet.held().get("dead"), each=lambda: fleet.queue("living").lease({})
+    )
+    assert len(dead) == 2
+    assert len(fleet.held()["living"]) == len(living) == 2
+
+
 async def test_many_events_come_back_in_portions(short_lived: Fleet) -> None:
     """One call takes back a bounded number and says that there is more."""
     fleet = short_lived

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from tasks.breaker import Groups
 from tasks.delivery import Delivery, Leased
 from tasks.queue import Queue
 from tasks.settlement import Settlement
@@ -23,7 +24,7 @@ async def _die_amid_settle(
     self: Queue,
     settlements: Sequence[tuple[Delivery | Leased, Settlement]],
     call: int,
-    calls: Sequence[str | int] = (0,),
+    calls: Groups | None = None,
 ) -> list[bool]:
     """Send the call that settles, and die before its answer is read."""
     global _passed  # noqa: PLW0603 - one worker, one death

@@ -46,7 +46,7 @@ class Network:
     """Account, message id and time of every request."""
     on_send: Callable[[str], None] = lambda message_id: None
 
-    async def send(self, request: SignedRequest, /) -> Answer:
+    async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
         """Answer as planned."""
         account = (urlsplit(request.url).hostname or "").removesuffix(".example")
         message_id = request.body.decode()

@@ -6,6 +6,7 @@ switch for it.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from providers.base import Answer, SignedRequest
 from providers.registry import REGISTRY
 from providers.tencent import Tencent
 from tasks.admission import RateGroup
+from tasks.breaker import Groups
 from tasks.delivery import Delivery, Leased
 from tasks.queue import Batch, Queue
 from tasks.settlement import Settlement
@@ -70,7 +72,7 @@ class _DiesBeforeSettle(Queue):
         self,
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
-        calls: Sequence[str | int] = (0,),
+        calls: Groups | None = None,
     ) -> list[bool]:
         _countdown.pass_by(len(settlements))
         return await super().settle(settlements, call, calls)
@@ -81,7 +83,7 @@ class _DiesAfterSettle(Queue):
         self,
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
-        calls: Sequence[str | int] = (0,),
+        calls: Groups | None = None,
     ) -> list[bool]:
         flags = await super().settle(settlements, call, calls)
         _countdown.pass_by(len(settlements))
@@ -107,10 +109,10 @@ def _around_send(*, before: bool) -> Callable[[], None]:
         from worker.http import HttpxClient
 
         class Dying(HttpxClient):
-            async def send(self, signed: SignedRequest) -> Answer:
+            async def send(self, signed: SignedRequest, send_by: float = math.inf) -> Answer:
                 if before:
                     _countdown.pass_by(1)
-                answer = await super().send(signed)
+                answer = await super().send(signed, send_by)
                 if not before:
                     _countdown.pass_by(1)
                 return answer

@@ -89,8 +89,9 @@ class Http:
     replies: list[Answer | Exception]
     requests: list[SignedRequest] = field(default_factory=list[SignedRequest])
 
-    async def send(self, request: SignedRequest, /) -> Answer:
+    async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
         """Give the next reply, or raise it."""
+        del send_by
         self.requests.append(request)
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, Exception):
@@ -105,8 +106,9 @@ class States:
     away: bool = False
     calls: list[str] = field(default_factory=list[str])
 
-    async def stop(self, account: str, outcome: Outcome) -> None:
+    async def stop(self, account: str, outcome: Outcome, seconds: float) -> None:
         """Note it."""
+        assert seconds >= 0
         self._note(f"stop {account} {outcome.code}")
 
     async def resume(self, account: str, *, delivered: bool) -> None:
@@ -170,8 +172,9 @@ class Observer:
 class SilentHttp(Http):
     """A network that never answers."""
 
-    async def send(self, request: SignedRequest, /) -> Answer:
+    async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
         """Wait for ever."""
+        del send_by
         self.requests.append(request)
         never: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         return await never

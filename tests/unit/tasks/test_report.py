@@ -13,7 +13,7 @@ from tasks.admission import Refusal
 from tasks.breaker import Calls
 from tasks.delivery import Delivery, Leased, Way
 from tasks.history import History
-from tasks.report import COPY_DELAY, STOPPED_DELAY, Account, InDoubt, NotSent, Report, abandon
+from tasks.report import COPY_DELAY, STOPPED_DELAY, Account, InDoubt, NotSent, Report, TooLate, abandon
 from tasks.retry import Policy, Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 from tests.support.leased import NOW_MS, attempts, delivery, event
@@ -142,9 +142,9 @@ def test_a_request_under_way_is_read_with_the_keys_that_signed_it() -> None:
     class Rotating(Http):
         """A network during whose silence the keys change."""
 
-        async def send(self, request: SignedRequest, /) -> Answer:
+        async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
             world.report.renew("tencent", new)
-            return await super().send(request)
+            return await super().send(request, send_by)
 
     old, new = Reading(), Reading()
     world = World(provider=old, network=Rotating)
@@ -152,6 +152,16 @@ def test_a_request_under_way_is_read_with_the_keys_that_signed_it() -> None:
     assert (old.read, new.read) == (1, 0)
     assert world.settle(delivery()) == Finish(Ending.DELIVERED)
     assert (old.read, new.read) == (1, 1)
+
+
+def test_a_connection_that_takes_too_long_waits_for_another_slot() -> None:
+    """Nothing was sent, so nothing is counted: no attempt, no call for the breaker."""
+    world = World([TooLate(), TooLate(), says(Result.DELIVERED)])
+    assert world.settle() == Finish(Ending.DELIVERED)
+    assert world.gate.entered == 3
+    assert world.observer.attempts == [(Result.DELIVERED, 1)]
+    assert len(world.observer.waits) == 1
+    assert [group.calls for group in world.calls.take().values()] == [1]
 
 
 def test_a_worker_that_stalls_and_loses_its_lease_sends_nothing() -> None:
@@ -344,6 +354,14 @@ def test_a_failed_probe_lets_nothing_run_and_uses_no_attempt(result: Result) -> 
         assert stored(settlement) == History(doubted=True)
 
 
+def test_a_probe_that_grew_too_old_is_not_sent_for_ever() -> None:
+    """Where no other event comes, the one that probes ends with `max_age`; its doubt is told."""
+    world = World([says(Result.UNKNOWN)])
+    ended = world.settle(delivery(event(at_ms=NOW_MS - 10**8), way=Way.PROBE))
+    assert letter(ended)["reason"] == "exhausted"
+    assert letter(ended)["in_doubt"] is True
+
+
 def test_what_an_operator_drops_is_not_sent() -> None:
     """An event of an account that is degraded to `shed` ends there."""
     world = World()
@@ -356,14 +374,13 @@ def test_every_call_is_told_to_the_breaker() -> None:
     world = World([says(Result.TRANSIENT), says(Result.DELIVERED)])
     world.settle()
     world.settle()
-    groups, *rows = world.calls.take()
-    calls, failed = (sum(int(count) for count in rows[place::5]) for place in (1, 2))
-    assert (len(rows) // 5, calls, failed) == (groups, 2, 1)
-    assert "Code" in rows[4::5]
+    groups = world.calls.take().values()
+    assert (sum(group.calls for group in groups), sum(group.failed for group in groups)) == (2, 1)
+    assert {group.code for group in groups if group.failed} == {"Code"}
     silent = World(network=SilentHttp)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cut_off(silent, delivery()))
-    assert silent.calls.take() == [0]
+    assert not silent.calls.take()
 
 
 @pytest.mark.parametrize(
