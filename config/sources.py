@@ -195,22 +195,24 @@ class SecretsFolder(Layer):
 
     def __init__(self, settings: type[BaseSettings], folder: str) -> None:
         super().__init__(settings)
-        named = Path(folder or DEFAULT_SECRETS_DIR)
-        if folder and not named.is_dir():
-            self.blame(SECRETS_VARIABLE, f"names {folder}, which is no folder", "make it or leave it out")
-        for file in _settings_in(self._files(named)):
+        for file in self._files(Path(folder or DEFAULT_SECRETS_DIR), is_named=bool(folder)):
             self.put_file(file.name.lower().removeprefix(PREFIX.lower()), file, str(file))
 
-    def _files(self, folder: Path) -> list[Path]:
+    def _files(self, folder: Path, *, is_named: bool) -> list[Path]:
         try:
-            return sorted(folder.iterdir()) if folder.is_dir() else []
-        except OSError as error:
+            if folder.is_dir():
+                return _settings_in(sorted(folder.iterdir()))
+        except OSError as error:  # `is_dir` and `is_file` raise it, too, where looking is forbidden
             self.blame(SECRETS_VARIABLE, f"names {folder}, which can't be read", str(error.strerror))
+            self.unread.append(())
             return []
+        if is_named:
+            self.blame(SECRETS_VARIABLE, f"names {folder}, which is no folder", "make it or leave it out")
+        return []
 
 
 def _settings_in(files: Iterable[Path]) -> list[Path]:
-    return [file for file in files if file.is_file() and file.name.lower().startswith(PREFIX.lower())]
+    return [file for file in files if file.name.lower().startswith(PREFIX.lower()) and file.is_file()]
 
 
 def places(environment: Mapping[str, str]) -> list[Path]:

@@ -8,13 +8,15 @@ from config.faults import SettingsError
 from config.settings import Settings, load
 from config.sources import places
 
-Stamp = tuple[tuple[str, int, int, int, int] | None, ...]
+FileStamp = tuple[str, int, int, int, int, int]
+Stamp = tuple[FileStamp | None, ...]
 
 
 class Watch:
     """Look at the files behind an environment's settings, each time `look` is called; it blocks on the file system.
 
-    Files are compared by device, inode, size and time of change, behind links: Kubernetes replaces a link.
+    Files are compared by device, inode, size and times of change, behind links: Kubernetes replaces a link. The
+    second time changes with the permissions, too: a file that could not be read may be readable now.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -52,9 +54,9 @@ class Watch:
         return tuple(_stamp(place) for place in places(self._environment))
 
 
-def _stamp(place: Path) -> tuple[str, int, int, int, int] | None:
+def _stamp(place: Path) -> FileStamp | None:
     try:
         found = os.stat(place)  # noqa: PTH116 - of the file behind the link
     except OSError:
         return None
-    return str(place), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return str(place), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -17,6 +17,7 @@ from config.settings import Settings
 from config.watch import Watch
 from providers.base import Provider
 from tasks.groups import Derived
+from worker.daemon import in_daemon
 from worker.groups import derived
 from worker.metrics import Metrics
 
@@ -54,11 +55,14 @@ class Credentials:
         self._restart: tuple[str, ...] = ()
 
     async def run(self, interval: float = INTERVAL) -> None:
-        """Look at the files until cancelled, `interval` seconds apart and in a thread: they may lie on a network."""
+        """Look at the files until cancelled, one look at a time and `interval` seconds apart.
+
+        They may lie on a network: each look has a thread, and one that hangs keeps nobody from stopping.
+        """
         while True:
             await asyncio.sleep(interval)
             try:
-                found = await asyncio.to_thread(self._watch.look)
+                found = await in_daemon(self._watch.look)
             except SettingsError as error:
                 faults = error.faults
             else:

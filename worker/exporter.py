@@ -18,7 +18,6 @@ from config.account import Account
 from config.logging import configure, log_event
 from config.settings import Settings
 from otpreport.address import connection_pool
-from tasks.admission import RateGroup
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
@@ -28,7 +27,7 @@ from tasks.workforce import Workforce
 from worker.cli.session import refusal
 from worker.fleet.look import FleetReader
 from worker.fleet.record import away, record
-from worker.groups import in_force
+from worker.groups import in_force, rate_groups
 from worker.health import HealthServer
 from worker.page import StatusPage
 from worker.redis_memory import RedisMemory, read_memory
@@ -43,7 +42,7 @@ LOOK = 1.0
 """Seconds between two snapshots."""
 
 SWEEP = 30.0
-"""Seconds between two searches of the whole database for queues that nobody serves."""
+"""Seconds between two searches of the whole database for queues that nobody serves, and for regrouped accounts."""
 
 STATES = (*NAMES, "other")
 """The states an account is shown in; `other` is one that this version does not know."""
@@ -55,7 +54,7 @@ class FleetCollector(Collector):
     """Turn the last snapshot into metrics; without one there is nothing but `redis_up 0`: no old figures."""
 
     def __init__(self, accounts: Mapping[str, Account]) -> None:
-        self._accounts = accounts
+        self.accounts = accounts
         self.snapshot: Snapshot | None = None
         self.queues: Queues | None = None
         self.memory: RedisMemory | None = None
@@ -77,7 +76,7 @@ class FleetCollector(Collector):
         gap = "Events taken that stand in no place, or in two: 0, or something was lost."
         yield _gauge("books_gap_events", gap, snapshot.gap)
         if self.queues is not None:
-            waiting = unserved(snapshot, self.queues, self._accounts)
+            waiting = unserved(snapshot, self.queues, self.accounts)
             text = "Events in queues of accounts that are not configured, looked for every 30 s."
             yield _gauge("unserved_queue_events", text, sum(waiting.values()))
         if self.memory is not None:
@@ -111,7 +110,7 @@ class FleetCollector(Collector):
         text = "The accounts that share a rate limit, the group named after the first of them."
         yield _labelled("rate_group_info", text, ("account", "group"), self._groups(accounts))
         text = "Age at which an event expires (`MAX_AGE`)."
-        limits = (((account.name,), self._accounts[account.name].max_age) for account in accounts)
+        limits = (((account.name,), self.accounts[account.name].max_age) for account in accounts)
         yield _labelled("event_max_age_seconds", text, ("account",), limits)
         yield _labelled(
             "account_state",
@@ -124,7 +123,7 @@ class FleetCollector(Collector):
 
     def _rates(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
         for account in accounts:
-            configured = self._accounts[account.name].rate_limit
+            configured = self.accounts[account.name].rate_limit
             yield (account.name, "configured"), configured
             yield (account.name, "allowed"), account.rate.most(configured)
             yield (account.name, "effective"), account.effective_rate(configured)
@@ -132,7 +131,7 @@ class FleetCollector(Collector):
     def _groups(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
         firsts: dict[str, str] = {}
         for account in accounts:
-            first = firsts.setdefault(self._accounts[account.name].rate_group, account.name)
+            first = firsts.setdefault(self.accounts[account.name].rate_group, account.name)
             yield (account.name, first), 1.0
 
 
@@ -181,17 +180,30 @@ class Exporter:
         self._settings = settings
         self._client = Redis(connection_pool=pool)
         self._keys = Keys(settings.key_prefix)
-        self._fleet = FleetReader(self._client, settings)
         self._page = StatusPage()
         self._collector = FleetCollector(settings.accounts)
-        limits = {a.name: RateGroup(a.rate_group, a.rate_limit) for a in settings.accounts.values()}
-        self._workforce = Workforce(limits, concurrency=settings.concurrency, pace=settings.worker_pace)
+        self._group(settings)
         self._look, self._sweep = look, sweep
         self._told = False
         self._away_ms: int | None = None
         registry = CollectorRegistry()
         registry.register(self._collector)
         self._server = HealthServer(registry, self._not_ready, lambda: None, self._page.routes())
+
+    def _group(self, settings: Settings) -> None:
+        """Look at the fleet by the rate groups of these settings from now on."""
+        self._grouped = settings
+        self._fleet = FleetReader(self._client, settings)
+        self._workforce = Workforce(
+            rate_groups(settings), concurrency=settings.concurrency, pace=settings.worker_pace
+        )
+        self._collector.accounts = settings.accounts
+
+    async def _regroup(self) -> None:
+        """Take over the rate groups that the workers use; `redis.RedisError` when Redis is away."""
+        found = await asyncio.to_thread(in_force, self._settings, self._client)
+        if found.accounts != self._grouped.accounts:
+            self._group(found)
 
     async def start(self, host: str) -> int:
         """Serve on the configured port, or the next one that is free; return it."""
@@ -219,6 +231,8 @@ class Exporter:
         """Look at the fleet; a Redis that is away is logged when it goes and when it comes back."""
         was_up = self._collector.snapshot is not None
         try:
+            if not was_up:
+                await self._regroup()
             look = await asyncio.to_thread(self._fleet.look, self._collector.queues)
             self._collector.snapshot = snapshot = look.snapshot
             self._collector.needed = self._workforce.needed(snapshot)
@@ -243,6 +257,7 @@ class Exporter:
 
     async def _search(self) -> None:
         try:
+            await self._regroup()
             self._collector.queues = await asyncio.to_thread(find_queues, self._client, self._keys)
         except RedisError as error:
             log_event(logger, logging.WARNING, "queues not searched", reason=str(error))
@@ -264,19 +279,8 @@ def main(settings: Settings) -> int:
     return 0
 
 
-def _in_force(settings: Settings) -> Settings:
-    """Return the settings with the rate groups that the workers use, as far as Redis answers."""
-    try:
-        with Redis(
-            connection_pool=connection_pool(settings.redis_url.get_secret_value(), timeout=TIMEOUT)
-        ) as client:
-            return in_force(settings, client)
-    except RedisError:
-        return settings
-
-
 async def _serve(settings: Settings) -> None:
-    exporter = Exporter(await asyncio.to_thread(_in_force, settings))
+    exporter = Exporter(settings)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

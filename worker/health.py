@@ -12,6 +12,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 TRIES = 100
 """How many ports are tried from the configured one up."""
 
+STOPPING = 1.0
+"""Seconds that a request which is not answered yet may delay the stop; aiohttp waits that long up to twice."""
+
 Ready = Callable[[], str | None]
 """Returns None when ready, else what is wrong."""
 
@@ -35,7 +38,7 @@ class HealthServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.add_routes(routes)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOPPING)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on `port`, or on the next one that is free (0: on any); return it."""

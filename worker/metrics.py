@@ -25,6 +25,11 @@ class Metrics:
             "Events that ended here, and how: each message counts once, a replayed one once more.",
             [*labels, "outcome"],
         )
+        replays_dead = self._counter(
+            "replays_dead",
+            "Dead letters that were replayed and died again; `otpreport_events_total` counts them as dead, too.",
+            labels,
+        )
         attempts = self._counter(
             "attempts", "Requests sent to a provider, by what the answer meant.", [*labels, "result"]
         )
@@ -55,6 +60,7 @@ class Metrics:
         both = accounts.items()
         self.offset = {a: offset.labels(a, p) for a, p in both}
         self.events = {(a, o): events.labels(a, p, o) for a, p in both for o in OUTCOMES}
+        self.replays_dead = {a: replays_dead.labels(a, p) for a, p in both}
         self.attempts = {(a, r): attempts.labels(a, p, r.value) for a, p in both for r in Result}
         self.duration = {a: duration.labels(a, p) for a, p in both}
         self.age = {a: age.labels(a, p) for a, p in both}

@@ -69,10 +69,12 @@ class WorkerObserver:
         match settlement:
             case Finish(ending):
                 self._metrics.events[account, ending].inc()
-                if ending == "delivered" and isinstance(delivery, Delivery) and _is_live(delivery):
+                if ending == "delivered" and isinstance(delivery, Delivery) and not _is_replay(delivery):
                     self._metrics.age[account].observe(_age_ms(delivery) / 1000)
             case Bury(reason):
                 self._metrics.events[account, "dead"].inc()
+                if _is_replay(delivery):
+                    self._metrics.replays_dead[account].inc()
                 log_event(
                     logger, logging.WARNING, "dead letter", account=account, id=delivery.tag, reason=reason
                 )
@@ -133,9 +135,10 @@ class WorkerObserver:
         self._metrics.progress.set(time.time())
 
 
-def _is_live(delivery: Delivery) -> bool:
-    """Whether it is no replay: how old those are says nothing of how fast events are reported."""
-    return delivery.leased.history.replayed_ms is None
+def _is_replay(delivery: Delivery | Leased) -> bool:
+    """Whether it was a dead letter before: its age and its end say nothing of how fast events are reported."""
+    leased = delivery.leased if isinstance(delivery, Delivery) else delivery
+    return leased.history.replayed_ms is not None
 
 
 def _age_ms(delivery: Delivery) -> int:

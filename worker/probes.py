@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,20 +20,22 @@ from tasks.wall import WallClock
 from worker.checks import Finding, Level
 from worker.http import AiohttpTransport, HttpxClient
 
+TRY_AGAIN = "look at its endpoint and the network, then try again"
+
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """How an account's keys stand; `control` is what the same probe with other secrets got, where it was sent."""
+    """How an account's keys stand; `control` is what the same probe with other secrets proved, where it was sent."""
 
     account: str
     standing: Standing
     outcome: Outcome
-    control: Outcome | None = None
+    control: Proof | None = None
 
     @property
     def finding(self) -> Finding:
         """Say it to the operator."""
-        said = " ".join(word for word in (self.outcome.code, self.outcome.message) if word)
+        said = _said(self.outcome)
         match self.standing:
             case Standing.ACCEPTED:
                 return Finding("keys", Level.OK, f"{self.account}: the provider accepts its keys")
@@ -40,12 +43,19 @@ class Probed:
                 text, mend = "the provider refuses its keys", "put the right ones into its settings"
             case Standing.BARRED:
                 text, mend = "its keys are right, but it may not report", "have the provider allow it"
+            case Standing.UNPROVED if self.control and self.control.standing is Standing.UNPROVED:
+                text = "not proved, for the same with other secrets than its own got no answer that counts"
+                said, mend = _said(self.control.outcome), TRY_AGAIN
             case Standing.UNPROVED if self.control is not None:
                 text = "not proved, for other secrets than its own got no other answer"
                 mend = "is its endpoint really the provider's?"
             case Standing.UNPROVED:
-                text, mend = "not proved", "look at its endpoint and the network, then try again"
+                text, mend = "not proved", TRY_AGAIN
         return Finding("keys", Level.WARN, f"{self.account}: {text}: {said}", mend)
+
+
+def _said(outcome: Outcome) -> str:
+    return " ".join(word for word in (outcome.code, outcome.message) if word)
 
 
 class Prober:
@@ -62,7 +72,7 @@ class Prober:
             return Probed(account.name, proof.standing, proof.outcome)
         control = await self._ask(account.name, _provider(account, with_other_secrets(account.options)))
         standing = proof.standing if control.standing is Standing.REFUSED else Standing.UNPROVED
-        return Probed(account.name, standing, proof.outcome, control.outcome)
+        return Probed(account.name, standing, proof.outcome, control)
 
     async def _ask(self, account: str, provider: Provider) -> Proof:
         outcome, answer = await self._send(account, provider)
@@ -73,7 +83,7 @@ class Prober:
     async def _send(self, account: str, provider: Provider) -> tuple[Outcome, Answer | None]:
         request = provider.probe(now=self._wall.now(account), nonce=secrets.token_hex(16))
         try:
-            answer = await self._http.send(request)
+            answer = await self._http.send(request, math.inf)
         except (NotSent, InDoubt) as error:
             return Outcome(Result.TRANSIENT, message=str(error)), None
         return provider.probed(answer), answer

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import pytest
 import redis
 
 from tasks.keys import Keys
+from tasks.letter import Letter
 from tasks.retry import Reason
 from tests.support.admin import admin
 from tests.support.command import ROOT, call, environment
 from tests.support.dead import LOST, Death, Undertaker
 from tests.support.wait import until
+from worker.cli import letters as reading
+from worker.cli import purge
 
 
 @pytest.fixture
@@ -251,6 +255,27 @@ def test_what_waits_to_be_sent_again_is_not_purged(
     assert call(url, "dead", "recall", first, "--yes").status == 0
     assert call(url, "dead", "purge", first, "--yes").status == 0
     assert valkey.hlen(Keys().dead("tencent")) == 0
+
+
+def test_what_is_recalled_after_the_export_is_not_purged(
+    url: str, valkey: redis.Redis, undertaker: Undertaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is deleted is in the file, though another operator takes a replay back right after it was written."""
+    first, *others = undertaker.bury("tencent", 3)
+    assert call(url, "dead", "replay", first, "--yes").status == 0
+    file = tmp_path / "old.jsonl"
+    write = reading.write_letters
+
+    def and_recall(letters: Iterable[Letter], output: Path | None) -> int:
+        written = write(letters, output)
+        assert valkey.zrem(Keys().replays("tencent"), first) == 1
+        return written
+
+    monkeypatch.setattr(purge, "write_letters", and_recall)
+    ran = call(url, "dead", "purge", "--all", "--export", str(file), "--yes", "--json")
+    assert ran.json == {"purged": 2, "exported": 2, "left_waiting": 1, "not_found": []}
+    assert {orjson.loads(line)["id"] for line in file.read_bytes().splitlines()} == set(others)
+    assert valkey.hkeys(Keys().dead("tencent")) == [first.encode()]
 
 
 def test_one_can_wait_until_it_is_done(url: str, undertaker: Undertaker) -> None:

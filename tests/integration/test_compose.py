@@ -22,6 +22,7 @@ from redis.exceptions import NoPermissionError
 import config
 from config.settings import EXPORTER_PORT, Settings
 from tests.support.command import call_in
+from tests.support.key_settings import key_settings
 from tests.support.redis_servers import DEBIANS, documented_rights, needs_debians
 from tests.support.wait import until
 from worker.embedded import free_port
@@ -240,8 +241,39 @@ def test_the_settings_and_the_simulator_agree(name: str) -> None:
     assert settings.redis_url.get_secret_value().endswith("@redis:6379/0")
 
 
+@pytest.mark.parametrize("name", ["production/otpreport.toml.example", "demo/otpreport.toml"])
+def test_no_key_id_stands_where_a_worker_does_not_see_it_change(name: str) -> None:
+    """A single file that is mounted shows its old text for ever: the id is beside the secret, in the folder of keys."""
+    assert key_settings((DEPLOY / name).read_text()) == []
+
+
+def test_a_key_id_in_the_toml_file_is_seen() -> None:
+    """The check finds an id, also one that is yet to be filled in."""
+    text = """
+        accounts.a = {provider = "tencent", secret_id = "", sdk_app_id = "1400000001"}
+        accounts.b = {provider = "alibaba", access_key_id = "LTAI"}
+    """
+    assert key_settings(text) == ["a.secret_id", "b.access_key_id"]
+
+
+@needs_compose
+@pytest.mark.parametrize("name", ["worker", "exporter"])
+def test_a_key_and_its_id_come_from_one_folder(name: str) -> None:
+    """For real as in the try-out the folder of keys is mounted whole, and what the settings know of keys is in it."""
+    for kind in FILES:
+        service = compose(kind)["services"][name]
+        keys = mounted(service, compose(kind)["secrets"])[service["environment"]["OTPREPORT_SECRETS_DIR"]]
+        assert keys == DEPLOY / kind / "secrets" / "keys"
+    assert {file.name for file in (DEPLOY / "demo" / "secrets" / "keys").iterdir()} == {
+        "otpreport_accounts__tencent__secret_id",
+        "otpreport_accounts__tencent__secret_key",
+        "otpreport_accounts__alibaba__access_key_id",
+        "otpreport_accounts__alibaba__access_key_secret",
+    }
+
+
 def test_the_production_example_lacks_only_what_is_to_be_filled_in() -> None:
-    """The example has no unknown setting; all that is missing are the ids and, as files, the keys."""
+    """The example has no unknown setting; all that is missing are the app id and, as files, the keys and their ids."""
     example = DEPLOY / "production" / "otpreport.toml.example"
     with pytest.raises(config.SettingsError) as caught:
         config.load({"OTPREPORT_CONFIG": str(example), "OTPREPORT_REDIS_URL": "redis://redis"})
@@ -390,6 +422,16 @@ def test_secrets_are_random_and_kept(tmp_path: Path) -> None:
             f"user otpreport-{user} on #{hashlib.sha256(found[1].encode()).hexdigest()} "
             in first["users.acl"]
         )
+
+
+def test_a_folder_that_was_there_is_closed(tmp_path: Path) -> None:
+    """Passwords are not put where others can read them, though the folder was open; containers still read the keys."""
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)  # whatever the umask is
+    make_secrets(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "keys").stat().st_mode & 0o777 == 0o755
 
 
 def test_the_try_out_has_this_release_s_rights(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+import pytest
 import redis
 
 import config
@@ -16,10 +20,12 @@ from config.logging import JsonFormatter
 from config.watch import Watch
 from providers.base import Provider
 from tasks.groups import Derived
+from tests.support.command import ROOT
 from tests.support.simulator import Json
 from tests.support.wait import coming
 from tests.unit.config.environment import GOOD, SECRET, account
 from worker.credentials import Credentials
+from worker.daemon import in_daemon
 from worker.groups import with_groups
 from worker.metrics import Metrics
 
@@ -164,3 +170,52 @@ async def test_new_keys_do_not_wait_for_redis(tmp_path: Path) -> None:
         found.write("id", "AKIDother")
         await coming(lambda: bool(found.renewed))
         await coming(lambda: found.reloads("tencent", "changed") == 1)
+
+
+HANGING = """
+import asyncio, sys, threading
+from worker import credentials
+
+begun = threading.Event()
+
+class Hanging:
+    def look(self):
+        begun.set()
+        open(sys.argv[1]).read()
+
+async def main():
+    if sys.argv[2] == "executor":
+        credentials.in_daemon = asyncio.to_thread
+    running = asyncio.create_task(credentials.Credentials(None, Hanging(), None, None, None).run(0))
+    while not begun.is_set():
+        await asyncio.sleep(0.01)
+    assert sum(one.name == "otpreport-daemon" for one in threading.enumerate()) <= 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    print("cancelled", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("thread", ["daemon", "executor"])
+def test_a_look_that_hangs_keeps_no_worker_from_exiting(tmp_path: Path, thread: str) -> None:
+    """A pipe that nobody writes to stands for a file server that is gone; an executor would wait for it."""
+    pipe = tmp_path / "key"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", HANGING, str(pipe), thread]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"cancelled\n"
+        if thread == "executor":
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            pipe.write_text("")
+        assert process.wait(30) == 0
+
+
+async def test_what_a_daemon_raises_is_raised() -> None:
+    """As if it had been called here."""
+    assert await in_daemon(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        await in_daemon(lambda: 1 // 0)

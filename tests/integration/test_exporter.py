@@ -14,12 +14,14 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.settings import load
+from tasks.keys import Keys
 from tasks.states import NAMES
 from tests.support.command import ACCOUNTS, ROOT, SECRET, environment
 from tests.support.dead import Undertaker
 from tests.support.wait import until
 from worker.embedded import EmbeddedValkey
 from worker.exporter import Exporter
+from worker.groups import derived
 from worker.reference.metrics import exporter_metrics
 
 Samples = dict[tuple[str, ...], float]
@@ -193,3 +195,47 @@ async def test_every_metric_of_the_design_is_there(valkey: redis.Redis) -> None:
         "workers",
         "redis_up",
     }
+
+
+async def test_the_groups_that_the_workers_use(valkey_server: EmbeddedValkey) -> None:
+    """Those of before a key was rotated, though Redis was away at the start; and others as soon as they change."""
+    second = {
+        name.replace("TENCENT", "SECOND"): value for name, value in ACCOUNTS.items() if "TENCENT" in name
+    }
+    settings = load(environment(valkey_server.url, OTPREPORT_METRICS_PORT="0", **second))
+    keys = Keys(settings.key_prefix)
+    [group] = {one.group for one in derived(settings) if one.account == "tencent"}
+    kept, other = (f"tencent:{place}" for place in ("kept", "other"))
+
+    def regroup(account: str, group: str, override: str) -> None:
+        with redis.Redis(port=valkey_server.port) as client:
+            client.hset(keys.groups, f"@{account}", group)
+            client.hset(keys.rate(group), "override", override)
+
+    def seen() -> tuple[float | None, bool]:
+        samples = scrape(port)
+        shared = ("rate_group_info", "tencent", "second") in {
+            (name[0], *sorted(name[1:], reverse=True)) for name in samples
+        }
+        return samples.get(("rate_limit_per_second", "tencent", "allowed")), shared
+
+    async def shows(allowed: float, *, shared: bool) -> None:
+        await asyncio.to_thread(until, lambda: seen() == (allowed, shared))
+
+    regroup("second", group, "900")
+    regroup("tencent", kept, "400")
+    valkey_server.kill()
+    subject = Exporter(settings, look=0.02, sweep=0.05)
+    port = await subject.start("127.0.0.1")
+    running = asyncio.create_task(subject.run())
+    try:
+        valkey_server.start()
+        await shows(400, shared=False)
+        await asyncio.to_thread(regroup, "tencent", other, "300")
+        await shows(300, shared=False)
+        await asyncio.to_thread(regroup, "second", other, "200")
+        await shows(200, shared=True)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await subject.stop()

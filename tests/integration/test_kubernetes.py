@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 import config
 from config.settings import EXPORTER_PORT, Settings
 from tasks.snapshot import Snapshot
+from tests.support.key_settings import key_settings
 from tests.support.manifests import (
     DEPLOY,
     InvalidManifestError,
@@ -258,22 +259,13 @@ def test_selectors_meet_the_pods_that_are_meant() -> None:
             assert chosen == [name], selector
 
 
-def test_the_exporter_reaches_no_provider() -> None:
-    """Only workers may leave the cluster, and neither goes to the cloud's metadata."""
-    ports = {
-        name: {
-            port["port"] for rule in found("NetworkPolicy", name)["spec"]["egress"] for port in rule["ports"]
-        }
-        for name in DEPLOYMENTS
-    }
-    assert ports == {"otpreport-worker": {53, 6379, 443}, "otpreport-exporter": {53, 6379}}
-    blocks = [
-        to["ipBlock"]
-        for rule in found("NetworkPolicy", "otpreport-worker")["spec"]["egress"]
-        for to in rule["to"]
-        if "ipBlock" in to
-    ]
-    assert all("169.254.0.0/16" in block["except"] for block in blocks)
+def test_pods_reach_redis_and_the_providers_alone() -> None:
+    """Workers send, and in the exporter's pod `check --probe` asks; neither goes to the cloud's metadata."""
+    worker, exporter = (found("NetworkPolicy", name)["spec"]["egress"] for name in DEPLOYMENTS)
+    assert worker == exporter
+    assert {port["port"] for rule in worker for port in rule["ports"]} == {53, 6379, 443}
+    (block,) = [to["ipBlock"] for rule in worker for to in rule["to"] if "ipBlock" in to]
+    assert "169.254.0.0/16" in block["except"]
 
 
 def test_the_figure_that_scales_is_one_the_exporter_has() -> None:
@@ -310,6 +302,17 @@ def test_the_number_of_workers_is_the_autoscalers_alone() -> None:
         one(list(with_keda()), "ScaledObject", "otpreport-worker")["spec"]["scaleTargetRef"]["name"]
         == target["name"]
     )
+
+
+def test_a_key_and_its_id_change_together() -> None:
+    """Both are in the Secret that pods see change at once; in the ConfigMap stands no part of a key."""
+    assert key_settings(found("ConfigMap", "otpreport-settings")["data"]["otpreport.toml"]) == []
+    assert set(found("Secret", "otpreport-keys")["data"]) == {
+        "otpreport_accounts__tencent__secret_id",
+        "otpreport_accounts__tencent__secret_key",
+        "otpreport_accounts__alibaba__access_key_id",
+        "otpreport_accounts__alibaba__access_key_secret",
+    }
 
 
 def test_new_settings_roll_out_and_new_keys_do_not() -> None:

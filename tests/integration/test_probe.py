@@ -1,5 +1,6 @@
 """`check --probe`: whether the keys work, asked of the simulator, which takes no report for it."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -200,21 +201,44 @@ def account_at(url: str) -> Account:
     return load(settings_for(url)).accounts["tencent"]
 
 
+BODY = json.dumps({"Response": {"Error": {"Code": "MissingParameter"}, "RequestId": "r"}}).encode()
+MISSING = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(BODY),
+    BODY,
+)
+
+
 async def test_a_provider_that_looks_at_no_signature_proves_nothing() -> None:
     """The control: where other secrets get the same answer, the answer is no proof."""
-    body = json.dumps({"Response": {"Error": {"Code": "MissingParameter"}, "RequestId": "r"}}).encode()
-    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-        len(body),
-        body,
-    )
     http = HttpxClient(AiohttpTransport(connections=1, connect_timeout=5.0, read_timeout=5.0))
-    async with RawServer(answering(answer)) as server:
+    async with RawServer(answering(MISSING)) as server:
         probed = await Prober(http, WallClock()).probe(account_at(server.url))
         await http.close()
     assert probed.standing is Standing.UNPROVED
     assert "other secrets than its own got no other answer" in probed.finding.text
     first, second = server.requests
     assert first != second
+
+
+async def test_a_control_without_an_answer_is_told_as_such() -> None:
+    """The network failed between the probe and its control: nothing is said of the provider."""
+
+    async def once(writer: asyncio.StreamWriter) -> None:
+        if len(server.requests) == 1:
+            writer.write(MISSING)
+        else:
+            writer.close()
+
+    http = HttpxClient(AiohttpTransport(connections=1, connect_timeout=5.0, read_timeout=5.0))
+    async with RawServer(once) as server:
+        probed = await Prober(http, WallClock()).probe(account_at(server.url))
+        await http.close()
+    assert probed.standing is Standing.UNPROVED
+    assert probed.control is not None
+    assert "the same with other secrets than its own got no answer that counts" in probed.finding.text
+    assert probed.control.outcome.message in probed.finding.text
+    assert "MissingParameter" not in probed.finding.text
+    assert "network" in probed.finding.mend
 
 
 def test_probing_leaves_no_secret(simulator: SimulatorProcess) -> None:

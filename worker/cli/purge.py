@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tasks.dead_letters import DeadLetters
+from tasks.letter import Letter
 from worker.cli.letters import write_letters
-from worker.cli.moves import Move, check_json
+from worker.cli.moves import Judge, Move, check_json
 from worker.cli.screen import count, screen, write_json
 from worker.cli.selection import Query, Selection
 from worker.cli.session import session
@@ -14,6 +17,29 @@ from worker.cli.stop import DONE, NO, WRONG, Stop
 from worker.cli.who import who
 
 WAITING = "that wait to be sent again (`dead recall` ends that)"
+
+UNWRITTEN = "that are not in the file"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Which deaths stand in the file, in some 140 bytes each: a letter may be recalled after it was written."""
+
+    deaths: set[str] = field(default_factory=set[str])
+
+    def noting(self, letters: Iterable[Letter]) -> Iterator[Letter]:
+        """Yield the letters and remember them."""
+        for letter in letters:
+            self.deaths.add(_death(letter))
+            yield letter
+
+    def narrow(self, judge: Judge) -> Judge:
+        """Return a judge that leaves alone what has no copy, too."""
+        return lambda letter: judge(letter) or ("" if _death(letter) in self.deaths else UNWRITTEN)
+
+
+def _death(letter: Letter) -> str:
+    return f"{letter.id} {letter.died_ms}"
 
 
 def purge_letters(query: Query, *, export: Path | None, by: str, yes: bool, as_json: bool) -> int:
@@ -28,7 +54,11 @@ def purge_letters(query: Query, *, export: Path | None, by: str, yes: bool, as_j
         details: dict[str, object] = {} if export is None else {"export": str(export.absolute())}
         move = Move("purge", "purged", lambda one: WAITING if one.waits else "", letters.purge, details)
         preview = move.decide(selection, yes=yes, as_json=as_json)
-        exported = _export(move, selection, export) if preview.total else 0
+        exported = 0
+        if export is not None and preview.total:
+            written = Written()
+            exported = write_letters(written.noting(_whole(move, selection)), export)
+            move = replace(move, judge=written.narrow(move.judge))
         purged = move.carry_out(opened, selection, preview, person)
     if as_json:
         left = preview.left[WAITING]
@@ -41,8 +71,6 @@ def purge_letters(query: Query, *, export: Path | None, by: str, yes: bool, as_j
     return NO if preview.missing or (selection.ids and preview.left) else DONE
 
 
-def _export(move: Move, selection: Selection, export: Path | None) -> int:
-    """Write to the file what can be purged after that, and return how many: none comes to a time that is past."""
-    if export is None:
-        return 0
-    return write_letters((one for one in selection.read(whole=True) if not move.judge(one)), export)
+def _whole(move: Move, selection: Selection) -> Iterator[Letter]:
+    """Yield what can be purged, with the messages."""
+    return (one for one in selection.read(whole=True) if not move.judge(one))

@@ -8,7 +8,9 @@ from deploy.dashboard.query import Query, fleet, growth, quantiles
 from deploy.dashboard.rows.row import AGES, EFFECTIVE, PER_ACCOUNT, USED, Row
 
 _LIMITS = fleet("rate_limit_per_second", "account, kind", kind="~configured|effective")
-_GROUP = f"on (account) group_left (group) {fleet('rate_group_info', 'account, group')}"
+# topk: two exporters with different settings may name two groups of one account, and a join with both would fail
+_ONE_GROUP = f"topk by (account) (1, {fleet('rate_group_info', 'account, group')})"
+_GROUP = f"on (account) group_left (group) {_ONE_GROUP}"
 _SHARE = f"sum by (group) ({USED} * {_GROUP}) / max by (group) ({EFFECTIVE} * {_GROUP})"
 _THROTTLED = growth("attempts_total", "account", result="throttled")
 

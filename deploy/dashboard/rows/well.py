@@ -30,14 +30,16 @@ def _state() -> str:
 
 
 def _on_time() -> str:
-    """Ask for the share of the promise that was kept: a dead letter was not reported in time either."""
-    within = select("event_age_seconds_bucket", le=f"{AIM}.0")
-    every, dead = select("event_age_seconds_count"), select("events_total", outcome="dead")
-    return f"{_grown(within)} / ({_grown(every)} + {_grown(dead)})"
+    """Ask for the share of the promise that was kept: a dead letter was not reported in time either, once."""
+    within = _grown(select("event_age_seconds_bucket", le=f"{AIM}.0"))
+    every = _grown(select("event_age_seconds_count"))
+    dead = _grown(select("events_total", outcome="dead"))
+    again = _grown(select("replays_dead_total"))
+    return f"sum({within}) / (sum({every}) + sum({dead} or -{again}))"
 
 
 def _grown(counter: str) -> str:
-    return f"sum(increase({counter}[$__range]))"
+    return f"increase({counter}[$__range])"
 
 
 def _figure(title: str, text: str, unit: str, query: Query, steps: Steps, most: float | None = None) -> Panel:

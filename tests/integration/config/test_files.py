@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -156,4 +158,20 @@ def test_an_unknown_file_in_the_secrets_folder(tmp_path: Path) -> None:
     file = written(tmp_path / "otpreport_redis_ulr", "redis://localhost")
     assert faults(GOOD | {"OTPREPORT_SECRETS_DIR": str(tmp_path)}) == [
         f"redis_ulr is unknown (from {file}): did you mean redis_url?"
+    ]
+
+
+@pytest.mark.parametrize("method", ["is_dir", "is_file", "iterdir"])
+def test_a_secrets_folder_that_nobody_may_look_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """One line, not an account's missing settings as well; root may look everywhere, so the call itself refuses."""
+    written(tmp_path / "otpreport_accounts__tencent__secret_key", SECRET)
+
+    def refuse(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, method, refuse)
+    assert faults(WITHOUT_KEY | {"OTPREPORT_SECRETS_DIR": str(tmp_path)}) == [
+        f"OTPREPORT_SECRETS_DIR names {tmp_path}, which can't be read: Permission denied"
     ]

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,23 @@ def test_files_of_others_are_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("xyz")
     assert watch.look() is None
     assert watch.look() is None
+
+
+def test_a_file_that_may_be_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forbidden, it is a fault; allowed with nothing else changed, it is read; root is held to it, too."""
+    really = Path.read_text
+
+    def strictly(self: Path, encoding: str | None = None) -> str:
+        if self == file and not self.stat().st_mode & 0o444:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return really(self, encoding)
+
+    monkeypatch.setattr(Path, "read_text", strictly)
+    watch = started(WITHOUT_KEY | {f"{KEY}_FILE": str(file)})
+    file.chmod(0)
+    assert watch.look() is None
+    with pytest.raises(SettingsError, match="Permission denied"):
+        watch.look()
+    file.chmod(0o444)
+    assert watch.look() is None
+    assert key(watch.look()) == SECRET

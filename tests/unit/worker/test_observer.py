@@ -5,6 +5,8 @@ import pytest
 from providers.base import Outcome, Result
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
+from tasks.retry import Reason
+from tasks.settlement import Bury
 from tests.support.events import verification
 from worker.metrics import Metrics
 from worker.observer import WorkerObserver
@@ -19,3 +21,19 @@ def test_every_attempt_that_failed_is_the_last_error(result: Result) -> None:
     observer.attempted(delivery, Outcome(Result.DELIVERED), 1, 0.05)
     noted = {account: (error.result, error.code) for account, error in observer.last_errors.take().items()}
     assert noted == ({} if result is Result.DELIVERED else {"tencent": (result.value, "Code")})
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize(("replayed_ms", "again"), [(None, 0), (1_700_000_000_000, 1)])
+def test_a_replayed_letter_that_dies_again_is_told_from_the_others(
+    *, readable: bool, replayed_ms: int | None, again: int
+) -> None:
+    """Each is a dead one; a replayed one, whether it can be read or not, is also counted as such."""
+    metrics = Metrics({"tencent": "tencent"})
+    leased = Leased("tencent", "tencent:w:1", 0, 0, 0, History(replayed_ms=replayed_ms), b"")
+    ended = Delivery(leased, verification()) if readable else leased
+    WorkerObserver(metrics, {"tencent": "tencent"}, sample=0.0).ended(ended, Bury(Reason.PERMANENT, b""))
+    labels = {"account": "tencent", "provider": "tencent"}
+    read = metrics.registry.get_sample_value
+    assert read("otpreport_events_total", {**labels, "outcome": "dead"}) == 1
+    assert read("otpreport_replays_dead_total", labels) == again
