@@ -1,5 +1,6 @@
 """Fixtures for every test: real Valkey servers on free ports."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]  # hooks, which py
 # a slow machine is no fault of the code
 hypothesis.settings.register_profile("otpreport", deadline=None)
 hypothesis.settings.load_profile("otpreport")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background of a script: what the tests start would be deaf to Ctrl-C, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
