@@ -11,8 +11,6 @@
 --       -3 the account is held; -4 a copy of it is on its way; <= -1000 no slot yet: ask again in (-1000 - n) ms
 -- cost  O(events)
 --
--- A slot lies at least a fifth of the horizon ahead: the answer has to get to the worker first.
---
 -- Slots of a group are 1/pace apart by Redis' clock, with pace = rate / (1 + headroom): as many slots as the rate
 -- allows in a second span 1 + headroom seconds, so arrivals may be late by that much and still keep the limit.
 local prefix, horizon = ARGV[1], tonumber(ARGV[2])
@@ -33,7 +31,7 @@ local function open(name, configured, headroom)
   if anew then next_slot = now + horizon + interval end
   -- nobody asks for more than a minute: then Redis' clock was set back
   local pause = tonumber(stored[6] or 0)
-  local first = math.max(next_slot, now + horizon / 5, pause <= now + 61000000 and pause or 0)
+  local first = math.max(next_slot, now, pause <= now + 61000000 and pause or 0)
   return { key = key, next = first, interval = interval, changed = anew }
 end
 
