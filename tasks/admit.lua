@@ -29,9 +29,7 @@ local function open(name, configured, headroom)
   -- lost, or ahead of what could ever have been granted: the last slot handed out lies within the horizon
   local anew = not next_slot or next_slot > now + 2 * horizon + interval
   if anew then next_slot = now + horizon + interval end
-  -- nobody asks for more than a minute: then Redis' clock was set back
-  local pause = tonumber(stored[6] or 0)
-  local first = math.max(next_slot, now, pause <= now + 61000000 and pause or 0)
+  local first = math.max(next_slot, now, pause_end(stored, now))
   return { key = key, next = first, interval = interval, changed = anew }
 end
 

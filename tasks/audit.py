@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from tasks.keys import Keys
+from tasks.script import text_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -35,8 +35,7 @@ class Audit:
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._key = keys.audit
-        text = Path(__file__).with_name("audit.lua").read_text(encoding="utf-8")
-        self._script = client.register_script(text)
+        self._script = client.register_script(text_of("audit.lua"))
 
     def record(self, action: str, *, by: str, **details: object) -> str:
         """Write down one change and return the entry's id; `details` is what JSON can say, None is left out."""

@@ -77,11 +77,11 @@ class Calls:
         return groups
 
 
-def arguments(groups: Groups) -> list[str | int]:
+def told(groups: Groups) -> list[str | int]:
     """Return what settle.lua needs of calls, with their ages at this moment."""
     now = time.monotonic()
-    told: list[str | int] = [len(groups)]
+    arguments: list[str | int] = [len(groups)]
     for (account, began, ended), group in groups.items():
         ages = round((now - began) * 1000), max(0, round((now - ended) * 1000))
-        told += (account, group.calls, group.failed, group.fresh, *ages, group.code)
-    return told
+        arguments += (account, group.calls, group.failed, group.fresh, *ages, group.code)
+    return arguments

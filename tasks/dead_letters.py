@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
 from tasks.letter import Letter
 from tasks.letter_filter import Filter
+from tasks.script import text_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -56,10 +56,9 @@ class DeadLetters:
         self._client = client
         self._keys = keys
         self._batch = batch
-        folder = Path(__file__).parent
-        self._page_script = client.register_script((folder / "letters.lua").read_text(encoding="utf-8"))
-        self._replay_script = client.register_script((folder / "replay.lua").read_text(encoding="utf-8"))
-        self._purge_script = client.register_script((folder / "purge.lua").read_text(encoding="utf-8"))
+        self._page_script = client.register_script(text_of("letters.lua"))
+        self._replay_script = client.register_script(text_of("replay.lua"))
+        self._purge_script = client.register_script(text_of("purge.lua"))
 
     def accounts(self) -> list[str]:
         """Return the accounts that have dead letters."""

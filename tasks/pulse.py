@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import orjson
 
 from tasks.keys import Keys
+from tasks.script import text_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -73,8 +73,7 @@ class PulseReader:
     """Read everything in one call."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
-        text = Path(__file__).with_name("pulse.lua").read_text(encoding="utf-8")
-        self._script = client.register_script(text)
+        self._script = client.register_script(text_of("pulse.lua"))
         self._keys = keys
 
     def read(self, accounts: Sequence[str]) -> Pulse:

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from tasks.breaker import Breaker, Groups
-from tasks.breaker import arguments as breaker_calls
+from tasks.breaker import Breaker, Groups, told
 from tasks.delivery import Delivery, Leased, Way
 from tasks.keys import Keys
 from tasks.script import Script
@@ -78,7 +77,8 @@ class Queue:
         self._worker = worker
         self._lease_ms = round(lease * 1000)
         self._remembered = remembered
-        self._breaker = breaker
+        self._probe_interval = breaker.probe_interval
+        self._breaker = breaker.arguments()
         self._tags = 0
         self._calls = 0
         self._leased_until = 0.0
@@ -98,7 +98,7 @@ class Queue:
             self._tags,
             int(solo),
             round(probe_interval * 1000),
-            round(min(probe_interval, self._breaker.probe_interval) * 1000),
+            round(min(probe_interval, self._probe_interval) * 1000),
         ]
         for account, want in wants.items():
             arguments += (account, want)
@@ -132,7 +132,7 @@ class Queue:
         ]
         width, ttl = self._remembered.width, self._remembered.ttl
         arguments: list[str | bytes | int] = [self._keys.prefix, call, width, round(ttl)]
-        arguments += (*self._breaker.arguments(), *breaker_calls(calls or {}))
+        arguments += (*self._breaker, *told(calls or {}))
         for delivery, settlement in settlements:
             arguments += _arguments(delivery, settlement)
         reply: bytes = await self._settle_script.run(self._redis, keys, arguments)

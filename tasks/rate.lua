@@ -4,6 +4,13 @@
 -- which it was throttled, and ever faster where that rate holds again.
 local RATE_FIELDS = { 'rate', 'top', 'lowered_us', 'override', 'next_us', 'pause_us' }
 
+-- Until when (us) the group sends nothing, as its provider asked. Nobody is asked for more than a minute: a pause that ends
+-- later was put down before Redis' clock was set back.
+local function pause_end(stored, now)
+  local pause = tonumber(stored[6] or 0)
+  return pause <= now + 61000000 and pause or 0
+end
+
 -- Returns the rate at `now` (us), and the most that it may climb to: the configured rate, or a lower one set by hand.
 local function effective_rate(configured, stored, now)
   local most = math.min(configured, tonumber(stored[4] or configured))

@@ -263,11 +263,11 @@ class Report:
 
     def _probed_in_vain(self, delivery: Delivery, account: Account, outcome: Outcome) -> Settlement:
         """Let the event wait, no attempt used; one that is too old ends: alone it would go on for ever."""
-        doubted = outcome.result is Result.UNKNOWN
-        if not self._expired(delivery, account):
-            return wait(delivery, STOPPED_DELAY, doubted=doubted)
-        history = replace(delivery.leased.history, doubted=delivery.leased.history.in_doubt or doubted)
-        return self._bury(delivery, history, Reason.EXHAUSTED, outcome.message)
+        history = delivery.leased.history
+        in_doubt = replace(history, doubted=True) if outcome.result is Result.UNKNOWN else None
+        if self._expired(delivery, account):
+            return self._bury(delivery, in_doubt or history, Reason.EXHAUSTED, outcome.message)
+        return wait(delivery, STOPPED_DELAY, history=in_doubt)
 
     def _expired(self, delivery: Delivery, account: Account) -> bool:
         since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms
@@ -285,11 +285,15 @@ async def _tell(change: Awaitable[None]) -> None:
         await change
 
 
-def wait(delivery: Delivery, delay: float = 0.0, *, doubted: bool = False) -> Schedule:
-    """Put the event back for `delay` seconds; no attempt is used. One that was leased alone is a suspect no more."""
+def wait(delivery: Delivery, delay: float = 0.0, *, history: History | None = None) -> Schedule:
+    """Put the event back for `delay` seconds; no attempt is used. One that was leased alone is a suspect no more.
+
+    `history` takes the place of the one that is stored.
+    """
     leased = delivery.leased
-    history = replace(leased.history, doubted=leased.history.doubted or doubted)
-    return Schedule(delay, leased.record(history) if leased.suspect or doubted else None)
+    if history is None and not leased.suspect:
+        return Schedule(delay)
+    return Schedule(delay, leased.record(history or leased.history))
 
 
 def abandon(delivery: Delivery, *, now_ms: int) -> Schedule:

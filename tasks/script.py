@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 
-
 SHARED = {
     "admit.lua": "rate.lua",
     "lease.lua": "rate.lua",

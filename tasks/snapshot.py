@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from otpreport import Verification
@@ -12,6 +11,7 @@ from otpreport.wire import MAX_BYTES, decode
 from tasks.dead_letters import Arguments
 from tasks.keys import Keys
 from tasks.rate import Rate
+from tasks.script import text_of
 from tasks.settlement import Ending
 from tasks.states import FIELDS, State
 
@@ -40,11 +40,6 @@ class AccountSnapshot:
     oldest_ms: int | None
     state: State
     rate: Rate
-
-    @property
-    def since_ms(self) -> int | None:
-        """When the account got into its state."""
-        return self.state.since_ms
 
     @property
     def leased(self) -> int:
@@ -108,8 +103,7 @@ class SnapshotReader:
     """Read the whole fleet in one call; `groups` maps each configured account to its rate group."""
 
     def __init__(self, client: Redis, keys: Keys, groups: Mapping[str, str]) -> None:
-        text = Path(__file__).with_name("snapshot.lua").read_text(encoding="utf-8")
-        self._script = client.register_script(text)
+        self._script = client.register_script(text_of("snapshot.lua"))
         self._keys = [keys.workers, keys.books, keys.dead_reasons]
         names = (word for pair in groups.items() for word in pair)
         self._arguments: Arguments = [keys.prefix, MAX_BYTES, *names]

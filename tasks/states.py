@@ -39,6 +39,9 @@ NAMES = ("running", "recovering", "open", "stopped", "held", "shed")
 event at a time probes the provider; the provider refuses the account, which is probed; an operator holds its events
 back, or has them dropped. All but `recovering` are the words in Redis, where no word means `running`."""
 
+FLOWING = frozenset({"running", "recovering"})
+"""The states in which an account's events are sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -57,6 +60,11 @@ class State:
         if not name and ramp_rate and 0 <= now_ms - int(resumed or 0) < len(RAMP) * RAMP_STEP_MS:
             return cls("recovering", since_ms=int(resumed))
         return cls(name or "running", code, message, by, int(since) if since else None)
+
+    @property
+    def said(self) -> str:
+        """The code and the message, as far as there are any."""
+        return ": ".join(word for word in (self.code, self.message) if word)
 
     def share(self, now_ms: int) -> float:
         """Return the share of its rate that the account may use: less than 1 only while it recovers."""

@@ -148,7 +148,7 @@ def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> It
     """Judge what is in Redis: accounts that stopped, queues that nobody serves, books that do not balance."""
     for account in snapshot.configured:
         if account.state.name != "running":
-            said = ": ".join(word for word in (account.state.code, account.state.message) if word)
+            said = account.state.said
             text = f"{account.name} is {account.state.name}{said and f': {said}'}"
             level, mend = STATES.get(
                 account.state.name, (Level.WARN, "this version does not know that state")

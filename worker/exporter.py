@@ -11,20 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis import Redis
 from redis.exceptions import RedisError
 
 from config.account import Account
 from config.logging import configure, log_event
 from config.settings import Settings
-from otpreport.address import connection_pool
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
 from tasks.snapshot import AccountSnapshot, Snapshot
 from tasks.states import NAMES
 from tasks.workforce import Workforce
-from worker.cli.session import refusal
+from worker.cli.session import connect, refusal
 from worker.fleet.look import FleetReader
 from worker.fleet.record import away, record
 from worker.groups import in_force, rate_groups
@@ -34,9 +32,6 @@ from worker.redis_memory import RedisMemory, read_memory
 from worker.unserved import unserved
 
 logger = logging.getLogger("otpreport.exporter")
-
-TIMEOUT = 5.0
-"""Seconds a command of Redis may take."""
 
 LOOK = 1.0
 """Seconds between two snapshots."""
@@ -176,9 +171,8 @@ class Exporter:
     """Look at Redis every second and serve what was seen; `run` ends when cancelled."""
 
     def __init__(self, settings: Settings, *, look: float = LOOK, sweep: float = SWEEP) -> None:
-        pool = connection_pool(settings.redis_url.get_secret_value(), timeout=TIMEOUT)
         self._settings = settings
-        self._client = Redis(connection_pool=pool)
+        self._client = connect(settings)
         self._keys = Keys(settings.key_prefix)
         self._page = StatusPage()
         self._collector = FleetCollector(settings.accounts)

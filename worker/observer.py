@@ -14,7 +14,7 @@ from tasks.delivery import Delivery, Leased
 from tasks.last_error import LastErrors
 from tasks.queue import Recovered
 from tasks.settlement import Bury, Finish, Settlement
-from tasks.states import State
+from tasks.states import FLOWING, State
 from worker.metrics import Metrics
 
 logger = logging.getLogger("otpreport.worker")
@@ -117,7 +117,7 @@ class WorkerObserver:
         for account, state in states.items():
             before = self._states.get(account, State())
             if before.name != state.name:
-                level = logging.INFO if state.name in {"running", "recovering"} else logging.ERROR
+                level = logging.INFO if state.name in FLOWING else logging.ERROR
                 log_event(
                     logger,
                     level,

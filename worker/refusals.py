@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import cast
 
+from config.faults import nearest
 from worker.pool import AsyncioPool
 
 
@@ -24,8 +24,8 @@ def faults(options: Mapping[str, object], queues: Collection[str]) -> Iterator[s
 def _strangers(asked: object, queues: Collection[str]) -> Iterator[str]:
     for name in _names(asked):
         if name not in queues:
-            near = difflib.get_close_matches(name, queues, n=1) or [", ".join(sorted(queues))]
-            yield f"-Q {name}: no account has this queue: did you mean {near[0]}?"
+            near = nearest(name, queues) or ", ".join(sorted(queues))
+            yield f"-Q {name}: no account has this queue: did you mean {near}?"
 
 
 def _names(asked: object) -> list[str]:

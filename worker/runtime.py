@@ -75,6 +75,7 @@ class Runtime:
 
     def __init__(self, settings: Settings, watch: Watch | None = None) -> None:
         self._settings = settings
+        self._keys = Keys(settings.key_prefix)
         self._watch = watch
         self._services: list[asyncio.Task[None]] = []
         self.worker = secrets.token_hex(6)
@@ -102,7 +103,7 @@ class Runtime:
         """Work as soon as Redis answers; a Redis that is not fit ends the worker with status 2."""
         where, unfit = place(self._settings.redis_url.get_secret_value()), ""
         try:
-            await wait_for_redis(self._redis, Keys(self._settings.key_prefix), self._observer, where)
+            await wait_for_redis(self._redis, self._keys, self._observer, where)
         except Unfit as found:
             unfit = str(found)
         if unfit:
@@ -129,7 +130,7 @@ class Runtime:
         wanted = derived(self._settings)
         while True:
             try:
-                groups = await settle_groups(self._redis, Keys(self._settings.key_prefix), wanted)
+                groups = await settle_groups(self._redis, self._keys, wanted)
             except RedisError as error:
                 self._observer.redis(error)
                 await asyncio.sleep(FIRST_PAUSE)
@@ -151,7 +152,7 @@ class Runtime:
 
     def _build(self, bridge: Bridge) -> None:
         """Build what works on events."""
-        settings, keys = self._settings, Keys(self._settings.key_prefix)
+        settings, keys = self._settings, self._keys
         self._groups = groups = rate_groups(settings)
         remembered = Remembered(settings.dedupe_ttl)
         states = States(self._redis, keys, groups)
@@ -228,9 +229,7 @@ class Runtime:
 
     async def _tell(self) -> None:
         """Tell of this worker until cancelled; that Redis is away is told elsewhere."""
-        presence = Presence(
-            self._redis, Keys(self._settings.key_prefix), self.worker, self._observer.last_errors
-        )
+        presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
         about = {"host": socket.gethostname(), "pid": os.getpid(), "started_ms": time.time_ns() // 1_000_000}
         while True:
             with contextlib.suppress(RedisError, OSError):
@@ -241,7 +240,7 @@ class Runtime:
     async def _renew_keys(self) -> None:
         """Take new keys over from their files until cancelled."""
         if self._watch is not None:
-            settle = functools.partial(settle_groups, self._redis, Keys(self._settings.key_prefix))
+            settle = functools.partial(settle_groups, self._redis, self._keys)
             await Credentials(self._settings, self._watch, self._report, settle, self._metrics).run()
 
     async def _measure_lag(self) -> None:

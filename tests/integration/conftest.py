@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import redis
 
+from tests.support.dead import Undertaker
 from tests.support.queues import Fleet
 from worker.connect import connect
 from worker.embedded import EmbeddedValkey
@@ -24,3 +25,15 @@ async def short_lived(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> Asy
     client = connect(shared_valkey.url)
     yield Fleet(client, valkey, lease=0.3)
     await client.aclose()
+
+
+@pytest.fixture
+def url(valkey: redis.Redis) -> str:
+    """Return where the empty server is."""
+    return f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
+
+
+@pytest.fixture
+def undertaker(valkey: redis.Redis) -> Undertaker:
+    """Return who buries events there."""
+    return Undertaker(valkey.connection_pool.connection_kwargs["port"])

@@ -7,7 +7,7 @@ import pytest
 
 from providers import Outcome, Result
 from tasks.admission import RateGroup
-from tasks.breaker import Breaker, Calls, Group, Groups, arguments
+from tasks.breaker import Breaker, Calls, Group, Groups, told
 from tasks.operation import Operation
 from tasks.queue import Queue
 from tasks.settlement import Schedule
@@ -30,9 +30,9 @@ def calls(
     return {("tencent", math.ceil(now - began), math.ceil(now - ended)): group}
 
 
-async def settle(queue: Queue, told: Groups) -> None:
+async def settle(queue: Queue, groups: Groups) -> None:
     """Let a worker settle nothing, and tell of calls."""
-    await queue.settle([], queue.next_call(), told)
+    await queue.settle([], queue.next_call(), groups)
 
 
 async def tell(
@@ -311,9 +311,9 @@ def test_a_worker_counts_its_calls() -> None:
         counted.ended("tencent", outcome, now - 8.5, seconds, fresh=True)
     counted.ended("tencent", FAILED, now - 8.5, 0.1, fresh=False)
     counted.ended("alibaba", GOOD, now - 8.5, 0.1, fresh=True)
-    groups, *rows = arguments(counted.take())
+    groups, *rows = told(counted.take())
     assert groups == 3
-    told = {(row[0], *row[1:4]) for row in (rows[i : i + 7] for i in (0, 7, 14))}
-    assert told == {("tencent", 4, 2, 1), ("tencent", 1, 1, 1), ("alibaba", 1, 0, 0)}
+    seen = {(row[0], *row[1:4]) for row in (rows[i : i + 7] for i in (0, 7, 14))}
+    assert seen == {("tencent", 4, 2, 1), ("tencent", 1, 1, 1), ("alibaba", 1, 0, 0)}
     assert all(9000 <= int(rows[i + 4]) < 20_000 for i in (0, 7, 14))
-    assert arguments(counted.take()) == [0]
+    assert told(counted.take()) == [0]

@@ -9,12 +9,6 @@ from tests.support.command import call, run
 from tests.support.events import verification
 
 
-@pytest.fixture
-def url(valkey: redis.Redis) -> str:
-    """Return where the empty server is."""
-    return f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
-
-
 def stored(valkey: redis.Redis, name: str = "tencent") -> dict[str, str]:
     """Return what Redis has of the account."""
     found: dict[bytes, bytes] = admin(valkey).hgetall(f"otpreport:account:{name}")

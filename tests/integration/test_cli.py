@@ -17,19 +17,6 @@ from tests.support.dead import LOST, Death, Undertaker
 from tests.support.wait import until
 from worker.embedded import free_port
 
-
-@pytest.fixture
-def url(valkey: redis.Redis) -> str:
-    """Return where the empty server is."""
-    return f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
-
-
-@pytest.fixture
-def undertaker(valkey: redis.Redis) -> Undertaker:
-    """Return who buries events there."""
-    return Undertaker(valkey.connection_pool.connection_kwargs["port"])
-
-
 COMMANDS = [
     ("status",),
     ("accounts", "list"),

@@ -23,18 +23,6 @@ from worker.cli import letters as reading
 from worker.cli import purge
 
 
-@pytest.fixture
-def url(valkey: redis.Redis) -> str:
-    """Return where the empty server is."""
-    return f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
-
-
-@pytest.fixture
-def undertaker(valkey: redis.Redis) -> Undertaker:
-    """Return who buries events there."""
-    return Undertaker(valkey.connection_pool.connection_kwargs["port"])
-
-
 def audit(url: str) -> list[dict[str, Any]]:
     """Return what was written down, the oldest first."""
     found: list[dict[str, Any]] = call(url, "audit", "--json").json["audit"]

@@ -25,12 +25,6 @@ AT_ONCE = {"tencent": Pace(1.0, "g", 1e9)}
 """So fast that a lease gets all it asks for."""
 
 
-@pytest.fixture
-def undertaker(valkey: redis.Redis) -> Undertaker:
-    """Return who buries events in the same server."""
-    return Undertaker(port(valkey))
-
-
 def port(client: redis.Redis) -> int:
     """Return the port of the server that a client talks to."""
     number = client.connection_pool.connection_kwargs["port"]

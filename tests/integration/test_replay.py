@@ -21,12 +21,6 @@ AT_ONCE = Pace(1.0, GROUP, 1e9)
 
 
 @pytest.fixture
-def undertaker(valkey: redis.Redis) -> Undertaker:
-    """Return who buries events in the same server."""
-    return Undertaker(valkey.connection_pool.connection_kwargs["port"])
-
-
-@pytest.fixture
 def letters(valkey: redis.Redis) -> DeadLetters:
     """Return the dead letters of the same server."""
     return DeadLetters(valkey, Keys())

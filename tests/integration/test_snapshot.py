@@ -16,12 +16,6 @@ KEYS = Keys()
 NOON_MS = round(NOON.timestamp() * 1000)
 
 
-@pytest.fixture
-def undertaker(valkey: redis.Redis) -> Undertaker:
-    """Return who makes events end in the same server."""
-    return Undertaker(valkey.connection_pool.connection_kwargs["port"])
-
-
 def look(client: redis.Redis, *accounts: str) -> Snapshot:
     """Return the fleet as it is now."""
     return SnapshotReader(client, KEYS, {name: f"group-{name}" for name in accounts or ("tencent",)}).read()
@@ -140,7 +134,7 @@ def test_state_and_rate_are_those_of_the_workers(valkey: redis.Redis, undertaker
     snapshot = look(valkey)
     [account] = snapshot.configured
     assert snapshot.workers == 1
-    assert (account.state.name, account.state.code, account.since_ms) == ("stopped", "AuthFailure", 5)
+    assert (account.state.name, account.state.code, account.state.since_ms) == ("stopped", "AuthFailure", 5)
     assert 100 <= account.effective_rate(1000) < 1000
 
 

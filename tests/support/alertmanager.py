@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
-import subprocess
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.alerts import FOLDER, read
-from tests.support.wait import until
-from worker.embedded import free_port
+from tests.support.configured import Configured
 
 BINARY = "prometheus-alertmanager"
 
@@ -80,51 +77,32 @@ class Listener:
         return {told.name for told in list(self.told) if labels.items() <= told.labels.items()}
 
 
-class Alertmanager:
+class Alertmanager(Configured):
     """Start it with deploy/alertmanager.yml, but that all receivers are `listener`, and told at once.
 
     Without `inhibiting` no alert holds another one back.
     """
 
+    binary = BINARY
+    name = "alertmanager"
+
     def __init__(self, folder: Path, listener: Listener, *, inhibiting: bool = True) -> None:
+        super().__init__(folder)
         self._inhibiting = inhibiting
-        self._folder = folder
         self._listener = listener
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self._folder.mkdir()
-        config = self._folder / "alertmanager.yml"
-        config.write_text(json.dumps(self._configuration()))  # JSON is YAML
-        arguments = [
-            BINARY,
-            f"--config.file={config}",
-            f"--storage.path={self._folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self.port}",
-            "--cluster.listen-address=",
-        ]
-        with (self._folder / "alertmanager.log").open("wb") as log:
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=log)
-        until(self._is_ready)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=30)
 
     def post(self, alerts: Iterable[Mapping[str, str]]) -> None:
         """Let alerts with these labels fire, as Prometheus would."""
         body = json.dumps([{"labels": dict(labels)} for labels in alerts]).encode()
-        url = f"http://127.0.0.1:{self.port}/api/v2/alerts"
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/alerts", body, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
 
     def held_back(self) -> set[tuple[str, str]]:
         """Return the alerts that another one inhibits: name and account."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v2/alerts", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts", timeout=10) as answer:
             alerts: list[dict[str, Any]] = json.load(answer)
         inhibited = [alert["labels"] for alert in alerts if alert["status"]["inhibitedBy"]]
         return {(labels["alertname"], labels.get("account", "")) for labels in inhibited}
@@ -139,11 +117,5 @@ class Alertmanager:
             config["inhibit_rules"] = []
         return config
 
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "alertmanager.log").read_text()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+    def _arguments(self, data: Path) -> list[str]:
+        return [f"--storage.path={data}", "--cluster.listen-address="]

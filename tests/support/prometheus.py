@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from tests.support.wait import until
-from worker.embedded import free_port
+from tests.support.configured import Configured
 
 BINARY = "prometheus"
 
@@ -28,11 +25,14 @@ class Series:
     points: dict[float, float]
 
 
-class Prometheus:
+class Prometheus(Configured):
     """Start a server with its own configuration and data; `jobs` are ports of 127.0.0.1 to scrape.
 
     `rules` is a file of rules, which are looked at each second; what they find goes to the port `alertmanager`.
     """
+
+    binary = BINARY
+    name = "prometheus"
 
     def __init__(
         self,
@@ -42,32 +42,10 @@ class Prometheus:
         rules: Path | None = None,
         alertmanager: int | None = None,
     ) -> None:
+        super().__init__(folder)
         self._rules = rules
         self._alertmanager = alertmanager
-        self._folder = folder
         self._jobs = jobs
-        self._url = f"http://127.0.0.1:{free_port()}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self._folder.mkdir()
-        config = self._folder / "prometheus.yml"
-        config.write_text(json.dumps(self._configuration()))  # JSON is YAML
-        arguments = [
-            BINARY,
-            f"--config.file={config}",
-            f"--storage.tsdb.path={self._folder / 'data'}",
-            f"--web.listen-address={self._url.removeprefix('http://')}",
-        ]
-        with (self._folder / "prometheus.log").open("wb") as log:
-            self._process = subprocess.Popen(arguments, stdout=log, stderr=log)
-        until(self._is_ready)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=30)
 
     def query(self, expression: str, *labels: str) -> Vector:
         """Return the values of an expression by the values of these labels, that `job` is one of or not."""
@@ -117,15 +95,9 @@ class Prometheus:
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": told}]}]},
         }
 
-    def _is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self._folder / "prometheus.log").read_text()
-        try:
-            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+    def _arguments(self, data: Path) -> list[str]:
+        return [f"--storage.tsdb.path={data}"]
 
     def _get(self, path: str) -> Any:
-        with urllib.request.urlopen(self._url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
             return json.load(answer)

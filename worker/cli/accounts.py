@@ -37,8 +37,7 @@ def why_not_running(account: AccountSnapshot) -> str:
     state = account.state
     since = f" since {moment(state.since_ms)} UTC" if state.since_ms is not None else ""
     by = f" by {state.by}" if state.by else ""
-    said = ": ".join(word for word in (state.code, state.message) if word)
-    return f"{account.name} is {state.name}{by}{since}" + (f": {said}" if said else "")
+    return f"{account.name} is {state.name}{by}{since}" + (f": {state.said}" if state.said else "")
 
 
 def _record(account: Account, seen: AccountSnapshot) -> dict[str, object]:

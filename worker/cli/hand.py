@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
-import typer
-
 from config.account import Account
 from tasks.audit import Audit
 from tasks.operation import Mode, Operation
 from tasks.snapshot import AccountSnapshot
+from worker.cli.ask import ask
 from worker.cli.run import no_such_account
 from worker.cli.screen import count, plain, screen, write_json
 from worker.cli.session import Session, session
-from worker.cli.stop import DONE, NO, WRONG, Stop
+from worker.cli.stop import DONE, WRONG, Stop
 from worker.cli.who import who
 
 DEFAULT = "default"
@@ -139,12 +136,11 @@ def _seen(opened: Session, name: str) -> AccountSnapshot:
 def _ask(account: AccountSnapshot) -> None:
     """Ask before events are dropped, which can't be undone."""
     waiting = count(account.waiting, "waiting event")
-    if not sys.stdin.isatty():
-        raise Stop(WRONG, f"shed would drop {waiting}, and all that come, for good: add --yes to do it")
-    if not typer.confirm(
-        f"Drop {waiting} of {account.name}, and all that come until it is resumed, for good?"
-    ):
-        raise Stop(NO, "nothing was changed")
+    ask(
+        f"Drop {waiting} of {account.name}, and all that come until it is resumed, for good?",
+        unattended=f"shed would drop {waiting}, and all that come, for good: add --yes to do it",
+        refused="nothing was changed",
+    )
 
 
 def _record(opened: Session, action: str, by: str, **details: object) -> None:

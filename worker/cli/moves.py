@@ -9,17 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import typer
 from redis.exceptions import RedisError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from config.logging import configure, log_event
 from tasks.audit import Audit
 from tasks.letter import Letter
+from worker.cli.ask import ask
 from worker.cli.screen import count, number, plain, safe, screen, table
 from worker.cli.selection import Selection
 from worker.cli.session import Session, refusal
-from worker.cli.stop import NO, WRONG, Stop
+from worker.cli.stop import WRONG, Stop
 
 logger = logging.getLogger("otpreport.dead")
 
@@ -106,11 +106,12 @@ class Move:
         return preview
 
     def _ask(self, total: int) -> None:
-        """Ask on the terminal; Stop when the answer is no, or nobody can be asked."""
-        if not sys.stdin.isatty():
-            raise Stop(WRONG, f"there is no terminal to ask on: add --yes to {self.asked}")
-        if not typer.confirm(f"{self.asked.capitalize()} {count(total, 'dead letter')}?"):
-            raise Stop(NO, f"nothing was {self.done}")
+        """Ask whether so many letters shall go."""
+        ask(
+            f"{self.asked.capitalize()} {count(total, 'dead letter')}?",
+            unattended=f"there is no terminal to ask on: add --yes to {self.asked}",
+            refused=f"nothing was {self.done}",
+        )
 
     def carry_out(self, opened: Session, selection: Selection, preview: Preview, by: str) -> int:
         """Move the letters and return how many; written down at the start, and at the end with how it ended."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tasks.dead_letters import DeadLetters, Pace, Replay
 from tasks.letter import UNREADABLE, Letter
 from tasks.snapshot import AccountSnapshot
+from tasks.states import FLOWING
 from worker.cli.moves import Judge, Move, Preview, check_json, progress
 from worker.cli.screen import count, number, safe, screen, span, table, write_json
 from worker.cli.selection import Query
@@ -19,9 +20,6 @@ from worker.cli.who import who
 
 LOOK = 0.5
 """Seconds between two looks at how far a replay is."""
-
-FLOWING = frozenset({"running", "recovering"})
-"""States of an account in which its letters can go."""
 
 IN_DOUBT = "in doubt: the provider may have taken them (--include-in-doubt replays them, too)"
 NOT_CONFIGURED = "of accounts that are not configured: nobody would serve them"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import Any
 
+from config.faults import nearest
 from otpreport.wire import queue_name
 from worker.cli.session import settings_or_stop
 from worker.cli.stop import DONE, WRONG, Stop
@@ -41,6 +41,6 @@ def chosen(text: str, configured: Collection[str]) -> list[str]:
 
 def no_such_account(name: str, configured: Collection[str]) -> str:
     """Say that an account is not configured, and which one may be meant."""
-    near = difflib.get_close_matches(name, configured, n=1)
-    mend = f"did you mean {near[0]}?" if near else f"configured are {', '.join(sorted(configured))}"
+    near = nearest(name, configured)
+    mend = f"did you mean {near}?" if near else f"configured are {', '.join(sorted(configured))}"
     return f"{name[:80]}: no such account: {mend}"

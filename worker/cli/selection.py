@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from config.duration import parse_duration
+from config.faults import nearest
 from tasks.dead_letters import DeadLetters
 from tasks.letter import UNREADABLE, Letter
 from tasks.letter_filter import Filter
@@ -110,8 +110,8 @@ def _check_accounts(wanted: Filter, letters: DeadLetters, configured: Collection
     known = {*configured, *letters.accounts()} if strangers else set[str]()
     for name in strangers:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+            near = nearest(name, known)
+            mend = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
             raise Stop(WRONG, f"--account {plain(name)}: no such account: {mend}")
 
 
