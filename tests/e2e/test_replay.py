@@ -89,7 +89,7 @@ def test_a_replay_leaves_live_events_as_they_were(tmp_path: Path) -> None:
         assert replay(fleet, 0.5).wait(60) == 0
         beside = live(fleet, 250, 3.0)
         replayed = 300 - admin(fleet.redis).zcard(WAITING)
-        fleet.wait_until_settled()
+        wait_until_replayed(fleet)
         bury(fleet, 600)
         crowded = live(fleet, 250, 3.0, lambda: schedule_all(fleet.redis, "tencent"))
         fleet.wait_until_settled()
@@ -97,6 +97,12 @@ def test_a_replay_leaves_live_events_as_they_were(tmp_path: Path) -> None:
     assert replayed > 0
     harm, control = (ages.middle - before.middle for ages in (beside, crowded))
     assert harm < control / 3
+
+
+def wait_until_replayed(fleet: Fleet, deadline: float = 60.0) -> None:
+    """Wait until the workers have taken every letter that was asked for, and every event has ended."""
+    until(lambda: admin(fleet.redis).zcard(WAITING) == 0, deadline=deadline)
+    fleet.wait_until_settled(deadline=deadline)
 
 
 @pytest.mark.chaos
@@ -117,7 +123,7 @@ def test_a_hundred_thousand_beside_live_traffic(tmp_path: Path) -> None:
         assert replay(fleet, 0.5).wait(120) == 0
         turns = [live_at(fleet, share, 10.0) for share in (0.5, 1e-6) * 3]
         live_at(fleet, 0.5, 0.1)
-        fleet.wait_until_settled(deadline=900)
+        wait_until_replayed(fleet, deadline=900)
         audit = fleet.check()
         assert not audit.twice
         bury(fleet, 6000)

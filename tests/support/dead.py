@@ -1,6 +1,7 @@
 """Dead letters made as a worker makes them: sent, leased, settled."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -116,12 +117,12 @@ def _burial(leased: Leased, death: Death) -> Bury:
 
 def bury_many(client: redis.Redis, events: Sequence[Verification], *, prefix: str = "") -> list[str]:
     """Write down events as taken and dead, straight into Redis: many at once, quickly; return the letters' ids."""
-    keys, untyped = Keys(prefix), cast("Any", client)
+    keys, untyped, worker = Keys(prefix), cast("Any", client), secrets.token_hex(6)
     ids: list[str] = []
     for start in range(0, len(events), 1000):
         pipe = untyped.pipeline()
         for number, event in enumerate(events[start : start + 1000], start):
-            tag, now_ms = f"{event.account}:cccccccccccc:{number}", time.time_ns() // 1_000_000
+            tag, now_ms = f"{event.account}:{worker}:{number}", time.time_ns() // 1_000_000
             leased = Leased(event.account, tag, 0, 0, now_ms, History(), encode(event, task_id=str(number)))
             letter = dead_letter.write(
                 leased, History((REFUSED,)), Reason.EXHAUSTED, "", event, now_ms=now_ms
