@@ -40,7 +40,8 @@ AT_ONCE = 256
 """Events of one line asked for in one call, at most."""
 
 TICK = 0.004
-"""Slots are served on a grid of so many seconds, so that a thousand a second do not wake the loop a thousand times."""
+"""Slots are served on a grid of so many seconds, so that a thousand a second do not wake the loop a thousand times; an
+event goes up to so much before its slot."""
 
 
 class Refusal(enum.IntEnum):
@@ -119,6 +120,7 @@ class Admission:
         self._script = Script("admit.lua")
         self.regroup(groups)
         self._wake = asyncio.Event()
+        self._late_until = 0.0
         self.at_once = AT_ONCE
         """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
@@ -153,8 +155,14 @@ class Admission:
                 await self._pause(asked)
 
     def _was_late(self) -> None:
-        """Ask for half as many: a worker short of CPU would waste the slots that others could use, and its own time."""
-        self.at_once = max(1, self.at_once // 2)
+        """Ask for half as many: a worker short of CPU would waste the slots that others could use, and its own time.
+
+        Once for one stall: all the slots that it missed lie within the horizon.
+        """
+        now = self._clock.monotonic()
+        if now >= self._late_until:
+            self._late_until = now + HORIZON
+            self.at_once = max(1, self.at_once // 2)
 
     async def _pause(self, now: float) -> None:
         """Wait until somebody comes, or until the next line may ask again."""
@@ -201,7 +209,7 @@ class Admission:
         for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
             if answer >= 0:
                 slot = self._clock.local(now_us + answer)
-                slots.setdefault(math.ceil(slot / TICK), []).append((line, entry, slot))
+                slots.setdefault(math.floor(slot / TICK), []).append((line, entry, slot))
             elif answer <= NO_SLOT:
                 line.waiting.appendleft(entry)
                 line.not_before = now + max(TURN, (NO_SLOT - answer) / 1000)

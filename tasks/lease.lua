@@ -78,7 +78,7 @@ local function replays_due(account, want)
   local order = redis.call('HMGET', key('replay', account), 'share', 'group', 'limit', 'next_us')
   if not order[1] then return 0 end
   local stored = redis.call('HMGET', key('rate', order[2]), unpack(RATE_FIELDS))
-  if math.max(tonumber(stored[5] or 0), pause_end(stored, now_us)) > now_us + SPARE then return 0 end
+  if math.max(moment(stored[5], now_us), pause_end(stored, now_us)) > now_us + SPARE then return 0 end
   local interval = 1000000 / (tonumber(order[1]) * effective_rate(tonumber(order[3]), stored, now_us))
   local from = math.max(tonumber(order[4] or 0), now_us - BURST)
   if from > now_us + interval then from = now_us end -- the clock went back, or the share was raised

@@ -255,12 +255,17 @@ class Engine:
         return any(ended.tag == tag for batch in batches for ended, _ in batch)
 
     async def _settle(self) -> None:
-        """Settle what ended; a call without an answer is sent again as it was, and acts once."""
-        while self._unanswered or self._ended:
+        """Settle what has ended by now; a call without an answer is sent again as it was, and acts once.
+
+        What ends meanwhile is for the next round: with Redis far away there is always more, and none would be leased.
+        """
+        due = len(self._ended)
+        while self._unanswered or due > 0:
             if self._unanswered is None:
                 ended = self._ended[:SETTLED_AT_ONCE]
                 self._unanswered = self._queue.next_call(), ended, self._calls.take()
                 del self._ended[:SETTLED_AT_ONCE]
+                due -= len(ended)
             call, batch, calls = self._unanswered
             flags = await self._queue.settle(batch, call, calls)
             self._unanswered = None

@@ -18,7 +18,7 @@ from providers import Answer, Outcome, Result
 from tasks import report
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
-from tasks.queue import Queue
+from tasks.queue import Batch, Queue
 from tasks.report import InDoubt, NotSent
 from tasks.retry import Policy
 from tasks.script import text_of
@@ -472,6 +472,34 @@ async def test_a_lost_settle_answer_counts_once(fleet: Fleet, lossy: LossyRedis)
     assert worker.monitor.lost_tags == []
     assert fleet.books() == {"taken": 20, "delivered": 19}
     assert fleet.places().dead == 1
+
+
+class FarQueue(Queue):
+    """A queue in a Redis so far away that events end while a call is under way; it writes its calls down."""
+
+    written = ""
+
+    async def lease(self, *args: Any, **options: Any) -> Batch:
+        """Lease, later."""
+        self.written += "l"
+        await asyncio.sleep(0.01)
+        return await super().lease(*args, **options)
+
+    async def settle(self, *args: Any, **options: Any) -> list[bool]:
+        """Settle, later."""
+        self.written += "s"
+        await asyncio.sleep(0.01)
+        return await super().settle(*args, **options)
+
+
+async def test_a_far_redis_is_asked_for_work_once_a_round(fleet: Fleet) -> None:
+    """However many events end while a settle call is under way, the next call is for new ones."""
+    fleet.send_many(500)
+    queue = FarQueue(fleet.client, fleet.keys, "w1", lease=30.0, remembered=fleet.remembered)
+    async with EngineWorker(fleet, queue=queue) as worker:
+        await worker.ended(500)
+    assert queue.written.count("s") > 3
+    assert "ss" not in queue.written
 
 
 async def test_a_lost_admission_answer_sends_once(fleet: Fleet, lossy: LossyRedis) -> None:

@@ -88,12 +88,22 @@ def test_the_share_is_of_the_effective_rate(
 
 
 @pytest.mark.parametrize(
-    ("ahead", "field", "taken"), [(10.0, "next_us", 0), (10.0, "pause_us", 0), (0.0, "next_us", 9)]
+    ("ahead", "field", "taken"),
+    [
+        (10.0, "next_us", 0),
+        (10.0, "pause_us", 0),
+        (0.0, "next_us", 9),
+        (3600.0, "next_us", 9),
+        (3600.0, "pause_us", 9),
+    ],
 )
 def test_only_slots_that_nobody_wants(
     fleet: Fleet, letters: DeadLetters, undertaker: Undertaker, ahead: float, field: str, taken: int
 ) -> None:
-    """While the rate group's next free slot lies ahead, or its provider asked for a pause, no letter goes."""
+    """While the rate group's next free slot lies ahead, or its provider asked for a pause, no letter goes.
+
+    One an hour ahead is of no such slot: it was put down before Redis' clock was set back.
+    """
     undertaker.bury("tencent", 9)
     replay(letters)
     fleet.server.hset(Keys().rate(GROUP), field, round(fleet.now_us() + ahead * 1e6))

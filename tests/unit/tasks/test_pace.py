@@ -70,19 +70,21 @@ def test_pace_is_what_is_asked_of_it() -> None:
 def jittered(limit: int, headroom: float, seconds: int, *, tolerance: float = TOLERANCE) -> int:
     """Return the fullest sliding second with independent delays of up to JITTER, on a worker that is busy at times.
 
-    It sends on its grid, and for spells of up to half a second it comes late each time, as late as it may.
+    It sends on its grid, up to TICK before the slot, and for spells of up to half a second it comes late each time, as
+    late as it may.
     """
     dice = random.Random(limit)
     interval = (1 + headroom) / limit
     arrivals: list[float] = []
     spell_ends, busy, tick, late = 0.0, False, -1, 0.0
     for index in range(int(seconds / interval)):
-        now = math.ceil(index * interval / TICK)
+        slot = index * interval
+        now = math.floor(slot / TICK)
         if now * TICK >= spell_ends:
             busy, spell_ends = dice.random() < 0.3, now * TICK + dice.random() / 2
         if now != tick:
-            tick, late = now, (dice.uniform(0.5, 1.0) * tolerance if busy else 0.0)
-        arrivals.append(tick * TICK + late + dice.random() * JITTER)
+            tick, late = now, (dice.uniform(0.5, 1.0) * (TICK + tolerance) if busy else 0.0)
+        arrivals.append(min(tick * TICK + late, slot + tolerance) + dice.random() * JITTER)
     return fullest_second(arrivals)
 
 
