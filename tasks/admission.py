@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -78,20 +78,28 @@ class RateGroup:
 Waiting = tuple[Delivery, asyncio.Future[Refusal | None]]
 
 
-@dataclass(slots=True)
-class _Line:
+@dataclass(slots=True, eq=False)
+class Line:
     """The deliveries of one rate group that wait for a slot, first come, first served."""
 
     group: RateGroup
     waiting: deque[Waiting] = field(default_factory=deque)
     not_before: float = 0.0
+    likely: int = AT_ONCE
+    """How many slots may be had in one call: to ask for those that other workers take costs everybody."""
 
     def take(self, now: float, at_once: int) -> list[Waiting]:
         """Take as many as slots can exist within the horizon; none while the line knows there is no slot."""
         if now < self.not_before:
             return []
-        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, at_once)
+        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, at_once, self.likely)
         return [self.waiting.popleft() for _ in range(most)]
+
+    def learn(self, answers: Collection[int]) -> None:
+        """Ask the next time for a quarter more than there was, or for twice as many when there was enough."""
+        granted = sum(answer >= 0 for answer in answers)
+        enough = all(answer > NO_SLOT for answer in answers)
+        self.likely = min(AT_ONCE, 2 * self.likely) if enough else granted + granted // 4 + 2
 
 
 class Admission:
@@ -126,7 +134,7 @@ class Admission:
 
     def regroup(self, groups: Mapping[str, RateGroup]) -> None:
         """Take other groups for the accounts; only while nobody waits."""
-        lines = {group.name: _Line(group) for group in groups.values()}
+        lines = {group.name: Line(group) for group in groups.values()}
         self._lines = list(lines.values())
         self._line_of = {account: lines[group.name] for account, group in groups.items()}
 
@@ -174,7 +182,7 @@ class Admission:
         except TimeoutError:
             pass
 
-    async def _serve(self, batch: list[tuple[_Line, Waiting]], asked: float) -> None:
+    async def _serve(self, batch: list[tuple[Line, Waiting]], asked: float) -> None:
         try:
             reply = await self._script.run(self._redis, self._keys, self._arguments(batch))
         except RedisError as error:
@@ -187,8 +195,8 @@ class Admission:
         self._clock.observe(now_us, asked, self._clock.monotonic())
         self._answer(batch, reply[1:], now_us)
 
-    def _arguments(self, batch: list[tuple[_Line, Waiting]]) -> list[str | int]:
-        numbers = {id(line): number for number, line in enumerate(self._lines, 1)}
+    def _arguments(self, batch: list[tuple[Line, Waiting]]) -> list[str | int]:
+        numbers = {line: number for number, line in enumerate(self._lines, 1)}
         arguments: list[str | int] = [
             self._prefix,
             round(HORIZON * 1e6),
@@ -199,14 +207,16 @@ class Admission:
         for line in self._lines:
             arguments += (line.group.name, line.group.limit, str(line.group.headroom))
         for line, (delivery, _) in batch:
-            arguments += (numbers[id(line)], *_question(delivery))
+            arguments += (numbers[line], *_question(delivery))
         return arguments
 
-    def _answer(self, batch: list[tuple[_Line, Waiting]], answers: list[int], now_us: int) -> None:
+    def _answer(self, batch: list[tuple[Line, Waiting]], answers: list[int], now_us: int) -> None:
         """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
         now = self._clock.monotonic()
-        slots: dict[int, list[tuple[_Line, Waiting, float]]] = {}
+        of_line: defaultdict[Line, list[int]] = defaultdict(list)
+        slots: dict[int, list[tuple[Line, Waiting, float]]] = {}
         for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
+            of_line[line].append(answer)
             if answer >= 0:
                 slot = self._clock.local(now_us + answer)
                 slots.setdefault(math.floor(slot / TICK), []).append((line, entry, slot))
@@ -215,11 +225,13 @@ class Admission:
                 line.not_before = now + max(TURN, (NO_SLOT - answer) / 1000)
             elif not entry[1].done():
                 entry[1].set_result(Refusal(answer))
+        for line, its_answers in of_line.items():
+            line.learn(its_answers)
         loop = asyncio.get_running_loop()
         for tick, due in slots.items():
             loop.call_at(tick * TICK, self._go, due)
 
-    def _go(self, due: list[tuple[_Line, Waiting, float]]) -> None:
+    def _go(self, due: list[tuple[Line, Waiting, float]]) -> None:
         """Let the events of one tick go; who is late has lost the slot and asks for another."""
         now = self._clock.monotonic()
         late = False

@@ -9,7 +9,7 @@ import redis
 from redis.exceptions import RedisError
 
 from tasks import admission as module
-from tasks.admission import HORIZON, Admission, RateGroup, Refusal
+from tasks.admission import HORIZON, Admission, Line, RateGroup, Refusal, Waiting
 from tasks.clock import RedisClock
 from tasks.delivery import Delivery
 from tasks.rate import Rate
@@ -210,6 +210,38 @@ async def test_a_late_worker_asks_for_fewer_slots(fleet: Fleet) -> None:
         await asyncio.gather(*tasks)
     assert after_stall == before // 2
     assert door.admission.at_once > after_stall
+
+
+async def test_a_worker_asks_for_little_more_than_there_is(fleet: Fleet) -> None:
+    """While many wait for a slot it asks for about as many as it got the last time."""
+    assert await asked_for_each_slot(fleet) < 2
+
+
+async def test_a_worker_that_does_not_learn_asks_in_vain(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what it learned: else all that might fit into the horizon are asked for each time."""
+    monkeypatch.setattr(Line, "learn", lambda *_: None)
+    assert await asked_for_each_slot(fleet) > 2
+
+
+async def asked_for_each_slot(fleet: Fleet) -> float:
+    """Return how many events are asked for until one has a slot."""
+    asked = 0
+
+    class Counting(Line):
+        def take(self, now: float, at_once: int) -> list[Waiting]:
+            nonlocal asked
+            taken = super().take(now, at_once)
+            asked += len(taken)
+            return taken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Line", Counting)
+        async with opened(fleet, {"tencent": RateGroup("g", 300)}) as door:
+            fleet.send_many(200)
+            await door.arrivals(await fleet.take(200))
+    return asked / 200
 
 
 async def test_a_lost_limiter_key_begins_anew_at_the_horizon(fleet: Fleet) -> None:
