@@ -196,15 +196,15 @@ class Admission:
         self._answer(batch, reply[1:], now_us)
 
     def _arguments(self, batch: list[tuple[Line, Waiting]]) -> list[str | int]:
-        numbers = {line: number for number, line in enumerate(self._lines, 1)}
+        numbers = {line: number for number, line in enumerate(dict.fromkeys(line for line, _ in batch), 1)}
         arguments: list[str | int] = [
             self._prefix,
             round(HORIZON * 1e6),
             self._remembered.width,
             self._remembered.generations,
-            len(self._lines),
+            len(numbers),
         ]
-        for line in self._lines:
+        for line in numbers:
             arguments += (line.group.name, line.group.limit, str(line.group.headroom))
         for line, (delivery, _) in batch:
             arguments += (numbers[line], *_question(delivery))

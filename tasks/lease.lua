@@ -5,13 +5,15 @@
 -- ARGV  1 key prefix  2 worker  3 lease (ms)  4 number of the first new tag
 --       5 "1": the worker holds nothing, give it one suspect and nothing else
 --       6 probe interval of a stopped account (ms)  7 of an open breaker (ms)
---       then for each account: name, how many at most
+--       8 how many more events the worker has room for
+--       then for each account: name, how many at most, how many of its events the worker holds
 -- reply { now (us), tags the worker holds, suspects that may be leased, account, tag, record, way, ... }
 --       way: "send"; "probe": of an account that is stopped or open; "shed": to be dropped, as the operator said
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
 local prefix, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local number, solo = tonumber(ARGV[4]), ARGV[5] == '1'
 local probe_interval = { stopped = tonumber(ARGV[6]), open = tonumber(ARGV[7]) }
+local free = tonumber(ARGV[8])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(now_us / 1000)
@@ -185,9 +187,18 @@ local function spend(account, got, limit)
   end
 end
 
+-- How many more events an account may take of which the worker holds so many: as if taken one by one, each while the account
+-- holds less than twice what is free (dynamic thresholds, Choudhury and Hahne 1998). So an account whose provider hangs fills
+-- two thirds of a worker and leaves the others the rest, and nobody has to know which of them will want something.
+local function room(held)
+  return math.max(0, math.ceil((2 * free - held) / 3))
+end
+
+-- Returns how many events were given.
 local function serve(account, want)
+  if want == 0 then return 0 end
   local allowed, way, limit = admitted(account, want)
-  if allowed == 0 then return end
+  if allowed == 0 then return 0 end
   local got = 0
   if way == 'probe' then
     -- the event that stopped the account waits in `scheduled`: another one goes first
@@ -201,6 +212,7 @@ local function serve(account, want)
     if got < allowed then got = got + from_replays(account, allowed - got, way) end
   end
   spend(account, got, limit)
+  return got
 end
 
 local function serve_suspect(account)
@@ -209,12 +221,12 @@ local function serve_suspect(account)
 end
 
 redis.call('ZADD', KEYS[1], now + lease, worker)
-for i = 8, #ARGV, 2 do
-  local account, want = ARGV[i], tonumber(ARGV[i + 1])
+for i = 9, #ARGV, 3 do
+  local account, want, held = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   if solo and #reply == 3 then
     serve_suspect(account)
-  elseif not solo and want > 0 then
-    serve(account, want)
+  elseif not solo then
+    free = free - serve(account, math.min(want, room(held)))
   end
   -- those of a held account can't be leased: nobody needs to make room for them
   local waiting = redis.call('ZCARD', key('suspects', account))

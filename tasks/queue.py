@@ -31,6 +31,17 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What a worker has room for: `free` more events in all, and how many it holds of each account."""
+
+    free: int
+    held: Mapping[str, int]
+
+
+UNBOUNDED = Room(10**9, {})
+
+
+@dataclass(frozen=True, slots=True)
 class Recovered:
     """What a recovery call found: events of dead workers, events in no index, and whether there is more."""
 
@@ -87,9 +98,17 @@ class Queue:
         self._recover_script = Script("recover.lua")
 
     async def lease(
-        self, wants: Mapping[str, int], *, solo: bool = False, probe_interval: float = 30.0
+        self,
+        wants: Mapping[str, int],
+        *,
+        room: Room = UNBOUNDED,
+        solo: bool = False,
+        probe_interval: float = 30.0,
     ) -> Batch:
-        """Renew the lease and take up to `wants[account]` events; `solo`: one suspect and nothing else."""
+        """Renew the lease and take up to `wants[account]` events, no account more than its share of the room.
+
+        `solo`: one suspect and nothing else.
+        """
         keys = [self._keys.workers, self._keys.held(self._worker), self._keys.books]
         arguments: list[str | int] = [
             self._keys.prefix,
@@ -99,9 +118,10 @@ class Queue:
             int(solo),
             round(probe_interval * 1000),
             round(min(probe_interval, self._probe_interval) * 1000),
+            room.free,
         ]
         for account, want in wants.items():
-            arguments += (account, want)
+            arguments += (account, want, room.held.get(account, 0))
         # Set before the call: a reply that is lost may have used the numbers.
         self._tags += sum(wants.values()) + len(wants)
         asked = time.monotonic()

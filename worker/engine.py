@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +16,7 @@ from tasks import dead_letter
 from tasks.breaker import Calls, Groups
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
 from tasks.history import History
-from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered
+from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered, Room
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
 from tasks.states import State, States
@@ -82,15 +81,6 @@ class Limits:
 
     concurrency: int
     pace: Mapping[str, float]
-
-    def room(self, held: int, in_use: int) -> int:
-        """Return how many more events an account may take that holds `held` of the `in_use` events of the worker.
-
-        As if taken one by one, each while it holds less than twice what is free (dynamic thresholds, Choudhury and
-        Hahne 1998): an account whose provider hangs fills two thirds and leaves the others the rest, without anybody
-        knowing how many accounts are busy.
-        """
-        return max(0, math.ceil((2 * (self.concurrency - in_use) - held) / 3))
 
 
 class Engine:
@@ -280,7 +270,10 @@ class Engine:
         quarantined = self._quarantine.in_force
         solo = self._quarantine.takes_suspects(time.monotonic()) and not self._held
         wants = dict.fromkeys(self._served, 0) if quarantined else self._wants()
-        batch = await self._queue.lease(wants, solo=solo)
+        room = Room(
+            self._limits.concurrency - self.holds, Counter(held.account for held in self._held.values())
+        )
+        batch = await self._queue.lease(wants, room=room, solo=solo)
         self._take(batch)
         self._quarantine.observe(
             batch.suspects, time.monotonic(), alone=quarantined and self._holds_suspect()
@@ -295,19 +288,14 @@ class Engine:
         return any(leased.suspect for leased in held)
 
     def _wants(self) -> dict[str, int]:
-        """Return how many more events of each account to lease: what can be sent soon, within its share."""
-        held: Counter[str] = Counter()
-        waiting: Counter[str] = Counter()
-        for delivery in self._held.values():
-            held[delivery.account] += 1
-            waiting[delivery.account] += not (isinstance(delivery, Delivery) and delivery.sending)
-        wants: dict[str, int] = {}
-        in_use = len(self._held)
-        for account in self._served:
-            soon = max(2, round(self._limits.pace[account] * AHEAD)) - waiting[account]
-            wants[account] = max(0, min(soon, self._limits.room(held[account], in_use)))
-            in_use += wants[account]
-        return wants
+        """Return how many more events of each account can be sent soon."""
+        waiting = Counter(
+            held.account for held in self._held.values() if not (isinstance(held, Delivery) and held.sending)
+        )
+        return {
+            account: max(0, max(2, round(self._limits.pace[account] * AHEAD)) - waiting[account])
+            for account in self._served
+        }
 
     def _take(self, batch: Batch) -> None:
         now_ms = _now_ms()

@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from itertools import pairwise
 
 import pytest
@@ -221,7 +221,11 @@ async def test_a_worker_that_does_not_learn_asks_in_vain(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is what it learned: else all that might fit into the horizon are asked for each time."""
-    monkeypatch.setattr(Line, "learn", lambda *_: None)
+
+    def learn_nothing(line: Line, answers: Collection[int]) -> None:
+        """Go on asking for all."""
+
+    monkeypatch.setattr(Line, "learn", learn_nothing)
     assert await asked_for_each_slot(fleet) > 2
 
 

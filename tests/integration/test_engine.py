@@ -24,12 +24,11 @@ from tasks.retry import Policy
 from tasks.script import text_of
 from tests.support.engine_worker import QUICK, EngineWorker, Network, Reply
 from tests.support.leased import NOW_MS, event, message
-from tests.support.queues import Fleet, alter
+from tests.support.queues import SHARE, Fleet, alter
 from tests.support.report_twins import Provider
 from tests.support.wait import coming
 from worker.connect import connect
 from worker.embedded import EmbeddedValkey
-from worker.engine import Limits
 
 
 def histories(fleet: Fleet, account: str = "tencent") -> list[History]:
@@ -180,25 +179,21 @@ async def test_an_account_that_stood_still_for_too_long_comes_back(fleet: Fleet)
 
 async def test_an_account_that_hangs_does_not_starve_another(fleet: Fleet) -> None:
     """A provider that never answers fills two thirds of a worker; the other account's events go on."""
-    assert await delivered_beside_a_hanging_account(fleet, Limits) == 100
+    assert await delivered_beside_a_hanging_account(fleet) == 100
 
 
 async def test_without_shares_a_hanging_account_takes_everything(fleet: Fleet) -> None:
     """It is the share that leaves room: first come, first served starves the other account."""
-
-    class FirstCome(Limits):
-        def room(self, held: int, in_use: int) -> int:
-            return self.concurrency - in_use
-
-    assert await delivered_beside_a_hanging_account(fleet, FirstCome) == 0
+    alter(fleet.queue(), "_lease_script", "lease.lua", SHARE, "free")
+    assert await delivered_beside_a_hanging_account(fleet) == 0
 
 
-async def delivered_beside_a_hanging_account(fleet: Fleet, limits: type[Limits]) -> int:
+async def delivered_beside_a_hanging_account(fleet: Fleet) -> int:
     """Let one account fill what it may, then send 100 events of another; return how many are delivered."""
     fleet.send_many(200, "alibaba")
     network = Network(silent={"alibaba"})
     rates = {"alibaba": 10_000, "tencent": 10_000}
-    async with EngineWorker(fleet, network, rates=rates, concurrency=30, limits=limits) as worker:
+    async with EngineWorker(fleet, network, rates=rates, concurrency=30, queue=fleet.queue()) as worker:
         await worker.until(lambda: worker.engine.in_flight >= 20)
         rounds = worker.monitor.rounds
         await worker.until(lambda: worker.monitor.rounds > rounds + 5)
@@ -209,6 +204,15 @@ async def delivered_beside_a_hanging_account(fleet: Fleet, limits: type[Limits])
         delivered = fleet.books("tencent")["delivered"]
         await worker.stop(0.0)
     return delivered
+
+
+@pytest.mark.parametrize("busy", ["account0", "account9"])
+async def test_accounts_without_events_take_no_room(fleet: Fleet, busy: str) -> None:
+    """Of sixteen accounts the one that has events gets them reported, whatever its name."""
+    fleet.send_many(300, busy)
+    rates = {f"account{number}": 10_000 for number in range(16)}
+    async with EngineWorker(fleet, rates=rates, concurrency=100) as worker:
+        await worker.ended(300)
 
 
 async def test_a_worker_holds_no_more_than_it_can_use(fleet: Fleet) -> None:

@@ -133,7 +133,6 @@ class EngineWorker:
         max_age: float = 1e12,
         probe_interval: float = 0.2,
         queue: Queue | None = None,
-        limits: type[Limits] = Limits,
         hand_over: Callable[[list[Delivery]], None] | None = None,
         provider: type[Provider] = Provider,
     ) -> None:
@@ -168,7 +167,7 @@ class EngineWorker:
             report,
             states,
             self.monitor,
-            limits(concurrency, {name: group.pace for name, group in groups.items()}),
+            Limits(concurrency, {name: group.pace for name, group in groups.items()}),
             calls=calls,
             hand_over=hand_over or self._start,
         )

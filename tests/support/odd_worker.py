@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from otpreport import Verification
 from providers.base import Answer, SignedRequest
@@ -59,10 +60,8 @@ class _LethalTencent(Tencent):
 
 
 class _DiesAfterLease(Queue):
-    async def lease(
-        self, wants: Mapping[str, int], *, solo: bool = False, probe_interval: float = 30.0
-    ) -> Batch:
-        batch = await super().lease(wants, solo=solo, probe_interval=probe_interval)
+    async def lease(self, *args: Any, **options: Any) -> Batch:
+        batch = await super().lease(*args, **options)
         _countdown.pass_by(len(batch.leased))
         return batch
 

@@ -164,6 +164,10 @@ class AlteredScript(Script):
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
 
+SHARE = "math.max(0, math.ceil((2 * free - held) / 3))"
+"""How lease.lua shares a worker between its accounts."""
+
+
 def alter(owner: object, attribute: str, name: str, old: str, new: str) -> None:
     """Let `owner` run the script `name` altered."""
     assert hasattr(owner, attribute)
