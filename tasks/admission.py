@@ -214,12 +214,13 @@ class Admission:
         """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
         now = self._clock.monotonic()
         of_line: defaultdict[Line, list[int]] = defaultdict(list)
-        slots: dict[int, list[tuple[Line, Waiting, float]]] = {}
+        slots: dict[int, list[tuple[Line, Waiting]]] = {}
         for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
             of_line[line].append(answer)
             if answer >= 0:
                 slot = self._clock.local(now_us + answer)
-                slots.setdefault(math.floor(slot / TICK), []).append((line, entry, slot))
+                entry[0].send_by = slot + TOLERANCE
+                slots.setdefault(math.floor(slot / TICK), []).append((line, entry))
             elif answer <= NO_SLOT:
                 line.waiting.appendleft(entry)
                 line.not_before = now + max(TURN, (NO_SLOT - answer) / 1000)
@@ -231,19 +232,18 @@ class Admission:
         for tick, due in slots.items():
             loop.call_at(tick * TICK, self._go, due)
 
-    def _go(self, due: list[tuple[Line, Waiting, float]]) -> None:
+    def _go(self, due: list[tuple[Line, Waiting]]) -> None:
         """Let the events of one tick go; who is late has lost the slot and asks for another."""
         now = self._clock.monotonic()
         late = False
-        for line, (delivery, future), slot in due:
+        for line, (delivery, future) in due:
             if future.done():
                 continue
-            if now > slot + TOLERANCE:
+            if now > delivery.send_by:
                 late = True
                 line.waiting.appendleft((delivery, future))
                 self._wake.set()
             else:
-                delivery.send_by = slot + TOLERANCE
                 future.set_result(None)
         if late:
             self._was_late()

@@ -74,7 +74,7 @@ class Delivery:
     sending: bool = False
     """Whether its request may have left."""
     send_by: float = math.inf
-    """When its slot has passed, on the local monotonic clock in seconds: later it may not leave."""
+    """When its slot will have passed, on the local monotonic clock in seconds: later it may not leave."""
 
     def __post_init__(self) -> None:
         self.fingerprint = Fingerprint.of(self.event.account, self.event.message_id)
@@ -88,6 +88,10 @@ class Delivery:
     def tag(self) -> str:
         """The id of the message among all that were taken."""
         return self.leased.tag
+
+    def may_go(self, now: float) -> bool:
+        """Whether it is being sent, or was given a slot that has not passed at `now`."""
+        return self.sending or now <= self.send_by < math.inf
 
 
 @dataclass(frozen=True, slots=True)

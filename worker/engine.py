@@ -13,6 +13,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from tasks import dead_letter
+from tasks.admission import HORIZON, TOLERANCE
 from tasks.breaker import Calls, Groups
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
 from tasks.history import History
@@ -182,9 +183,12 @@ class Engine:
             await asyncio.sleep(min(MAINTENANCE, self._queue.lease_time / 10))
 
     async def stop(self, grace: float) -> None:
-        """Finish what is under way within `grace` seconds, hand back the rest, and end the lease."""
+        """Finish what is under way or has a slot within `grace` seconds, hand back the rest, and end the lease."""
         self.serve(())
         self._stopping = True
+        now = time.monotonic()
+        self._cancel(lambda delivery: not delivery.may_go(now))
+        await self._tasks_end(min(grace, HORIZON + TOLERANCE))
         self._cancel(lambda delivery: not delivery.sending)
         await self._tasks_end(grace)
         self._cancel(lambda _: True)

@@ -15,7 +15,7 @@ from redis.exceptions import OutOfMemoryError
 
 from otpreport import Verification
 from providers import Answer, Outcome, Result
-from tasks import report
+from tasks import admission, report
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.queue import Batch, Queue
@@ -27,6 +27,7 @@ from tests.support.leased import NOW_MS, event, message
 from tests.support.queues import SHARE, Fleet, alter
 from tests.support.report_twins import Provider
 from tests.support.wait import coming
+from worker import engine
 from worker.connect import connect
 from worker.embedded import EmbeddedValkey
 
@@ -258,6 +259,35 @@ async def test_stop_waits_for_the_answers(fleet: Fleet) -> None:
         released.set()
         await stopping
     assert fleet.books() == {"taken": 5, "delivered": 5}
+
+
+async def test_a_worker_that_stops_uses_its_slots(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was given a slot when the end comes is sent: nobody else could use it."""
+    assert await delivered_with_a_stop_amid_the_slots(fleet, monkeypatch) == 2
+
+
+async def test_else_its_slots_would_be_lost(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the look at the slot that lets them go: handed back at once, their slots pass unused."""
+
+    def is_sending(delivery: Delivery, now: float) -> bool:
+        del now
+        return delivery.sending
+
+    monkeypatch.setattr(Delivery, "may_go", is_sending)
+    assert await delivered_with_a_stop_amid_the_slots(fleet, monkeypatch) < 2
+
+
+async def delivered_with_a_stop_amid_the_slots(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Stop a worker when the first of two events was sent; return how many were delivered."""
+    for module in (admission, engine):
+        monkeypatch.setattr(module, "TOLERANCE", 10.0)  # this is not about a machine that stalls
+    fleet.send_many(2)
+    async with EngineWorker(fleet, rates={"tencent": 45}) as worker:
+        await worker.until(lambda: worker.network.sent)
+        await worker.stop(20.0)
+    assert fleet.places().held == 0
+    assert fleet.places().balanced
+    return fleet.books()["delivered"]
 
 
 async def test_what_outlasts_the_grace_is_in_doubt(fleet: Fleet) -> None:
