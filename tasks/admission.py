@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
+import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 HORIZON = 0.05
 """Seconds ahead a slot may lie."""
+
+LEAD = HORIZON / 2
+"""Seconds ahead that a slot lies at most because Redis is far away: a nearer one would have passed on its way here."""
 
 TOLERANCE = 0.01
 """Seconds after its slot that an event may still be sent; later the slot is thrown away."""
@@ -147,6 +151,14 @@ class Admission:
         self._wake.set()
         return await future
 
+    def turn_away(self) -> None:
+        """Let go of all that wait for a slot and have none yet."""
+        for line in self._lines:
+            while line.waiting:
+                _, future = line.waiting.popleft()
+                if not future.done():
+                    future.set_result(Refusal.HELD)
+
     async def run(self) -> None:
         """Serve the lines until cancelled."""
         while True:
@@ -200,6 +212,7 @@ class Admission:
         arguments: list[str | int] = [
             self._prefix,
             round(HORIZON * 1e6),
+            round(min(self._clock.round_trip, LEAD) * 1e6),
             self._remembered.width,
             self._remembered.generations,
             len(numbers),
@@ -223,7 +236,9 @@ class Admission:
                 slots.setdefault(math.floor(slot / TICK), []).append((line, entry))
             elif answer <= NO_SLOT:
                 line.waiting.appendleft(entry)
-                line.not_before = now + max(TURN, (NO_SLOT - answer) / 1000)
+                # not all workers at the moment of the next slot: the nearest one would get it each time
+                spread = random.random() * TURN  # noqa: S311 - it hides nothing
+                line.not_before = now + max(TURN, (NO_SLOT - answer) / 1000 + spread)
             elif not entry[1].done():
                 entry[1].set_result(Refusal(answer))
         for line, its_answers in of_line.items():

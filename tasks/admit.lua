@@ -2,9 +2,9 @@
 -- Admit leased events: each is told to go, and at what time, or why it may not go now.
 --
 -- KEYS  1 held:<worker>  2 claims
--- ARGV  1 key prefix  2 horizon (us): how far ahead a slot may lie
---       3 generation width of the delivered sets (s)  4 how many generations count
---       5 number of rate groups, then three for each: name, configured rate (1/s), headroom (s)
+-- ARGV  1 key prefix  2 horizon (us): how far ahead a slot may lie  3 lead (us): how far ahead it has to lie
+--       4 generation width of the delivered sets (s)  5 how many generations count
+--       6 number of rate groups, then three for each: name, configured rate (1/s), headroom (s)
 --       then seven for each event: group (from 1), account, tag, claim, member if true was delivered,
 --       member if false was, "1" when the event says true, or "p" when it is a probe that says true, "q" one that says false
 -- reply { now (us), one number an event }: >= 0 its slot, us from now; -1 the lease is lost; -2 already delivered;
@@ -13,8 +13,8 @@
 --
 -- Slots of a group are 1/pace apart by Redis' clock, with pace = rate / (1 + headroom): as many slots as the rate
 -- allows in a second span 1 + headroom seconds, so arrivals may be late by that much and still keep the limit.
-local prefix, horizon = ARGV[1], tonumber(ARGV[2])
-local width, generations = tonumber(ARGV[3]), tonumber(ARGV[4])
+local prefix, horizon, lead = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local width, generations = tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local generation = math.floor(tonumber(time[1]) / width)
@@ -29,7 +29,7 @@ local function open(name, configured, headroom)
   -- lost, or ahead of what could ever have been granted: the last slot handed out lies within the horizon
   local anew = not next_slot or next_slot > now + 2 * horizon + interval
   if anew then next_slot = now + horizon + interval end
-  local first = math.max(next_slot, now, pause_end(stored, now))
+  local first = math.max(next_slot, now + lead, pause_end(stored, now))
   return { key = key, next = first, interval = interval, changed = anew }
 end
 
@@ -71,12 +71,12 @@ local function admit(group, account, tag, claim, yes, no, kind)
   return math.floor(slot - now)
 end
 
-local count = tonumber(ARGV[5])
+local count = tonumber(ARGV[6])
 for i = 1, count do
-  local at = 3 + 3 * i
+  local at = 4 + 3 * i
   groups[i] = open(ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
 end
-for i = 6 + 3 * count, #ARGV, 7 do
+for i = 7 + 3 * count, #ARGV, 7 do
   reply[#reply + 1] = admit(groups[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
 end
 for _, group in ipairs(groups) do

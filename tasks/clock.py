@@ -31,6 +31,11 @@ class RedisClock:
         self._samples.append((round_trip, offset))
         self._offset = min(self._samples)[1]
 
+    @property
+    def round_trip(self) -> float:
+        """The seconds that the quickest of the last answers took; 0 before the first."""
+        return min(self._samples)[0] if self._samples else 0.0
+
     def local(self, redis_us: int) -> float:
         """Return the local monotonic time, in seconds, of a moment on Redis' clock."""
         return redis_us / 1e6 + self._offset

@@ -6,7 +6,8 @@
 --       5 "1": the worker holds nothing, give it one suspect and nothing else
 --       6 probe interval of a stopped account (ms)  7 of an open breaker (ms)
 --       8 how many more events the worker has room for
---       then for each account: name, how many at most, how many of its events the worker holds
+--       then for each account: name, how many at most of all accounts of its rate group, how many of its events the worker
+--       holds, rate group; what is free goes to the first ones
 -- reply { now (us), tags the worker holds, suspects that may be leased, account, tag, record, way, ... }
 --       way: "send"; "probe": of an account that is stopped or open; "shed": to be dropped, as the operator said
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
@@ -52,9 +53,11 @@ local function from_index(account, kind, want, way)
   return given
 end
 
+local STEPS = { '', '\6\0223', '\6\0226', '\6\0229' }
+
 local function from_ready(account, want, way)
   local taken = 0
-  for _, step in ipairs({ '', '\6\0223', '\6\0226', '\6\0229' }) do
+  for _, step in ipairs(STEPS) do
     if taken == want then break end
     local messages = redis.call('RPOP', prefix .. 'otpreport.' .. account .. step, want - taken)
     for _, raw in ipairs(messages or {}) do
@@ -194,9 +197,16 @@ local function room(held)
   return math.max(0, math.ceil((2 * free - held) / 3))
 end
 
+-- Most of many accounts have nothing most of the time: one look tells.
+local function has_none(account)
+  local keys = { key('scheduled', account), key('replays', account) }
+  for _, step in ipairs(STEPS) do keys[#keys + 1] = prefix .. 'otpreport.' .. account .. step end
+  return redis.call('EXISTS', unpack(keys)) == 0
+end
+
 -- Returns how many events were given.
 local function serve(account, want)
-  if want == 0 then return 0 end
+  if want == 0 or has_none(account) then return 0 end
   local allowed, way, limit = admitted(account, want)
   if allowed == 0 then return 0 end
   local got = 0
@@ -206,7 +216,8 @@ local function serve(account, want)
     if got == 0 then got = from_index(account, 'scheduled', 1, way) end
     if got == 0 then got = from_replays(account, 1, way) end
   else
-    got = from_index(account, 'scheduled', math.ceil(allowed / 2), way)
+    -- half and half, also for those who take one at a time
+    got = from_index(account, 'scheduled', math.floor((allowed + now_us % 2) / 2), way)
     if got < allowed then got = got + from_ready(account, allowed - got, way) end
     if got < allowed then got = got + from_index(account, 'scheduled', allowed - got, way) end
     if got < allowed then got = got + from_replays(account, allowed - got, way) end
@@ -221,12 +232,15 @@ local function serve_suspect(account)
 end
 
 redis.call('ZADD', KEYS[1], now + lease, worker)
-for i = 9, #ARGV, 3 do
-  local account, want, held = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+local wanted = {}
+for i = 9, #ARGV, 4 do
+  local account, want, held, group = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   if solo and #reply == 3 then
     serve_suspect(account)
   elseif not solo then
-    free = free - serve(account, math.min(want, room(held)))
+    wanted[group] = wanted[group] or want
+    local got = serve(account, math.min(wanted[group], room(held)))
+    wanted[group], free = wanted[group] - got, free - got
   end
   -- those of a held account can't be leased: nobody needs to make room for them
   local waiting = redis.call('ZCARD', key('suspects', account))

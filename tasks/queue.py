@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from tasks.breaker import Breaker, Groups, told
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 RECOVERED_AT_ONCE = 200
 SETTLED_AT_ONCE = 500
+
+
+now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that go on while the machine is suspended, as those of the other workers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +108,14 @@ class Queue:
         wants: Mapping[str, int],
         *,
         room: Room = UNBOUNDED,
+        groups: Mapping[str, str] = MappingProxyType({}),
         solo: bool = False,
         probe_interval: float = 30.0,
     ) -> Batch:
         """Renew the lease and take up to `wants[account]` events, no account more than its share of the room.
 
-        `solo`: one suspect and nothing else.
+        Accounts of one of the rate `groups` take so many together. What is free goes to the first ones. `solo`: one
+        suspect and nothing else.
         """
         keys = [self._keys.workers, self._keys.held(self._worker), self._keys.books]
         arguments: list[str | int] = [
@@ -121,10 +129,10 @@ class Queue:
             room.free,
         ]
         for account, want in wants.items():
-            arguments += (account, want, room.held.get(account, 0))
+            arguments += (account, want, room.held.get(account, 0), groups.get(account, account))
         # Set before the call: a reply that is lost may have used the numbers.
         self._tags += sum(wants.values()) + len(wants)
-        asked = time.monotonic()
+        asked = now()
         reply = await self._lease_script.run(self._redis, keys, arguments)
         self._leased_until = asked + self._lease_ms / 1000
         leased = [
@@ -161,7 +169,7 @@ class Queue:
     @property
     def holds(self) -> bool:
         """Whether the lease runs still: not if this process stood still, or had no answer, for as long as it lasts."""
-        return time.monotonic() < self._leased_until
+        return now() < self._leased_until
 
     @property
     def lease_time(self) -> float:

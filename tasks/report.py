@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -50,6 +51,10 @@ class Door(Protocol):
 
     async def enter(self, delivery: Delivery) -> Refusal | None:
         """Return None at the moment the event may go, or why it may not."""
+        ...
+
+    def turn_away(self) -> None:
+        """Let go of all that wait for a slot and have none yet."""
         ...
 
 
@@ -150,6 +155,10 @@ class Report:
         """Sign with a provider's new keys from now on; a request under way is read with those that signed it."""
         self._accounts[account] = replace(self._accounts[account], provider=provider)
 
+    def turn_away(self) -> None:
+        """Hand back all that wait for a slot."""
+        self._admission.turn_away()
+
     async def report(self, delivery: Delivery) -> Settlement | None:
         """Report the event and say how its lease ends; None when the lease was lost before it was sent."""
         account = self._accounts[delivery.account]
@@ -188,7 +197,8 @@ class Report:
                 outcome, answer = await self._send(request, delivery, account)
                 break
             except TooLate:
-                delivery.sending = False
+                # that a connection took its time does not speak against the worker's own
+                delivery.sending, delivery.send_by = False, math.inf
             except asyncio.CancelledError:
                 self._observe(delivery, MISSED, started)
                 raise

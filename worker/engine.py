@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from tasks import dead_letter
-from tasks.admission import HORIZON, TOLERANCE
+from tasks.admission import HORIZON, TOLERANCE, RateGroup
 from tasks.breaker import Calls, Groups
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
 from tasks.history import History
@@ -78,10 +79,10 @@ class Monitor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a worker takes: requests in flight, and each account's pace in slots per second."""
+    """How much a worker takes: requests in flight, and each account's rate group."""
 
     concurrency: int
-    pace: Mapping[str, float]
+    groups: Mapping[str, RateGroup]
 
 
 class Engine:
@@ -144,7 +145,7 @@ class Engine:
 
     def give_back(self, delivery: Delivery) -> None:
         """Put a delivery that nobody consumes back into the queue."""
-        if delivery.tag in self._held and not self._is_ending(delivery.tag):
+        if delivery.tag in self._held and delivery.tag not in self._ending():
             self._end(delivery, abandon(delivery, now_ms=_now_ms()))
 
     async def run(self) -> None:
@@ -152,9 +153,10 @@ class Engine:
         try:
             while not self._closing:
                 await self._go_round()
-            for held in list(self._held.values()):
-                if isinstance(held, Delivery):
-                    self.give_back(held)
+            ending = self._ending()
+            for held in self._held.values():
+                if isinstance(held, Delivery) and held.tag not in ending:
+                    self._end(held, abandon(held, now_ms=_now_ms()))
             await self._leave()
         finally:
             self._closed.set()
@@ -244,9 +246,10 @@ class Engine:
     def _end(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
         self._ended.append((delivery, settlement))
 
-    def _is_ending(self, tag: str) -> bool:
+    def _ending(self) -> set[str]:
+        """Return the tags of what ended and is not settled yet."""
         batches = self._ended, self._unanswered[1] if self._unanswered else []
-        return any(ended.tag == tag for batch in batches for ended, _ in batch)
+        return {ended.tag for batch in batches for ended, _ in batch}
 
     async def _settle(self) -> None:
         """Settle what has ended by now; a call without an answer is sent again as it was, and acts once.
@@ -273,11 +276,15 @@ class Engine:
     async def _lease(self) -> None:
         quarantined = self._quarantine.in_force
         solo = self._quarantine.takes_suspects(time.monotonic()) and not self._held
-        wants = dict.fromkeys(self._served, 0) if quarantined else self._wants()
+        if quarantined:
+            self._report.turn_away()  # or what waits long for a slot would keep the worker from getting empty
+        accounts = self._in_turn()
+        wants = dict.fromkeys(accounts, 0) if quarantined else self._wants(accounts)
         room = Room(
             self._limits.concurrency - self.holds, Counter(held.account for held in self._held.values())
         )
-        batch = await self._queue.lease(wants, room=room, solo=solo)
+        groups = {account: self._limits.groups[account].name for account in accounts}
+        batch = await self._queue.lease(wants, room=room, groups=groups, solo=solo)
         self._take(batch)
         self._quarantine.observe(
             batch.suspects, time.monotonic(), alone=quarantined and self._holds_suspect()
@@ -291,14 +298,22 @@ class Engine:
         held = (held.leased if isinstance(held, Delivery) else held for held in self._held.values())
         return any(leased.suspect for leased in held)
 
-    def _wants(self) -> dict[str, int]:
-        """Return how many more events of each account can be sent soon."""
+    def _in_turn(self) -> tuple[str, ...]:
+        """Return the accounts that are served, each time from another one on: what is free goes to the first ones."""
+        first = random.randrange(len(self._served) or 1)  # noqa: S311 - it hides nothing
+        return self._served[first:] + self._served[:first]
+
+    def _wants(self, accounts: Sequence[str]) -> dict[str, int]:
+        """Return how many more events each account's rate group can send soon."""
+        groups = self._limits.groups
         waiting = Counter(
-            held.account for held in self._held.values() if not (isinstance(held, Delivery) and held.sending)
+            groups[held.account].name
+            for held in self._held.values()
+            if not (isinstance(held, Delivery) and held.sending)
         )
         return {
-            account: max(0, max(2, round(self._limits.pace[account] * AHEAD)) - waiting[account])
-            for account in self._served
+            account: max(0, max(2, round(groups[account].pace * AHEAD)) - waiting[groups[account].name])
+            for account in accounts
         }
 
     def _take(self, batch: Batch) -> None:

@@ -196,7 +196,7 @@ class Runtime:
             self._report,
             states,
             self._observer,
-            Limits(settings.concurrency, {name: group.pace for name, group in groups.items()}),
+            Limits(settings.concurrency, groups),
             calls=calls,
             hand_over=bridge.hand_over,
         )

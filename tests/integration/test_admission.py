@@ -17,6 +17,7 @@ from tasks.script import text_of
 from tasks.settlement import Ending, Finish, Schedule
 from tasks.states import States
 from tests.support.leased import event
+from tests.support.proxy import Proxy
 from tests.support.queues import Fleet, alter
 from tests.support.wait import coming
 from worker.connect import connect
@@ -170,7 +171,7 @@ async def test_a_slot_lies_at_most_the_horizon_ahead(fleet: Fleet) -> None:
 
 async def test_a_missed_slot_is_thrown_away(fleet: Fleet) -> None:
     """A worker that stood still asks for new slots: it does not send at once what it could not send in time."""
-    assert await gone_right_after_a_stall(fleet) == 0
+    assert await gone_late_after_a_stall(fleet) == 0
 
 
 async def test_without_tolerance_a_stalled_worker_bursts(
@@ -178,22 +179,21 @@ async def test_without_tolerance_a_stalled_worker_bursts(
 ) -> None:
     """It is the look at the clock that prevents the burst: without it all missed slots are used at once."""
     monkeypatch.setattr(module, "TOLERANCE", 60.0)
-    assert await gone_right_after_a_stall(fleet) >= 5
+    assert await gone_late_after_a_stall(fleet) >= 5
 
 
-async def gone_right_after_a_stall(fleet: Fleet) -> int:
-    """Stall the loop when slots were handed out; return how many events go before Redis could answer again."""
+async def gone_late_after_a_stall(fleet: Fleet) -> int:
+    """Stall the loop when slots were handed out; return how many events go on a slot that passed meanwhile."""
     async with opened(fleet, {"tencent": RateGroup("g", 300)}) as door:
         fleet.send_many(16)
-        tasks = [asyncio.create_task(door.enter(delivery)) for delivery in await fleet.take(16)]
+        deliveries = await fleet.take(16)
+        tasks = [asyncio.create_task(door.enter(delivery)) for delivery in deliveries]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        before = sum(task.done() for task in tasks)
+        waiting = [one for one, task in zip(deliveries, tasks, strict=True) if not task.done()]
         time.sleep(0.3)  # noqa: ASYNC251 - the stall
-        for _ in range(3):
-            await asyncio.sleep(0)
-        gone = sum(task.done() for task in tasks) - before
+        missed = time.monotonic() - 0.1
         assert await asyncio.gather(*tasks) == [None] * 16
-    return gone
+    return sum(one.send_by - module.TOLERANCE < missed for one in waiting)
 
 
 async def test_a_late_worker_asks_for_fewer_slots(fleet: Fleet) -> None:
@@ -210,6 +210,35 @@ async def test_a_late_worker_asks_for_fewer_slots(fleet: Fleet) -> None:
         await asyncio.gather(*tasks)
     assert after_stall == before // 2
     assert door.admission.at_once > after_stall
+
+
+async def test_a_redis_far_away_still_lets_events_go(fleet: Fleet, shared_valkey: EmbeddedValkey) -> None:
+    """Its answers take longer than a slot lasts: the slots lie so far ahead that they have not passed."""
+    assert await gone_through_a_far_redis(fleet, shared_valkey) == 5
+
+
+async def test_without_the_lead_every_slot_has_passed(
+    fleet: Fleet, shared_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the lead: a slot that is now when Redis gives it has passed when the worker hears of it."""
+    monkeypatch.setattr(module, "LEAD", 0.0)
+    assert await gone_through_a_far_redis(fleet, shared_valkey) == 0
+
+
+async def gone_through_a_far_redis(fleet: Fleet, server: EmbeddedValkey) -> int:
+    """Return how many of five events go, one after another, while Redis answers after 40 ms."""
+    deliveries = [await fleet.take() for _ in range(5) if not fleet.send_many(1)]
+    gone = 0
+    with Proxy(server.port, delay=0.04) as proxy:
+        near, fleet.client = fleet.client, connect(proxy.url)
+        async with opened(fleet, {"tencent": RateGroup("g", 1000)}) as door:
+            for [delivery] in deliveries:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.0 if gone else 5.0):
+                        gone += await door.admission.enter(delivery) is None
+        await fleet.client.aclose()
+        fleet.client = near
+    return gone
 
 
 async def test_a_worker_asks_for_little_more_than_there_is(fleet: Fleet) -> None:

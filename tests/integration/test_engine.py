@@ -19,7 +19,7 @@ from tasks import admission, report
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.queue import Batch, Queue
-from tasks.report import InDoubt, NotSent
+from tasks.report import InDoubt, NotSent, Report
 from tasks.retry import Policy
 from tasks.script import text_of
 from tests.support.engine_worker import QUICK, EngineWorker, Network, Reply
@@ -214,6 +214,34 @@ async def test_accounts_without_events_take_no_room(fleet: Fleet, busy: str) -> 
     rates = {f"account{number}": 10_000 for number in range(16)}
     async with EngineWorker(fleet, rates=rates, concurrency=100) as worker:
         await worker.ended(300)
+
+
+async def test_what_comes_free_goes_to_each_account_in_turn(fleet: Fleet) -> None:
+    """Accounts that all have a backlog get about the same of a worker too small for one of them."""
+    assert min(await delivered_by_a_small_worker(fleet)) > 10
+
+
+async def test_in_a_fixed_order_the_last_account_gets_nothing(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the turn that matters: a worker that always begins with the same account serves that one alone."""
+
+    def first(number: int) -> int:
+        """Begin with the first."""
+        return 0 * number
+
+    monkeypatch.setattr("worker.engine.random.randrange", first)
+    assert min(await delivered_by_a_small_worker(fleet)) == 0
+
+
+async def delivered_by_a_small_worker(fleet: Fleet) -> list[int]:
+    """Send a hundred reports, one at a time, with three accounts' backlogs; return how many each got."""
+    rates = {"a": 10_000, "b": 10_000, "c": 10_000}
+    for account in rates:
+        fleet.send_many(200, account)
+    async with EngineWorker(fleet, rates=rates, concurrency=1) as worker:
+        await worker.ended(100)
+    return [fleet.books(account)["delivered"] for account in rates]
 
 
 async def test_a_worker_holds_no_more_than_it_can_use(fleet: Fleet) -> None:
@@ -669,6 +697,39 @@ async def company_of_suspects(fleet: Fleet, off: list[str]) -> list[int]:
     async with worker:
         await worker.ended(205)
     return [most[f"suspect-{n}"] for n in range(5)]
+
+
+async def test_a_slow_account_does_not_hold_up_a_suspect(fleet: Fleet) -> None:
+    """A worker that is to be empty hands back what would wait long for a slot."""
+    assert await rounds_until_a_suspect_is_sent(fleet) < 100
+
+
+async def test_a_worker_that_waits_for_all_its_slots_is_never_empty(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the handing back: at one report a second a worker that leased for a thousand is not empty for minutes."""
+
+    def keep(report: Report) -> None:
+        """Let all wait on."""
+
+    monkeypatch.setattr(Report, "turn_away", keep)
+    assert await rounds_until_a_suspect_is_sent(fleet) >= 100
+
+
+async def rounds_until_a_suspect_is_sent(fleet: Fleet) -> int:
+    """Return after how many rounds a suspect is sent, at most 100, beside an account whose rate was lowered."""
+    fleet.server.hset(fleet.keys.rate("alibaba"), "override", 1)
+    fleet.send_many(200, "alibaba")
+    async with EngineWorker(fleet, rates={"alibaba": 1000, "tencent": 1000}) as worker:
+        await worker.until(lambda: worker.engine.holds > 10)
+        fleet.send(event("suspect"))
+        (delivery,) = await fleet.take(1, "dead")
+        fleet.server.hset(fleet.keys.taken("tencent"), delivery.tag, b"2 0 5\n\n" + delivery.leased.raw)
+        fleet.server.srem(fleet.keys.held("dead"), delivery.tag)
+        fleet.server.zadd(fleet.keys.suspects("tencent"), {delivery.tag: 1})
+        before = worker.monitor.rounds
+        await worker.until(lambda: "suspect" in worker.network.ids or worker.monitor.rounds >= before + 100)
+        return worker.monitor.rounds - before
 
 
 async def test_poison_is_a_dead_letter(fleet: Fleet) -> None:

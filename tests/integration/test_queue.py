@@ -1,9 +1,12 @@
 import random
+import time
+from collections import Counter
 
 import pytest
 
 from otpreport.wire import PRIORITY_STEPS, encode
-from tasks.delivery import Delivery
+from tasks import queue as module
+from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.queue import Remembered
 from tasks.retry import Reason
@@ -399,7 +402,7 @@ async def test_faults_of_other_kinds_stop_no_account(fleet: Fleet) -> None:
 async def test_a_worker_knows_when_its_lease_ran_out(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts from when it asked; without an answer, or without a turn of the processor, it holds nothing."""
     queue, now = fleet.queue(), [1000.0]
-    monkeypatch.setattr("tasks.queue.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tasks.queue.now", lambda: now[0])
     assert not queue.holds
     await queue.lease({})
     now[0] += fleet.lease - 0.1
@@ -408,6 +411,44 @@ async def test_a_worker_knows_when_its_lease_ran_out(fleet: Fleet, monkeypatch: 
     assert not queue.holds
     await queue.lease({})
     assert queue.holds
+
+
+async def settled(fleet: Fleet, settlement: Settlement) -> list[Leased]:
+    """Lease two hundred events and settle them all alike."""
+    leased = (await fleet.queue().lease({"tencent": 200})).leased
+    for one in leased:
+        assert await fleet.settle(one, settlement)
+    return leased
+
+
+def test_a_lease_runs_out_while_the_machine_is_suspended() -> None:
+    """Its clock is the one that goes on; the monotonic one stands still meanwhile."""
+    booted = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert booted <= module.now() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@pytest.mark.parametrize("want", [1, 3])
+async def test_retries_and_new_events_take_turns(fleet: Fleet, want: int) -> None:
+    """However few a worker takes at a time, neither those that are due again nor new ones wait for all the others."""
+    fleet.send_many(200)
+    again = {leased.tag for leased in await settled(fleet, Schedule(0.0))}
+    fleet.send_many(200)
+    retries = 0
+    for _ in range(60):
+        batch = await fleet.queue().lease({"tencent": want})
+        retries += sum(leased.tag in again for leased in batch.leased)
+    assert 15 * want < retries < 45 * want
+
+
+async def test_accounts_of_one_group_take_what_it_can_send(fleet: Fleet) -> None:
+    """Two accounts that share a limit take together what one would; another one takes its own."""
+    for account in ("a", "b", "c"):
+        fleet.send_many(20, account)
+    wants = dict.fromkeys("abc", 10)
+    batch = await fleet.queue().lease(wants, groups={"a": "shared", "b": "shared"})
+    taken = Counter(leased.account for leased in batch.leased)
+    assert taken["a"] + taken["b"] == 10
+    assert taken["c"] == 10
 
 
 async def test_who_holds_nothing_leaves(fleet: Fleet) -> None:

@@ -167,7 +167,7 @@ class EngineWorker:
             report,
             states,
             self.monitor,
-            Limits(concurrency, {name: group.pace for name, group in groups.items()}),
+            Limits(concurrency, groups),
             calls=calls,
             hand_over=hand_over or self._start,
         )

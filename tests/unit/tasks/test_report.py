@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -162,6 +163,22 @@ def test_a_connection_that_takes_too_long_waits_for_another_slot() -> None:
     assert world.observer.attempts == [(Result.DELIVERED, 1)]
     assert len(world.observer.waits) == 1
     assert [group.calls for group in world.calls.take().values()] == [1]
+
+
+def test_a_slow_connection_is_no_slow_worker() -> None:
+    """Who comes back for another slot because of a connection has missed none by his own fault."""
+    ends: list[float] = []
+
+    class Noting(Gate):
+        """A door that notes when the last slot of those who come ended."""
+
+        async def enter(self, delivery: Delivery) -> Refusal | None:
+            ends.append(delivery.send_by)
+            return await super().enter(delivery)
+
+    world = World([TooLate(), says(Result.DELIVERED)], gate=Noting(send_by=[1e9]))
+    assert world.settle() == Finish(Ending.DELIVERED)
+    assert ends == [math.inf, math.inf]
 
 
 def test_a_worker_that_stalls_and_loses_its_lease_sends_nothing() -> None:
