@@ -10,7 +10,7 @@ import redis
 
 from otpreport import Reporter
 from tests.e2e.test_redis_trouble import again_and_again
-from tests.support.admin import admin
+from tests.support.admin import OURS, admin
 from tests.support.chaos import LEASE, SETTINGS, Row, Trial, longest_silence, record
 from tests.support.fleet import LONG, PROMISE, TENCENT, Account, Fleet
 from tests.support.stock import Stock
@@ -33,7 +33,7 @@ FULL = "Redis full (`maxmemory`, noeviction)"
 @contextmanager
 def separate(fleet: Fleet) -> Generator[redis.Redis]:
     """Yield a client for the harm, apart from the judge's."""
-    with redis.Redis(port=fleet.valkey.port, socket_timeout=60) as client:
+    with redis.Redis(port=fleet.valkey.port, socket_timeout=60, client_name=OURS) as client:
         yield client
 
 

@@ -10,7 +10,7 @@ import redis
 
 from otpreport import Reporter
 from tests.e2e.test_main_job import check_books, check_ledger, plan, send_everything
-from tests.support.admin import admin
+from tests.support.admin import OURS, admin
 from tests.support.fleet import ALIBABA, ALIBABA_CN, LONG, TENCENT, Account, Fleet
 from tests.support.proxy import Proxy
 from tests.support.redis_servers import (
@@ -86,7 +86,7 @@ def test_shared_redis(tmp_path: Path) -> None:
     tls = TlsServer(tmp_path)
     fleet = Fleet(tmp_path, TENCENT, ALIBABA, settings={**LONG, "key_prefix": PREFIX})
     fleet.valkey = tls.server
-    with fleet, redis.Redis(port=tls.server.port, db=1) as fleet.redis:
+    with fleet, redis.Redis(port=tls.server.port, db=1, client_name=OURS) as fleet.redis:
         for user in ("otpreport-worker", "otpreport-web"):
             add_user(tls.server.port, user, prefix=PREFIX)
         fill(fleet.redis)
@@ -116,7 +116,7 @@ def test_shared_redis(tmp_path: Path) -> None:
 def judge_by(fleet: Fleet, server: EmbeddedValkey) -> None:
     """Read the books on another server from now on."""
     fleet.redis.close()
-    fleet.redis = redis.Redis(port=server.port, socket_timeout=30)
+    fleet.redis = redis.Redis(port=server.port, socket_timeout=30, client_name=OURS)
 
 
 def report(fleet: Fleet, reporter: Reporter, count: int) -> set[str]:

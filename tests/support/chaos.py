@@ -16,13 +16,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from tests.support.admin import admin
+from tests.support.admin import OURS, admin
 from tests.support.events import event_of
 from tests.support.fleet import LONG, Audit, Fleet
 from tests.support.wait import until
 from tests.support.worker_process import ROOT, WorkerProcess
 
-REPORT = "OTPREPORT_CHAOS_REPORT"
+REPORT = "CHAOS_REPORT"
 """The environment variable that names the file of rows."""
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
@@ -148,9 +148,8 @@ class Trial:
 
     def _connections(self) -> float:
         """Return how many connections a living worker has."""
-        self._fleet.redis.connection_pool.disconnect()
-        others = len(admin(self._fleet.redis).client_list()) - 1  # the one that asks
-        return round(others / max(1, sum(worker.running for worker in self._fleet.workers)), 1)
+        theirs = [one for one in admin(self._fleet.redis).client_list() if one["name"] != OURS]
+        return round(len(theirs) / max(1, sum(worker.running for worker in self._fleet.workers)), 1)
 
     def _check_leftovers(self, dead: int) -> None:
         """Nothing that belonged to a dead worker or to an event that ended stays in Redis.

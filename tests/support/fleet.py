@@ -17,7 +17,7 @@ import redis
 
 from otpreport import Verification
 from otpreport.wire import encode, queue_name
-from tests.support.admin import admin
+from tests.support.admin import OURS, admin
 from tests.support.books import Books, read_books
 from tests.support.events import event_of
 from tests.support.simulator import Json, SimulatorProcess
@@ -140,7 +140,7 @@ class Fleet:
         try:
             self.valkey.start()
             self.simulator.start()
-            self.redis = redis.Redis(port=self.valkey.port, socket_timeout=30)
+            self.redis = redis.Redis(port=self.valkey.port, socket_timeout=30, client_name=OURS)
             self.configure()
         except BaseException:
             self.__exit__(None)
