@@ -300,8 +300,9 @@ class Engine:
 
     def _in_turn(self) -> tuple[str, ...]:
         """Return the accounts that are served, each time from another one on: what is free goes to the first ones."""
-        first = random.randrange(len(self._served) or 1)  # noqa: S311 - it hides nothing
-        return self._served[first:] + self._served[:first]
+        served = self._served
+        first = random.randrange(len(served) or 1)  # noqa: S311 - it hides nothing
+        return served[first:] + served[:first]
 
     def _wants(self, accounts: Sequence[str]) -> dict[str, int]:
         """Return how many more events each account's rate group can send soon."""
