@@ -45,6 +45,18 @@ def test_a_clock_that_was_set_is_believed_at_once() -> None:
     assert abs(clock.local(jumped + 50_000) - (AT_START + 100.05)) < 0.002
 
 
+def test_the_round_trip_is_what_most_answers_took() -> None:
+    """One slow answer in twenty does not count, two in ten do; before the first answer nothing is known."""
+    clock = RedisClock()
+    assert clock.round_trip == 0.0
+    for number in range(20):
+        answer(clock, AT_START + number, back=0.5 if number == 7 else 0.001)
+    assert 0.001 < clock.round_trip < 0.002
+    for number in range(20, 24):
+        answer(clock, AT_START + number, back=0.03)
+    assert 0.03 < clock.round_trip < 0.04
+
+
 def test_a_quiet_hour_does_not_age_the_clock() -> None:
     """Two clocks drift apart in a quiet hour; the next answer is believed although an old one was quicker."""
     clock = RedisClock()
