@@ -102,13 +102,20 @@ class Connection:
             view = view[self._socket.send(view) :]
 
     def _reply(self, deadline: float) -> str:
-        while (reply := cast("object", self._reader.gets())) is _MORE:
+        while (reply := self._parsed()) is _MORE:
             self._socket.settimeout(_remaining(deadline))
             received = self._socket.recv(4096)
             if not received:
                 raise ConnectionResetError("connection closed by Redis")
             self._reader.feed(received)
         return str(reply) if isinstance(reply, hiredis.ReplyError) else ""
+
+    def _parsed(self) -> object:
+        """Return the next reply; ConnectionError where it is none: a proxy's error page, for example."""
+        try:
+            return cast("object", self._reader.gets())
+        except hiredis.HiredisError as error:
+            raise ConnectionError(str(error)) from error
 
 
 def _remaining(deadline: float) -> float:

@@ -1,4 +1,8 @@
-"""What a fork needs: no library left half-way, and in the child threads and sockets started afresh."""
+"""What a fork needs: no library left half-way, and in the child threads and sockets started afresh.
+
+Python's hooks do both. A server that forks in C runs none (uWSGI, unless told `--py-call-osafterfork`): its child is
+known by its pid at the next `renew()`.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +57,23 @@ class _Gate:
 
 _forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _gates = [_Gate()]
+_pids = [os.getpid()]
+_renewing = threading.RLock()  # a garbage collection in the middle may close a reporter, which renews, too
 
 
 def on_fork(forkable: Forkable) -> None:
     """Have `forkable.after_fork()` called in every child, as long as the object lives."""
+    renew()
     _forkables.add(forkable)
+
+
+def renew() -> None:
+    """Start afresh in a child that no hook told of its fork; nothing to do, at the cost of a getpid, elsewhere."""
+    if os.getpid() == _pids[0]:
+        return
+    with _renewing:
+        if os.getpid() != _pids[0]:
+            _after_in_child()
 
 
 @contextmanager
@@ -83,6 +99,7 @@ def _after_in_child() -> None:
     _gates[0] = _Gate()
     for forkable in list(_forkables):
         forkable.after_fork()
+    _pids[0] = os.getpid()  # last: until then no other thread of the child may go on
 
 
 if hasattr(os, "register_at_fork"):

@@ -19,7 +19,7 @@ _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 1.0
 """Seconds between attempts to connect; the second is also how late a recovered Redis may be noticed."""
 
-_FATAL = ("READONLY", "NOAUTH", "LOADING", "MASTERDOWN", "NOREPLICAS")
+FATAL = ("READONLY", "NOAUTH", "LOADING", "MASTERDOWN", "NOREPLICAS")
 """Replies after which another connection may do better: a master that is none any more, a restart, ..."""
 
 _MAY_HAVE_ARRIVED = "no answer in time (the write may have arrived)"
@@ -48,6 +48,9 @@ class Link:
         self._waiting = 0
         self._away = ""
         self._closed = False
+        self._trusted = True
+        self._failed_again = False
+        self._delay = _FIRST_DELAY
         self._told = False
         self._thread: threading.Thread | None = None
 
@@ -125,7 +128,7 @@ class Link:
         raise Unavailable(self._away)
 
     def _give_back(self, connection: Connection, refusals: Sequence[str]) -> None:
-        fatal = next((refusal for refusal in refusals if refusal.startswith(_FATAL)), "")
+        fatal = next((refusal for refusal in refusals if refusal.startswith(FATAL)), "")
         if fatal:
             self._discard(connection, fatal)
             return
@@ -134,8 +137,16 @@ class Link:
                 self._open -= 1
                 connection.close()
             else:
+                self._trust()
                 self._idle.append(connection)
                 self._available.notify()
+
+    def _trust(self) -> None:
+        """Forget the faults: a write went well. That Redis answers a PING does not say that it takes writes."""
+        if not self._trusted:
+            self._trusted = True
+            self._delay = _FIRST_DELAY
+            self._needed.notify()  # to tell it
 
     def _discard(self, connection: Connection, reason: str) -> None:
         """Close a broken connection, and the idle ones with it: what broke one has most likely broken all."""
@@ -143,6 +154,7 @@ class Link:
         with self._lock:
             self._open -= 1
             self._drop_idle()
+            self._failed_again = not self._trusted
             self._set_away(reason)
 
     def _drop_idle(self) -> None:
@@ -152,6 +164,7 @@ class Link:
 
     def _set_away(self, reason: str) -> None:
         self._away = self._away or reason
+        self._trusted = False
         self._available.notify_all()
         self._needed.notify()
 
@@ -168,37 +181,47 @@ class Link:
     # What the background thread does; it does the logging, too: a slow log handler holds no caller.
 
     def _run(self) -> None:
-        delay = _FIRST_DELAY
         while self._wait_until_needed():
             try:
                 connection = self._connect()
             except (RedisError, OSError) as error:
-                self._failed(str(error), delay)
-                delay = min(_LONGEST_DELAY, 2 * delay)
+                self._failed(str(error))
             except Exception as error:
                 _log.exception("connecting to Redis failed in an unforeseen way")
-                self._failed(repr(error), _LONGEST_DELAY)
+                self._delay = _LONGEST_DELAY
+                self._failed(repr(error))
             else:
                 self._opened(connection)
-                delay = _FIRST_DELAY
 
     def _wait_until_needed(self) -> bool:
         """Wait until a connection is to be opened; False once the link is closed."""
-        with self._lock:
-            while not (self._closed or self._is_needed()):
-                self._needed.wait()
-            if self._closed:
-                return False
-            reason = self._away
-        if reason and not self._told:
-            self._told = True
-            _log.warning("Redis takes no events: %s", reason)
-        return True
+        needed = False
+        while not needed:
+            with self._lock:
+                self._needed.wait_for(lambda: self._closed or self._is_needed() or self._is_back())
+                if self._closed:
+                    return False
+                needed, away, back = self._is_needed(), self._away, self._is_back()
+            self._tell(away, back)
+        self._pause_after_a_trial()
+        return not self._closed
 
     def _is_needed(self) -> bool:
         if self._away:
             return True
         return self._waiting > len(self._idle) and self._open < self._limit
+
+    def _is_back(self) -> bool:
+        return self._told and self._trusted
+
+    def _tell(self, away: str, back: bool) -> None:
+        """Log that Redis went or came back, each once."""
+        if back:
+            self._told = False
+            _log.info("Redis takes events again")
+        elif away and not self._told:
+            self._told = True
+            _log.warning("Redis takes no events: %s", away)
 
     def _opened(self, connection: Connection) -> None:
         with self._lock:
@@ -209,15 +232,26 @@ class Link:
             self._open += 1
             self._idle.append(connection)
             self._available.notify_all()
-        if self._told:
-            self._told = False
-            _log.info("Redis takes events again")
+            if self._trusted:
+                self._delay = _FIRST_DELAY
 
-    def _failed(self, reason: str, delay: float) -> None:
+    def _failed(self, reason: str) -> None:
         """Tell the callers, unless other connections still work, and pause."""
-        end = time.monotonic() + delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads, hides nothing
         with self._lock:
             if not self._open:
                 self._set_away(reason)
-            while not self._closed and (left := end - time.monotonic()) > 0:
-                self._needed.wait(left)
+            self._pause()
+
+    def _pause_after_a_trial(self) -> None:
+        """Pause where a new connection, too, served no write: a replica, a master without replicas, ..."""
+        with self._lock:
+            if self._failed_again:
+                self._failed_again = False
+                self._pause()
+
+    def _pause(self) -> None:
+        """Wait, twice as long each time until a write goes well."""
+        end = time.monotonic() + self._delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads, hides nothing
+        self._delay = min(_LONGEST_DELAY, 2 * self._delay)
+        while not self._closed and (left := end - time.monotonic()) > 0:
+            self._needed.wait(left)

@@ -16,8 +16,9 @@ from typing import Literal, Self
 
 from otpreport.address import connection_pool, place, slug
 from otpreport.connection import Connection, Push, Unavailable
+from otpreport.drops import Drops
 from otpreport.event import Verification
-from otpreport.forks import on_fork
+from otpreport.forks import on_fork, renew
 from otpreport.link import Link
 from otpreport.receipt import Receipt, Receipts, Tally
 from otpreport.spool import Spool, default_path
@@ -31,7 +32,6 @@ _REDIS_SHARE = 0.6
 """Of the budget; the rest is the spool's."""
 _CHUNK = 200
 """Events in one write: some 170 KB."""
-_WARNING_PAUSE = 60.0
 _QUEUED = Receipt("queued")
 
 SpoolPath = str | os.PathLike[str] | Literal[False] | None
@@ -42,8 +42,8 @@ class Reporter:
 
     No fault of Redis or of the disk raises, and none holds a caller longer than `timeout` seconds in all.
     Connections are opened in the background by the first report, so a Reporter may be made before a server
-    forks its workers; it may be used by many threads, and in forked children. (uWSGI runs no threads unless
-    started with `--enable-threads`.)
+    forks its workers (gunicorn, celery, uWSGI); it may be used by many threads, and in forked children. (uWSGI
+    runs no threads unless started with `--enable-threads`.)
 
     `spool` is a file for the events that wait, by default one in the user's state folder, named after Redis'
     address; False for none. It holds up to `spool_limit` events (about 1 KB each). `key_prefix` is the
@@ -68,7 +68,8 @@ class Reporter:
         self._key_prefix = key_prefix
         self._link = Link(lambda: Connection(pool))
         self._spool = self._open_spool(spool, spool_limit, slug(redis_url))
-        self._closer = weakref.finalize(self, _close, self._link, self._spool)
+        self._drops = Drops()
+        self._closer = weakref.finalize(self, _close, self._link, self._spool, self._drops)
         on_fork(self)
         self.after_fork()
 
@@ -76,8 +77,6 @@ class Reporter:
         """Start afresh in a forked child: the executor's threads are gone."""
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
-        self._dropped = 0
-        self._warned_at = -math.inf
 
     def __repr__(self) -> str:
         return f"Reporter({self._place!r})"
@@ -85,16 +84,18 @@ class Reporter:
     @property
     def dropped(self) -> int:
         """How many events this process has dropped so far."""
-        return self._dropped
+        return self._drops.count
 
     def report(self, event: Verification) -> Receipt:
         """Put one event on the queue; TypeError for anything but a Verification."""
         check(event)
+        renew()
         return self._report(event, time.monotonic() + self._timeout)
 
     async def areport(self, event: Verification) -> Receipt:
         """Put one event on the queue without holding the event loop, even if the caller is cancelled."""
         check(event)
+        renew()
         deadline = time.monotonic() + self._timeout
         try:
             loop = asyncio.get_running_loop()
@@ -115,13 +116,14 @@ class Reporter:
         everything = list(events)
         for event in everything:
             check(event)
+        renew()
         tally = Tally()
         deadline = math.inf
         for start in range(0, len(everything), _CHUNK):
             deadline = self._report_chunk(everything[start : start + _CHUNK], deadline, tally)
         receipts = tally.receipts()
         if receipts.dropped:
-            self._count_dropped(receipts.dropped, next(reversed(receipts.reasons)))
+            self._drops.add(receipts.dropped, next(reversed(receipts.reasons)))
         return receipts
 
     def close(self) -> None:
@@ -143,7 +145,7 @@ class Reporter:
             return _QUEUED
         receipt = _receipt(reason, self._set_aside(pushes, deadline))
         if receipt.status == "dropped":
-            self._count_dropped(1, receipt.reason)
+            self._drops.add(1, receipt.reason)
         return receipt
 
     def _report_chunk(self, chunk: Sequence[Verification], deadline: float, tally: Tally) -> float:
@@ -180,16 +182,6 @@ class Reporter:
         """Put into the spool what Redis did not take; return "" or why not."""
         return "no spool" if self._spool is None else self._spool.put(pushes, deadline)
 
-    def _count_dropped(self, count: int, reason: str) -> None:
-        """Count, and warn once in a while rather than once for each event."""
-        with self._lock:
-            self._dropped += count
-            now = time.monotonic()
-            if now < self._warned_at + _WARNING_PAUSE:
-                return
-            self._warned_at = now
-        _log.warning("events are dropped (%d so far): %s", self._dropped, reason)
-
     def _own_threads(self) -> ThreadPoolExecutor:
         """Return threads of our own: the loop's may be busy for longer than the budget."""
         with self._lock:
@@ -200,16 +192,23 @@ class Reporter:
     def _open_spool(self, spool: SpoolPath, limit: int, name: str) -> Spool | None:
         if spool is False:
             return None
-        opened = Spool(default_path(name) if spool is None else Path(spool), self._link, limit=limit)
+        try:
+            path = default_path(name) if spool is None else Path(spool)
+        except RuntimeError as error:
+            _log.warning("events have no spool, give Reporter(spool=...) a file: %s", error)
+            return None
+        opened = Spool(path, self._link, limit=limit)
         if opened.has_leftovers():
             opened.start()
         return opened
 
 
-def _close(link: Link, spool: Spool | None) -> None:
+def _close(link: Link, spool: Spool | None, drops: Drops) -> None:
+    renew()
     link.close()
     if spool is not None:
         spool.close()
+    drops.close()
 
 
 def _receipt(reason: str, refusal: str) -> Receipt:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from otpreport.connection import Push, Unavailable
 from otpreport.forks import on_fork
-from otpreport.link import Link
-from otpreport.store import Row, Store, turn
+from otpreport.link import FATAL, Link
+from otpreport.store import Row, Store, is_corrupt, move_aside, turn, waiting
 
 _log = logging.getLogger("otpreport")
 
@@ -28,11 +28,13 @@ _LOOK = 1.0
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 10.0
 _NOT_IN_TIME = "the spool did not answer in time"
-_REFUSES_ALL = ("OOM", "MISCONF")
+_REFUSES_ALL = ("OOM", "MISCONF", *FATAL)
+_WRITER = "otpreport-spool"
+_FORWARDER = "otpreport-forward"
 
 
 def default_path(name: str) -> Path:
-    """Return a file in the user's state folder: XDG_STATE_HOME, else ~/.local/state."""
+    """Return a file in the user's state folder: XDG_STATE_HOME, else ~/.local/state; RuntimeError without a home."""
     base = os.environ.get("XDG_STATE_HOME", "")
     folder = Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state"
     return folder / "otpreport" / f"spool-{name}.sqlite3"
@@ -69,28 +71,33 @@ class Spool:
         self._pending: list[_Entry] = []
         self._closed = False
         self._started = False
-        self._fault = ""
-        self._threads: list[threading.Thread] = []
+        self._faults: dict[str, str] = {}
+        self._threads: dict[str, threading.Thread] = {}
         self._news = False
 
     def start(self) -> None:
-        """Start the threads unless they run."""
+        """Start each thread unless it runs; where that fails, the next call tries again."""
         if self._started:
             return
         with self._lock, suppress(RuntimeError):  # no more threads: the interpreter is shutting down
-            if not (self._threads or self._closed):
-                self._start_thread(self._write, "otpreport-spool")
-                self._start_thread(self._forward, "otpreport-forward")
-                self._started = True
+            if self._closed:
+                return
+            for name, target in ((_WRITER, self._write), (_FORWARDER, self._forward)):
+                if name not in self._threads:
+                    self._threads[name] = self._start_thread(target, name)
+            self._started = True
 
-    def _start_thread(self, target: Callable[[], None], name: str) -> None:
+    def _start_thread(self, target: Callable[[], None], name: str) -> threading.Thread:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
-        self._threads.append(thread)
+        return thread
 
     def has_leftovers(self) -> bool:
-        """Tell whether a file is there, which may hold what an earlier process left."""
-        return self._path.exists()
+        """Tell whether a file may be there, with what an earlier process left."""
+        try:
+            return self._path.exists()
+        except OSError:
+            return True  # the threads will tell what is wrong with it
 
     def turn(self) -> AbstractContextManager[bool]:
         """Tell whether this process alone may forward now, and keep others from it meanwhile."""
@@ -100,8 +107,10 @@ class Spool:
         """Keep messages on disk; return "" or why not, by the deadline."""
         entry = _Entry(pushes)
         with self._lock:
-            if self._closed or not self._started:
+            if self._closed:
                 return "the spool is closed"
+            if _WRITER not in self._threads:
+                return "the spool has no thread to write with"
             self._pending.append(entry)
             self._wake_writer.notify()
         if entry.done.wait(max(0.0, deadline - time.monotonic())):
@@ -118,7 +127,7 @@ class Spool:
             self._closed = True
             self._wake_writer.notify_all()
             self._wake_forwarder.notify_all()
-        for thread in self._threads:
+        for thread in self._threads.values():
             thread.join(_LOOK)
 
     # The thread that writes. Its Store is held by its frame alone, see there.
@@ -140,23 +149,41 @@ class Spool:
     def _write_batches(self, store: Store | None, entries: Sequence[_Entry]) -> Store | None:
         """Write entries and tell their callers; return the open store, None after a fault."""
         try:
-            store = store or Store(self._path)
+            store = _in_place(store) or Store(self._path)
             kept = store.add([entry.pushes for entry in entries], limit=self._limit)
         except Exception as error:  # whatever it is, the callers are told and the thread lives on
-            self._warn(str(error))
             _settle(entries, [f"the spool cannot be written: {error}"] * len(entries))
             _close(store)
+            self._take(error, "written")
             return None
-        self._fault = ""
+        self._faults.pop("written", None)
         _settle(entries, ["" if fits else f"the spool is full ({self._limit} events)" for fits in kept])
         self._announce(any(kept))
         return store
 
-    def _warn(self, fault: str) -> None:
-        """Log a fault once, not once for each event."""
-        if fault != self._fault:
-            self._fault = fault
-            _log.warning("the spool %s cannot be written: %s", self._path, fault)
+    def _take(self, error: Exception, doing: str) -> None:
+        """Begin a new file where the old one is corrupt; log any other fault once, not once for each try."""
+        if isinstance(error, sqlite3.DatabaseError) and self._begun_anew(error):
+            return
+        fault = str(error)
+        if fault != self._faults.get(doing):
+            self._faults[doing] = fault
+            _log.warning("the spool %s cannot be %s: %s", self._path, doing, fault)
+
+    def _begun_anew(self, error: sqlite3.DatabaseError) -> bool:
+        """Rename a corrupt file, unless another is at it; False for a sound one, which another may have begun."""
+        if isinstance(error, sqlite3.OperationalError):  # a lock, a full or failing disk: the file is sound
+            return False
+        with suppress(sqlite3.Error, OSError), self.turn() as mine:
+            if not mine:
+                return True
+            if is_corrupt(self._path):
+                aside = move_aside(self._path)
+                _log.error(
+                    "the spool %s was corrupt (%s): a new one begins, it is now %s", self._path, error, aside
+                )
+                return True
+        return False
 
     def _announce(self, news: bool) -> None:
         with self._lock:
@@ -166,17 +193,34 @@ class Spool:
     # The thread that forwards; its Store, too, is held by its frame alone.
 
     def _forward(self) -> None:
+        self._tell_of_strangers()
         store: Store | None = None
         pause = 0.0
         while self._rest(pause):
             try:
-                store = store or Store(self._path)
+                store = _in_place(store) or Store(self._path)
                 pause = self._forward_all(store, pause)
             except Exception as error:  # a disk's fault may pass; none of ours shall end the thread
-                _log.warning("the spool %s cannot be forwarded: %s", self._path, error)
                 _close(store)
+                self._take(error, "forwarded")
                 store, pause = None, _LONGEST_PAUSE
+            else:
+                self._faults.pop("forwarded", None)
         _close(store)
+
+    def _tell_of_strangers(self) -> None:
+        """Warn of spools of other addresses that hold events: nobody forwards those after a change of address."""
+        with suppress(OSError):
+            for path in sorted(self._path.parent.glob("spool-*.sqlite3")):
+                with suppress(sqlite3.Error):
+                    if path.name != self._path.name and (count := waiting(path)):
+                        _log.warning(
+                            "%d events wait in the spool %s of another address: unless an app still reports there,"
+                            " forward them with Reporter(redis_url, spool=%r)",
+                            count,
+                            path,
+                            str(path),
+                        )
 
     def _rest(self, pause: float) -> bool:
         """Wait for news, or `pause` seconds where Redis has refused; False once closed."""
@@ -204,6 +248,7 @@ class Spool:
             try:
                 refusals = self._link.push(pushes, time.monotonic() + _FORWARD_TIMEOUT)
             except Unavailable:
+                store.checkpoint()
                 return _SHORTEST_PAUSE
             refused = {push.key for push, refusal in zip(pushes, refusals, strict=True) if refusal}
             store.remove([row for row in rows if row.key not in refused])
@@ -220,6 +265,14 @@ def _settle(entries: Sequence[_Entry], refusals: Sequence[str]) -> None:
     for entry, refusal in zip(entries, refusals, strict=True):
         entry.refusal = refusal
         entry.done.set()
+
+
+def _in_place(store: Store | None) -> Store | None:
+    """Return the store unless its file was put aside: what is written there nobody forwards."""
+    if store is None or store.is_in_place():
+        return store
+    _close(store)
+    return None
 
 
 def _close(store: Store | None) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class Store:
         with steady():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._path, self._inode = path, path.stat().st_ino
             self._database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None)
             self._set_up()
 
@@ -66,6 +67,13 @@ class Store:
                 time.sleep(0.01)
             else:
                 return
+
+    def is_in_place(self) -> bool:
+        """Tell whether the file is still the one of its name: another may have put it aside."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def add(self, batches: Sequence[Sequence[Push]], *, limit: int) -> list[bool]:
         """Keep the batches that fit under `limit` rows, each whole or not at all; return which were kept."""
@@ -143,6 +151,32 @@ def turn(path: Path) -> Generator[bool]:
     finally:
         with steady():
             lock.close()
+
+
+def waiting(path: Path) -> int:
+    """Return how many rows another's file holds, without changing it; sqlite3.Error where it cannot be read."""
+    with steady(), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return int(database.execute("SELECT coalesce(sum(rows), 0) FROM tally").fetchone()[0])
+
+
+def is_corrupt(path: Path) -> bool:
+    """Tell whether a file is no sound database; it is read from end to end."""
+    with steady(), closing(sqlite3.connect(path, timeout=_BUSY)) as database:
+        try:
+            return bool(database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            return True
+
+
+def move_aside(path: Path) -> Path:
+    """Rename a file, with its log, out of the way of a new one; return where it is now."""
+    aside = path.with_name(f"{path.name}.corrupt-{time.time():.0f}")
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    return aside
 
 
 def _locked(lock: sqlite3.Connection) -> bool:

@@ -279,6 +279,26 @@ def test_one_can_wait_until_it_is_done(url: str, undertaker: Undertaker) -> None
     assert (process.returncode, orjson.loads(out)) == (0, {"replays": []})
 
 
+def test_prose_is_not_among_json(url: str, undertaker: Undertaker) -> None:
+    """A script that waits and is interrupted finds JSON on stdout, what a person shall know is on stderr."""
+    undertaker.bury("tencent", 3)
+    command = [sys.executable, "-m", "worker", "dead", "replay", "--all", "--yes", "--json", "--wait"]
+    with subprocess.Popen(
+        command,
+        env=environment(url) | {"PYTHONUNBUFFERED": "1"},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert orjson.loads(process.stdout.readline())["replayed"] == 3
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=30)
+    assert (out, b"the workers go on" in error) == (b"", True)
+
+
 def test_a_disk_that_is_full_purges_nothing(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
     """What could not be written is not deleted."""
     undertaker.bury("tencent", 3)

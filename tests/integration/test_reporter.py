@@ -1,10 +1,12 @@
 """The reporter against a real Redis: threads, forks, event loops, many events."""
 
 import asyncio
+import ctypes
 import os
+import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -143,6 +145,31 @@ def test_demoted_master(valkey_server: EmbeddedValkey) -> None:
         assert arrived(server)[:2] == ["1", "3"]
 
 
+class Confused(socketserver.BaseRequestHandler):
+    """Answers as Redis does, but to a write, which it answers as a web server."""
+
+    def handle(self) -> None:
+        """Answer."""
+        while received := self.request.recv(65536):
+            commands = received.count(b"*")
+            self.request.sendall(
+                b"HTTP/1.1 400 Bad Request\r\n\r\n" if b"LPUSH" in received else b"+OK\r\n" * commands
+            )
+
+
+def test_answers_that_are_none() -> None:
+    """What no Redis would answer is a fault of the connection: it drops with the reason and raises nothing."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Confused) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"redis://127.0.0.1:{server.server_address[1]}/0"
+        with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+            receipt = reporter.report(verification())
+        server.shutdown()
+    assert receipt.status == "dropped"
+    assert "Protocol error" in receipt.reason
+
+
 def test_restarted_redis(valkey_server: EmbeddedValkey) -> None:
     """After a restart of Redis the reporter is back by itself."""
     with Reporter(valkey_server.url, spool=False, timeout=PATIENCE) as reporter:
@@ -185,7 +212,12 @@ def exit_of(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_fork(reporter: Reporter, valkey: redis.Redis) -> None:
+FORKS: list[Callable[[], int]] = [os.fork, ctypes.PyDLL(None).fork]
+"""Python's own, and one that runs no hook of Python's, as uWSGI's."""
+
+
+@pytest.mark.parametrize("fork", FORKS, ids=["python", "c"])
+def test_fork(reporter: Reporter, valkey: redis.Redis, fork: Callable[[], int]) -> None:
     """A forked child reports over a connection of its own, the parent goes on with its own."""
     reporter.report(verification("before"))
 
@@ -193,7 +225,7 @@ def test_fork(reporter: Reporter, valkey: redis.Redis) -> None:
         statuses = [reporter.report(verification(f"child {number}")).status for number in range(20)]
         os._exit(0 if statuses == ["queued"] * 20 else 1)
 
-    if not (pid := os.fork()):
+    if not (pid := fork()):
         child()
     for number in range(20):
         assert reporter.report(verification(f"parent {number}")).status == "queued"

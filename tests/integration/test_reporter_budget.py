@@ -3,6 +3,7 @@
 Each budget is asserted at five times the promise, because machines stall; the median keeps it to the letter.
 """
 
+import logging
 import statistics
 import threading
 import time
@@ -186,6 +187,37 @@ def test_many_events(spool: Spool, valkey_server: EmbeddedValkey) -> None:
     assert (receipts.queued, receipts.spooled + receipts.dropped) == (0, len(events))
     assert len(receipts.dropped_events) == receipts.dropped
     assert sum(receipts.reasons.values()) == len(events)
+
+
+class Stuck(logging.Handler):
+    """A handler that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hang."""
+        self.lines.append(record.getMessage())
+        self.free.wait(20)
+
+
+def test_log_that_hangs() -> None:
+    """A log handler that hangs holds no view, and the warning is written all the same."""
+    login, handler = Login(f"redis://127.0.0.1:{free_port()}/0", False), Stuck()
+    log = logging.getLogger("otpreport")
+    log.addHandler(handler)
+    try:
+        login.report()
+        login.assert_not_held()
+        handler.free.set()
+        until(lambda: any("events are dropped" in line for line in handler.lines))
+    finally:
+        handler.free.set()
+        login.reporter.close()
+        log.removeHandler(handler)
+    assert login.reporter.dropped == CALLS
 
 
 async def test_areport(spool: Spool, valkey_server: EmbeddedValkey) -> None:

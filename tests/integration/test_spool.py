@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from otpreport import Receipt, Reporter, Verification
 from otpreport.connection import Connection, Push
 from otpreport.link import Link
 from otpreport.spool import Spool
-from otpreport.store import Store, turn
+from otpreport.store import Store, move_aside, turn
 from tests.support.admin import admin
 from tests.support.events import arrived, event_of, verification
 from tests.support.wait import until
@@ -140,8 +140,12 @@ def test_bounded(path: Path, caplog: pytest.LogCaptureFixture) -> None:
         assert reporter.report_many(events(5)).dropped == 5
         assert reporter.dropped == 25
     assert waiting(path) == numbers(10)
-    warnings = [record for record in caplog.records if "dropped" in record.getMessage()]
-    assert [record.levelno for record in warnings] == [logging.WARNING]
+    assert levels(caplog, "dropped") == [logging.WARNING]
+
+
+def levels(caplog: pytest.LogCaptureFixture, words: str) -> list[int]:
+    """Return the levels of the lines with these words."""
+    return [record.levelno for record in caplog.records if words in record.getMessage()]
 
 
 def test_made_by_many_at_once(path: Path) -> None:
@@ -387,6 +391,144 @@ def test_unwritable(tmp_path: Path) -> None:
     assert "cannot be written" in receipt.reason
 
 
+def test_unknowable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A path that the disk will not even look up is a fault of the spool, not one of the constructor's caller."""
+    path = tmp_path / ("x" * 300)  # any OSError does: one of permissions root would not meet
+    with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=PATIENCE) as reporter:
+        receipt = reporter.report(verification())
+    assert (receipt.status, "cannot be written" in receipt.reason) == ("dropped", True)
+    assert levels(caplog, f"the spool {path} cannot be written") == [logging.WARNING]
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A user without a home folder has no spool, and is told so once; Redis gets the events all the same."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")
+    with Reporter(f"redis://127.0.0.1:{free_port()}/0", timeout=PATIENCE) as reporter:
+        receipts = [reporter.report(verification()) for _ in range(2)]
+    assert ["no spool" in receipt.reason for receipt in receipts] == [True, True]
+    assert levels(caplog, "have no spool") == [logging.WARNING]
+
+
+class Starved(Spool):
+    """A spool that the system gives its first thread, and the second only at the second try."""
+
+    refusals = 0
+
+    def _start_thread(self, target: Callable[[], None], name: str) -> threading.Thread:
+        if name == "otpreport-forward" and not self.refusals:
+            self.refusals += 1
+            raise RuntimeError("can't start new thread")
+        return super()._start_thread(target, name)
+
+
+def test_a_thread_too_few(path: Path) -> None:
+    """A spool with one of its threads keeps events; the other is started as soon as that works."""
+    gate = Gate()
+    gate.opened.set()
+    spool = Starved(path, gate, limit=10)
+    spool.start()
+    assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+    assert spool.refusals == 1
+    assert gate.came == []
+    spool.start()
+    until(lambda: gate.came == [b"message"])
+    spool.close()
+
+
+def corrupt_pages(path: Path) -> None:
+    """Spoil what the head of a database leads to."""
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"x" * 1000] * 100)]], limit=1000)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+
+
+def no_database(path: Path) -> None:
+    """Write something else."""
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all" * 1000)
+
+
+@pytest.mark.parametrize("spoil", [corrupt_pages, no_database])
+def test_corrupt_file(
+    path: Path, away: EmbeddedValkey, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A corrupt file is put aside as it is, in one line, and events wait in a new one."""
+    spoil(path)
+    spoilt = path.read_bytes()
+    with Reporter(away.url, spool=path, timeout=PATIENCE) as reporter:
+        until(lambda: reporter.report(verification("1")).status == "spooled")
+        away.start()
+        with redis.Redis(port=away.port) as client:
+            until(lambda: arrived(client) == ["1"], deadline=60)
+    (aside,) = path.parent.glob("*.corrupt-*[0-9]")
+    assert aside.read_bytes()[4096:] == spoilt[4096:]
+    assert levels(caplog, "was corrupt") == [logging.ERROR]
+
+
+def test_a_file_that_another_put_aside(path: Path) -> None:
+    """Who has the file open goes on with the new one."""
+    with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=PATIENCE) as reporter:
+        assert reporter.report(verification("1")).status == "spooled"
+        move_aside(path)
+        assert reporter.report(verification("2")).status == "spooled"
+        assert waiting(path) == ["2"]
+
+
+def test_a_sound_file_is_not_put_aside(path: Path) -> None:
+    """A file of another program, or one that is locked, is left where it is."""
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE spool (something TEXT)")
+    with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=PATIENCE) as reporter:
+        assert "cannot be written" in reporter.report(verification()).reason
+    assert list(path.parent.glob("*.corrupt-*")) == []
+
+
+class Rejecting(Gate):
+    """A Redis that answers and takes nothing, as a master without its replicas does."""
+
+    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+        """Refuse."""
+        self.came += [b"a try"]
+        return ["NOREPLICAS Not enough good replicas to write."] * len(pushes)
+
+
+def test_a_redis_that_takes_nothing_is_left_in_peace(path: Path) -> None:
+    """The pauses grow where Redis refuses every write, and the log of the file is emptied meanwhile."""
+    gate = Rejecting()
+    spool = Spool(path, gate, limit=1000)
+    spool.start()
+    try:
+        spool.put([Push("key", [b"x" * 1000] * 500)], time.monotonic() + PATIENCE)
+        until(lambda: len(gate.came) >= 2)
+        assert path.stat().st_size > 500_000  # the log was moved into it
+        with pytest.raises(AssertionError):  # at 20 tries a second it would
+            until(lambda: len(gate.came) > 6, deadline=3.0)
+    finally:
+        spool.close()
+
+
+def test_the_forwarder_tells_a_fault_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault that stays is told once, not each time it is met."""
+
+    class Impatient(Spool):
+        def _rest(self, pause: float) -> bool:
+            return super()._rest(min(pause, 0.05))
+
+    path.parent.mkdir()
+    path.mkdir()
+    spool = Impatient(path, Gate(), limit=10)
+    spool.start()
+    until(lambda: levels(caplog, "cannot be forwarded"))
+    with pytest.raises(AssertionError):
+        until(lambda: len(levels(caplog, "cannot be forwarded")) > 1, deadline=0.5)
+    spool.close()
+
+
 def test_locked_by_another(path: Path) -> None:
     """A database that somebody else holds locked costs the budget and no more, and only as long."""
     timeout = 0.1
@@ -429,3 +571,22 @@ def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = sorted((tmp_path / "otpreport").glob("*.sqlite3"))
     assert [waiting(path) for path in found] == [["0"], ["1"]]
     assert not any("hunter2" in path.name for path in found)
+
+
+def test_another_address_left_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, away: EmbeddedValkey
+) -> None:
+    """Events that wait for an address that was changed are told of, with a way to forward them that works."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    old = f"redis://127.0.0.1:{free_port()}/0"
+    with Reporter(old, timeout=PATIENCE) as reporter:
+        assert reporter.report(verification("old")).status == "spooled"
+    (file,) = (tmp_path / "otpreport").glob("*.sqlite3")
+    assert levels(caplog, "of another address") == []
+    with Reporter(away.url, timeout=PATIENCE) as reporter:
+        assert reporter.report(verification("new")).status == "spooled"
+        until(lambda: levels(caplog, f"1 events wait in the spool {file}"))
+    away.start()
+    with Reporter(away.url, spool=file, timeout=PATIENCE), redis.Redis(port=away.port) as client:
+        until(lambda: "old" in arrived(client))
+    assert len(levels(caplog, f"spool={str(file)!r}")) == 1

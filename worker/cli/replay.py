@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | No
                 shown.update(bar, total=most, completed=most - waiting, description=held or "replay")
                 time.sleep(LOOK)
     except KeyboardInterrupt:
-        screen().print(
+        screen(sys.stderr).print(
             "the workers go on: `dead progress` shows how far they are, `dead recall --all` ends it"
         )
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -147,6 +148,29 @@ def test_refusals(link: Link, server: Redis, refusal: str, stays: bool) -> None:
     server.answer = lambda: [refusal]
     assert push(link) == [refusal]
     assert server.connections[0].closed is not stays
+
+
+@pytest.mark.parametrize("refusal", ["NOREPLICAS Not enough good replicas to write.", "READONLY You can't"])
+def test_refused_again_and_again(
+    link: Link, server: Redis, refusal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Redis that answers but takes no write is asked less and less often, and told of once until it does."""
+    caplog.set_level("INFO", "otpreport")
+    server.answer = lambda: [refusal]
+    with pytest.raises(AssertionError):  # a reconnection at every push would be some hundred of them
+        until(lambda: refused_or_away(link) and server.attempts > 9, deadline=1.5)
+    assert [record.getMessage() for record in caplog.records] == [f"Redis takes no events: {refusal}"]
+    server.answer = lambda: [""]
+    until(lambda: link.wait_until_up(0.1) and push(link) == [""])
+    until(lambda: caplog.records[-1].getMessage() == "Redis takes events again")
+    assert len(caplog.records) == 2
+
+
+def refused_or_away(link: Link) -> bool:
+    """Push what is not taken."""
+    with suppress(Unavailable):
+        assert push(link) != [""]
+    return True
 
 
 def test_callers_share_a_bounded_number_of_connections(link: Link, server: Redis) -> None:
