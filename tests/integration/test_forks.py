@@ -1,22 +1,20 @@
 """Forks: the child starts afresh, and never in the middle of what must not be cut."""
 
-import ctypes
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from otpreport.forks import on_fork, renew, steady
-
-fork_in_c: Callable[[], int] = ctypes.PyDLL(None).fork
-"""Forks as uWSGI does: no hook of Python's runs."""
+from otpreport.forks import on_fork, steady
 
 
-def child_says(check: Callable[[], bool], fork: Callable[[], int] = os.fork) -> bool:
+def child_says(check: Callable[[], bool]) -> bool:
     """Return what a forked child finds."""
-    if not (pid := fork()):
+    if not (pid := os.fork()):
         os._exit(int(check()))
     return bool(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
@@ -102,57 +100,7 @@ def test_only_the_child_starts_afresh() -> None:
     assert counter.forks == 0
 
 
-def test_a_child_of_c_is_told_once() -> None:
-    """A fork in C is noticed at the next renewal, once; without one (the control) it is not, nor by the parent."""
-    counter = Counter()
-    on_fork(counter)
-
-    def renewed() -> bool:
-        renew()
-        renew()
-        return counter.forks == 1
-
-    assert child_says(lambda: counter.forks == 0, fork_in_c)
-    assert child_says(renewed, fork_in_c)
-    renew()
-    assert counter.forks == 0
-
-
-def test_threads_of_a_child_wait_for_its_renewal() -> None:
-    """No thread of the child goes on with what another still renews."""
-
-    class Slow(Counter):
-        def after_fork(self) -> None:
-            never.wait(0.2)
-            super().after_fork()
-
-    def all_wait() -> bool:
-        found: list[int] = []
-
-        def work() -> None:
-            renew()
-            found.append(counter.forks)
-
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return found == [1] * 4
-
-    never = threading.Event()
-    counter = Slow()
-    on_fork(counter)
-    assert child_says(all_wait, fork_in_c)
-
-
-def test_what_a_child_makes_itself_is_left_alone() -> None:
-    """What is made after a fork in C, before the first report, does not start afresh by it."""
-
-    def made() -> bool:
-        counter = Counter()
-        on_fork(counter)
-        renew()
-        return counter.forks == 0
-
-    assert child_says(made, fork_in_c)
+@pytest.mark.parametrize("check", ["told_once", "threads_wait", "left_alone"])
+def test_a_fork_in_c(check: str) -> None:
+    """Without Python's hooks the next renewal does their work in the child, and nothing elsewhere."""
+    subprocess.run([sys.executable, "-m", "tests.support.c_forks", check], timeout=60, check=True)

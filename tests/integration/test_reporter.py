@@ -1,12 +1,13 @@
 """The reporter against a real Redis: threads, forks, event loops, many events."""
 
 import asyncio
-import ctypes
 import os
 import socketserver
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -212,12 +213,15 @@ def exit_of(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-FORKS: list[Callable[[], int]] = [os.fork, ctypes.PyDLL(None).fork]
-"""Python's own, and one that runs no hook of Python's, as uWSGI's."""
+def test_fork_in_c(valkey: redis.Redis, shared_valkey: EmbeddedValkey) -> None:
+    """A child that no hook of Python's told of its fork reports over a connection of its own, too."""
+    command = [sys.executable, "-m", "tests.support.c_forks", "reports", shared_valkey.url]
+    subprocess.run(command, timeout=60, check=True)
+    expected = [f"{who} {number}" for who in ("before", "child", "after") for number in range(20)]
+    assert arrived(valkey) == expected
 
 
-@pytest.mark.parametrize("fork", FORKS, ids=["python", "c"])
-def test_fork(reporter: Reporter, valkey: redis.Redis, fork: Callable[[], int]) -> None:
+def test_fork(reporter: Reporter, valkey: redis.Redis) -> None:
     """A forked child reports over a connection of its own, the parent goes on with its own."""
     reporter.report(verification("before"))
 
@@ -225,7 +229,7 @@ def test_fork(reporter: Reporter, valkey: redis.Redis, fork: Callable[[], int]) 
         statuses = [reporter.report(verification(f"child {number}")).status for number in range(20)]
         os._exit(0 if statuses == ["queued"] * 20 else 1)
 
-    if not (pid := fork()):
+    if not (pid := os.fork()):
         child()
     for number in range(20):
         assert reporter.report(verification(f"parent {number}")).status == "queued"
