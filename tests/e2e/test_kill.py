@@ -121,6 +121,8 @@ def test_frozen_worker(tmp_path: Path) -> None:
             for _ in range(2):
                 before = fleet.delivered()
                 fleet.wait_until_delivered(before + 100)
+                fleet.enqueue(100)
+                until(lambda: len(held_ids(fleet, worker)) > 35)  # some of them wait for a slot
                 worker.freeze()
                 held = held_ids(fleet, worker)
                 time.sleep(0.3)  # what had left by then has arrived; what it held is still its own
