@@ -131,8 +131,8 @@ class WorkerProcess:
         os.kill(self.pid, number)
 
     def kill9(self) -> None:
-        """End the worker as a crash would."""
-        self.send(signal.SIGKILL)
+        """End the worker as a crash would, and what it is wrapped in."""
+        os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(timeout=20)
 
     def terminate(self) -> None:
