@@ -143,20 +143,19 @@ class Engine:
                 task = asyncio.create_task(self._run_one(delivery))
                 self._tasks[delivery.tag] = task
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Put a delivery that nobody consumes back into the queue."""
-        if delivery.tag in self._held and delivery.tag not in self._ending():
-            self._end(delivery, abandon(delivery, now_ms=_now_ms()))
+    def give_back(self, *deliveries: Delivery) -> None:
+        """Put deliveries that nobody consumes back into the queue."""
+        ending = self._ending()
+        for delivery in deliveries:
+            if delivery.tag in self._held and delivery.tag not in ending:
+                self._end(delivery, abandon(delivery, now_ms=_now_ms()))
 
     async def run(self) -> None:
         """Lease and settle until `stop`."""
         try:
             while not self._closing:
                 await self._go_round()
-            ending = self._ending()
-            for held in self._held.values():
-                if isinstance(held, Delivery) and held.tag not in ending:
-                    self._end(held, abandon(held, now_ms=_now_ms()))
+            self.give_back(*(held for held in self._held.values() if isinstance(held, Delivery)))
             await self._leave()
         finally:
             self._closed.set()

@@ -37,7 +37,7 @@ SATURATED = 30
 JITTER = 50.0
 """Milliseconds that the network may add, to each request another."""
 
-BUSY = 0.7
+BUSY = 0.85
 """How much of all cores may be in use until workers wait for them."""
 
 AHEAD = ["faketime", "-f", "+7s"]

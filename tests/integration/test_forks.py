@@ -1,6 +1,5 @@
 """Forks: the child starts afresh, and never in the middle of what must not be cut."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -9,14 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from otpreport.forks import on_fork, steady
-
-
-def child_says(check: Callable[[], bool]) -> bool:
-    """Return what a forked child finds."""
-    if not (pid := os.fork()):
-        os._exit(int(check()))
-    return bool(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+from otpreport.forks import steady
+from tests.support.c_forks import Counter, child_says
 
 
 @pytest.mark.parametrize(("work", "cut"), [(steady, False), (nullcontext, True)])
@@ -81,21 +74,9 @@ def test_busy_threads_do_not_starve_a_fork() -> None:
     assert found == [True] * 20
 
 
-class Counter:
-    """Counts how often it was told of a fork."""
-
-    def __init__(self) -> None:
-        self.forks = 0
-
-    def after_fork(self) -> None:
-        """Count."""
-        self.forks += 1
-
-
 def test_only_the_child_starts_afresh() -> None:
     """The child is told, the parent is not."""
     counter = Counter()
-    on_fork(counter)
     assert child_says(lambda: counter.forks == 1)
     assert counter.forks == 0
 

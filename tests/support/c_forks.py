@@ -21,11 +21,11 @@ from otpreport.forks import on_fork, renew
 from tests.support.admin import admin
 from tests.support.events import verification
 
-fork: Callable[[], int] = ctypes.PyDLL(None).fork
+fork_in_c: Callable[[], int] = ctypes.PyDLL(None).fork
 
 
 class Counter:
-    """Counts how often it was told of a fork, and takes its time."""
+    """Counts how often it is told of a fork, and takes its time."""
 
     def __init__(self, pause: float = 0.0) -> None:
         self.forks = 0
@@ -38,8 +38,8 @@ class Counter:
         self.forks += 1
 
 
-def child_says(check: Callable[[], bool]) -> bool:
-    """Return what a child finds."""
+def child_says(check: Callable[[], bool], fork: Callable[[], int] = os.fork) -> bool:
+    """Return what a forked child finds."""
     if not (pid := fork()):
         os._exit(int(check()))
     return bool(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
@@ -54,7 +54,7 @@ def told_once() -> bool:
         renew()
         return counter.forks == 1
 
-    told = child_says(lambda: counter.forks == 0) and child_says(renewed)
+    told = child_says(lambda: counter.forks == 0, fork_in_c) and child_says(renewed, fork_in_c)
     renew()
     return told and counter.forks == 0
 
@@ -77,7 +77,7 @@ def threads_wait() -> bool:
             thread.join()
         return found == [1] * 4
 
-    return child_says(all_wait)
+    return child_says(all_wait, fork_in_c)
 
 
 def left_alone() -> bool:
@@ -88,7 +88,7 @@ def left_alone() -> bool:
         renew()
         return counter.forks == 0
 
-    return child_says(made)
+    return child_says(made, fork_in_c)
 
 
 def reports(url: str) -> bool:
@@ -108,7 +108,7 @@ def reports(url: str) -> bool:
     before = all_queued("before")
     known = connections()
     time.sleep(0.5)  # the reporter's thread waits again
-    return before and child_says(child) and all_queued("after")
+    return before and child_says(child, fork_in_c) and all_queued("after")
 
 
 if __name__ == "__main__":
