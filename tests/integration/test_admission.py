@@ -242,6 +242,40 @@ async def gone_through_a_far_redis(fleet: Fleet, server: EmbeddedValkey) -> int:
     return gone
 
 
+async def test_a_worker_farther_away_gets_slots_too(fleet: Fleet, shared_valkey: EmbeddedValkey) -> None:
+    """Two workers with a backlog share a slow group, though one of them hears a little later of each slot."""
+    assert await slots_of_the_farther(fleet, shared_valkey) >= 5
+
+
+async def test_all_at_the_same_moment_the_nearer_gets_them(
+    fleet: Fleet, shared_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the spread: if all ask when the next slot comes, the nearest is the first each time."""
+    monkeypatch.setattr("tasks.admission.random.random", lambda: 0.0)
+    assert await slots_of_the_farther(fleet, shared_valkey) < 5
+
+
+async def slots_of_the_farther(fleet: Fleet, server: EmbeddedValkey) -> int:
+    """Return how many of sixty slots go to a worker whose Redis is 5 ms away, beside one near by."""
+    groups = {"tencent": RateGroup("g", 20)}
+    fleet.send_many(120)
+    near, far = await fleet.take(60, "near"), await fleet.take(60, "far")
+    client = fleet.client
+    with Proxy(server.port, delay=0.005) as proxy:
+        async with opened(fleet, groups, "near") as door:
+            fleet.client = connect(proxy.url)
+            async with opened(fleet, groups, "far") as farther:
+                theirs = [asyncio.create_task(door.enter(delivery)) for delivery in near]
+                ours = [asyncio.create_task(farther.enter(delivery)) for delivery in far]
+                await coming(lambda: sum(task.done() for task in theirs + ours) >= 60)
+                gone = sum(task.done() for task in ours)
+                for task in theirs + ours:
+                    task.cancel()
+            await fleet.client.aclose()
+            fleet.client = client
+    return gone
+
+
 async def test_a_worker_asks_for_little_more_than_there_is(fleet: Fleet) -> None:
     """While many wait for a slot it asks for about as many as it got the last time."""
     assert await asked_for_each_slot(fleet) < 2
