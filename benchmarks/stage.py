@@ -68,7 +68,7 @@ class Stage:
         head = f'redis_url = "{redis_url or self.valkey.url}"\nmetrics_port = 0\nlog_format = "json"\n\n'
         tables = [account.configured(self.simulator.url) for account in accounts or self.accounts]
         config.write_text(head + "\n".join(tables))
-        return self.launch("-m", "celery", "-A", "worker", "worker", OTPREPORT_CONFIG=str(config))
+        return self.launch("-m", "worker", "run", OTPREPORT_CONFIG=str(config))
 
     def push(self, count: int, account: str = "tencent") -> None:
         """Enqueue new events, as `Reporter.report_many` would."""

@@ -117,7 +117,7 @@ class Engine:
         self._ended: list[Ended] = []
         self._unanswered: tuple[int, list[Ended], Groups] | None = None
         self._in_step = True
-        self._pause = IDLE
+        self._pause = BUSY
         self._stopping = False
         self._closing = False
         self._closed = asyncio.Event()

@@ -58,7 +58,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._may_send = may_send
         self._longest = connect_timeout + read_timeout
         self._connecting = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
-        self._connector = aiohttp.TCPConnector(limit=connections, ssl=tls or ssl.create_default_context())
+        self._connector = aiohttp.TCPConnector(limit=connections, ssl=tls or True)
         self._places: dict[tuple[str, bytes], aiohttp.ClientRequest] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

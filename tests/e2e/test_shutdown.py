@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import LONG, SHORT, TENCENT, Account, Fleet
+from tests.support.fleet import ALIBABA, LONG, SHORT, TENCENT, Account, Fleet
 from tests.support.wait import until
-from tests.support.worker_process import CELERY, WorkerProcess
+from tests.support.worker_process import CELERY, RUN, WorkerProcess
 
 SLOW = Account("tencent", "tencent", 300)
 BUSY = {"latency": {"base_ms": 200, "jitter_ms": 100}}
@@ -147,6 +147,25 @@ def test_idle_worker_leaves(tmp_path: Path) -> None:
         worker.terminate()
         assert worker.wait() == 0
         assert fleet.redis.zcard("otpreport:workers") == 0
+
+
+def test_sighup(tmp_path: Path) -> None:
+    """After SIGHUP it finishes as after SIGTERM and starts anew, with the options it had."""
+    with Fleet(tmp_path, TENCENT, ALIBABA, plan=BUSY, settings=LONG) as fleet:
+        worker = fleet.start_worker((*RUN, "--accounts", "tencent"))
+        fleet.enqueue(100)
+        fleet.wait_until_delivered(20)
+        worker.send(signal.SIGHUP)
+        fleet.enqueue(5, "alibaba")
+        until(lambda: len(worker.lines("worker started")) == 2)
+        until(lambda: fleet.books()["tencent"].settled)
+        worker.terminate()
+        assert worker.wait() == 0
+        books = fleet.books()
+        assert (books["tencent"].delivered, books["alibaba"].taken) == (100, 0)
+        fleet.start_worker()
+        fleet.wait_until_settled()
+        assert not fleet.check().twice
 
 
 def test_stopped_while_starting(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -10,24 +11,25 @@ from otpreport.wire import queue_name
 from worker.cli.session import settings_or_stop
 from worker.cli.stop import DONE, WRONG, Stop
 
-# Celery's own heartbeats, greetings and gossip go over a broker that this worker does not have.
-QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-
 
 def run(accounts: str) -> int:
     """Run Celery's worker for these accounts, every one when none is named, until it is told to stop."""
     names = chosen(accounts, settings_or_stop().accounts)
     # only now: this module reads the settings when it is imported, as `celery -A worker` needs it
-    from celery.bin.celery import celery  # noqa: PLC0415
-
     from worker.celery import app  # noqa: PLC0415
 
-    queues = ",".join(queue_name(name) for name in names)
-    # Celery.worker_main would do, but it drops the exit status
-    command: Any = celery
-    command.params[0].default = app
-    status: int | None = command.main(["--quiet", "worker", "-Q", queues, *QUIET], standalone_mode=False)
-    return status or DONE
+    sys.argv = sys.orig_argv[1:]  # Celery runs it anew after SIGHUP, and `-m worker` is not in argv
+    # Celery's command line would do the same, but takes a quarter of a second to be imported. Its heartbeats,
+    # greetings and gossip go over a broker that this worker does not have.
+    worker: Any = app.Worker(
+        queues=[queue_name(name) for name in names],
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return worker.exitcode or DONE
 
 
 def chosen(text: str, configured: Collection[str]) -> list[str]:
