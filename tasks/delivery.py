@@ -10,7 +10,7 @@ from typing import cast
 from otpreport import Verification
 from otpreport.wire import TASK, MalformedMessage, Task, decode
 from tasks.fingerprint import Fingerprint
-from tasks.history import History
+from tasks.history import NO_HISTORY, History
 from tasks.retry import Reason
 
 SOLITARY_DEATHS = 3
@@ -43,10 +43,10 @@ class Leased:
         """Read a record; its own header alone, never the message. What is no record is kept whole as the message."""
         try:
             header, line, raw = record.split(b"\n", 2)
-            deaths, solitary, first_ms = (int(number) for number in header.split())
+            deaths, solitary, first_ms = map(int, header.split())
             history = History.decode(line)
         except (ValueError, TypeError, LookupError):
-            return cls(account, tag, 0, 0, 0, History(), record, way)
+            return cls(account, tag, 0, 0, 0, NO_HISTORY, record, way)
         return cls(account, tag, deaths, solitary, first_ms, history, raw, way)
 
     def record(self, history: History) -> bytes:

@@ -64,10 +64,13 @@ class History:
     def decode(cls, line: bytes) -> History:
         """Read what `encode` wrote."""
         if not line:
-            return cls()
+            return NO_HISTORY
         data = orjson.loads(line)
         attempts = tuple(
             Attempt(at_ms, Result(result), code, message, request_id, duration_ms)
             for at_ms, result, code, message, request_id, duration_ms in data["attempts"]
         )
         return cls(attempts, data["replayed_ms"], data.get("doubted", False))
+
+
+NO_HISTORY = History()

@@ -176,8 +176,7 @@ class Report:
         result = Result.UNKNOWN if delivery.sending else Result.TRANSIENT
         outcome = Outcome(result, code="internal_error", message=type(error).__name__)
         account = self._accounts[delivery.account]
-        at_ms = round(self._wall.now(account.name) * 1000)
-        history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=0.0))
+        history = self._history(delivery, outcome, 0.0)
         match decide(outcome, history, account.policy, self._jitter()):
             case Retry(delay):
                 return Schedule(delay, delivery.leased.record(history))
@@ -255,8 +254,7 @@ class Report:
             return self._probed_in_vain(delivery, account, outcome)
         if delivery.leased.probe and outcome.result not in REFUSED:
             await _tell(self._states.resume(account.name, delivered=outcome.result is Result.DELIVERED))
-        at_ms = round(self._wall.now(account.name) * 1000)
-        history = delivery.leased.history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=seconds))
+        history = self._history(delivery, outcome, seconds)
         match decide(outcome, history, account.policy, self._jitter()):
             case Deliver():
                 return Finish(Ending.DELIVERED)
@@ -270,6 +268,14 @@ class Report:
                 return wait(delivery, STOPPED_DELAY)
             case BuryEvent(reason):
                 return self._bury(delivery, history, reason, outcome.message)
+
+    def _history(self, delivery: Delivery, outcome: Outcome, seconds: float) -> History:
+        """Return the event's history with this attempt; of a delivered event nobody will read it."""
+        history = delivery.leased.history
+        if outcome.result is Result.DELIVERED:
+            return history
+        at_ms = round(self._wall.now(delivery.account) * 1000)
+        return history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=seconds))
 
     def _probed_in_vain(self, delivery: Delivery, account: Account, outcome: Outcome) -> Settlement:
         """Let the event wait, no attempt used; one that is too old ends: alone it would go on for ever."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import math
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import aiohttp
@@ -33,11 +35,19 @@ class Late(httpx.ConnectError):
     """A connection was there too late for the request to leave."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where requests go: the `Host` of each, and what tells aiohttp's connector where to connect to."""
+
+    host: bytes
+    request: aiohttp.ClientRequest
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Send httpx requests over aiohttp: keep-alive, bounded connections, no redirects, no cookies, TLS verified.
 
     Raises httpx's `TransportError`s: ConnectError, ConnectTimeout and UnsupportedProtocol when the request never left.
-    Timeouts are seconds; the sum of both bounds the whole exchange, so that an answer which drips ends, too.
+    Timeouts are seconds: until a connection is there, and until the whole answer is read, so that one which drips ends.
 
     aiohttp's connector opens and keeps the connections, its C parser reads the answers. The session between them is
     left out: it prepares cookies, redirects, proxies and traces, and costs more than all that.
@@ -56,22 +66,22 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._may_send = may_send
-        self._longest = connect_timeout + read_timeout
+        self._bound = _Bound(read_timeout)
         self._connecting = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._connector = aiohttp.TCPConnector(limit=connections, ssl=tls or True)
-        self._places: dict[tuple[str, bytes], aiohttp.ClientRequest] = {}
+        self._places: dict[tuple[str, bytes, int | None], Place] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its whole answer."""
         try:
-            async with asyncio.timeout(self._longest):
-                return await self._exchange(request)
+            return await self._exchange(request)
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             raise _translated(error, request) from error
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        written = _written(request)
-        connection = await self._connect(request)
+        place = self._place(request.url)
+        written = _written(request, place.host)
+        connection = await self._connect(request, place)
         try:
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None or protocol.should_close:
@@ -81,9 +91,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 connection.release()
                 raise Late("nothing was sent: the slot or the lease was over", request=request)
             protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-            transport.write(written)
-            head, payload = await _answer(protocol)
-            body = await _read(payload, request)
+            self._bound.begin(transport)
+            try:
+                transport.write(written)
+                head, payload = await _answer(protocol)
+                body = await _read(payload, request)
+            finally:
+                self._bound.end(transport)
         except Late:
             raise
         except BaseException:
@@ -93,21 +107,21 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         stream = httpx.ByteStream(body)
         return httpx.Response(head.code, headers=head.raw_headers, stream=stream, request=request)
 
-    async def _connect(self, request: httpx.Request) -> aiohttp.connector.Connection:
+    async def _connect(self, request: httpx.Request, place: Place) -> aiohttp.connector.Connection:
         try:
-            return await self._connector.connect(self._place(request.url), [], self._connecting)
+            return await self._connector.connect(place.request, [], self._connecting)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(_text(error), request=request) from error
 
-    def _place(self, url: httpx.URL) -> aiohttp.ClientRequest:
-        """Return what tells the connector where to connect to; the same for every request to a host."""
-        origin = url.scheme, url.netloc
+    def _place(self, url: httpx.URL) -> Place:
+        """Return where a request goes; the same for every one to a host."""
+        origin = url.scheme, url.raw_host, url.port
         place = self._places.get(origin)
         if place is None:
             if url.scheme not in {"http", "https"}:
                 raise aiohttp.InvalidURL(str(url))
-            loop = asyncio.get_running_loop()
-            place = self._places[origin] = aiohttp.ClientRequest("POST", URL(str(url)), loop=loop)
+            request = aiohttp.ClientRequest("POST", URL(str(url)), loop=asyncio.get_running_loop())
+            place = self._places[origin] = Place(url.netloc, request)
         return place
 
     async def aclose(self) -> None:
@@ -115,12 +129,46 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         await self._connector.close()
 
 
-def _written(request: httpx.Request) -> bytes:
+class _Bound:
+    """Cut the connections whose answer takes longer than `seconds`.
+
+    All have the same time, so they fall due in the order they began, and one timer does for all: one for each request
+    is a tenth of what sending it costs.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due: dict[asyncio.Transport, float] = {}
+        self._watched = False
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Bound the exchange that begins now."""
+        self._due[transport] = time.monotonic() + self._seconds
+        if not self._watched:
+            self._watch()
+
+    def end(self, transport: asyncio.Transport) -> None:
+        """Forget the exchange; TimeoutError when it was cut, whatever else it ended with."""
+        if self._due.pop(transport, None) is None:
+            raise TimeoutError
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        for transport in [*itertools.takewhile(lambda one: self._due[one] <= now, self._due)]:
+            del self._due[transport]
+            transport.abort()
+        self._watched = bool(self._due)
+        if self._watched:
+            first = next(iter(self._due.values()))
+            asyncio.get_running_loop().call_later(first - now, self._watch)
+
+
+def _written(request: httpx.Request, host: bytes) -> bytes:
     """Return the request as it goes over the wire: as signed, with nothing added but the host and the length."""
     body = _content(request.stream)
     lines = [
         b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.extensions["target"]),
-        b"Host: %b" % request.url.netloc,
+        b"Host: %b" % host,
         *(b"%b: %b" % header for header in request.headers.raw),
         b"Content-Length: %d" % len(body),
     ]

@@ -249,14 +249,51 @@ async def test_the_longest_answer_is_read() -> None:
     assert len((await exchange(answering(head + b"x" * MAX_ANSWER))).body) == MAX_ANSWER
 
 
-@pytest.mark.parametrize("handler", [silent, dripping])
-async def test_an_answer_that_does_not_end_leaves_doubt(handler: Handler) -> None:
+async def endless(writer: asyncio.StreamWriter) -> None:
+    """Answer with a body that the end of the connection ends, and never end it."""
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\nwhole as far as it goes")
+    await silent(writer)
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("handler", [silent, dripping, endless])
+async def test_an_answer_that_does_not_end_leaves_doubt(
+    handler: Handler, encrypted: bool, tmp_path: Path
+) -> None:
     """No answer, or one that drips for ever: the whole exchange has a bound."""
+    tls = server_context(tmp_path) if encrypted else None
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem")) if encrypted else None
     began = time.monotonic()
-    async with RawServer(handler) as server, client(connect=0.1, read=0.2) as sender:
+    async with RawServer(handler, tls=tls) as server, client(read=0.2, tls=trusting) as sender:
         with pytest.raises(InDoubt, match="ReadTimeout"):
             await sender.send(signed(server.url))
         assert time.monotonic() - began < 5 * 0.3 + 1
+
+
+async def test_each_request_has_the_whole_bound() -> None:
+    """Who begins later is cut later, and an answer in time is taken, whatever else is cut meanwhile."""
+
+    async def answering_late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.6)
+        writer.write(OK)
+
+    async with (
+        RawServer(silent) as hanging,
+        RawServer(answering_late) as late,
+        client(read=1.0) as sender,
+    ):
+        first = asyncio.create_task(sender.send(signed(hanging.url)))
+        await asyncio.sleep(0.7)
+        second = asyncio.create_task(sender.send(signed(late.url)))
+        third = asyncio.create_task(sender.send(signed(hanging.url)))
+        with pytest.raises(InDoubt, match="ReadTimeout"):
+            await first
+        assert not second.done()
+        assert not third.done()
+        assert (await second).body == b"ok"
+        assert not third.done()
+        with pytest.raises(InDoubt, match="ReadTimeout"):
+            await third
 
 
 async def test_without_the_bound_a_dripping_answer_never_ends() -> None:
