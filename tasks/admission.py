@@ -44,8 +44,8 @@ AT_ONCE = 256
 """Events of one line asked for in one call, at most."""
 
 TICK = 0.004
-"""Slots are served on a grid of so many seconds, so that a thousand a second do not wake the loop a thousand times; an
-event goes up to so much before its slot."""
+"""Slots closer together are served on a grid of so many seconds, so that a thousand a second do not wake the loop a
+thousand times; an event goes up to so much before its slot."""
 
 
 class Refusal(enum.IntEnum):
@@ -69,14 +69,18 @@ class RateGroup:
         """Seconds by which arrivals may be late and still keep the limit in every second.
 
         At a high rate independent delays even out, and 40 ms are enough for 50 ms of jitter beside what a busy worker
-        adds; at a low rate they don't.
+        adds; at a low rate they don't, and 1.5 ms beside the jitter are the way from the slot to the socket.
         """
-        return 0.04 if self.limit >= 500 else 0.05
+        return 0.04 if self.limit >= 500 else 0.0515
 
     @property
     def pace(self) -> float:
         """Slots per second: the limit less the headroom."""
         return self.limit / (1 + self.headroom)
+
+    def wake_at(self, slot: float) -> float:
+        """Return when to wake for a slot: on the grid before it, or just then where the slots are further apart."""
+        return math.floor(slot / TICK) * TICK if self.pace * TICK > 1 else slot
 
 
 Waiting = tuple[Delivery, asyncio.Future[Refusal | None]]
@@ -227,13 +231,13 @@ class Admission:
         """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
         now = self._clock.monotonic()
         of_line: defaultdict[Line, list[int]] = defaultdict(list)
-        slots: dict[int, list[tuple[Line, Waiting]]] = {}
+        slots: dict[float, list[tuple[Line, Waiting]]] = {}
         for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
             of_line[line].append(answer)
             if answer >= 0:
                 slot = self._clock.local(now_us + answer)
                 entry[0].send_by = slot + TOLERANCE
-                slots.setdefault(math.floor(slot / TICK), []).append((line, entry))
+                slots.setdefault(line.group.wake_at(slot), []).append((line, entry))
             elif answer <= NO_SLOT:
                 line.waiting.appendleft(entry)
                 # not all workers at the moment of the next slot: the nearest one would get it each time
@@ -244,8 +248,8 @@ class Admission:
         for line, its_answers in of_line.items():
             line.learn(its_answers)
         loop = asyncio.get_running_loop()
-        for tick, due in slots.items():
-            loop.call_at(tick * TICK, self._go, due)
+        for moment, due in slots.items():
+            loop.call_at(moment, self._go, due)
 
     def _go(self, due: list[tuple[Line, Waiting]]) -> None:
         """Let the events of one tick go; who is late has lost the slot and asks for another."""

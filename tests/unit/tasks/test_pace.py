@@ -1,4 +1,3 @@
-import math
 import random
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ def slots(limit: int, headroom: float, number: int) -> list[Fraction]:
 def test_no_second_is_too_full(limit: int, data: st.DataObject) -> None:
     """Slots 1/pace apart, each used up to `headroom` late: no sliding second holds more than the limit."""
     headroom = RateGroup("g", limit).headroom
-    thousandths = st.integers(0, round(headroom * 1000))
+    thousandths = st.integers(0, int(headroom * 1000))
     number = limit * 2 + 3
     late = data.draw(
         st.lists(thousandths, min_size=number, max_size=number) | thousandths.map(lambda t: [t] * number)
@@ -70,21 +69,21 @@ def test_pace_is_what_is_asked_of_it() -> None:
 def jittered(limit: int, headroom: float, seconds: int, *, tolerance: float = TOLERANCE) -> int:
     """Return the fullest sliding second with independent delays of up to JITTER, on a worker that is busy at times.
 
-    It sends on its grid, up to TICK before the slot, and for spells of up to half a second it comes late each time, as
-    late as it may.
+    It wakes when its group says, and for spells of up to half a second it comes late each time, as late as it may.
     """
     dice = random.Random(limit)
     interval = (1 + headroom) / limit
+    group = RateGroup("g", limit)
     arrivals: list[float] = []
-    spell_ends, busy, tick, late = 0.0, False, -1, 0.0
+    spell_ends, busy, woke, late = 0.0, False, -1.0, 0.0
     for index in range(int(seconds / interval)):
         slot = index * interval
-        now = math.floor(slot / TICK)
-        if now * TICK >= spell_ends:
-            busy, spell_ends = dice.random() < 0.3, now * TICK + dice.random() / 2
-        if now != tick:
-            tick, late = now, (dice.uniform(0.5, 1.0) * (TICK + tolerance) if busy else 0.0)
-        arrivals.append(min(tick * TICK + late, slot + tolerance) + dice.random() * JITTER)
+        now = group.wake_at(slot)
+        if now >= spell_ends:
+            busy, spell_ends = dice.random() < 0.3, now + dice.random() / 2
+        if now != woke:
+            woke, late = now, (dice.uniform(0.5, 1.0) * (TICK + tolerance) if busy else 0.0)
+        arrivals.append(min(now + late, slot + tolerance) + dice.random() * JITTER)
     return fullest_second(arrivals)
 
 
@@ -92,6 +91,14 @@ def jittered(limit: int, headroom: float, seconds: int, *, tolerance: float = TO
 def test_independent_delays_even_out_at_a_high_rate(limit: int) -> None:
     """At the rates that have less headroom than the jitter, two minutes of saturation stay below the limit."""
     assert jittered(limit, RateGroup("g", limit).headroom, 120) <= limit
+
+
+@pytest.mark.parametrize("limit", [5, 20, 100])
+def test_a_punctual_worker_keeps_a_low_rate(limit: int) -> None:
+    """Each slot is used within a millisecond, not on the grid: whatever the jitter does, the limit holds."""
+    headroom = RateGroup("g", limit).headroom
+    assert jittered(limit, headroom, 600, tolerance=0.001) <= limit
+    assert jittered(limit, headroom - 0.01, 600, tolerance=0.001) > limit
 
 
 def test_less_headroom_would_not_do() -> None:
