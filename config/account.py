@@ -8,13 +8,15 @@ from itertools import combinations
 from typing import Annotated, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from config.duration import Seconds, Unit
 from config.endpoint import check_endpoint
 from config.faults import Fault, from_validation, missing, nearest, unknown
+from config.numbers import refuse_bool
 from config.otherwise import Otherwise
 from providers.base import Provider
+from providers.masking import shortened
 from providers.registry import REGISTRY
 
 DAY = 86_400.0
@@ -63,6 +65,8 @@ class AccountSettings(BaseModel):
         allow_inf_nan=False,
         description="An event whose code was entered (or that was replayed) longer ago is a dead letter, not sent.",
     )
+
+    _refuse_bool = field_validator("*", mode="before")(refuse_bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +173,7 @@ def provider_of(account: Account) -> Provider:
 
 def key_hint(account: Account) -> str:
     """Return as much of the key's id, which is no secret, as tells one key from another."""
-    key_id = provider_of(account).key_id
-    return f"{key_id[:4]}...{key_id[-4:]}" if len(key_id) > 12 else "********"
+    return shortened(provider_of(account).key_id)
 
 
 def _default_group(endpoint: str, options: BaseModel, provider: type[Provider]) -> str:

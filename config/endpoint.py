@@ -30,19 +30,19 @@ def check_endpoint(value: str) -> str:
 
 
 def check_redis_url(value: SecretStr) -> SecretStr:
-    """Return the URL if it can be read and names a host, a socket file or sentinels."""
+    """Return the URL if it can be read."""
+    text = value.get_secret_value()
     example = "redis://host:6379/0, rediss://..., unix:///file or sentinel://host:26379,host:26379/service/0"
-    if not _is_redis_url(value.get_secret_value()):
-        raise wrong("is no Redis URL", f"write it as {example}, special characters of a password as %XX")
-    return value
-
-
-def _is_redis_url(text: str) -> bool:
+    fault = wrong("is no Redis URL", f"write it as {example}, special characters of a password as %XX")
     try:
-        found = address.read(text)
+        address.read(text)
+    except address.UnknownOptionError as error:
+        raise wrong(error.problem, error.mend) from None
     except ValueError:
-        return False
-    return not re.search(r"\s", text) and bool(found.sentinels or {"host", "path"} & found.options.keys())
+        raise fault from None
+    if re.search(r"\s", text):
+        raise fault
+    return value
 
 
 def _is_near(host: str) -> bool:

@@ -19,6 +19,7 @@ from config.account import DAY, KNOWN, Account, resolve
 from config.duration import Seconds, Unit
 from config.endpoint import check_redis_url
 from config.faults import Fault, SettingsError, collected, from_validation, missing, plain, wrong
+from config.numbers import refuse_bool
 from config.sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Environment, Layer, SecretsFolder, TomlFile
 
 EXPORTER_PORT = 9807
@@ -148,6 +149,8 @@ class Settings(BaseSettings):
     accounts: dict[str, InstanceOf[Account]] = Field(
         default_factory=dict, validate_default=True, description="The accounts, by name; at least one."
     )
+
+    _refuse_bool = field_validator("*", mode="before")(refuse_bool)
 
     @property
     def exporter_port(self) -> int:

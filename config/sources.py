@@ -160,17 +160,22 @@ class TomlFile(Layer):
     def __init__(self, settings: type[BaseSettings], file: str) -> None:
         super().__init__(settings)
         text = self.read(Path(file), CONFIG_VARIABLE) if file else ""
-        tables = None if text is None else self._parse(text, file)
-        if tables is None:
+        leaves = None if text is None else self._parse(text, file)
+        if leaves is None:
             self.unread.append(())
             return
-        for path, value in _leaves(tables):
+        for path, value in leaves:
             self.put(path, value, file)
+            if path == (_ACCOUNTS,) and not isinstance(value, dict):
+                self.faults.append(
+                    Fault(path, "is no table", "write [accounts.<name>] and its settings below")
+                )
+                self.unread.append(path)
 
-    def _parse(self, text: str, file: str) -> dict[str, object] | None:
+    def _parse(self, text: str, file: str) -> list[tuple[Path_, object]] | None:
         try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            return list(_leaves(tomllib.loads(text)))
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             # the parser's message can quote what stands at the place, so only the place is told
             place = re.search(r"\(at [^()]*\)$", str(error))
             self.blame(
@@ -203,6 +208,8 @@ class SecretsFolder(Layer):
             if folder.is_dir():
                 return _settings_in(sorted(folder.iterdir()))
         except OSError as error:  # `is_dir` and `is_file` raise it, too, where looking is forbidden
+            if not is_named:
+                return []
             self.blame(SECRETS_VARIABLE, f"names {folder}, which can't be read", str(error.strerror))
             self.unread.append(())
             return []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import redis.connection
 import redis.sentinel
@@ -16,15 +16,51 @@ from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+_PORT = 6379
 _SENTINEL_PORT = 26379
 _SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://")
 _SENTINEL_OWN = ("sentinel_username", "sentinel_password")
 _OF_POOLS = ("connection_class", "max_connections", "timeout")
-"""What a URL may hold and we decide ourselves."""
+"""What a URL may hold, or redis-py reads into it, and we decide ourselves."""
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
+_DAY = 86_400.0
+_KNOWN = frozenset(
+    {
+        "client_name",
+        "db",
+        "health_check_interval",
+        "max_connections",
+        "password",
+        "socket_keepalive",
+        *_TIMEOUTS,
+        "ssl_ca_certs",
+        "ssl_ca_data",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_check_hostname",
+        "ssl_ciphers",
+        "ssl_keyfile",
+        "ssl_min_version",
+        "ssl_password",
+        "timeout",
+        "username",
+    }
+)
+"""The options of redis-py that a URL may hold: others change what answers look like, or can't be text."""
 
 # redis-py leaves these signatures untyped.
 _connection: Any = redis.connection
 _sentinel: Any = redis.sentinel
+
+
+class UnknownOptionError(ValueError):
+    """Say which option of a URL is unknown, and the mend; no value is shown."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.problem = f"has the unknown option {name}"
+        self.mend = f"known are {', '.join(sorted(known))}"
+        super().__init__(f"redis_url {self.problem}: {self.mend}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +83,7 @@ class Address:
 
 
 def read(url: str) -> Address:
-    """Read a Redis URL; ValueError, without the password, for a wrong one.
+    """Read a Redis URL; ValueError, without the password, for a wrong one (UnknownOptionError for an option).
 
     Besides redis-py's `redis://`, `rediss://` and `unix://` it reads
     `sentinel://[user:password@]host1:port,host2:port/service[/db][?options]`. User and password are Redis';
@@ -58,6 +94,8 @@ def read(url: str) -> Address:
         found = _read_sentinel(url) if url.startswith("sentinel://") else _read_plain(url)
         kind = _connection.SSLConnection if found.tls else _connection.Connection
         (_connection.UnixDomainSocketConnection if found.unix else kind)(**found.options)
+    except UnknownOptionError:
+        raise
     except (ValueError, TypeError, RedisError):
         # The parser's own message is not passed on: an unescaped password confuses it, and it quotes that.
         raise ValueError(f"redis_url cannot be read: {_mend(url)}") from None
@@ -110,9 +148,11 @@ def _read_plain(url: str) -> Address:
     if parts.scheme == "unix":
         usable = bool(parts.path)
     else:
+        _host_and_port(parts.netloc.rpartition("@")[2], _PORT)
         usable = re.fullmatch(r"/?|/[0-9]{1,5}/?", parts.path, re.ASCII) is not None and not parts.fragment
     if not usable:
         raise ValueError("no database")
+    _check_names(parts, _KNOWN)
     return Address(_options(url), tls=parts.scheme == "rediss")
 
 
@@ -122,6 +162,7 @@ def _read_sentinel(url: str) -> Address:
     service, _, database = parts.path.strip("/").partition("/")
     if not service or not hosts or not re.fullmatch(r"[0-9]{0,5}", database, re.ASCII) or parts.fragment:
         raise ValueError("no host, no service or no database")
+    _check_names(parts, {*_KNOWN, *_SENTINEL_OWN, "ssl"})
     query = dict(parse_qsl(parts.query))
     own = {name.removeprefix("sentinel_"): query.pop(name) for name in _SENTINEL_OWN if name in query}
     tls = query.pop("ssl", "false").lower() in {"1", "true", "yes"}
@@ -131,20 +172,35 @@ def _read_sentinel(url: str) -> Address:
     return Address(
         {name: value for name, value in options.items() if name != "host"},
         tls=tls,
-        sentinels=tuple(_host_and_port(host) for host in hosts.split(",")),
+        sentinels=tuple(_host_and_port(host, _SENTINEL_PORT) for host in hosts.split(",")),
         service=service,
         sentinel_options={name: value for name, value in options.items() if name.startswith("ssl_")} | own,
     )
 
 
+def _check_names(parts: SplitResult, known: Collection[str]) -> None:
+    for name, _ in parse_qsl(parts.query):
+        if name in known:
+            continue
+        if "@" in parts.query or not name.isidentifier():
+            raise ValueError("it may be a part of a password")
+        raise UnknownOptionError(name, known)
+
+
 def _options(url: str) -> dict[str, object]:
-    found = cast("dict[str, object]", _connection.parse_url(url))
+    found = cast("dict[str, Any]", _connection.parse_url(url))
+    if found.get("db", 0) < 0 or not all(0 < found.get(name, 1) <= _DAY for name in _TIMEOUTS):
+        raise ValueError("no such database, or no such time")
     return {name: value for name, value in found.items() if name not in _OF_POOLS}
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if colon else (port, _SENTINEL_PORT)
+def _host_and_port(text: str, default: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    host, port = unquote(parts.hostname or ""), default if parts.port is None else parts.port
+    host.encode("idna")  # as the look-up does, which would fail with the same UnicodeError, a ValueError
+    if not host or not port:
+        raise ValueError("no host or no port")
+    return host, port
 
 
 def _sentinel_pool(address: Address, options: Mapping[str, object]) -> ConnectionPool:

@@ -43,6 +43,14 @@ CODES = CodeTable(
         "InvalidApi.NotFound": Result.ACCOUNT,
         "InvalidProduct.NotFound": Result.ACCOUNT,
         "UnsupportedHTTPMethod": Result.ACCOUNT,
+        # What every request carries, or none: a fault of the signing or of what lies on the way.
+        "MissingAction": Result.ACCOUNT,
+        "MissingVersion": Result.ACCOUNT,
+        "MissingTimestamp": Result.ACCOUNT,
+        "MissingAuthorization": Result.ACCOUNT,
+        "MissingContentSha256": Result.ACCOUNT,
+        "MissingAccessKeyId": Result.ACCOUNT,
+        "MissingSignature*": Result.ACCOUNT,
         # Documented as families, "Missing<parameter>" and "InvalidParameter...", so these are listed codes.
         "MissingParameter": Result.PERMANENT,
         "Missing*": Result.PERMANENT,
@@ -121,7 +129,7 @@ class Alibaba:
         self._url = where.url
         self._key_id = options.access_key_id
         self._signer = ACS3(options.access_key_id, key)
-        self._mask = Mask(key, token)
+        self._mask = Mask(key, token, key_id=options.access_key_id)
         self._before_date = (
             ("host", where.host),
             ("x-acs-action", self.action),

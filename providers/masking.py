@@ -1,31 +1,42 @@
 """Text from outside, made fit for logs and dead letters."""
 
+import re
 from urllib.parse import quote
 
 _STARS = "***"
 
 
+def shortened(key_id: str) -> str:
+    """Return as much of a key's id as tells one key from another."""
+    return f"{key_id[:4]}...{key_id[-4:]}" if len(key_id) > 12 else "********"
+
+
 class Mask:
-    """Blot out one provider's own secrets in text that a server sent.
+    """Blot out one provider's own secrets, and shorten its key's id, in text that a server sent.
 
     A server may quote what it was sent: Alibaba's `SignatureDoesNotMatch` carries the canonical request, and
     with it the session token. A secret is found as it is and as it stands in a URL.
     """
 
-    __slots__ = ("_secrets",)
+    __slots__ = ("_masked",)
 
-    def __init__(self, *secrets: str) -> None:
-        given = {secret for secret in secrets if secret}
-        self._secrets = tuple(
-            sorted(given | {quote(secret, safe="") for secret in given}, key=len, reverse=True)
-        )
+    def __init__(self, *secrets: str, key_id: str = "") -> None:
+        shown = {key_id: shortened(key_id)} | dict.fromkeys(secrets, _STARS)
+        masked = {form: mask for given, mask in shown.items() if given for form in _forms(given)}
+        self._masked = sorted(masked.items(), key=lambda item: len(item[0]), reverse=True)
 
     def __call__(self, text: str, limit: int) -> str:
-        """Return `text` without secrets and control characters, cut to `limit` characters.
+        """Return `text` masked, without control characters, cut to `limit` characters.
 
         The cut comes last, so that it can't leave the first half of a secret behind.
         """
-        for secret in self._secrets:
-            text = text.replace(secret, _STARS)
+        for given, mask in self._masked:
+            text = text.replace(given, mask)
         text = text[:limit]
         return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def _forms(given: str) -> set[str]:
+    """Return a text as it is, and percent-encoded in capitals and in small letters."""
+    encoded = quote(given, safe="")
+    return {given, encoded, re.sub("%..", lambda escape: escape[0].lower(), encoded)}

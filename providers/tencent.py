@@ -149,7 +149,7 @@ class Tencent:
         self._key_id = options.secret_id
         self._app_id = options.sdk_app_id
         self._signer = TC3(options.secret_id, key, "sms")
-        self._mask = Mask(key, token)
+        self._mask = Mask(key, token, key_id=options.secret_id)
         self._signed = (("content-type", _CONTENT_TYPE), ("host", where.host))
         self._constant = (
             ("Content-Type", _CONTENT_TYPE),

@@ -7,7 +7,6 @@ import asyncio
 import gc
 import os
 import signal
-import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,19 +18,16 @@ from simulator.settings import EXAMPLE, Settings, load
 from simulator.validation import InvalidSettingsError
 
 DONE, WRONG_USE = 0, 2
+LAST_PORT = 65_535
 
 
 def main(config: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> int:
     """Serve until SIGTERM or SIGINT, having printed one JSON line with the URL; return the exit status."""
     try:
-        settings = load(config or EXAMPLE)
+        asyncio.run(_serve(load(config or EXAMPLE), host, port))
     except InvalidSettingsError as error:
         return _refuse(*error.faults)
-    try:
-        asyncio.run(_serve(settings, host, port))
-    except ssl.SSLError as error:
-        return _refuse(f"tls: the certificate or its key is wrong: {error}")
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         return _refuse(f"cannot listen on {host}:{port}: {_reason(error)}")
     return DONE
 
@@ -43,9 +39,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         "--config", type=Path, help="TOML or JSON file with keys and plan; default: made-up keys"
     )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--port", type=_port, default=0, help="0: a free one")
     options = parser.parse_args(arguments)
     return main(options.config, options.host, options.port)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give 0 to {LAST_PORT}")
+    return port
 
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
@@ -61,7 +64,9 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         await stop.wait()
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "no such name"
     # asyncio wraps the system's words in its own; names that do not resolve have negative numbers.
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 

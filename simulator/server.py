@@ -13,6 +13,7 @@ from simulator.control import Control
 from simulator.lag import LagMeter
 from simulator.reply import FAILED, encode
 from simulator.settings import Settings
+from simulator.validation import InvalidSettingsError
 
 _BACKLOG = 4096
 
@@ -126,5 +127,9 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(settings.tls.certificate, settings.tls.private_key)
+    try:
+        context.load_cert_chain(settings.tls.certificate, settings.tls.private_key)
+    except OSError as error:  # an SSLError, too
+        fault = f"tls: the certificate or its key cannot be used: {error.strerror}"
+        raise InvalidSettingsError((fault,)) from None
     return context

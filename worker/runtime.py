@@ -97,7 +97,8 @@ class Runtime:
             logger, logging.INFO, "worker started", worker=self.worker, metrics_port=port, accounts=accounts
         )
         bridge.attach_engine(self._engine, asyncio.get_running_loop())
-        self._beginning = asyncio.create_task(self._begin(bridge))
+        self._beginning = asyncio.create_task(self._begin(bridge), name=self._begin.__qualname__)
+        self._beginning.add_done_callback(functools.partial(_end_if_failed, bridge))
 
     async def _begin(self, bridge: Bridge) -> None:
         """Work as soon as Redis answers; a Redis that is not fit ends the worker with status 2."""
@@ -131,8 +132,8 @@ class Runtime:
         while True:
             try:
                 groups = await settle_groups(self._redis, self._keys, wanted)
-            except RedisError as error:
-                self._observer.redis(error)
+            except (RedisError, OSError) as error:
+                self._observer.redis(error if isinstance(error, RedisError) else RedisError(str(error)))
                 await asyncio.sleep(FIRST_PAUSE)
             else:
                 break

@@ -36,7 +36,7 @@ def test_without_redis_each_says_so_in_one_line(command: tuple[str, ...]) -> Non
     assert "can't be reached" in ran.line
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, ("run",), ("exporter",)], ids=" ".join)
+@pytest.mark.parametrize("command", [*COMMANDS, ("run",), ("exporter",), ("ready",)], ids=" ".join)
 def test_without_settings_each_says_so_in_a_line_a_fault(command: tuple[str, ...]) -> None:
     """Status 2 and the setting that is missing."""
     ran = run(None, *command)
@@ -55,6 +55,9 @@ def test_without_settings_each_says_so_in_a_line_a_fault(command: tuple[str, ...
         (("dead", "list", "--reason", "nonsense"), "--reason nonsense: known are exhausted"),
         (("dead", "list", "--since", "soon"), "--since 'soon' is no time"),
         (("dead", "export", "-o", "/nowhere/x"), "/nowhere/x can't be written: No such file"),
+        (("dead", "export", "-o", ""), ". can't be written: it is no file"),
+        (("dead", "export", "-o", "/"), "/ can't be written: it is no file"),
+        (("run", "--accounts", ","), "--accounts ',' names no account: configured are alibaba, tencent"),
         (("status", "--watch", "--json"), "--json prints once"),
         (("run", "--accounts", "tencnet"), "--accounts tencnet: no such account: did you mean tencent?"),
     ],

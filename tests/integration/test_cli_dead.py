@@ -39,6 +39,7 @@ WRONG = [
     (("dead", "replay", "--all", "--yes", "--share", "0"), "--share '0' is no share of the rate"),
     (("dead", "replay", "--all", "--yes", "--share", "1.5"), "--share '1.5' is no share of the rate"),
     (("dead", "replay", "--all", "--yes", "--share", "nan"), "--share 'nan' is no share of the rate"),
+    (("dead", "replay", "--all", "--yes", "--share", "1e-320"), "--share '1e-320' is no share of the rate"),
     (("dead", "replay", "--all", "--yes", "--share", "much"), "--share 'much' is no share of the rate"),
     (
         ("dead", "replay", "--account", "tencnet", "--yes"),

@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import redis
@@ -10,7 +11,7 @@ from tests.support.events import verification
 from tests.support.wait import coming
 from tests.unit.config.environment import GOOD
 from worker.bridge import Bridge
-from worker.embedded import EmbeddedValkey
+from worker.embedded import EmbeddedValkey, free_port
 from worker.engine import Engine
 from worker.runtime import FAILED, Runtime
 
@@ -31,15 +32,24 @@ class LoneBridge(Bridge):
         self.status = status
 
 
-@pytest.fixture
-async def bridge(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> AsyncIterator[LoneBridge]:
+@asynccontextmanager
+async def running(url: str) -> AsyncGenerator[LoneBridge]:
     """Run everything that a worker has behind Celery."""
-    environment = GOOD | {"OTPREPORT_REDIS_URL": shared_valkey.url, "OTPREPORT_METRICS_PORT": "0"}
+    environment = GOOD | {"OTPREPORT_REDIS_URL": url, "OTPREPORT_METRICS_PORT": "0"}
     runtime, bridge = Runtime(config.load(environment)), LoneBridge()
     await runtime.start(bridge)
-    yield bridge
-    async with asyncio.timeout(20):
-        await runtime.stop(1.0)
+    try:
+        yield bridge
+    finally:
+        async with asyncio.timeout(20):
+            await runtime.stop(1.0)
+
+
+@pytest.fixture
+async def bridge(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> AsyncIterator[LoneBridge]:
+    """Run a worker on an empty server."""
+    async with running(shared_valkey.url) as bridge:
+        yield bridge
 
 
 async def test_a_worker_whose_engine_failed_ends(bridge: LoneBridge) -> None:
@@ -54,4 +64,20 @@ async def test_a_worker_that_works_goes_on(bridge: LoneBridge, valkey: redis.Red
     valkey.lpush("otpreport.tencent", b"bad", encode(verification(), task_id="1")[:-1])
     bridge.engine.serve(["tencent"])
     await coming(lambda: valkey.hlen("otpreport:dead:tencent") == 2)
+    assert bridge.status is None
+
+
+async def test_a_worker_that_failed_at_its_beginning_ends(
+    shared_valkey: EmbeddedValkey, valkey: redis.Redis
+) -> None:
+    """What nobody foresaw there ends it, too; else it would wait for ever, and say nothing."""
+    valkey.hset("otpreport:groups", "@tencent", b"tencent:\xff")
+    async with running(shared_valkey.url) as bridge:
+        await coming(lambda: bridge.status == FAILED)
+
+
+async def test_a_worker_that_is_stopped_at_its_beginning_has_not_failed() -> None:
+    """It waits for Redis, and is told to stop."""
+    async with running(f"redis://127.0.0.1:{free_port()}/0") as bridge:
+        await asyncio.sleep(0)
     assert bridge.status is None

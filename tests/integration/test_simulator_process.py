@@ -77,6 +77,22 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     assert result.stderr.splitlines() == [f"cannot listen on 127.0.0.1:{port}: Address already in use"]
 
 
+@pytest.mark.parametrize("port", ["-5", "65536", "99999", "x"])
+def test_a_port_that_is_none_is_wrong_use(port: str) -> None:
+    """Status 2 and argparse's words, no traceback."""
+    result = _run("--port", port)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("python -m simulator: error: argument --port: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_host_that_is_none_is_one_line() -> None:
+    """A name that can't be asked for ends it with status 2."""
+    result = _run("--host", "é..x")
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert result.stderr.startswith("cannot listen on é..x:0: ")
+
+
 def test_help_is_there() -> None:
     """--help explains, with status 0."""
     result = _run("--help")
@@ -136,9 +152,13 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
             await asyncio.open_connection("127.0.0.1", port, ssl=ssl.create_default_context())
 
 
-def test_a_wrong_certificate_is_one_line(tmp_path: Path) -> None:
-    """A certificate that is none ends it with status 2 and one line."""
-    (tmp_path / "cert.pem").write_text("nothing")
+@pytest.mark.parametrize(
+    ("content", "said"), [("nothing", "[SSL] PEM lib"), (None, "No such file or directory")]
+)
+def test_a_wrong_certificate_is_one_line(tmp_path: Path, content: str | None, said: str) -> None:
+    """A certificate that is none, or is not there, ends it with status 2 and one line."""
+    if content is not None:
+        (tmp_path / "cert.pem").write_text(content)
     path = tmp_path / "simulator.toml"
     path.write_text(
         '[[keys]]\nprovider = "alibaba"\nid = "x"\nsecret = "y"\n'
@@ -147,4 +167,4 @@ def test_a_wrong_certificate_is_one_line(tmp_path: Path) -> None:
     result = _run("--config", str(path))
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("tls: ")
+    assert result.stderr.startswith(f"tls: the certificate or its key cannot be used: {said}")

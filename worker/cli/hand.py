@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from config.account import Account
 from tasks.audit import Audit
 from tasks.operation import Mode, Operation
@@ -23,6 +25,8 @@ LONGEST = 500
 def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: bool) -> int:
     """Hold an account's events back, or drop them, until it is resumed."""
     chosen, person, why = _mode(mode), who(by), _reason(reason)
+    if not why:
+        raise Stop(WRONG, "--reason is blank: say why, for the audit and for whoever looks at the account")
     with session() as opened:
         account = _account(opened, name)
         if chosen is Mode.SHED and not yes:
@@ -120,7 +124,7 @@ def _reason(text: str) -> str:
 def _rate(text: str, account: Account) -> int | None:
     if text == DEFAULT:
         return None
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= account.rate_limit:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= account.rate_limit:
         raise Stop(
             WRONG,
             f"the rate is 1 to {account.rate_limit} requests/s, or {DEFAULT!r}, not {text[:40]!r}: "

@@ -167,6 +167,8 @@ def _target(output: Path | None) -> Generator[BinaryIO]:
     if output is None:
         yield sys.stdout.buffer
         return
+    if not output.name:
+        raise Stop(WRONG, f"{output} can't be written: it is no file")
     part = output.with_name(f"{output.name}.part")
     try:
         with part.open("wb") as file:

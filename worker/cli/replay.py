@@ -22,6 +22,9 @@ from worker.cli.who import who
 LOOK = 0.5
 """Seconds between two looks at how far a replay is."""
 
+LEAST = 0.000001
+"""The smallest share of a rate; at 1000 requests/s a letter then waits 17 minutes for the next."""
+
 IN_DOUBT = "in doubt: the provider may have taken them (--include-in-doubt replays them, too)"
 NOT_CONFIGURED = "of accounts that are not configured: nobody would serve them"
 WAITING = "that wait to be sent again already (`dead progress` shows how far that is)"
@@ -189,10 +192,8 @@ def read_share(text: str) -> float:
         share = float(number_) / (100 if percent else 1)
     except ValueError:
         share = math.nan
-    if not 0 < share <= 1:
-        raise Stop(
-            WRONG, f"--share {text!r} is no share of the rate: write more than 0 and at most 1, such as 0.2"
-        )
+    if not LEAST <= share <= 1:
+        raise Stop(WRONG, f"--share {text!r} is no share of the rate: write {LEAST:f} to 1, such as 0.2")
     return share
 
 

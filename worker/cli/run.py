@@ -33,8 +33,12 @@ def run(accounts: str) -> int:
 
 
 def chosen(text: str, configured: Collection[str]) -> list[str]:
-    """Return the accounts of a list with commas; Stop for one that is not configured."""
+    """Return the accounts of a list with commas; Stop for one that is not configured, or where none is named."""
     names = [name.strip() for name in text.split(",") if name.strip()]
+    if text and not names:
+        raise Stop(
+            WRONG, f"--accounts {text!r} names no account: configured are {', '.join(sorted(configured))}"
+        )
     for name in names:
         if name not in configured:
             raise Stop(WRONG, f"--accounts {no_such_account(name, configured)}")

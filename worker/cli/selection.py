@@ -129,7 +129,7 @@ def read_when(option: str, text: str, now_ms: int) -> int | None:
         return None
     ago = parse_duration(text)
     # a number alone is refused: 2026 may be a year
-    if isinstance(ago, float) and text.strip()[-1].isalpha():
+    if isinstance(ago, float) and text.strip()[-1].isalpha() and 0 <= ago * 1000 <= now_ms:
         return now_ms - round(ago * 1000)
     try:
         moment = datetime.fromisoformat("" if text.isdecimal() and len(text) < 8 else text)

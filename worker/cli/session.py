@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.sentinel import MasterNotFoundError
 
 from config.faults import SettingsError
 from config.settings import Settings, load
-from otpreport.address import connection_pool, place
+from otpreport.address import connection_pool, place, read
 from tasks.keys import Keys
 from tasks.snapshot import SnapshotReader
 from worker.cli.stop import NO, WRONG, Stop
@@ -67,6 +68,9 @@ def refusal(settings: Settings, error: RedisError) -> Stop:
     where = f"redis at {place(settings.redis_url.get_secret_value())}"
     said = " ".join(str(error).split())
     match error:
+        case MasterNotFoundError():  # redis-py tells of each sentinel's connection pool
+            service = read(settings.redis_url.get_secret_value()).service
+            return Stop(NO, f"{where} can't be reached: no sentinel knows a living master {service!r}")
         case AuthenticationError():
             return Stop(WRONG, f"{where} refuses the user or password ({said}): look at OTPREPORT_REDIS_URL")
         case NoPermissionError():

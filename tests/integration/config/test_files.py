@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import config
+from config import sources
 from tests.unit.config.environment import GOOD, SECRET, faults
 
 KEY = "OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY"
@@ -140,6 +141,47 @@ def test_toml_faults_say_the_file(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_true_and_false_are_no_numbers(tmp_path: Path, value: str) -> None:
+    """Not 1 and 0, as pydantic takes them: whole numbers, shares, durations, those of an account, too."""
+    top = "metrics_port", "breaker_calls", "breaker_failures", "log_sample", "grace"
+    own = "rate_limit", "max_attempts", "max_age"
+    tables = [
+        *(f"{name} = {value}" for name in top),
+        "[accounts.tencent]",
+        *(f"{name} = {value}" for name in own),
+    ]
+    file = written(tmp_path / "x.toml", "\n".join(tables))
+    told = faults(GOOD | {"OTPREPORT_CONFIG": file})
+    assert {line.split()[0] for line in told} == {*top, *(f"accounts.tencent.{name}" for name in own)}
+    assert f"metrics_port is no such number (from {file}): give a whole number from 0 to 65535" in told
+    assert f"breaker_calls is not valid (from {file}): give a number, not true or false" in told
+    ones = written(tmp_path / "x.toml", "\n".join(tables).replace(value, "1"))
+    assert config.load(GOOD | {"OTPREPORT_CONFIG": ones}).metrics_port == 1
+
+
+@pytest.mark.parametrize("text", ["accounts = 5", "[[accounts]]", "accounts = []", "accounts = true"])
+@pytest.mark.parametrize("environment", [GOOD, {"OTPREPORT_REDIS_URL": "redis://h"}], ids=["others", "alone"])
+def test_accounts_that_are_no_tables(tmp_path: Path, environment: dict[str, str], text: str) -> None:
+    """They are told, also where the environment has accounts of its own; an empty table is none."""
+    file = written(tmp_path / "x.toml", text)
+    assert faults(environment | {"OTPREPORT_CONFIG": file}) == [
+        f"accounts is no table (from {file}): write [accounts.<name>] and its settings below"
+    ]
+    empty = written(tmp_path / "x.toml", "[accounts]")
+    assert set(config.load(GOOD | {"OTPREPORT_CONFIG": empty}).accounts) == {"tencent"}
+
+
+@pytest.mark.parametrize("levels", [1, 400, 900, 5000])
+@pytest.mark.parametrize("form", ["x = {lists}", "{dotted} = 1", "[{dotted}]"])
+def test_toml_that_is_nested_too_deep(tmp_path: Path, form: str, levels: int) -> None:
+    """However deep, it ends in a fault and not in a traceback."""
+    text = form.format(lists="[" * levels + "]" * levels, dotted=".".join("x" * levels))
+    file = written(tmp_path / "x.toml", text)
+    (line,) = faults(GOOD | {"OTPREPORT_CONFIG": file})
+    assert line.startswith((f"OTPREPORT_CONFIG names {file}, which is no valid TOML: ", "x is unknown"))
+
+
 def test_a_name_with_a_dash_is_mended_in_the_file(tmp_path: Path) -> None:
     """No shell variable can hold a dash, so the mend points to the file."""
     file = written(
@@ -161,17 +203,30 @@ def test_an_unknown_file_in_the_secrets_folder(tmp_path: Path) -> None:
     ]
 
 
+def refuse(self: Path) -> bool:
+    """Be the call of someone who may not look there."""
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+
 @pytest.mark.parametrize("method", ["is_dir", "is_file", "iterdir"])
 def test_a_secrets_folder_that_nobody_may_look_into(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """One line, not an account's missing settings as well; root may look everywhere, so the call itself refuses."""
     written(tmp_path / "otpreport_accounts__tencent__secret_key", SECRET)
-
-    def refuse(self: Path) -> bool:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
-
     monkeypatch.setattr(Path, method, refuse)
     assert faults(WITHOUT_KEY | {"OTPREPORT_SECRETS_DIR": str(tmp_path)}) == [
         f"OTPREPORT_SECRETS_DIR names {tmp_path}, which can't be read: Permission denied"
     ]
+
+
+@pytest.mark.parametrize("method", ["is_dir", "is_file", "iterdir"])
+def test_a_forbidden_secrets_folder_that_nobody_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """The default one may be another program's: it is as if there were none."""
+    written(tmp_path / "otpreport_lease", "41")
+    monkeypatch.setattr(sources, "DEFAULT_SECRETS_DIR", str(tmp_path))
+    assert config.load(GOOD).lease == 41.0
+    monkeypatch.setattr(Path, method, refuse)
+    assert config.load(GOOD).lease == 30.0

@@ -8,6 +8,7 @@ import typer.main
 from pydantic import SecretStr
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NotConnected
+from redis.sentinel import MasterNotFoundError
 
 from config.settings import Settings, load
 from worker.checks import Finding, Level, worst
@@ -67,6 +68,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         "dead stats",
         "demo",
         "exporter",
+        "ready",
         "run",
         "simulate",
         "status",
@@ -134,6 +136,14 @@ def test_what_redis_refuses_is_one_line_without_its_password(
     assert "\n" not in stop.lines[0]
 
 
+def test_sentinels_that_know_no_master_are_one_short_line() -> None:
+    """redis-py's own words hold every connection pool; ours are the place and the service."""
+    error = MasterNotFoundError("No master found for 'main' : Redis<redis.connection.ConnectionPool(...)>")
+    stop = refusal(settings(f"sentinel://op:{SECRET}@a:1,b:2/main/0"), error)
+    where = "redis at sentinel://a:1,b:2/main/0 can't be reached"
+    assert (stop.status, stop.lines) == (NO, (f"{where}: no sentinel knows a living master 'main'",))
+
+
 def test_run_serves_all_accounts_or_those_named() -> None:
     """A name that is not configured is refused, with the one that was meant."""
     configured = {"tencent", "alibaba"}
@@ -142,6 +152,11 @@ def test_run_serves_all_accounts_or_those_named() -> None:
     assert chosen(" tencent , alibaba,", configured) == ["tencent", "alibaba"]
     with pytest.raises(Stop, match=r"--accounts tencnet: no such account: did you mean tencent\?"):
         chosen("tencnet", configured)
+    for text in (",", " ", " , "):
+        with pytest.raises(
+            Stop, match=f"--accounts '{text}' names no account: configured are alibaba, tencent"
+        ):
+            chosen(text, configured)
 
 
 def test_the_worst_finding_decides() -> None:

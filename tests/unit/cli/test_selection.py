@@ -31,7 +31,23 @@ def test_a_time_is_read_as_it_is_meant(text: str, meant: int | None) -> None:
     assert read_when("--since", text, NOW) == meant
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026", "30", "2 weeks", "2026-13-01", "-", "h"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yesterday",
+        "2026",
+        "30",
+        "2 weeks",
+        "2026-13-01",
+        "-",
+        "h",
+        "-2h",
+        "99999d",
+        "9" * 300 + "d",
+        "9" * 400 + "d",
+        "-" + "9" * 400 + "d",
+    ],
+)
 def test_what_is_no_time_stops_with_the_mend(text: str) -> None:
     """A bare number may be a year or seconds, so it is refused as any other nonsense is."""
     with pytest.raises(Stop, match=r"--until .* is no time: write how long ago") as stopped:

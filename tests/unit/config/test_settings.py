@@ -256,13 +256,24 @@ def test_redis_urls_that_are_right(url: str) -> None:
         "unix://",
         "redis://a b",
         "sentinel://a:26379",
-        "redis://h/0?max_age=1",
+        "redis://h/0?db=-1",
+        "redis://redis..svc/0",
+        "sentinel://a:99999/mymaster",
     ],
 )
 def test_redis_urls_that_are_wrong(url: str) -> None:
     """Anything else is told without showing it, for a URL may hold a password."""
     (line,) = faults(GOOD | {"OTPREPORT_REDIS_URL": url})
     assert line.startswith("redis_url is no Redis URL (from OTPREPORT_REDIS_URL): write it as redis://")
+
+
+def test_an_unknown_option_of_the_redis_url() -> None:
+    """It is named, with those that are known, and its value is not shown."""
+    url = f"redis://h/0?decode_responses={SECRET}"
+    (line,) = faults(GOOD | {"OTPREPORT_REDIS_URL": url})
+    assert line.startswith(
+        "redis_url has the unknown option decode_responses (from OTPREPORT_REDIS_URL): known are client_name, db, "
+    )
 
 
 def test_account_names_are_lower_cased_and_may_hold_two_underscores() -> None:

@@ -6,7 +6,7 @@ import pytest
 from redis.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from otpreport.address import connection_pool, place, slug
+from otpreport.address import connection_pool, place, read, slug
 
 
 def sentinel_pools(pool: SentinelConnectionPool) -> list[ConnectionPool]:
@@ -47,6 +47,11 @@ def test_sentinel() -> None:
     assert [found["password"] for found in sentinels] == ["spw", "spw"]
 
 
+def test_a_sentinels_port_may_be_left_out() -> None:
+    """An IPv6 address has colons of its own, in brackets."""
+    assert read("sentinel://[::1],[::2]:7,c/orders").sentinels == (("::1", 26379), ("::2", 7), ("c", 26379))
+
+
 def test_sentinel_with_tls() -> None:
     """`ssl=true` asks for TLS to the sentinels and the master, with the same certificates."""
     pool = connection_pool("sentinel://s1/orders?ssl=true&ssl_ca_certs=/ca.pem", timeout=2.0)
@@ -68,6 +73,23 @@ def test_sentinel_with_tls() -> None:
         "redis://:hunter2@db/0?socket_timeout=soon",
         "sentinel://:hunter2@s1",
         "sentinel://:hunter2@s1:port/orders",
+        "sentinel://:hunter2@s1:99999/orders",
+        "sentinel://:hunter2@s1:-1/orders",
+        "sentinel://:hunter2@s1:0/orders",
+        "sentinel://:hunter2@:26379/orders",
+        "sentinel://:hunter2@,/orders",
+        "sentinel://:hunter2@::1/orders",
+        "sentinel://:hunter2@s1..svc/orders",
+        "redis://:hunter2@",
+        "redis://:hunter2@db:0/0",
+        "redis://:hunter2@db..svc/0",
+        "redis://:hunter2@db/0?db=-1",
+        "redis://:hunter2@db/0?socket_timeout=0",
+        "redis://:hunter2@db/0?socket_timeout=nan",
+        "redis://:hunter2@db/0?socket_timeout=1e300",
+        "redis://:hunter2@db/0?hunter%202=1",
+        "redis://:hunter2@db/0?socket_connect_timeout=-1",
+        "redis://:pass?hunter=2@db/0",
     ],
 )
 def test_wrong_url(url: str) -> None:
@@ -76,6 +98,60 @@ def test_wrong_url(url: str) -> None:
         connection_pool(url, timeout=2.0)
     assert "hunter" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "db=2",
+        "username=u&password=p",
+        "client_name=web",
+        "health_check_interval=3",
+        "socket_keepalive=no",
+        "socket_timeout=0.2&socket_connect_timeout=1",
+        "max_connections=9&timeout=3",
+    ],
+)
+@pytest.mark.parametrize("place", ["redis://db", "sentinel://a/orders"])
+def test_known_options(place: str, options: str) -> None:
+    """What a connection may be told in its URL is taken."""
+    read(f"{place}?{options}")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "decode_responses",
+        "encoding",
+        "encoding_errors",
+        "protocol",
+        "legacy_responses",
+        "retry",
+        "retry_on_error",
+        "retry_on_timeout",
+        "credential_provider",
+        "redis_connect_func",
+        "connection_class",
+        "parser_class",
+        "command_packer",
+        "socket_type",
+        "socket_keepalive_options",
+        "socket_keepalive_intvl",
+        "socket_read_size",
+        "host",
+        "port",
+        "path",
+        "sentinels",
+        "max_age",
+    ],
+)
+@pytest.mark.parametrize("place", ["redis://db/0", "rediss://db/0", "unix:///run/db", "sentinel://a/orders"])
+def test_unknown_option(place: str, option: str) -> None:
+    """An option that changes what answers look like, or that no text can be, is named, and its value is not."""
+    with pytest.raises(ValueError, match=f"redis_url has the unknown option {option}: known are") as caught:
+        read(f"{place}?db=1&{option}=hunter2")
+    assert "hunter" not in str(caught.value)
+    read(f"{place}?db=1")
 
 
 @pytest.mark.parametrize(

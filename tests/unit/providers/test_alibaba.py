@@ -25,6 +25,8 @@ GATEWAY = {
         InvalidAccessKeyId.Inactive InvalidAccessKeyId InvalidSecurityToken.Expired
         InvalidSecurityToken.Malformed InvalidSecurityToken MissingSecurityToken Forbidden.RAM NoPermission
         Forbidden Forbidden.Other InvalidApi.NotFound InvalidProduct.NotFound UnsupportedHTTPMethod
+        MissingAction MissingVersion MissingTimestamp MissingAuthorization MissingContentSha256 MissingAccessKeyId
+        MissingSignature MissingSignatureMethod MissingSignatureNonce MissingSignatureVersion
     """,
     Result.PERMANENT: """
         MissingMessageId MissingDelivered MissingParameter InvalidParameter InvalidParameter.MessageId

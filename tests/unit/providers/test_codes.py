@@ -49,3 +49,17 @@ def test_a_mask_cuts_after_masking() -> None:
 def test_a_mask_finds_the_longer_secret_first() -> None:
     """One secret may hold another."""
     assert Mask("abc", "abcdef", "")("abcdef abc a%2Fb", 99) == "*** *** a%2Fb"
+
+
+def test_a_mask_finds_both_percent_encodings() -> None:
+    """A server may write the escapes in either case; the letters of the secret stay as they are."""
+    mask = Mask("tOk/en+")
+    assert mask("tOk%2Fen%2B tOk%2fen%2b tOk/en+", 99) == "*** *** ***"
+    assert mask("tok%2fen%2b", 99) == "tok%2fen%2b"
+
+
+def test_a_mask_shortens_the_key_id() -> None:
+    """Enough is left to tell one key from another; a short one is not shown at all."""
+    assert Mask("s", key_id="LTAI5tEXAMPLE0001")("no LTAI5tEXAMPLE0001", 99) == "no LTAI...0001"
+    assert Mask(key_id="short")("no short", 99) == "no ********"
+    assert Mask("s")("no LTAI5tEXAMPLE0001", 99) == "no LTAI5tEXAMPLE0001"

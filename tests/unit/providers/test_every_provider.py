@@ -414,6 +414,14 @@ class TestSecrets:
         echoed = sample.provider().outcome(Answer(200, {"content-type": sample.secrets[0]}, b""), EVENT)
         assert sample.secrets[0] not in repr(echoed)
 
+    def test_an_answer_that_quotes_the_key_id_shows_part_of_it(self, sample: Sample) -> None:
+        """The provider's message tells one key from another, as `check` does."""
+        provider = sample.provider()
+        key_id = provider.key_id
+        for answer in (sample.gateway("x", f"key {key_id}"), sample.final("x", f"key {key_id}")):
+            for outcome in (provider.outcome(answer, EVENT), provider.probed(answer)):
+                assert outcome.message == f"key {key_id[:4]}...{key_id[-4:]}"
+
     @pytest.mark.parametrize("bad", ["", "  ", "two words", "line\nbreak", "clé"])
     def test_an_unusable_credential_is_refused_without_showing_it(self, sample: Sample, bad: str) -> None:
         """A credential that can't stand in a header is refused, and the error shows no value at all."""
