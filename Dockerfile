@@ -24,8 +24,8 @@ RUN python -m compileall -q .
 USER 10001:10001
 EXPOSE 9807 9808
 STOPSIGNAL SIGTERM
-# http.client, for it asks no proxy
+# the port that is set, else a worker's default if somebody listens there, else the exporter's; http.client, for it asks no proxy
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('OTPREPORT_METRICS_PORT') or 9808), timeout=2); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client, os, socket, sys; p = os.environ.get('OTPREPORT_METRICS_PORT') or (9807 if socket.socket().connect_ex(('127.0.0.1', 9808)) else 9808); c = http.client.HTTPConnection('127.0.0.1', int(p), timeout=2); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["python", "-m", "worker"]
 CMD ["run"]

@@ -23,6 +23,9 @@ SMOOTHING = 15.0
 SLOWEST = 2.0
 """Seconds at most that an event is taken to be held: a slower provider is in trouble that more workers only add to."""
 
+LEAST = 0.5
+"""Seconds at least from one look to the next: less tells nothing about a second."""
+
 WAITING = frozenset({"held", "stopped", "open"})
 """States in which an account's events wait, however many workers there are."""
 
@@ -95,7 +98,7 @@ class _Seen:
     def look(self, now: float, account: AccountSnapshot) -> None:
         """Bring the averages up to a later moment; the books of an emptied Redis begin anew."""
         passed = now - self.at
-        if passed <= 0:
+        if passed < LEAST:
             return
         arrived, begun = _arrived(account), _begun(account)
         new = 1.0 if self.arriving is None else -math.expm1(-passed / SMOOTHING)
@@ -123,12 +126,14 @@ class Workforce:
         self._pace = pace
         self._seen: dict[str, _Seen] = {}
 
-    def needed(self, snapshot: Snapshot) -> int:
-        """Return the number of workers for what is there and what arrives; at least 1."""
+    def needed(self, snapshot: Snapshot) -> int | None:
+        """Return the number of workers for what is there and what arrives, at least 1; None before that is known."""
         now = snapshot.now_us / 1e6
         accounts = [account for account in snapshot.configured if account.name in self._groups]
         for account in accounts:
             self._look(now, account)
+        if any(self._seen[account.name].arriving is None for account in accounts):
+            return None
         able = (account for account in accounts if account.state.name not in WAITING)
         work = [self._work(account) for account in able]
         return workers_needed(work, pace=self._pace, concurrency=self._concurrency)

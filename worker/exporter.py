@@ -53,10 +53,10 @@ class FleetCollector(Collector):
         self.snapshot: Snapshot | None = None
         self.queues: Queues | None = None
         self.memory: RedisMemory | None = None
-        self.needed = 1
+        self.needed: int | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric."""
+        """Yield every metric; it runs in a thread, so the next look may come between."""
         snapshot = self.snapshot
         yield _gauge(
             "redis_up",
@@ -66,17 +66,18 @@ class FleetCollector(Collector):
         if snapshot is None:
             return
         yield _gauge("workers", "Workers alive: those whose lease runs.", snapshot.workers)
-        text = "Workers that the limits let be of use for what waits and arrives: what an autoscaler goes by."
-        yield _gauge("desired_workers", text, self.needed)
+        if (needed := self.needed) is not None:
+            text = "Workers that the limits let be of use for what waits and arrives: what an autoscaler goes by."
+            yield _gauge("desired_workers", text, needed)
         gap = "Events taken that stand in no place, or in two: 0, or something was lost."
         yield _gauge("books_gap_events", gap, snapshot.gap)
-        if self.queues is not None:
-            waiting = unserved(snapshot, self.queues, self.accounts)
+        if (queues := self.queues) is not None:
+            waiting = unserved(snapshot, queues, self.accounts)
             text = "Events in queues of accounts that are not configured, looked for every 30 s."
             yield _gauge("unserved_queue_events", text, sum(waiting.values()))
-        if self.memory is not None:
+        if (memory := self.memory) is not None:
             text = "Memory that Redis uses, and may use: its maxmemory, or without one its machine's."
-            rows = (("used",), self.memory.used), (("limit",), self.memory.limit)
+            rows = (("used",), memory.used), (("limit",), memory.limit)
             yield _labelled("redis_memory_bytes", text, ("kind",), rows)
         yield from self._per_account(tuple(snapshot.configured))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Callable, Iterable
 
@@ -61,9 +62,9 @@ class HealthServer:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         self._before_scrape()
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        # 2 ms of the loop an account, and from 10 ms on a slot is missed; a thread costs it 5 ms at a time
+        text = await asyncio.to_thread(generate_latest, self._registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="alive\n")

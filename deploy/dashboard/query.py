@@ -33,6 +33,11 @@ def fleet(metric: str, by: str, **labels: str) -> str:
     return f"max by ({by}) ({select(metric, **labels)})"
 
 
+def each_fleet(metric: str, by: str = "fleet", **labels: str) -> str:
+    """Return a figure that the exporter tells of no account, once for each Redis that has exporters of its own."""
+    return f"max by ({by}) ({select(metric, ALL, **labels)})"
+
+
 def growth(metric: str, by: str, scope: str = ACCOUNT, **labels: str) -> str:
     """Return how fast a counter grows a second, of all workers together, by these labels."""
     return f"sum by ({by}) (rate({select(metric, scope, **labels)}[$__rate_interval]))"

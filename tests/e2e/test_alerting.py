@@ -106,6 +106,16 @@ def test_what_follows_from_another_alert_is_not_told(tmp_path: Path, listener: L
         assert key(OLD) not in told(listener)
 
 
+def test_another_redis_holds_nothing_back(tmp_path: Path, listener: Listener) -> None:
+    """Without the Redis of one fleet nothing moves there; what is wrong in the other is told."""
+    need(alertmanager.BINARY)
+    here, there = {"fleet": "a"}, {"fleet": "b"}
+    with Alertmanager(tmp_path / "alertmanager", listener) as manager:
+        manager.post([DOWN | there, OLD | here, OTHER | there])
+        until(lambda: manager.held_back() == {key(OTHER)})
+        until(lambda: told(listener) == {key(DOWN), key(OLD)})
+
+
 def test_without_inhibition_it_would_be_told(tmp_path: Path, listener: Listener) -> None:
     """It is Alertmanager's rules that hold it back, nothing else."""
     need(alertmanager.BINARY)

@@ -172,12 +172,15 @@ def test_redis_loses_no_acknowledged_event(services: dict[str, Service]) -> None
 
 
 def test_prometheus_scrapes_every_worker_and_the_exporter() -> None:
-    """Prometheus finds all workers by their name, and the exporter."""
+    """Prometheus finds all workers by their name, and the exporter, and knows that they are of one fleet."""
     jobs = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
     targets = {job["job_name"]: job for job in jobs}
     (worker,) = targets["otpreport-worker"]["dns_sd_configs"]
     assert (worker["names"], worker["type"], worker["port"]) == (["worker"], "A", 9808)
-    assert targets["otpreport-exporter"]["static_configs"] == [{"targets": [f"exporter:{EXPORTER_PORT}"]}]
+    [fleet] = targets["otpreport-worker"]["relabel_configs"]
+    assert targets["otpreport-exporter"]["static_configs"] == [
+        {"targets": [f"exporter:{EXPORTER_PORT}"], "labels": {fleet["target_label"]: fleet["replacement"]}}
+    ]
 
 
 # The files that are mounted: as the containers see them.
@@ -345,6 +348,64 @@ def test_the_web_app_s_user_may_send_and_not_read(served: int) -> None:
             stranger.execute_command("LPUSH", "otpreport.nobody", "x")
 
 
+# What backing up, restoring and switching take, as docs/operations.md and docs/scaling.md have it.
+OF_AN_ADMIN = [
+    ("CONFIG", "SET", "auto-aof-rewrite-percentage", "100"),
+    ("BGREWRITEAOF",),
+    ("CLIENT", "PAUSE", "1", "WRITE"),
+    ("CLIENT", "UNPAUSE"),
+    ("REPLICAOF", "NO", "ONE"),
+]
+
+
+@needs_compose
+@needs_debians
+def test_backing_up_and_switching_take_the_admin(served: int) -> None:
+    """The admin may do each of it and fetch all data; the operator none of it, and look around."""
+    secrets = DEPLOY / "demo" / "secrets"
+    admin, operator = (
+        (secrets / f"{user}-redis-url").read_text().strip().replace("@redis:6379", f"@127.0.0.1:{served}")
+        for user in ("admin", "operator")
+    )
+    with untyped(admin) as client:
+        for command in OF_AN_ADMIN:
+            assert client.execute_command(*command)
+    with untyped(operator) as client:
+        for command in OF_AN_ADMIN:
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command)
+        for command in (("CLIENT", "LIST"), ("SLOWLOG", "GET", "1"), ("LATENCY", "LATEST")):
+            client.execute_command(*command)
+    assert backup(admin).startswith(b"REDIS")
+    assert not backup(operator)
+
+
+def backup(url: str) -> bytes:
+    """Return what `redis-cli --rdb -` fetches."""
+    return subprocess.run(
+        ["redis-cli", "-u", url, "--rdb", "-"], capture_output=True, check=False, timeout=60
+    ).stdout
+
+
+@needs_compose
+@pytest.mark.parametrize("kind", FILES)
+def test_no_service_has_the_admin_s_password(kind: str) -> None:
+    """Who breaks into a container gets no user with all rights; the others' URLs are there."""
+    text = yaml.safe_dump(compose(kind))
+    assert "operator-redis-url" in text
+    assert "admin-redis-url" not in text
+
+
+@needs_compose
+def test_alertmanager_finds_the_mail_server_s_password(services: dict[str, Service]) -> None:
+    """The file that its examples name is one of its secrets."""
+    named = re.search(r"smtp_auth_password_file: \"(.+)\"", (DEPLOY / "alertmanager.yml").read_text())
+    assert named is not None
+    secrets: list[Any] = services["alertmanager"]["secrets"]
+    names = [secret if isinstance(secret, str) else secret["source"] for secret in secrets]
+    assert f"/run/secrets/{names[0]}" == named[1]
+
+
 def untyped(url: str) -> Any:
     """Return a client, untyped, for redis-py types its commands in part."""
     client: Any = redis.Redis
@@ -412,7 +473,8 @@ def test_secrets_are_random_and_kept(tmp_path: Path) -> None:
     first, other = make_secrets(tmp_path / "first"), make_secrets(tmp_path / "other")
     assert (tmp_path / "first").stat().st_mode & 0o777 == 0o700
     assert make_secrets(tmp_path / "first") == first
-    for user in ("worker", "operator", "web"):
+    assert first["smtp-password"] == ""
+    for user in ("worker", "operator", "web", "admin"):
         name = f"{user}-redis-url"
         assert first[name] != other[name]
         found = re.fullmatch(rf"redis://otpreport-{user}:([0-9a-f]{{48}})@redis:6379/0\n", first[name])

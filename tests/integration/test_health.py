@@ -2,9 +2,14 @@
 
 import asyncio
 import contextlib
+import threading
+from collections.abc import Iterator
 
+import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from worker import health
 from worker.health import HealthServer
@@ -30,3 +35,38 @@ async def test_a_request_without_its_end_does_not_delay_the_stop(
             await stop
             writer.close()
             await writer.wait_closed()
+
+
+class Slow(Collector):
+    """Figures that take until they are told to go on, at most two seconds; they tell whether they were."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the only figure."""
+        self.asked.set()
+        yield GaugeMetricFamily("told", "1 when told to go on.", float(self.go_on.wait(2)))
+
+
+async def test_a_long_list_of_metrics_does_not_stop_the_loop() -> None:
+    """While the text for /metrics is made the loop goes on: here it answers somebody else meanwhile."""
+    slow, registry = Slow(), CollectorRegistry(auto_describe=False)
+    registry.register(slow)
+    server = HealthServer(registry, lambda: None, lambda: None)
+    url = f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}"
+    try:
+        async with aiohttp.ClientSession() as client:
+            scrape = asyncio.create_task(read(client, f"{url}/metrics"))
+            assert await asyncio.to_thread(slow.asked.wait, 10)
+            assert await read(client, f"{url}/healthz") == "alive\n"
+            slow.go_on.set()
+            assert (await scrape).endswith("told 1.0\n")
+    finally:
+        await server.stop()
+
+
+async def read(client: aiohttp.ClientSession, url: str) -> str:
+    """Return the text at an address."""
+    async with client.get(url) as answer:
+        return await answer.text()

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import EXPORTER_PORT, Settings
+from worker.embedded import free_port
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -57,17 +60,42 @@ def test_the_image_runs_as_a_user_and_gets_its_signals() -> None:
     assert not re.search(r"apt-get|gcc|build-essential", DOCKERFILE)
 
 
-@pytest.mark.parametrize(("status", "path", "healthy"), [(200, "/healthz", True), (503, "/healthz", False)])
-def test_the_image_s_health_check(status: int, path: str, *, healthy: bool) -> None:
-    """HEALTHCHECK is exec form, asks /healthz with Python alone, past any proxy, and believes the status."""
+def health_check() -> list[str]:
+    """Return the program of HEALTHCHECK, in exec form, and its arguments."""
     found = re.search(r"^HEALTHCHECK [^\[]*CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
     assert found is not None
-    program, *arguments = json.loads(found[1])
-    assert program == "python"
-    with answering(status, path) as port:
-        environment = {"OTPREPORT_METRICS_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}
-        ended = subprocess.run([sys.executable, *arguments], env=environment, check=False, timeout=60)
-    assert (ended.returncode == 0) is healthy
+    command: list[str] = json.loads(found[1])
+    assert command[0] == "python"
+    return command[1:]
+
+
+def healthy(arguments: list[str], **environment: str) -> bool:
+    """Whether the image's health check is content."""
+    command = [sys.executable, *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
+    return ended.returncode == 0
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_image_s_health_check(status: int) -> None:
+    """HEALTHCHECK is exec form, asks /healthz with Python alone, past any proxy, and believes the status."""
+    with answering(status, "/healthz") as port:
+        found = healthy(health_check(), OTPREPORT_METRICS_PORT=str(port), http_proxy="http://127.0.0.1:9")
+    assert found is (status == 200)
+
+
+@pytest.mark.parametrize("serving", ["worker", "exporter", "neither"])
+def test_the_health_check_knows_the_ports_of_both(serving: str) -> None:
+    """With no port in the environment it asks a worker's, then the exporter's: each has a default of its own."""
+    with answering(200, "/healthz") as port:
+        ports = {"worker": free_port(), "exporter": free_port()} | {serving: port}
+        defaults = {"worker": Settings.model_fields["metrics_port"].default, "exporter": EXPORTER_PORT}
+        *options, script = health_check()
+        for process, default in defaults.items():
+            assert str(default) in script
+            script = script.replace(str(default), str(ports[process]))
+        assert healthy([*options, script]) is (serving != "neither")
+        assert not healthy([*options, script], OTPREPORT_METRICS_PORT=str(free_port()))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 
 import config
 from config.settings import EXPORTER_PORT, Settings
-from tasks.snapshot import Snapshot
 from tests.support.key_settings import key_settings
 from tests.support.manifests import (
     DEPLOY,
@@ -27,8 +26,8 @@ from tests.support.manifests import (
     one,
     with_component,
 )
-from worker.exporter import FleetCollector
 from worker.health import HealthServer
+from worker.reference.metrics import exporter_metrics
 
 pytestmark = needs_kubectl
 
@@ -259,6 +258,16 @@ def test_selectors_meet_the_pods_that_are_meant() -> None:
             assert chosen == [name], selector
 
 
+def test_a_namespace_is_a_fleet() -> None:
+    """Workers and exporter get the same label by the same rule, or the alerts could not hold one against the other."""
+    rules = [
+        [rule for rule in endpoint["relabelings"] if rule["targetLabel"] == "fleet"]
+        for name in DEPLOYMENTS
+        for endpoint in found("PodMonitor", name)["spec"]["podMetricsEndpoints"]
+    ]
+    assert rules == [[{"targetLabel": "fleet", "sourceLabels": ["__meta_kubernetes_namespace"]}]] * 2
+
+
 def test_pods_reach_redis_and_the_providers_alone() -> None:
     """Workers send, and in the exporter's pod `check --probe` asks; neither goes to the cloud's metadata."""
     worker, exporter = (found("NetworkPolicy", name)["spec"]["egress"] for name in DEPLOYMENTS)
@@ -270,9 +279,7 @@ def test_pods_reach_redis_and_the_providers_alone() -> None:
 
 def test_the_figure_that_scales_is_one_the_exporter_has() -> None:
     """Both autoscalers ask for a metric that the exporter serves, and take it for the number of workers."""
-    collector = FleetCollector({})
-    collector.snapshot = Snapshot(1, 0, ())
-    assert METRIC in {metric.name for metric in collector.collect()}
+    assert METRIC in {metric.name for metric in exporter_metrics()}
     (metric,) = found("HorizontalPodAutoscaler", "otpreport-worker")["spec"]["metrics"]
     assert metric["external"] == {
         "metric": {"name": METRIC},

@@ -1,12 +1,16 @@
 """The status page over HTTP, as a browser and a script meet it."""
 
 import asyncio
+import contextlib
 import http.client
+import http.server
+import itertools
 import json
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,7 +179,75 @@ def _plant(client: redis.Redis) -> None:
     client.lpush(f"otpreport.{HOSTILE}", b"x")
 
 
-def browse(url: str, folder: Path) -> str:
+# How long somebody has text of a row selected, if at all, and what then is seen: the state there, the mark of old rows.
+SELECTIONS = {
+    "never": ("", "open", False),
+    "briefly": ("setTimeout(() => getSelection().removeAllRanges(), 13000);", "open", False),
+    "long": (" ", "running", True),
+}
+SELECT = """
+  const rows = document.querySelector("#accounts tbody");
+  new MutationObserver((_, seen) => { seen.disconnect(); getSelection().selectAllChildren(rows); %s })
+    .observe(rows, { childList: true });
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("selected", SELECTIONS)
+async def test_trouble_is_seen_while_text_is_selected(site: Site, tmp_path: Path, selected: str) -> None:
+    """Mood and notes go on; the rows alone stand still, are marked once they are old, and go on after it."""
+    first = await site.json()
+    later = json.loads(json.dumps(first))
+    later["accounts"][0]["state"] = "open"
+    later["notes"] = [{"level": "bad", "text": "tencent is open"}]
+    script, state, old = SELECTIONS[selected]
+    with acted(first, later, SELECT % script if script else "") as port:
+        shown = await asyncio.to_thread(browse, f"http://127.0.0.1:{port}/status.html", tmp_path, 17_000)
+    assert "<title>✖ otpreport: in trouble</title>" in shown
+    assert "tencent is open" in shown
+    table = re.search(r'<table id="accounts"[^>]*>', shown)
+    assert table is not None
+    assert ("old" in table[0]) is old
+    assert f'class="state {state}"' in shown
+    assert ("stand still" in shown) is old
+
+
+@contextlib.contextmanager
+def acted(first: Any, later: Any, script: str) -> Generator[int]:
+    """Serve the page with a script besides, and a fleet that changes after the first look, by 2 s a look."""
+    looks = itertools.count()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            kind, text = "text/html", b""
+            if self.path == "/status.json":
+                look = next(looks)
+                record = (later if look else first) | {"at_ms": first["at_ms"] + 2000 * look}
+                kind, text = "application/json", json.dumps(record).encode()
+            elif self.path == "/act.js":
+                kind, text = "text/javascript", script.encode()
+            elif (file := FILES / self.path[1:]).is_file():
+                kind = {".js": "text/javascript", ".css": "text/css"}.get(file.suffix, kind)
+                text = file.read_bytes().replace(b"</head>", b'<script src="act.js" defer></script></head>')
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class named it
+            """Be silent."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def browse(url: str, folder: Path, wait_ms: int = 1500) -> str:
     """Return the page as a browser has it after a while."""
     assert CHROMIUM is not None
     options = [
@@ -186,7 +258,7 @@ def browse(url: str, folder: Path) -> str:
         "--disable-background-networking",
         "--no-first-run",
         "--disable-dev-shm-usage",
-        "--virtual-time-budget=1500",
+        f"--virtual-time-budget={wait_ms}",
     ]
     command = [CHROMIUM, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", url]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout

@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parents[2] / "deploy"
 RULES = FOLDER / "alerts.yml"
 TESTS = sorted(FOLDER.glob("alerts*_test.yml"))
 
-SCRAPED = {"instance", "job"}
-"""Labels that Prometheus adds."""
+SCRAPED = {"fleet", "instance", "job"}
+"""Labels that Prometheus adds, `fleet` as deploy/prometheus.yml tells it to."""
 
 _SELECTOR = re.compile(r"(?<![\w:])(otpreport_\w+)(?!\w*:)(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')

@@ -88,6 +88,22 @@ def exporter() -> None:
     raise typer.Exit(exporter_main(settings_or_stop()))
 
 
+@app.command(epilog="Example: docker compose exec worker python -m worker ready")
+def ready(
+    *,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Its port; OTPREPORT_METRICS_PORT if left out.")
+    ] = None,
+) -> None:
+    """Ask the worker or exporter of this machine if it is ready.
+
+    Prints the text of its /readyz. Exit status 1: it is not, or nobody listens; 2: the settings are wrong.
+    """
+    from worker.cli.ready import ready
+
+    raise typer.Exit(ready(port))
+
+
 @app.command(epilog="Example: python -m worker check && systemctl restart otpreport-worker")
 def check(
     *,

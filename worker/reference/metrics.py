@@ -62,7 +62,7 @@ def exporter_metrics() -> Iterator[Metric]:
     """Yield what the exporter serves of one account, with everything known."""
     collector = FleetCollector({ACCOUNT: _account()})
     collector.snapshot, collector.queues = _snapshot(), Queues({}, complete=True)
-    collector.memory = RedisMemory(used=0, limit=0)
+    collector.memory, collector.needed = RedisMemory(used=0, limit=0), 1
     registry = CollectorRegistry()
     registry.register(collector)
     return _sorted(registry.collect())

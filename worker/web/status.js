@@ -3,6 +3,7 @@
 
 const EVERY = 2000;
 const PATIENCE = 6000;
+const OLD = 10000;
 const MARKS = { running: "●", recovering: "◐", open: "✖", stopped: "■", held: "‖", shed: "↓" };
 const SIGNS = { bad: "✖ Trouble:", warn: "▲ Look:", info: "ℹ Note:" };
 const SVG = "http://www.w3.org/2000/svg";
@@ -13,6 +14,7 @@ const clock = (ms) => new Date(ms).toISOString().slice(11, 19) + " UTC";
 
 let last = null;
 let silentSince = null;
+let drawnAt = null;
 
 // What steers a terminal or turns the direction of writing is shown, not obeyed.
 function plain(text) {
@@ -159,14 +161,21 @@ function mood(word, className) {
   document.title = (className === "good" ? "" : className === "bad" ? "✖ " : "▲ ") + "otpreport: " + word;
 }
 
+// While somebody copies a row's text the rows stand still; the rest of the page goes on.
 function draw(fleet) {
   const now = fleet.at_ms;
+  const still = drawnAt !== null && !getSelection().isCollapsed;
+  if (!still) drawnAt = now;
+  const old = now - drawnAt > OLD;
+  const notes = old ? [...fleet.notes, { level: "info", text: `The rows are of ${clock(drawnAt)}: they stand still while text is selected.` }] : fleet.notes;
   const levels = new Set(fleet.notes.map(({ level }) => level));
   mood(...(levels.has("bad") ? ["in trouble", "bad"] : levels.has("warn") ? ["needs a look", "warn"] : ["all is well", "good"]));
   $("workers").textContent = fleet.workers === 1 ? "1 worker" : whole(fleet.workers) + " workers";
   $("redis").textContent = fleet.redis;
   $("at").textContent = clock(now);
-  $("notes").replaceChildren(...(fleet.notes.length ? fleet.notes.map(note) : [make("li", "", "Nothing.")]));
+  $("notes").replaceChildren(...(notes.length ? notes.map(note) : [make("li", "", "Nothing.")]));
+  for (const table of document.querySelectorAll("table")) table.classList.toggle("old", old);
+  if (still) return;
   const matters = (a) => a.configured || a.ready + a.scheduled + a.leased + a.dead > 0;
   fill("accounts", fleet.accounts.filter(matters).map(accountRow));
   fill("errors", fleet.accounts.filter((a) => a.last_error).map((a) => errorRow(a, now)));
@@ -185,7 +194,6 @@ function warn(text) {
 function show(fleet) {
   silentSince = null;
   if (fleet.redis_up) {
-    if (!getSelection().isCollapsed) return; // somebody copies an error
     last = fleet;
     draw(fleet);
     warn("");

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploy.dashboard.look import BLUE, GREEN, GREY, ORANGE, RED, YELLOW, ZERO
 from deploy.dashboard.panel import Panel
-from deploy.dashboard.query import ALL, Query, fleet, growth, select
+from deploy.dashboard.query import ALL, Query, each_fleet, fleet, growth, select
 from deploy.dashboard.rows.row import EFFECTIVE, PER_ACCOUNT, Row
 
 OUTCOMES = {"delivered": GREEN, "duplicate": BLUE, "skipped": GREY, "shed": YELLOW, "dead": RED}
@@ -52,7 +52,7 @@ QUEUE = Row(
             "In queues that nobody serves",
             "Events for accounts that are not configured, e.g. a misspelt name.",
             "short",
-            (Query(f"max({select('unserved_queue_events', ALL)})", "unserved"),),
+            (Query(f"sum({each_fleet('unserved_queue_events')})", "unserved"),),
             6,
             steps=ZERO,
         ),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from deploy.dashboard.look import BLUE, GREEN, RED, Name, Steps
 from deploy.dashboard.panel import Panel
-from deploy.dashboard.query import ALL, Query, select
+from deploy.dashboard.query import ALL, Query, each_fleet, select
 from deploy.dashboard.rows.row import Row
 
-_BY_KIND = f"max by (kind) ({select('redis_memory_bytes', ALL)})"
-_USED = f"max({select('redis_memory_bytes', ALL, kind='used')})"
-_LIMIT = f"max({select('redis_memory_bytes', ALL, kind='limit')})"
+_BY_KIND = f"sum by (kind) ({each_fleet('redis_memory_bytes', 'fleet, kind')})"
+_USED = select("redis_memory_bytes", ALL, kind="used")
+_LIMIT = select("redis_memory_bytes", ALL, kind="limit")
 
 REDIS = Row(
     "Redis",
@@ -24,9 +24,10 @@ REDIS = Row(
         ),
         Panel(
             "Share of the memory used",
-            "The queue, the dead letters and the memory of what was reported all live there.",
+            "The queue, the dead letters and the memory of what was reported all live there. Of several Redis the "
+            "fullest counts.",
             "percentunit",
-            (Query(f"{_USED} / {_LIMIT}", "used"),),
+            (Query(f"max({_USED} / ignoring (kind) {_LIMIT})", "used"),),
             7,
             steps=Steps(GREEN, ((0.8, RED),)),
             most=1,
@@ -34,9 +35,9 @@ REDIS = Row(
         ),
         Panel(
             "Redis answers",
-            "Whether Redis answered the exporter.",
+            "Whether Redis answered the exporter; each of them, if there are several.",
             "short",
-            (Query(f"min({select('redis_up', ALL)})", "Redis"),),
+            (Query(f"min({each_fleet('redis_up')})", "Redis"),),
             7,
             kind="state-timeline",
             names=(Name(0, "away", RED), Name(1, "answers", GREEN)),

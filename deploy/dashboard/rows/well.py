@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploy.dashboard.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, ZERO, Name, Steps
 from deploy.dashboard.panel import Panel
-from deploy.dashboard.query import ALL, Query, fleet, growth, quantiles, select
+from deploy.dashboard.query import Query, each_fleet, fleet, growth, quantiles, select
 from deploy.dashboard.rows.row import AGES, AIM, LATE, PER_ACCOUNT, Row
 
 STATES = (
@@ -90,7 +90,7 @@ WELL = Row(
             "Workers",
             "Workers whose lease runs, as Redis has it.",
             "short",
-            Query(f"max({select('workers', ALL)})", "workers"),
+            Query(f"sum({each_fleet('workers')})", "workers"),
             Steps(RED, ((1, GREEN),)),
         ),
         Panel(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from deploy.dashboard.look import BLUE, GREEN, ORANGE, RED, Steps
 from deploy.dashboard.panel import Panel
-from deploy.dashboard.query import ALL, INSTANCE, Query, growth, select
+from deploy.dashboard.query import INSTANCE, Query, each_fleet, growth, select
 from deploy.dashboard.rows.row import PER_WORKER, Row
 
-_ALIVE = f"max({select('workers', ALL)})"
-_NEEDED = f"max({select('desired_workers', ALL)})"
+_ALIVE = f"sum({each_fleet('workers')})"
+_NEEDED = f"sum({each_fleet('desired_workers')})"
 _LIMIT = select("concurrency", INSTANCE)
 _OFFSET = f"max by (instance) (abs({select('clock_offset_seconds', INSTANCE)}))"
 _CPU = f"rate(process_cpu_seconds_total{{{INSTANCE}}}[$__rate_interval])"
