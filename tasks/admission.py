@@ -34,6 +34,12 @@ TOLERANCE = 0.01
 TURN = 0.02
 """Seconds between two questions for a line that has no slot: so many slots come at once."""
 
+LONG_TURN = 0.035
+"""Seconds until the next question after one that brought less than FEW slots: they are few, or shared by many workers,
+and asking costs everybody. Less by two round trips, or slots would pass in between."""
+
+FEW = 4
+
 AWAY = 0.2
 """Seconds until the next question after Redis did not answer."""
 
@@ -103,11 +109,17 @@ class Line:
         most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, at_once, self.likely)
         return [self.waiting.popleft() for _ in range(most)]
 
-    def learn(self, answers: Collection[int]) -> None:
-        """Ask the next time for a quarter more than there was, or for twice as many when there was enough."""
+    def learn(self, answers: Collection[int], now: float, long_turn: float) -> None:
+        """Ask for twice as many the next time; where there were not enough, later, and for a quarter more than came."""
+        waits = [NO_SLOT - answer for answer in answers if answer <= NO_SLOT]
+        if not waits:
+            self.likely = min(AT_ONCE, 2 * self.likely)
+            return
         granted = sum(answer >= 0 for answer in answers)
-        enough = all(answer > NO_SLOT for answer in answers)
-        self.likely = min(AT_ONCE, 2 * self.likely) if enough else granted + granted // 4 + 2
+        self.likely = granted + granted // 4 + 2
+        # not all workers at the moment of the next slot: the nearest one would get it each time
+        spread = random.random() * TURN  # noqa: S311 - it hides nothing
+        self.not_before = now + max(long_turn if granted < FEW else TURN, min(waits) / 1000 + spread)
 
 
 class Admission:
@@ -240,13 +252,11 @@ class Admission:
                 slots.setdefault(line.group.wake_at(slot), []).append((line, entry))
             elif answer <= NO_SLOT:
                 line.waiting.appendleft(entry)
-                # not all workers at the moment of the next slot: the nearest one would get it each time
-                spread = random.random() * TURN  # noqa: S311 - it hides nothing
-                line.not_before = now + max(TURN, (NO_SLOT - answer) / 1000 + spread)
             elif not entry[1].done():
                 entry[1].set_result(Refusal(answer))
+        long_turn = max(TURN, LONG_TURN - 2 * self._clock.round_trip)
         for line, its_answers in of_line.items():
-            line.learn(its_answers)
+            line.learn(its_answers, now, long_turn)
         loop = asyncio.get_running_loop()
         for moment, due in slots.items():
             loop.call_at(moment, self._go, due)

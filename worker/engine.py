@@ -25,10 +25,15 @@ from tasks.states import State, States
 from worker.quarantine import Quarantine
 
 BUSY = 0.02
-"""Seconds between two lease calls while there is work."""
+"""Seconds between two lease calls while each brings MANY events."""
+
+CALM = 0.05
+"""Seconds between two lease calls at most while this worker holds events."""
 
 IDLE = 0.2
 """Seconds between two lease calls when nothing has come for a while."""
+
+MANY = 8
 
 AWAY = 0.5
 """Seconds until the next call after Redis did not answer."""
@@ -290,8 +295,10 @@ class Engine:
         )
         if batch.held > len(self._held):
             self._in_step = False
-        busy = bool(batch.leased or self._held)
-        self._pause = BUSY if busy else min(IDLE, self._pause * 1.5)
+        if len(batch.leased) >= MANY:
+            self._pause = BUSY
+        else:
+            self._pause = min(CALM if self._held else IDLE, self._pause * 1.5)
 
     def _holds_suspect(self) -> bool:
         held = (held.leased if isinstance(held, Delivery) else held for held in self._held.values())

@@ -5,12 +5,15 @@ not know when a request arrived; how many those were is printed.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import threading
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -40,6 +43,9 @@ JITTER = 50.0
 BUSY = 0.85
 """How much of all cores may be in use until workers wait for them."""
 
+LEAST = 8
+"""Seconds in a row with cores to spare that show how much of a limit is used."""
+
 AHEAD = ["faketime", "-f", "+7s"]
 
 
@@ -58,11 +64,6 @@ class Judgement:
     def worst(self) -> int:
         """The most arrivals in any one second."""
         return max(self.aligned, self.sliding)
-
-    @property
-    def use(self) -> float:
-        """How much of the limit was used, from the first arrival to the last."""
-        return self.rate / self.limit
 
 
 def judge(fleet: Fleet, provider: str) -> Judgement:
@@ -97,6 +98,47 @@ def held(fleet: Fleet, provider: str) -> Judgement:
 def punctual(folder: Path, *accounts: Account, **plan: object) -> Fleet:
     """Return a fleet that goes before other people's work on this machine, its judge before all, where allowed."""
     return Fleet(folder, *accounts, plan=plan, settings=LONG, wrapper=("nice", "-n", "-15"))
+
+
+class Cores:
+    """Note once a second how busy the machine is, as long as the context is open."""
+
+    def __init__(self) -> None:
+        self._noted: list[tuple[float, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._note, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _note(self) -> None:
+        while not self._over.wait(1.0):
+            self._noted.append((time.time(), machine_seconds()))
+
+    def spare(self, begin: float, end: float) -> tuple[float, float]:
+        """Return the longest stretch (UNIX seconds) between two moments in which no second was too BUSY."""
+        best, since = (begin, begin), math.inf
+        for (before, used), (now, more) in pairwise(self._noted):
+            busy = (more - used) / (now - before) / (os.cpu_count() or 1)
+            since = min(since, before) if begin <= before and now <= end and busy <= BUSY else math.inf
+            best = max(best, (since, now), key=lambda stretch: stretch[1] - stretch[0])
+        return best
+
+
+def use(fleet: Fleet, provider: str, cores: Cores) -> float | None:
+    """Return how much of its limit a key used while there were cores to spare; None when that was too short a time."""
+    times = [row["unix"] for row in fleet.simulator.ledger() if row["provider"] == provider]
+    begin, end = cores.spare(times[0], times[-1])
+    came = sum(begin <= at < end for at in times)
+    print(f"{provider}: {came} arrivals in {end - begin:.1f} s with cores to spare")
+    limit: int = fleet.simulator.key(provider)["rate"]
+    # such a stretch begins and ends anywhere between two arrivals
+    return (came + 1) / (limit * (end - begin)) if end - begin >= LEAST else None
 
 
 def put_the_judge_first(fleet: Fleet) -> None:
@@ -147,7 +189,7 @@ def test_use(tmp_path: Path, jitter: float) -> None:
         fleet.enqueue(1200, "one")
         fleet.wait_until_settled()
         fleet.check()
-        assert held(fleet, "tencent").use > 0.5, (
+        assert held(fleet, "tencent").rate > FAST / 2, (
             "it waits for something else than the rate"
         )  # the promise stands below
 
@@ -201,12 +243,14 @@ def test_too_fast(tmp_path: Path) -> None:
 def test_documented_limits(tmp_path: Path, accounts: tuple[Account, ...], jitter: float) -> None:
     """Eight workers, two of which start and four end meanwhile, keep each limit and use 95 %; with jitter 90 %.
 
-    How much is used is reported, not judged, where other things than the rate held the workers up: too few cores.
+    How much is used shows while no worker waits for a core: not while one starts beside five that work, on two cores.
     """
-    with punctual(tmp_path, *accounts, door_jitter_ms=jitter, latency={"base_ms": 50}) as fleet:
+    with (
+        punctual(tmp_path, *accounts, door_jitter_ms=jitter, latency={"base_ms": 50}) as fleet,
+        Cores() as cores,
+    ):
         put_the_judge_first(fleet)
         workers = fleet.start_workers(6)
-        began, used = time.monotonic(), machine_seconds()
         for account in accounts:
             fleet.enqueue(SATURATED * account.rate, account.name)
         for worker in workers[:2]:
@@ -217,10 +261,13 @@ def test_documented_limits(tmp_path: Path, accounts: tuple[Account, ...], jitter
             worker.terminate()
             assert worker.wait() == 0
         fleet.wait_until_settled(4 * SATURATED)
-        busy = (machine_seconds() - used) / (time.monotonic() - began) / (os.cpu_count() or 1)
         assert not fleet.check().twice
-        uses = [held(fleet, account.provider).use for account in accounts]
-    print(f"the machine was {busy:.0%} busy")
-    if min(uses) < (least := 0.9 if jitter else 0.95):
-        assert busy > BUSY, f"{uses} is less than {least}"
-        pytest.skip(f"the limits held, but {busy:.0%} busy this machine can't feed eight workers: {uses}")
+        for account in accounts:
+            held(fleet, account.provider)
+        uses = [use(fleet, account.provider, cores) for account in accounts]
+    known = [used for used in uses if used is not None]
+    if not known:
+        pytest.skip(
+            "the limits held, but this machine can't feed the workers long enough to see how much they use"
+        )
+    assert min(known) >= (0.9 if jitter else 0.95)

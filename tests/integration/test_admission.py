@@ -9,7 +9,7 @@ import redis
 from redis.exceptions import RedisError
 
 from tasks import admission as module
-from tasks.admission import HORIZON, Admission, Line, RateGroup, Refusal, Waiting
+from tasks.admission import AT_ONCE, HORIZON, Admission, Line, RateGroup, Refusal, Waiting
 from tasks.clock import RedisClock
 from tasks.delivery import Delivery
 from tasks.rate import Rate
@@ -285,9 +285,12 @@ async def test_a_worker_that_does_not_learn_asks_in_vain(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is what it learned: else all that might fit into the horizon are asked for each time."""
+    learn = Line.learn
 
-    def learn_nothing(line: Line, answers: Collection[int]) -> None:
+    def learn_nothing(line: Line, answers: Collection[int], now: float, long_turn: float) -> None:
         """Go on asking for all."""
+        learn(line, answers, now, long_turn)
+        line.likely = AT_ONCE
 
     monkeypatch.setattr(Line, "learn", learn_nothing)
     assert await asked_for_each_slot(fleet) > 2
