@@ -20,6 +20,7 @@ _PORT = 6379
 _SENTINEL_PORT = 26379
 _SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://")
 _SENTINEL_OWN = ("sentinel_username", "sentinel_password")
+_SECRET = frozenset({"password", "sentinel_password", "ssl_password"})
 _OF_POOLS = ("connection_class", "max_connections", "timeout")
 """What a URL may hold, or redis-py reads into it, and we decide ourselves."""
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
@@ -140,7 +141,9 @@ def _mend(url: str) -> str:
         return "it must start with redis://, rediss://, unix:// or sentinel://"
     if url.startswith("sentinel://"):
         return "it must read sentinel://[user:password@]host:port,host:port/service[/db][?options]"
-    return "check the port, the database and the options, and escape the password (urllib.parse.quote)"
+    return (
+        "check the host, the port, the database and the options, and escape the password (urllib.parse.quote)"
+    )
 
 
 def _read_plain(url: str) -> Address:
@@ -179,10 +182,11 @@ def _read_sentinel(url: str) -> Address:
 
 
 def _check_names(parts: SplitResult, known: Collection[str]) -> None:
-    for name, _ in parse_qsl(parts.query):
+    names = [name for name, _ in parse_qsl(parts.query)]
+    for name in names:
         if name in known:
             continue
-        if "@" in parts.query or not name.isidentifier():
+        if "@" in parts.query or not name.isidentifier() or _SECRET.intersection(names):
             raise ValueError("it may be a part of a password")
         raise UnknownOptionError(name, known)
 

@@ -75,8 +75,8 @@ end
 
 -- Dead letters that are to be sent again go last: at their share of the rate, and only while the next free slot of the
 -- rate group lies no further ahead than SPARE (us): slots that nobody else wants. What was not used for longer than BURST
--- (us) is forgone: workers that are short of CPU, and so ask more seldom, take fewer.
-local SPARE, BURST = 25000, 40000
+-- (us, a little more than a calm worker's round) is forgone: workers that are short of CPU, and so ask more seldom, take fewer.
+local SPARE, BURST = 25000, 60000
 
 -- Returns how many of `want` may go now, the us between two, and from when on they are counted.
 local function replays_due(account, want)

@@ -25,10 +25,10 @@ from tasks.states import State, States
 from worker.quarantine import Quarantine
 
 BUSY = 0.02
-"""Seconds between two lease calls while each brings MANY events."""
+"""Seconds between two lease calls while each brings MANY events, or there is no room for so many."""
 
 CALM = 0.05
-"""Seconds between two lease calls at most while this worker holds events."""
+"""Seconds from one lease call to the next at most while this worker holds events."""
 
 IDLE = 0.2
 """Seconds between two lease calls when nothing has come for a while."""
@@ -166,6 +166,7 @@ class Engine:
             self._closed.set()
 
     async def _go_round(self) -> None:
+        began = time.monotonic()
         try:
             if not self._in_step:
                 await self._step_back_in()
@@ -178,7 +179,7 @@ class Engine:
             return
         self._monitor.redis(None)
         self._monitor.progress()
-        await asyncio.sleep(self._pause)
+        await asyncio.sleep(max(BUSY, self._pause - (time.monotonic() - began)))
 
     async def maintain(self) -> None:
         """Look for dead workers and read the accounts' states until cancelled."""
@@ -295,7 +296,7 @@ class Engine:
         )
         if batch.held > len(self._held):
             self._in_step = False
-        if len(batch.leased) >= MANY:
+        if len(batch.leased) >= MANY or room.free < MANY:
             self._pause = BUSY
         else:
             self._pause = min(CALM if self._held else IDLE, self._pause * 1.5)

@@ -36,7 +36,7 @@ class Late(httpx.ConnectError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class _Destination:
     """Where requests go: the `Host` of each, and what tells aiohttp's connector where to connect to."""
 
     host: bytes
@@ -69,7 +69,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._bound = _Bound(read_timeout)
         self._connecting = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._connector = aiohttp.TCPConnector(limit=connections, ssl=tls or True)
-        self._places: dict[tuple[str, bytes, int | None], Place] = {}
+        self._destinations: dict[tuple[str, bytes, int | None], _Destination] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its whole answer."""
@@ -79,9 +79,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             raise _translated(error, request) from error
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        place = self._place(request.url)
-        written = _written(request, place.host)
-        connection = await self._connect(request, place)
+        to = self._destination(request.url)
+        written = _written(request, to.host)
+        connection = await self._connect(request, to)
         try:
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None or protocol.should_close:
@@ -98,31 +98,29 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 body = await _read(payload, request)
             finally:
                 self._bound.end(transport)
-        except Late:
-            raise
         except BaseException:
-            connection.close()
+            connection.close()  # one that was released is no more ours to close
             raise
         connection.release()
         stream = httpx.ByteStream(body)
         return httpx.Response(head.code, headers=head.raw_headers, stream=stream, request=request)
 
-    async def _connect(self, request: httpx.Request, place: Place) -> aiohttp.connector.Connection:
+    async def _connect(self, request: httpx.Request, to: _Destination) -> aiohttp.connector.Connection:
         try:
-            return await self._connector.connect(place.request, [], self._connecting)
+            return await self._connector.connect(to.request, [], self._connecting)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(_text(error), request=request) from error
 
-    def _place(self, url: httpx.URL) -> Place:
+    def _destination(self, url: httpx.URL) -> _Destination:
         """Return where a request goes; the same for every one to a host."""
         origin = url.scheme, url.raw_host, url.port
-        place = self._places.get(origin)
-        if place is None:
+        found = self._destinations.get(origin)
+        if found is None:
             if url.scheme not in {"http", "https"}:
                 raise aiohttp.InvalidURL(str(url))
             request = aiohttp.ClientRequest("POST", URL(str(url)), loop=asyncio.get_running_loop())
-            place = self._places[origin] = Place(url.netloc, request)
-        return place
+            found = self._destinations[origin] = _Destination(url.netloc, request)
+        return found
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -154,13 +152,15 @@ class _Bound:
 
     def _watch(self) -> None:
         now = time.monotonic()
-        for transport in [*itertools.takewhile(lambda one: self._due[one] <= now, self._due)]:
+        late = [*itertools.takewhile(lambda transport: self._due[transport] <= now, self._due)]
+        for transport in late:
             del self._due[transport]
-            transport.abort()
         self._watched = bool(self._due)
         if self._watched:
             first = next(iter(self._due.values()))
             asyncio.get_running_loop().call_later(first - now, self._watch)
+        for transport in late:
+            transport.abort()
 
 
 def _written(request: httpx.Request, host: bytes) -> bytes:

@@ -564,6 +564,27 @@ async def test_a_far_redis_is_asked_for_work_once_a_round(fleet: Fleet) -> None:
     assert "ss" not in queue.written
 
 
+async def test_a_worker_to_which_little_comes_asks_less_often(fleet: Fleet) -> None:
+    """With room for many, and few that come, it waits 50 ms from call to call; when it is full, less."""
+    fleet.send(event("waits"), event("waits, too"))
+    network = Network(silent={"waits", "waits, too"})
+    async with EngineWorker(fleet, network, concurrency=1) as worker:
+        full = await seconds_of_rounds(worker)
+        await worker.kill()
+    async with EngineWorker(fleet, network, worker="w2") as worker:
+        calm = await seconds_of_rounds(worker)
+        await worker.kill()
+    assert calm >= 20 * 0.05 > 1.25 * full
+
+
+async def seconds_of_rounds(worker: EngineWorker) -> float:
+    """Return how long 20 rounds take once the worker holds an event and has found its pace."""
+    await worker.until(lambda: worker.network.sent and worker.monitor.rounds > 8)
+    first, began = worker.monitor.rounds, time.monotonic()
+    await worker.until(lambda: worker.monitor.rounds >= first + 21)
+    return time.monotonic() - began
+
+
 async def test_a_lost_admission_answer_sends_once(fleet: Fleet, lossy: LossyRedis) -> None:
     """Slots whose answer is lost are used by nobody; the events ask again and go once."""
     fleet.send_many(20)

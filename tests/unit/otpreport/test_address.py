@@ -154,6 +154,13 @@ def test_unknown_option(place: str, option: str) -> None:
     read(f"{place}?db=1")
 
 
+def test_a_password_that_is_cut_in_pieces() -> None:
+    """What follows an ampersand in a password looks like an option, and is not shown."""
+    with pytest.raises(ValueError, match="escape the password") as caught:
+        read("redis://db:6379/0?password=ab&hunter2=x")
+    assert "hunter" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url", ["redis://u:hunter2@db:6379/0?password=hunter2", "redis://u:hun@ter2@db:6379/0"]
 )
