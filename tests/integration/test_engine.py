@@ -16,6 +16,7 @@ from redis.exceptions import OutOfMemoryError
 from otpreport import Verification
 from providers import Answer, Outcome, Result
 from tasks import admission, report
+from tasks.admission import RateGroup
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.queue import Batch, Queue
@@ -214,6 +215,40 @@ async def test_accounts_without_events_take_no_room(fleet: Fleet, busy: str) -> 
     rates = {f"account{number}": 10_000 for number in range(16)}
     async with EngineWorker(fleet, rates=rates, concurrency=100) as worker:
         await worker.ended(300)
+
+
+class FirstBatch(Queue):
+    """A queue that remembers how many events the first lease brought."""
+
+    brought = 0
+
+    async def lease(self, *args: Any, **options: Any) -> Batch:
+        """Lease."""
+        batch = await super().lease(*args, **options)
+        self.brought = self.brought or len(batch.leased)
+        return batch
+
+
+class Apart(FirstBatch):
+    """One that is not told which accounts share a rate."""
+
+    async def lease(self, *args: Any, **options: Any) -> Batch:
+        """Lease for each account by itself."""
+        return await super().lease(*args, **options | {"groups": {}})
+
+
+@pytest.mark.parametrize(("kind", "brought"), [(FirstBatch, 10), (Apart, 20)])
+async def test_accounts_of_one_rate_group_lease_together(
+    fleet: Fleet, kind: type[FirstBatch], brought: int
+) -> None:
+    """Of both together a worker takes what their rate can send in 0.1 s; else each would take so much."""
+    group = RateGroup("g", 100)
+    for account in ("a", "b"):
+        fleet.send_many(50, account)
+    queue = kind(fleet.client, fleet.keys, "w1", lease=30.0, remembered=fleet.remembered)
+    async with EngineWorker(fleet, queue=queue, groups={"a": group, "b": group}) as worker:
+        await worker.until(lambda: queue.brought)
+    assert queue.brought == brought
 
 
 async def test_what_comes_free_goes_to_each_account_in_turn(fleet: Fleet) -> None:

@@ -128,6 +128,7 @@ class EngineWorker:
         *,
         worker: str = "w1",
         rates: Mapping[str, int] | None = None,
+        groups: Mapping[str, RateGroup] | None = None,
         concurrency: int = 100,
         policy: Policy = QUICK,
         max_age: float = 1e12,
@@ -137,7 +138,8 @@ class EngineWorker:
         provider: type[Provider] = Provider,
     ) -> None:
         self.fleet, self.network, self.monitor = fleet, network or Network(), Monitor()
-        groups = {name: RateGroup(name, rate) for name, rate in (rates or {"tencent": 1000}).items()}
+        own = {name: RateGroup(name, rate) for name, rate in (rates or {"tencent": 1000}).items()}
+        groups = groups or own
         states = States(fleet.client, fleet.keys, groups, probe_interval=probe_interval)
         self.admission = Admission(
             fleet.client,
