@@ -13,6 +13,7 @@ from tasks.retry import Reason
 from tasks.settlement import Bury, Schedule
 from tests.support.dead import Undertaker
 from tests.support.queues import Fleet, delivered
+from worker.engine import CALM
 
 EVERY = Filter()
 GROUP = "g"
@@ -73,6 +74,14 @@ def test_no_faster_than_the_share(valkey: redis.Redis, letters: DeadLetters, und
         taken += len(undertaker.lease("tencent", 400))
     most = 0.2 * 1000 * (time.monotonic() - began + 0.06) + 1
     assert 10 < taken <= most
+
+
+def test_a_calm_worker_forgoes_nothing(fleet: Fleet, letters: DeadLetters, undertaker: Undertaker) -> None:
+    """Whoever asks again only after a calm round gets every slot that there was meanwhile."""
+    undertaker.bury("tencent", 50)
+    replay(letters, Pace(0.2, GROUP, 1000))
+    fleet.server.hset(Keys().replay("tencent"), "next_us", fleet.now_us() - round(CALM * 1e6))
+    assert len(undertaker.lease("tencent", 50)) > 200 * CALM
 
 
 def test_the_share_is_of_the_effective_rate(
