@@ -21,7 +21,7 @@ LONGEST_PAUSE = 5.0
 class Monitor(Protocol):
     """Who is told of each try."""
 
-    def redis(self, error: RedisError | None, **more: object) -> None:
+    def redis(self, error: RedisError | OSError | None, **more: object) -> None:
         """Note that Redis can't be reached, or can."""
         ...
 
@@ -33,8 +33,7 @@ async def wait_for_redis(redis: Redis, keys: Keys, monitor: Monitor, where: str)
         try:
             await check_fitness(redis, keys)
         except (RedisError, OSError) as error:
-            known = error if isinstance(error, RedisError) else RedisError(str(error))
-            monitor.redis(known, redis=where, retry_seconds=pause)
+            monitor.redis(error, redis=where, retry_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
         else:

@@ -17,7 +17,7 @@ from tasks import dead_letter
 from tasks.admission import HORIZON, TOLERANCE, RateGroup
 from tasks.breaker import Calls, Groups
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
-from tasks.history import History
+from tasks.history import NO_HISTORY
 from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered, Room
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
@@ -65,7 +65,7 @@ class Monitor(Protocol):
         """Note that reporting raised, which is a fault of ours."""
         ...
 
-    def redis(self, error: RedisError | None) -> None:
+    def redis(self, error: RedisError | OSError | None) -> None:
         """Note that Redis can't be reached, or can again."""
         ...
 
@@ -173,7 +173,7 @@ class Engine:
             await self._settle()
             await self._lease()
         except (RedisError, OSError) as error:
-            self._monitor.redis(error if isinstance(error, RedisError) else RedisError(str(error)))
+            self._monitor.redis(error)
             self._in_step = False
             await asyncio.sleep(AWAY)
             return
@@ -346,7 +346,7 @@ class Engine:
     async def _step_back_in(self) -> None:
         """Give back what a lost answer leased to us: events in Redis' books that we have never seen."""
         for tag in await self._queue.held() - self._held.keys():
-            unseen = Leased(tag.partition(":")[0], tag, 0, 0, 0, History(), b"")
+            unseen = Leased(tag.partition(":")[0], tag, 0, 0, 0, NO_HISTORY, b"")
             self._held[tag] = unseen
             self._end(unseen, Schedule(0.0))
         self._in_step = True

@@ -97,11 +97,12 @@ class WorkerObserver:
             error=repr(error),
         )
 
-    def redis(self, error: RedisError | None, **more: object) -> None:
+    def redis(self, error: RedisError | OSError | None, **more: object) -> None:
         """Log that Redis went away, each time a call failed, and once that it is back."""
         if error is not None:
             self._metrics.redis_errors.inc()
-            reason = f"{type(error).__name__}: {error}"
+            kind = type(error) if isinstance(error, RedisError) else RedisError
+            reason = f"{kind.__name__}: {error}"
             log_event(logger, logging.WARNING, "redis unreachable", reason=reason, **more)
         elif self.redis_away:
             log_event(logger, logging.INFO, "redis reachable again")

@@ -133,7 +133,7 @@ class Runtime:
             try:
                 groups = await settle_groups(self._redis, self._keys, wanted)
             except (RedisError, OSError) as error:
-                self._observer.redis(error if isinstance(error, RedisError) else RedisError(str(error)))
+                self._observer.redis(error)
                 await asyncio.sleep(FIRST_PAUSE)
             else:
                 break

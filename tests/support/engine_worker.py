@@ -73,7 +73,7 @@ class Monitor:
     endings: Counter[str] = field(default_factory=Counter[str])
     lost_tags: list[str] = field(default_factory=list[str])
     failures: list[Exception] = field(default_factory=list[Exception])
-    redis_errors: list[RedisError] = field(default_factory=list[RedisError])
+    redis_errors: list[RedisError | OSError] = field(default_factory=list[RedisError | OSError])
     taken_back: int = 0
     orphans: int = 0
     seen: Mapping[str, State] = field(default_factory=dict[str, State])
@@ -99,7 +99,7 @@ class Monitor:
         del delivery
         self.failures.append(error)
 
-    def redis(self, error: RedisError | None) -> None:
+    def redis(self, error: RedisError | OSError | None) -> None:
         """Note that Redis was away."""
         if error is not None:
             self.redis_errors.append(error)
