@@ -35,7 +35,10 @@ Line = dict[str, Any]
 
 
 class WorkerProcess:
-    """Start a worker with the settings of a file; its standard error, which is its log, goes to `log`."""
+    """Start a worker with the settings of a file; its standard error, which is its log, goes to `log`.
+
+    `root` is the checkout whose code it runs.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class WorkerProcess:
         command: Sequence[str] = RUN,
         wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        root: Path = ROOT,
     ) -> None:
         self.log = log
         self._port = 0
@@ -52,7 +56,7 @@ class WorkerProcess:
         with log.open("ab") as errors, log.with_suffix(".out").open("ab") as output:
             self._process = subprocess.Popen(
                 [*wrapper, sys.executable, *command],
-                cwd=ROOT,
+                cwd=root,
                 env=inherited | {"OTPREPORT_CONFIG": str(config)} | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
