@@ -51,6 +51,8 @@ class WorkerSeen:
     in_flight: int | None = None
     concurrency: int | None = None
     started_ms: int | None = None
+    wanted: int | None = None
+    """The concurrency of its settings, where fewer requests fit under its limit of open files."""
 
     def alive(self, now_ms: int) -> bool:
         """Whether its lease runs; what a worker held whose lease ran out is taken back by the others."""
@@ -98,6 +100,7 @@ def _worker(row: Sequence[object]) -> WorkerSeen:
         pid=_count(said, "pid"),
         in_flight=_count(said, "in_flight"),
         concurrency=_count(said, "concurrency"),
+        wanted=_count(said, "wanted"),
         started_ms=_count(said, "started_ms"),
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import deque
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -15,6 +17,12 @@ TRIES = 100
 
 STOPPING = 1.0
 """Seconds that a request which is not answered yet may delay the stop; aiohttp waits that long up to twice."""
+
+MOST = 16
+"""Connections at a time; who comes when all are taken ends the oldest, for an honest one lasts some milliseconds."""
+
+PATIENCE = 15.0
+"""Seconds from a connection to the end of its one answer; Prometheus waits ten."""
 
 Ready = Callable[[], str | None]
 """Returns None when ready, else what is wrong."""
@@ -39,26 +47,35 @@ class HealthServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.add_routes(routes)
+        app.on_response_prepare.append(_last)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOPPING)
+        self._listening: asyncio.Server | None = None
+        self._guests = Guests(MOST, PATIENCE)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on `port`, or on the next one that is free (0: on any); return it."""
         await self._runner.setup()
         for candidate in range(port, port + TRIES) if port else (0,):
-            site = web.TCPSite(self._runner, host, candidate)
             try:
-                await site.start()
+                listening = await asyncio.get_running_loop().create_server(self._entrance, host, candidate)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
             else:
-                bound: int = self._runner.addresses[-1][1]
+                self._listening = listening
+                bound: int = listening.sockets[0].getsockname()[1]
                 return bound
         raise OSError(errno.EADDRINUSE, f"no free port from {port} to {port + TRIES - 1}")
 
     async def stop(self) -> None:
         """Stop listening."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
+
+    def _entrance(self) -> asyncio.Protocol:
+        """Return what a new connection is given to: it is noted, then the server has it."""
+        return Entrance(self._guests, cast("web.Server", self._runner.server)())
 
     async def _metrics(self, _: web.Request) -> web.Response:
         self._before_scrape()
@@ -72,3 +89,58 @@ class HealthServer:
     async def _readyz(self, _: web.Request) -> web.Response:
         fault = self._ready()
         return web.Response(text=f"{fault or 'ready'}\n", status=503 if fault else 200)
+
+
+async def _last(_: web.Request, answer: web.StreamResponse) -> None:
+    """End the connection with the answer: an idle one holds a descriptor that a request may need."""
+    answer.force_close()
+    answer.headers["Connection"] = "close"
+
+
+class Guests:
+    """The connections that are open: at most `most`, each for so many seconds."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._open: deque[tuple[float, asyncio.Transport]] = deque()
+        self._watched = False
+
+    def let_in(self, transport: asyncio.Transport) -> None:
+        """Note a connection; the oldest makes room for it."""
+        self._forget_closed()
+        while len(self._open) >= self._most:
+            self._open.popleft()[1].abort()
+        loop = asyncio.get_running_loop()
+        self._open.append((loop.time() + self._seconds, transport))
+        if not self._watched:
+            self._watched = True
+            loop.call_later(self._seconds, self._watch)
+
+    def _forget_closed(self) -> None:
+        self._open = deque((due, one) for due, one in self._open if not one.is_closing())
+
+    def _watch(self) -> None:
+        """End those whose time is over; one timer does for all."""
+        loop = asyncio.get_running_loop()
+        self._forget_closed()
+        while self._open and self._open[0][0] <= loop.time():
+            self._open.popleft()[1].abort()
+        self._watched = bool(self._open)
+        if self._watched:
+            loop.call_at(self._open[0][0], self._watch)
+
+
+class Entrance(asyncio.Protocol):
+    """The protocol of a connection until it is made."""
+
+    def __init__(self, guests: Guests, inside: asyncio.BaseProtocol) -> None:
+        self._guests = guests
+        self._inside = inside
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the connection, and let the server have it."""
+        connected = cast("asyncio.Transport", transport)
+        self._guests.let_in(connected)
+        connected.set_protocol(self._inside)
+        self._inside.connection_made(connected)

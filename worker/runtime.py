@@ -36,6 +36,7 @@ from tasks.wall import WallClock
 from worker.arrival import FIRST_PAUSE, wait_for_redis
 from worker.connect import connect
 from worker.credentials import Credentials
+from worker.descriptors import make_room
 from worker.engine import Engine, Limits
 from worker.groups import derived, rate_groups, with_groups
 from worker.health import HealthServer
@@ -83,7 +84,12 @@ class Runtime:
 
     async def start(self, bridge: Bridge) -> None:
         """Build everything; lease as soon as a consumer asks for it."""
-        settings = self._settings
+        self._about: dict[str, object] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_ms": time.time_ns() // 1_000_000,
+        }
+        settings = self._within_descriptors()
         providers = {account.name: account.provider for account in settings.accounts.values()}
         self._metrics = Metrics(providers)
         self._metrics.concurrency.set(settings.concurrency)
@@ -99,6 +105,25 @@ class Runtime:
         bridge.attach_engine(self._engine, asyncio.get_running_loop())
         self._beginning = asyncio.create_task(self._begin(bridge), name=self._begin.__qualname__)
         self._beginning.add_done_callback(functools.partial(_end_if_failed, bridge))
+
+    def _within_descriptors(self) -> Settings:
+        """Take no more requests at once than files may be open; return the settings that are in force."""
+        settings = self._settings
+        hosts = len({account.endpoint for account in settings.accounts.values()})
+        found = make_room(settings.concurrency, hosts)
+        if found.concurrency < settings.concurrency:
+            log_event(
+                logger,
+                logging.WARNING,
+                "concurrency lowered",
+                concurrency=found.concurrency,
+                wanted=settings.concurrency,
+                open_files=found.limit,
+                reason="too few open files are allowed: raise the hard limit (ulimit -Hn, LimitNOFILE, ulimits)",
+            )
+            self._about["wanted"] = settings.concurrency
+            self._settings = settings.model_copy(update={"concurrency": found.concurrency})
+        return self._settings
 
     async def _begin(self, bridge: Bridge) -> None:
         """Work as soon as Redis answers; a Redis that is not fit ends the worker with status 2."""
@@ -231,11 +256,10 @@ class Runtime:
     async def _tell(self) -> None:
         """Tell of this worker until cancelled; that Redis is away is told elsewhere."""
         presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
-        about = {"host": socket.gethostname(), "pid": os.getpid(), "started_ms": time.time_ns() // 1_000_000}
         while True:
             with contextlib.suppress(RedisError, OSError):
                 now = {"in_flight": self._engine.in_flight, "concurrency": self._settings.concurrency}
-                await presence.tell(about | now)
+                await presence.tell(self._about | now)
             await asyncio.sleep(TELL)
 
     async def _renew_keys(self) -> None:

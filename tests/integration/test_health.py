@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 import aiohttp
 import pytest
@@ -70,3 +70,76 @@ async def read(client: aiohttp.ClientSession, url: str) -> str:
     """Return the text at an address."""
     async with client.get(url) as answer:
         return await answer.text()
+
+
+SLOW = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def guests(
+    number: int, said: bytes
+) -> AsyncGenerator[tuple[HealthServer, int, list[asyncio.StreamReader]]]:
+    """Serve, and connect so many clients, each of which says so much and no more."""
+    server = HealthServer(CollectorRegistry(), lambda: None, lambda: None)
+    port = await server.start("127.0.0.1", 0)
+    writers: list[asyncio.StreamWriter] = []
+    readers: list[asyncio.StreamReader] = []
+    try:
+        for _ in range(number):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(said)
+            readers.append(reader)
+            writers.append(writer)
+        yield server, port, readers
+    finally:
+        await server.stop()
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+async def answer(port: int) -> bytes:
+    """Return all that an honest client hears."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(WHOLE)
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def ended(readers: list[asyncio.StreamReader], timeout: float) -> int:  # noqa: ASYNC109 - for asyncio.wait
+    """Return how many of the connections were ended by the server within so many seconds."""
+    waiting = [asyncio.create_task(reader.read()) for reader in readers]
+    await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.ALL_COMPLETED)
+    done = [task for task in waiting if task.done()]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    return len(done)
+
+
+@pytest.mark.parametrize("said", [b"", SLOW])
+async def test_idle_connections_use_no_more_descriptors_than_there_are_places(said: bytes) -> None:
+    """However many connect and say nothing, or never end their request, an honest one is answered at once."""
+    async with guests(health.MOST + 40, said) as (_, port, readers):
+        assert (await answer(port)).startswith(b"HTTP/1.1 200")
+        assert await ended(readers[:41], 10) == 41
+
+
+async def test_without_the_bound_every_connection_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: with places for all of them none is ended."""
+    monkeypatch.setattr(health, "MOST", 1000)
+    async with guests(57, SLOW) as (_, port, readers):
+        assert (await answer(port)).startswith(b"HTTP/1.1 200")
+        assert await ended(readers, 0.5) == 0
+
+
+async def test_a_connection_has_so_much_time_and_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that never ends its request is ended, and so is one that was answered: it would lie idle."""
+    monkeypatch.setattr(health, "PATIENCE", 0.3)
+    async with guests(3, SLOW) as (_, port, readers):
+        assert b"connection: close" in (await answer(port)).lower()
+        assert await ended(readers, 10) == 3

@@ -76,6 +76,10 @@ def _workers(look: Look) -> Iterator[Note]:
         silent = (look.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
         if worker.alive(look.now_ms) and silent > SILENT:
             yield Note(Level.WARN, plain(f"worker {worker.worker} has said nothing for {span(silent)}"))
+        if worker.alive(look.now_ms) and worker.wanted is not None:
+            text = f"worker {worker.worker} on {worker.host} may open too few files: "
+            requests = f"{worker.concurrency} requests at once instead of {worker.wanted}"
+            yield Note(Level.WARN, plain(text + requests))
 
 
 def _queues(look: Look) -> Iterator[Note]:
