@@ -386,6 +386,19 @@ async def test_a_throttled_group_climbs_back(fleet: Fleet) -> None:
     assert next_us(fleet) - before < 3_000_000
 
 
+async def test_a_rate_that_was_lowered_in_the_future_counts_no_more(fleet: Fleet) -> None:
+    """Redis' clock was set back since: slots come at the limit, not an hour of climbing below it."""
+    rate = fleet.keys.rate(GROUP.name)
+    later = fleet.now_us() + 3_600_000_000
+    fleet.server.hset(rate, mapping={"rate": "10.000", "top": "10.000", "lowered_us": later})
+    async with opened(fleet) as door:
+        assert await door.enter(await door.lease("m1")) is None
+        before = next_us(fleet)
+        fleet.send_many(40)
+        await door.arrivals(await fleet.take(40))
+    assert 0.99e6 * 40 / GROUP.pace < next_us(fleet) - before < 3_000_000
+
+
 async def test_a_group_steps_down_once_a_second(fleet: Fleet) -> None:
     """However many answers throttle at once, the rate falls one step; and never below its floor."""
 
@@ -403,7 +416,7 @@ async def test_a_group_steps_down_once_a_second(fleet: Fleet) -> None:
     assert 20 <= lowest < 100
 
 
-@pytest.mark.parametrize("age", [0.0, 3.0, 9.0, 12.0, 20.0, 3600.0])
+@pytest.mark.parametrize("age", [-3600.0, 0.0, 3.0, 9.0, 12.0, 20.0, 3600.0])
 async def test_redis_and_the_snapshot_agree_on_a_rate(fleet: Fleet, age: float) -> None:
     """The rate that scripts grant is the one that is shown."""
     lowered = fleet.now_us() - round(age * 1e6)

@@ -129,6 +129,14 @@ async def test_calls_that_redis_hears_of_late_open_nothing(fleet: Fleet) -> None
     assert (await state(fleet)).name == "open", "of the last ten seconds"
 
 
+async def test_calls_that_redis_hears_of_late_begin_no_run(fleet: Fleet) -> None:
+    """Nor are they the beginning of a run that one more failure ends, a while after Redis is back."""
+    await settle(fleet.queue(), calls(failed=300, began=700.0, ended=600.0))
+    fleet.server.hincrby(fleet.keys.breaker("tencent"), "run_ms", -60_000)
+    await tell(fleet, failed=1)
+    assert (await state(fleet)).name == "running"
+
+
 async def test_one_success_ends_the_run(fleet: Fleet) -> None:
     """Calls that fail between others that do not are no outage."""
     for _ in range(3):
@@ -237,6 +245,14 @@ async def test_a_refusal_from_before_stops_nothing(fleet: Fleet) -> None:
     fleet.server.hincrby(fleet.keys.account("tencent"), "resumed_ms", -10_000)
     await states(fleet).stop("tencent", refused, 5.0)
     assert (await state(fleet)).name == "stopped"
+
+
+@pytest.mark.parametrize("name", ["held", "shed"])
+async def test_a_refusal_undoes_no_hand(fleet: Fleet, name: str) -> None:
+    """An account that an operator holds or sheds stays so, whatever the answer to a request that was under way."""
+    fleet.set_state(name)
+    await states(fleet).stop("tencent", Outcome(Result.ACCOUNT, "AuthFailure"), 0.0)
+    assert await state(fleet) == State(name)
 
 
 async def test_a_worker_that_starts_does_not_close_it(fleet: Fleet) -> None:
