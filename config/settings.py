@@ -97,6 +97,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="A request that took so long counts as failed for the breaker, whatever its answer.",
     )
+    refused_run: Annotated[int, Unit("events")] = Field(
+        default=50,
+        ge=0,
+        le=1_000_000,
+        description="Events refused for good, one after another, that stop their account until it is clear whether the "
+        "account is wrong or the events are; 0: no such run stops one.",
+    )
     connect_timeout: Seconds = Field(
         default=5.0,
         ge=0.01,

@@ -18,6 +18,7 @@ local free = tonumber(ARGV[8])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(now_us / 1000)
+math.randomseed(tonumber(time[2])) -- or each call would draw the same
 local reply = { string.format('%.0f', now_us), 0, 0 }
 local suspects_waiting = 0
 
@@ -55,11 +56,15 @@ end
 
 local STEPS = { '', '\6\0223', '\6\0226', '\6\0229' }
 
-local function from_ready(account, want, way)
+local function oldest(list, want)
+  return redis.call('RPOP', list, want)
+end
+
+local function from_ready(account, want, way, pop)
   local taken = 0
   for _, step in ipairs(STEPS) do
     if taken == want then break end
-    local messages = redis.call('RPOP', prefix .. 'otpreport.' .. account .. step, want - taken)
+    local messages = (pop or oldest)(prefix .. 'otpreport.' .. account .. step, want - taken)
     for _, raw in ipairs(messages or {}) do
       local tag = account .. ':' .. worker .. ':' .. string.format('%.0f', number)
       local record = '0 0 ' .. string.format('%.0f', now) .. '\n\n' .. raw
@@ -71,6 +76,46 @@ local function from_ready(account, want, way)
   end
   if taken > 0 then redis.call('HINCRBY', KEYS[3], account .. ':taken', taken) end
   return taken
+end
+
+-- Returns one of the account's lists and a place in it, drawn by lot: each of its messages has the same chance.
+local function drawn(account)
+  local lists, total = {}, 0
+  for i, step in ipairs(STEPS) do
+    local list = prefix .. 'otpreport.' .. account .. step
+    lists[i] = { name = list, length = redis.call('LLEN', list) }
+    total = total + lists[i].length
+  end
+  local place = total > 0 and math.random(total) or 0
+  for _, list in ipairs(lists) do
+    if place <= list.length then return list.name, place - 1 end
+    place = place - list.length
+  end
+end
+
+local POP = {}
+
+function POP.newest(list)
+  return redis.call('LPOP', list)
+end
+
+function POP.oldest(list)
+  return redis.call('RPOP', list)
+end
+
+-- The newest message fills the gap: none is moved back.
+function POP.any(list, place)
+  local raw = redis.call('LINDEX', list, place)
+  local newest = redis.call('LPOP', list)
+  if place > 0 then redis.call('LSET', list, place - 1, newest) end
+  return raw
+end
+
+local function from_place(account, way, where)
+  local list, place = drawn(account)
+  return from_ready(account, 1, way, function(name)
+    return place >= 0 and name == list and { POP[where](list, place) }
+  end)
 end
 
 -- Dead letters that are to be sent again go last: at their share of the rate, and only while the next free slot of the
@@ -159,25 +204,40 @@ local function pause_after(name, state)
   return math.max(probe_interval.open, math.min(LONGEST_PAUSE, math.floor(lasted / 4)))
 end
 
--- A probe that is due later than any pause lasts was put down before Redis' clock was set back.
-local function is_early(name, state)
-  local due = tonumber(state[2] or 0)
-  return now < due and due <= now + LONGEST_PAUSE
+-- An account that stopped since event after event was refused is searched for one that is taken: every second for as many
+-- as were refused and one more, at most `most`; after a minute of nothing but refusals for a few now and then.
+local SEARCH = { most = 16, pause = 1000, lasts = 60000, few = 3, long_pause = 10000 }
+
+-- Returns how many to send now, the ms until the next ones, and how many were refused; nil where nothing is searched.
+local function search(name, state)
+  if name ~= 'stopped' or state[8] ~= 'permanent_run' then return end
+  local refused, lasted = tonumber(state[9] or 0), now - tonumber(state[7] or now)
+  if lasted < 0 or lasted >= SEARCH.lasts then return SEARCH.few, SEARCH.long_pause, refused end
+  return math.min(SEARCH.most, refused + 1), SEARCH.pause, refused
 end
 
--- 'running' lets everything through, 'stopped' and 'open' one probe at a time, 'shed' everything, any other state nothing.
+-- A probe that is due later than any pause lasts was put down before Redis' clock was set back.
+local function is_early(state, longest)
+  local due = tonumber(state[2] or 0)
+  return now < due and due <= now + longest
+end
+
+-- 'running' lets everything through, 'stopped' and 'open' one probe at a time or what a search wants, 'shed' everything, any
+-- other state nothing.
 -- Returns how many, on what way, and what `spend` needs.
 local function admitted(account, want)
   local state = redis.call('HMGET', key('account', account),
-    'state', 'probe_at_ms', 'probe_tag', 'resumed_ms', 'ramp_rate', 'ramp_next_ms', 'since_ms')
+    'state', 'probe_at_ms', 'probe_tag', 'resumed_ms', 'ramp_rate', 'ramp_next_ms', 'since_ms', 'code',
+    'search_refused')
   local name = state[1] or 'running'
   if name == 'running' then
     local most, interval, from = ramped(state, want)
     return most, 'send', interval and { interval = interval, from = from }
   end
   if name == 'shed' then return want, 'shed' end
-  if not probe_interval[name] or is_early(name, state) or is_leased(account, state[3]) then return 0, 'send' end
-  return 1, 'probe', { probe_at = now + pause_after(name, state) }
+  local some, pause, refused = search(name, state)
+  if not probe_interval[name] or is_early(state, pause or LONGEST_PAUSE) or is_leased(account, state[3]) then return 0, 'send' end
+  return math.min(want, some or 1), 'probe', { probe_at = now + (pause or pause_after(name, state)), refused = refused }
 end
 
 -- Note what was taken of an account that is probed, or ramps up; the tag of a probe is the last that was given.
@@ -204,6 +264,23 @@ local function has_none(account)
   return redis.call('EXISTS', unpack(keys)) == 0
 end
 
+local WHERE = { 'newest', 'oldest', 'any' }
+
+-- Give so many probes: newest, oldest and any in turn where the account is searched.
+local function from_all(account, want, way, refused)
+  local got = 0
+  for i = 1, want do
+    local where = refused and WHERE[(refused + i - 1) % #WHERE + 1]
+    -- of a search the oldest are those that were leased when it began; else the event that stopped the account waits there
+    local given = where == 'oldest' and from_index(account, 'scheduled', 1, way) or 0
+    if given == 0 then given = where and from_place(account, way, where) or from_ready(account, 1, way) end
+    if given == 0 then given = from_index(account, 'scheduled', 1, way) end
+    if given == 0 then given = from_replays(account, 1, way) end
+    got = got + given
+  end
+  return got
+end
+
 -- Returns how many events were given.
 local function serve(account, want)
   if want == 0 or has_none(account) then return 0 end
@@ -211,10 +288,7 @@ local function serve(account, want)
   if allowed == 0 then return 0 end
   local got = 0
   if way == 'probe' then
-    -- the event that stopped the account waits in `scheduled`: another one goes first
-    got = from_ready(account, 1, way)
-    if got == 0 then got = from_index(account, 'scheduled', 1, way) end
-    if got == 0 then got = from_replays(account, 1, way) end
+    got = from_all(account, allowed, way, limit.refused)
   else
     -- half and half, also for those who take one at a time
     got = from_index(account, 'scheduled', math.floor((allowed + now_us % 2) / 2), way)

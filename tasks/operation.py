@@ -37,17 +37,20 @@ class Operation:
         """Degrade an account until it is resumed; return its state before."""
         return self._operate(account, mode.state, by, why)
 
-    def resume(self, account: str) -> State:
-        """Let an account run at its whole rate, whatever state it is in; return that state."""
-        return self._operate(account, "running", "", "")
+    def resume(self, account: str, *, keep_going_by: str = "") -> State:
+        """Let an account run at its whole rate, whatever state it is in; return that state.
+
+        With `keep_going_by`, who wants it so, no run of refusals stops it until it is resumed without.
+        """
+        return self._operate(account, "running", keep_going_by, "", keep_going=bool(keep_going_by))
 
     def limit(self, group: str, rate: int | None) -> int | None:
         """Let a group go no faster than `rate` requests/s; None: than its settings say. Return what was set before."""
         before = cast("bytes", self._override([self._keys.rate(group)], ["" if rate is None else rate]))
         return int(before) if before else None
 
-    def _operate(self, account: str, state: str, by: str, why: str) -> State:
+    def _operate(self, account: str, state: str, by: str, why: str, *, keep_going: bool = False) -> State:
         keys = [self._keys.account(account), self._keys.breaker(account)]
-        reply = cast("list[bytes]", self._script(keys, [state, by, why]))
+        reply = cast("list[bytes]", self._script(keys, [state, by, why, int(keep_going)]))
         name, code, message = (value.decode(errors="backslashreplace") for value in reply)
         return State(name, code, message)

@@ -5,10 +5,10 @@
 -- reply the commands that are forbidden, or unknown here
 -- cost  O(1); it counts as a write, so that a replica refuses it
 local commands = {
-  'DEL', 'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'RPOP', 'SADD',
-  'SCARD', 'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SPOP', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE',
-  'ZREM', 'ZSCORE',
+  'DEL', 'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'SADD', 'SCARD',
+  'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SPOP', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE', 'ZREM', 'ZSCORE',
 }
+local of_lists = { 'LINDEX', 'LLEN', 'LPOP', 'LSET', 'RPOP' }
 local missing = {}
 
 local function check(command, ...)
@@ -16,9 +16,8 @@ local function check(command, ...)
   if not (known and allowed) then missing[#missing + 1] = command end
 end
 
-for _, command in ipairs(commands) do
-  check(command, KEYS[command == 'RPOP' and 2 or 1])
-end
+for _, command in ipairs(commands) do check(command, KEYS[1]) end
+for _, command in ipairs(of_lists) do check(command, KEYS[2]) end
 check('EVAL', 'return 1', '0')
 check('EVALSHA', string.rep('0', 40), '0')
 check('PING')

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 RECOVERED_AT_ONCE = 200
 SETTLED_AT_ONCE = 500
 
+REFUSED_RUN = 50
+"""Events that the provider refuses for good, one after another, until their account stops."""
+
 
 now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 """Seconds that go on while the machine is suspended, as those of the other workers do."""
@@ -76,7 +79,8 @@ class Remembered:
 class Queue:
     """One worker's hold on the queue; not thread-safe, every call raises `redis.RedisError` when Redis is away.
 
-    `lease` is the lease time in seconds. Calls of `lease` must not overlap, nor those of `settle`.
+    `lease` is the lease time in seconds; with `refused_run` 0 no run of refusals stops an account. Calls of
+    `lease` must not overlap, nor those of `settle`.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Queue:
         lease: float,
         remembered: Remembered,
         breaker: Breaker = Breaker(),  # noqa: B008 - frozen
+        refused_run: int = REFUSED_RUN,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -96,6 +101,7 @@ class Queue:
         self._remembered = remembered
         self._probe_interval = breaker.probe_interval
         self._breaker = breaker.arguments()
+        self._refused_run = refused_run
         self._tags = 0
         self._calls = 0
         self._leased_until = 0.0
@@ -160,7 +166,7 @@ class Queue:
         ]
         width, ttl = self._remembered.width, self._remembered.ttl
         arguments: list[str | bytes | int] = [self._keys.prefix, call, width, round(ttl)]
-        arguments += (*self._breaker, *told(calls or {}))
+        arguments += (*self._breaker, self._refused_run, *told(calls or {}))
         for delivery, settlement in settlements:
             arguments += _arguments(delivery, settlement)
         reply: bytes = await self._settle_script.run(self._redis, keys, arguments)
@@ -221,5 +227,5 @@ def _arguments(delivery: Delivery | Leased, settlement: Settlement) -> tuple[str
             delay_ms = round(delay * 1000)
             return "schedule", leased.account, leased.tag, delay_ms, record or b"", occurred_ms, unasked
         case Bury(reason, letter):
-            replayed = "" if leased.history.replayed_ms is None else "1"
-            return "bury", leased.account, leased.tag, reason, claim, letter, replayed
+            kind = "1" if leased.history.replayed_ms is not None else "p" if leased.probe else ""
+            return "bury", leased.account, leased.tag, reason, claim, letter, kind

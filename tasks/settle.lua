@@ -5,12 +5,13 @@
 -- ARGV  1 key prefix  2 number of this call  3 generation width of the delivered sets (s)  4 their lifetime (s)
 --       5 share of failed calls that opens a breaker  6 least calls for it  7 a run of failures that opens it
 --       8 how long the run must last (ms)  9 probe interval of an open breaker (ms)
---       10 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
+--       10 how many events refused in a row stop their account, 0: never
+--       11 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
 --       before, how long ago they began and ended (ms), code of the last failure
 --       then seven for each event: verb, account, tag, then by verb
 --         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
 --         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), '1' if it was a probe that was never sent
---         bury      reason, claim, dead letter, '1' if an operator had sent it again
+--         bury      reason, claim, dead letter, '1' if an operator had sent it again, 'p' if it was a probe
 -- reply a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved)
 -- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
 local prefix, call = ARGV[1], ARGV[2]
@@ -40,13 +41,39 @@ local function forget(account, tag, claim)
   if claim ~= '' and redis.call('HGET', KEYS[4], claim) == tag then redis.call('HDEL', KEYS[4], claim) end
 end
 
--- Fifty events refused for good without one success between them speak against the account, not the events.
-local function suspect_account(account)
-  local run = redis.call('HINCRBY', key('account', account), 'permanent_run', 1)
-  if run >= 50 and (redis.call('HGET', key('account', account), 'state') or 'running') == 'running' then
-    redis.call('HSET', key('account', account), 'state', 'stopped', 'code', 'permanent_run', 'since_ms', now,
-      'message', run .. ' events in a row were refused for good', 'probe_at_ms', now + 30000)
+-- Returns the code and message of the attempt that a dead letter ended with.
+local function last_word(letter)
+  local read, story = pcall(cjson.decode, string.match(letter, '^[^\n]*'))
+  if not read or type(story) ~= 'table' then return 'unknown' end
+  local said = type(story.message) == 'string' and story.message or ''
+  return tostring(story.code) .. (said ~= '' and ': ' .. said or '')
+end
+
+local MOST_REFUSED, CLEAR = tonumber(ARGV[10]), 60000
+
+-- Whether a run of refusals is no reason to stop: the operator said so, or a search of the last minute (lease.lua) found that
+-- the provider takes some.
+local function may_go_on(cleared, keep_going)
+  cleared = tonumber(cleared or 0)
+  return MOST_REFUSED == 0 or keep_going or (now < cleared + CLEAR and cleared <= now)
+end
+
+-- Events that were refused for good without one success between them may speak against the account, not the events.
+local function suspect_account(account, letter, is_probe)
+  local hash = key('account', account)
+  local run = redis.call('HINCRBY', hash, 'permanent_run', 1)
+  if run < MOST_REFUSED then return end
+  local state, code, cleared, keep_going = unpack(redis.call('HMGET', hash, 'state', 'code', 'cleared_ms', 'keep_going'))
+  local is_searched = state == 'stopped' and code == 'permanent_run'
+  if (state or 'running') == 'running' and not may_go_on(cleared, keep_going) then
+    redis.call('HSET', hash, 'state', 'stopped', 'code', 'permanent_run', 'since_ms', now, 'probe_at_ms', now + 1000,
+      'search_refused', 0)
+  elseif not is_searched then
+    return
+  elseif is_probe then
+    redis.call('HINCRBY', hash, 'search_refused', 1)
   end
+  redis.call('HSET', hash, 'message', run .. ' events in a row were refused, the last: ' .. last_word(letter))
 end
 
 -- An event that ended without a word of the provider was no probe: a stopped account may have the next one at once.
@@ -82,7 +109,7 @@ function verbs.bury(account, tag, reason, claim, letter, replayed)
   redis.call('ZADD', key('dead-index', account), now, tag)
   redis.call('HINCRBY', KEYS[5], account .. ':' .. reason, 1)
   -- a letter that was refused before and is refused again is no news
-  if reason == 'permanent' and replayed ~= '1' then suspect_account(account) end
+  if reason == 'permanent' and replayed ~= '1' then suspect_account(account, letter, replayed == 'p') end
   if unasked[reason] then probe_again(account) end
 end
 
@@ -90,8 +117,8 @@ local limits = {
   share = tonumber(ARGV[5]), least = tonumber(ARGV[6]),
   run = tonumber(ARGV[7]), run_ms = tonumber(ARGV[8]), probe_ms = tonumber(ARGV[9]),
 }
-local groups = tonumber(ARGV[10])
-for i = 11, 10 + 7 * groups, 7 do
+local groups = tonumber(ARGV[11])
+for i = 12, 11 + 7 * groups, 7 do
   local calls, failed, fresh = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local began, ended = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   local account, window = key('account', ARGV[i]), key('breaker', ARGV[i])
@@ -99,7 +126,7 @@ for i = 11, 10 + 7 * groups, 7 do
 end
 
 local flags = {}
-for i = 11 + 7 * groups, #ARGV, 7 do
+for i = 12 + 7 * groups, #ARGV, 7 do
   local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   -- what the provider took stays known, whoever holds the lease by now
   if verb == 'finish' and ARGV[i + 5] ~= '' then remember(ARGV[i + 5], ARGV[i + 6]) end

@@ -6,7 +6,7 @@
 -- reply { now (us), living workers, books (field, count, ...), dead-reasons (field, count, ...), account, ... }
 --       with for each account, also those that only the books know:
 --       { name, ready, { oldest message of each list }, scheduled, suspects, records, dead, first of `aged` (ms) or '',
---         state, code, message, by, since (ms), resumed (ms), ramp rate (1/s),
+--         state, code, message, by, since (ms), resumed (ms), ramp rate (1/s), refused in a row, who lets it go on,
 --         lowered rate (1/s), top (1/s), lowered at (us), override (1/s) }, '' for what is not set
 -- cost  O(accounts)
 local prefix, longest = ARGV[1], tonumber(ARGV[2])
@@ -40,9 +40,9 @@ local function look(account, group)
     redis.call('HLEN', key('taken', account)), redis.call('HLEN', key('dead', account)), aged[2] or '',
   }
   local state = redis.call('HMGET', key('account', account), 'state', 'code', 'message', 'by',
-    'since_ms', 'resumed_ms', 'ramp_rate')
+    'since_ms', 'resumed_ms', 'ramp_rate', 'permanent_run', 'keep_going')
   local rate = group and redis.call('HMGET', key('rate', group), 'rate', 'top', 'lowered_us', 'override') or {}
-  for i = 1, 7 do row[#row + 1] = state[i] or '' end
+  for i = 1, 9 do row[#row + 1] = state[i] or '' end
   for i = 1, 4 do row[#row + 1] = rate[i] or '' end
   reply[#reply + 1] = row
 end

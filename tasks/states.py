@@ -39,27 +39,38 @@ NAMES = ("running", "recovering", "open", "stopped", "held", "shed")
 event at a time probes the provider; the provider refuses the account, which is probed; an operator holds its events
 back, or has them dropped. All but `recovering` are the words in Redis, where no word means `running`."""
 
+REFUSED_RUN = "permanent_run"
+"""The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
+
 FLOWING = frozenset({"running", "recovering"})
 """The states in which an account's events are sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One of NAMES, since when in ms, with the code and message that tell why, and who did it by hand."""
+    """One of NAMES, since when in ms, with the code and message that tell why, and who did it by hand.
+
+    `refused` is how many events in a row were refused where that stopped the account, else 0; `keep_going` is who said
+    that no such run may stop it.
+    """
 
     name: str = "running"
     code: str = ""
     message: str = ""
     by: str = ""
     since_ms: int | None = None
+    refused: int = 0
+    keep_going: str = ""
 
     @classmethod
     def of(cls, fields: Sequence[str], now_ms: int) -> State:
         """Read the values of FIELDS, an empty one for what is not set."""
-        name, code, message, by, since, resumed, ramp_rate = fields
+        name, code, message, by, since, resumed, ramp_rate, run, keep_going = fields
         if not name and ramp_rate and 0 <= now_ms - int(resumed or 0) < len(RAMP) * RAMP_STEP_MS:
-            return cls("recovering", since_ms=int(resumed))
-        return cls(name or "running", code, message, by, int(since) if since else None)
+            return cls("recovering", since_ms=int(resumed), keep_going=keep_going)
+        refused = int(run or 0) if name == "stopped" and code == REFUSED_RUN else 0
+        since_ms = int(since) if since else None
+        return cls(name or "running", code, message, by, since_ms, refused, keep_going)
 
     @property
     def said(self) -> str:
@@ -74,7 +85,17 @@ class State:
         return RAMP[step] if step < len(RAMP) else 1.0
 
 
-FIELDS = ("state", "code", "message", "by", "since_ms", "resumed_ms", "ramp_rate")
+FIELDS = (
+    "state",
+    "code",
+    "message",
+    "by",
+    "since_ms",
+    "resumed_ms",
+    "ramp_rate",
+    "permanent_run",
+    "keep_going",
+)
 """The fields of an account's hash that make its state."""
 
 

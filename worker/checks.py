@@ -44,6 +44,12 @@ STATES = {
 }
 """How much it matters that an account does not run, and what to do."""
 
+REFUSED = (
+    "look at them: `python -m worker dead stats --account {0}`; it resumes once one is taken, and "
+    "`accounts resume {0} --keep-going` lets them end as dead letters"
+)
+"""What to do where one stopped because event after event was refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -153,7 +159,16 @@ def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> It
             level, mend = STATES.get(
                 account.state.name, (Level.WARN, "this version does not know that state")
             )
+            mend = REFUSED if account.state.refused else mend
             yield Finding("accounts", level, text, mend.format(account.name))
+        if by := account.state.keep_going:
+            text = f"{account.name} goes on however many events are refused, by {by}"
+            yield Finding(
+                "accounts",
+                Level.NOTE,
+                text,
+                f"once that is over: `python -m worker accounts resume {account.name}`",
+            )
     for name, waiting in unserved(snapshot, queues, configured).items():
         text = f"nobody serves {name}, where {waiting} wait"
         yield Finding(

@@ -114,6 +114,9 @@ class FleetCollector(Collector):
             ("account", "state"),
             _states(accounts),
         )
+        text = "Events that the provider refused one after another, while that stops the account; else 0."
+        refused = (((account.name,), account.state.refused) for account in accounts)
+        yield _labelled("refused_run_events", text, ("account",), refused)
         text = "Events taken since Redis was empty (`taken`), and where they are or how they ended."
         yield _labelled("books_events", text, ("account", "place"), _books(accounts))
 

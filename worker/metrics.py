@@ -40,9 +40,7 @@ class Metrics:
             labels,
         )
         attempts = self._counter(
-            "attempts",
-            "Requests to a provider, by what the answer meant; of one that is `not_sent` nothing left this worker.",
-            [*labels, "result"],
+            "attempts", "Requests sent to a provider, by what the answer meant.", [*labels, "result"]
         )
         duration = self._histogram(
             "attempt_duration_seconds", "Time from sending a request to its answer.", labels, SECONDS

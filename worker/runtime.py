@@ -186,7 +186,13 @@ class Runtime:
         breaker = Breaker(settings.breaker_failures, settings.breaker_calls, settings.breaker_slow)
         calls = Calls(breaker.slow)
         queue = Queue(
-            self._redis, keys, self.worker, lease=settings.lease, remembered=remembered, breaker=breaker
+            self._redis,
+            keys,
+            self.worker,
+            lease=settings.lease,
+            remembered=remembered,
+            breaker=breaker,
+            refused_run=settings.refused_run,
         )
         self._http = HttpxClient(
             AiohttpTransport(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import admin
-from tests.support.fleet import ALIBABA, LONG, SHORT, TENCENT, Account, Fleet
+from tests.support.fleet import ALIBABA, LONG, SHORT, TENCENT, Fleet
 from tests.support.proxy import Proxy
 from tests.support.wait import until
 from worker.embedded import free_port
@@ -158,25 +158,6 @@ def test_probes(tmp_path: Path) -> None:
         assert not fleet.dead_letters()
         for worker in workers:
             until(partial(worker.lines, "account running"))
-
-
-def test_permanent_run(tmp_path: Path) -> None:
-    """When fifty events in a row are refused for good the account is held: the rest waits instead of dying."""
-    slow = Account("tencent", "tencent", 100)
-    plan = {"faults": [{"kind": "code", "code": "InvalidParameterValue"}]}
-    with Fleet(tmp_path, slow, plan=plan, settings=LONG) as fleet:
-        fleet.start_worker()
-        fleet.enqueue(200)
-        until(lambda: state(fleet, "tencent").get("state") == "stopped")
-        until(lambda: fleet.books()["tencent"].held == 0)
-        assert state(fleet, "tencent")["code"] == "permanent_run"
-        dead = fleet.books()["tencent"].dead
-        assert 50 <= dead < 100
-        fleet.simulator.change_plan(faults=[])
-        probe_now(fleet, "tencent")
-        fleet.wait_until_settled()
-        books = fleet.check().books["tencent"]
-        assert books.delivered == 200 - books.dead
 
 
 @pytest.mark.parametrize("offset", [-2000.0, 2000.0])

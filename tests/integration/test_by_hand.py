@@ -48,6 +48,28 @@ def test_resume_ends_every_state(url: str, valkey: redis.Redis, state: str) -> N
     assert not valkey.exists("otpreport:breaker:tencent")
 
 
+def test_an_account_keeps_going_until_it_is_resumed_without(url: str, valkey: redis.Redis) -> None:
+    """Who wants it is in Redis, in the list, the status, the check and the audit; a plain resume ends it."""
+    told = "until `accounts resume tencent` without --keep-going"
+    ran = call(url, "accounts", "resume", "tencent", "--keep-going", "--by", "alice")
+    assert ran.out == (
+        f"tencent runs (it was running), and goes on however many events are refused: {told}\n"
+    )
+    assert stored(valkey)["keep_going"] == "alice"
+    goes_on = f"tencent goes on however many events are refused, by alice: {told}"
+    assert goes_on in call(url, "accounts", "list").out
+    assert goes_on in call(url, "status").out
+    assert "tencent goes on however many events are refused, by alice" in run(url, "check").out
+    rows = call(url, "accounts", "list", "--json").json + call(url, "status", "--json").json["accounts"]
+    assert [row["keep_going"] for row in rows if row["account"] == "tencent"] == ["alice", "alice"]
+    assert call(url, "audit", "--json").json["audit"][0]["keep_going"] is True
+    ran = call(url, "accounts", "resume", "tencent", "--keep-going", "--json")
+    assert ran.json == {"account": "tencent", "state": "running", "was": "running", "keep_going": True}
+    call(url, "accounts", "resume", "tencent")
+    assert stored(valkey).keys() == {"resumed_ms"}
+    assert "goes on" not in call(url, "status").out
+
+
 def test_events_are_not_dropped_unasked(url: str, valkey: redis.Redis) -> None:
     """Without a terminal `--mode shed` needs --yes, and says how many events it would drop."""
     for number in range(3):

@@ -167,7 +167,8 @@ def test_what_needs_a_look_in_redis_is_told(valkey_server: EmbeddedValkey) -> No
     found = levels(ran.json)
     assert ran.status == 1
     assert (found["accounts"], found["queues"], found["books"]) == ("warn", "warn", "warn")
-    assert "tencent is stopped: permanent_run: 50 events in a row" in ran.out
+    assert "tencent is stopped: permanent_run: 50 events in a row were refused, the last: " in ran.out
+    assert "python -m worker dead stats --account tencent" in ran.out
     assert "nobody serves tencnet, where 3 wait" in ran.out
     assert "1 of 51 events taken stand nowhere" in ran.out
 

@@ -228,10 +228,10 @@ class Fleet:
         pipe.execute()
 
     @contextmanager
-    def producing(self, rate: int, account: str = "tencent") -> Generator[None]:
+    def producing(self, rate: int, account: str = "tencent", *, prefix: str = "") -> Generator[None]:
         """Enqueue so many events a second for as long as the context lasts, as busy login views do."""
         done = threading.Event()
-        thread = threading.Thread(target=self._produce, args=(rate, account, done), daemon=True)
+        thread = threading.Thread(target=self._produce, args=(rate, account, prefix, done), daemon=True)
         thread.start()
         try:
             yield
@@ -239,11 +239,11 @@ class Fleet:
             done.set()
             thread.join()
 
-    def _produce(self, rate: int, account: str, done: threading.Event) -> None:
+    def _produce(self, rate: int, account: str, prefix: str, done: threading.Event) -> None:
         began, count = time.monotonic(), 0
         while not done.wait(0.02):
             due = round((time.monotonic() - began) * rate)
-            self.enqueue(due - count, account)
+            self.enqueue(due - count, account, prefix=prefix)
             count = due
 
     def push_raw(self, raw: bytes, account: str = "tencent") -> None:

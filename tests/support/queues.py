@@ -127,6 +127,10 @@ class Fleet:
         found: dict[bytes, bytes] = self.server.hgetall(self.keys.account(account))
         return {name.decode(): value.decode() for name, value in found.items()}
 
+    def probe_now(self, account: str = "tencent") -> None:
+        """Let the next probe of an account that is stopped, or open, be due."""
+        self.server.hset(self.keys.account(account), "probe_at_ms", 0)
+
     def set_state(self, state: str, account: str = "tencent", *, probe_in: float = 0.0) -> None:
         """Put the account into a state, as stop.lua or an operator does."""
         at_ms = round(self.now_us() / 1000 + probe_in * 1000)

@@ -29,6 +29,8 @@ def list_accounts(*, as_json: bool) -> int:
     for _, seen in pairs:
         if seen.state.name != "running":
             console.print(safe(why_not_running(seen), "red"))
+        if seen.state.keep_going:
+            console.print(safe(keeps_going(seen), "yellow"))
     return DONE
 
 
@@ -38,6 +40,17 @@ def why_not_running(account: AccountSnapshot) -> str:
     since = f" since {moment(state.since_ms)} UTC" if state.since_ms is not None else ""
     by = f" by {state.by}" if state.by else ""
     return f"{account.name} is {state.name}{by}{since}" + (f": {state.said}" if state.said else "")
+
+
+def keeps_going(account: AccountSnapshot) -> str:
+    """Return that no run of refusals stops an account, by whose will, and what ends it."""
+    goes_on = f"{account.name} goes on however many events are refused"
+    return f"{goes_on}, by {account.state.keep_going}: {goes_on_until(account.name)}"
+
+
+def goes_on_until(name: str) -> str:
+    """Return what ends it that an account goes on however many events are refused."""
+    return f"until `accounts resume {name}` without --keep-going"
 
 
 def _record(account: Account, seen: AccountSnapshot) -> dict[str, object]:
@@ -55,4 +68,6 @@ def _record(account: Account, seen: AccountSnapshot) -> dict[str, object]:
         "message": seen.state.message,
         "by": seen.state.by,
         "since": iso(seen.state.since_ms),
+        "refused_run": seen.state.refused,
+        "keep_going": seen.state.keep_going,
     }

@@ -196,14 +196,25 @@ def accounts_pause(
 
 
 @accounts_app.command("resume", epilog="Example: python -m worker accounts resume tencent")
-def accounts_resume(name: Name, *, reason: Reason = "", by: By = "", as_json: Json = False) -> None:
+def accounts_resume(
+    name: Name,
+    *,
+    reason: Reason = "",
+    keep_going: Annotated[
+        bool,
+        typer.Option("--keep-going", help="However many events in a row are refused, until the next resume."),
+    ] = False,
+    by: By = "",
+    as_json: Json = False,
+) -> None:
     """Let an account run again, at its whole rate.
 
-    One that was paused, one that the provider stopped, or one whose breaker is open.
+    One that was paused, one that the provider stopped, or one whose breaker is open. With --keep-going it does not stop
+    again because event after event is refused: each becomes a dead letter. Resumed without, it may.
     """
     from worker.cli.hand import resume
 
-    raise typer.Exit(resume(name, reason, by, as_json=as_json))
+    raise typer.Exit(resume(name, reason, by, keep_going=keep_going, as_json=as_json))
 
 
 @accounts_app.command("rate", epilog="Example: python -m worker accounts rate tencent 200")

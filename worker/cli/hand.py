@@ -8,6 +8,7 @@ from config.account import Account
 from tasks.audit import Audit
 from tasks.operation import Mode, Operation
 from tasks.snapshot import AccountSnapshot
+from worker.cli.accounts import goes_on_until
 from worker.cli.ask import ask
 from worker.cli.run import no_such_account
 from worker.cli.screen import count, plain, screen, write_json
@@ -44,12 +45,13 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
     return DONE
 
 
-def resume(name: str, reason: str, by: str, *, as_json: bool) -> int:
-    """Let an account run again."""
+def resume(name: str, reason: str, by: str, *, keep_going: bool, as_json: bool) -> int:
+    """Let an account run again; `keep_going`: whatever run of events is refused, until it is resumed without that."""
     person, why = who(by), _reason(reason)
     with session() as opened:
         account = _account(opened, name)
-        before = Operation(opened.client, opened.keys).resume(account.name)
+        operation = Operation(opened.client, opened.keys)
+        before = operation.resume(account.name, keep_going_by=person if keep_going else "")
         _record(
             opened,
             "resume",
@@ -58,11 +60,18 @@ def resume(name: str, reason: str, by: str, *, as_json: bool) -> int:
             reason=why or None,
             was=before.name,
             code=before.code or None,
+            keep_going=keep_going or None,
         )
     if as_json:
-        write_json({"account": account.name, "state": "running", "was": before.name})
+        going = {"keep_going": True} if keep_going else {}
+        write_json({"account": account.name, "state": "running", "was": before.name} | going)
     else:
-        screen().print(f"{account.name} runs (it was {plain(before.name)})", soft_wrap=True)
+        on = (
+            f", and goes on however many events are refused: {goes_on_until(account.name)}"
+            if keep_going
+            else ""
+        )
+        screen().print(f"{account.name} runs (it was {plain(before.name)}){on}", soft_wrap=True)
     return DONE
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from worker.cli.accounts import why_not_running
+from worker.cli.accounts import keeps_going, why_not_running
 from worker.cli.screen import count, number, plain, span
 from worker.fleet.look import AccountLook, Look
 
@@ -54,12 +54,16 @@ def _accounts(look: Look) -> Iterator[Note]:
             yield Note(
                 level, plain(why_not_running(account.seen).rstrip(": ") + _probe(account, look.now_ms))
             )
+        if account.seen.state.keep_going:
+            yield Note(Level.INFO, plain(keeps_going(account.seen)))
 
 
 def _probe(account: AccountLook, now_ms: int) -> str:
     due_ms = account.pulse.probe_at_ms
     if due_ms is None or account.seen.state.name not in {"open", "stopped"}:
         return ""
+    if account.seen.state.refused:
+        return " (it is searched for one that is taken)"
     seconds = (due_ms - now_ms) / 1000
     return f" (next probe in {seconds:.0f} s)" if seconds > 0.5 else " (a probe is due)"
 

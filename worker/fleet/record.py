@@ -39,6 +39,8 @@ def _account(account: AccountLook) -> dict[str, object]:
         "message": seen.state.message,
         "by": seen.state.by,
         "since_at_ms": seen.state.since_ms,
+        "refused_run": seen.state.refused,
+        "keep_going": seen.state.keep_going,
         "probe_at_ms": pulse.probe_at_ms,
         "rate_configured": account.rate_configured,
         "rate_effective": _rounded(account.rate_effective),

@@ -12,7 +12,6 @@ RESULTS = {
     "throttled": YELLOW,
     "transient": ORANGE,
     "unknown": PURPLE,
-    "not_sent": "dark-orange",
     "doubtful": BLUE,
     "clock": GREY,
     "account": "dark-red",

@@ -96,7 +96,7 @@ WELL = Row(
         Panel(
             "Account states",
             "recovering: the rate ramps up; open: events wait for the provider, one probes it; stopped: the "
-            "provider refuses the account; held, shed: by hand.",
+            "provider refuses the account, or event after event; held, shed: by hand.",
             "short",
             (Query(_state(), PER_ACCOUNT),),
             12,

@@ -92,7 +92,7 @@ def test_a_snapshot_knows_the_rate_of_its_moment() -> None:
 @pytest.mark.parametrize(("since", "share"), [(100_000, 0.01), (94_000, 0.1), (89_000, 0.5), (80_000, 1.0)])
 def test_a_recovering_account_uses_a_part_of_its_rate(since: int, share: float) -> None:
     """The ramp is part of what is shown, too."""
-    state = State.of(("", "", "", "", "", str(since), "500"), 100_000)
+    state = State.of(("", "", "", "", "", str(since), "500", "", ""), 100_000)
     assert state.name == ("running" if share == 1.0 else "recovering")
     assert snapshot(state=state).effective_rate(500) == pytest.approx(500 * share)
 
