@@ -43,6 +43,8 @@ class Result(enum.StrEnum):
     THROTTLED = "throttled"
     TRANSIENT = "transient"
     UNKNOWN = "unknown"
+    NOT_SENT = "not_sent"
+    """Nothing left this machine: no provider says so."""
     DOUBTFUL = "doubtful"
     CLOCK = "clock"
     ACCOUNT = "account"

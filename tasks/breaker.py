@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from providers.base import Outcome, Result
 
-UNANSWERED = frozenset({Result.TRANSIENT, Result.UNKNOWN})
+UNANSWERED = frozenset({Result.TRANSIENT, Result.UNKNOWN, Result.NOT_SENT})
 """What an outage looks like; any other answer comes from a provider that works."""
 
 SLOW = 5.0

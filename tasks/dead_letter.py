@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from providers.base import Result
+
 if TYPE_CHECKING:
     from otpreport import Verification
     from tasks.delivery import Leased
@@ -18,15 +20,16 @@ def write(
 ) -> bytes:
     """Return a line of JSON with the whole story, then the message's bytes as they were sent."""
     last = history.attempts[-1] if history.attempts else None
+    unsent = history.unsent
     story = {
         "id": leased.tag,
         "account": leased.account,
         "reason": reason,
         "why": why,
-        "class": last.result if last else None,
-        "code": last.code if last else None,
-        "message": last.message if last else None,
-        "request_id": last.request_id if last else None,
+        "class": Result.NOT_SENT if unsent else last.result if last else None,
+        "code": unsent.code if unsent else last.code if last else None,
+        "message": unsent.message if unsent else last.message if last else None,
+        "request_id": last.request_id if last and not unsent else None,
         "in_doubt": history.in_doubt,
         "deaths": leased.deaths,
         "first_at_ms": leased.first_ms,

@@ -29,15 +29,27 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """How often in a row nothing could leave the machine, when last, and why; no attempt is used by it."""
+
+    times: int
+    at_ms: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The failed attempts of an event, oldest first, and when an operator replayed it.
 
-    `doubted`: an attempt that is not listed, as of before the replay or of a probe, may have been taken.
+    `doubted`: an attempt that is not listed, as of before the replay or of a probe, may have been taken. `unsent` is
+    what kept the event from leaving since the last attempt; beside the attempts, for older workers know no such class.
     """
 
     attempts: tuple[Attempt, ...] = ()
     replayed_ms: int | None = None
     doubted: bool = False
+    unsent: Unsent | None = None
 
     @property
     def in_doubt(self) -> bool:
@@ -51,14 +63,22 @@ class History:
 
     def plus(self, attempt: Attempt) -> History:
         """Return the history with one more attempt."""
-        return replace(self, attempts=(*self.attempts, attempt))
+        return replace(self, attempts=(*self.attempts, attempt), unsent=None)
+
+    def without_way(self, outcome: Outcome, *, at_ms: int) -> History:
+        """Return the history of an event that could not leave, once more."""
+        times = self.unsent.times + 1 if self.unsent else 1
+        return replace(self, unsent=Unsent(times, at_ms, outcome.code, outcome.message))
 
     def encode(self) -> bytes:
         """Return one line of JSON; nothing for an event without a history."""
-        if not self.attempts and self.replayed_ms is None and not self.doubted:
+        if self == NO_HISTORY:
             return b""
         rows = [[a.at_ms, a.result, a.code, a.message, a.request_id, a.duration_ms] for a in self.attempts]
-        return orjson.dumps({"attempts": rows, "replayed_ms": self.replayed_ms, "doubted": self.doubted})
+        data: dict[str, object] = {"attempts": rows, "replayed_ms": self.replayed_ms, "doubted": self.doubted}
+        if (last := self.unsent) is not None:
+            data["unsent"] = [last.times, last.at_ms, last.code, last.message]
+        return orjson.dumps(data)
 
     @classmethod
     def decode(cls, line: bytes) -> History:
@@ -70,7 +90,10 @@ class History:
             Attempt(at_ms, Result(result), code, message, request_id, duration_ms)
             for at_ms, result, code, message, request_id, duration_ms in data["attempts"]
         )
-        return cls(attempts, data["replayed_ms"], data.get("doubted", False))
+        unsent = data.get("unsent")
+        return cls(
+            attempts, data["replayed_ms"], data.get("doubted", False), Unsent(*unsent) if unsent else None
+        )
 
 
 NO_HISTORY = History()

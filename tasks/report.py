@@ -18,7 +18,7 @@ from tasks.breaker import UNANSWERED, Calls
 from tasks.delivery import Delivery, Way
 from tasks.history import Attempt, History
 from tasks.retry import Bury as BuryEvent
-from tasks.retry import Deliver, Hold, Policy, Reason, Retry, StopAccount, decide
+from tasks.retry import Deliver, Hold, Policy, Reason, Retry, StopAccount, Wait, decide
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 
 COPY_DELAY = 1.0
@@ -168,7 +168,7 @@ class Report:
             return Finish(Ending.SKIPPED)
         # the events of an account that stood still for long may all be too old: one of them is its probe
         if not delivery.leased.probe and self._expired(delivery, account):
-            return self._bury(delivery, delivery.leased.history, Reason.EXPIRED, "older than max_age")
+            return self._expire(delivery, delivery.leased.history)
         return await self._enter_and_send(delivery, may_correct_clock=True)
 
     def fault(self, delivery: Delivery, error: Exception) -> Settlement:
@@ -203,7 +203,7 @@ class Report:
                 raise
         self._observer.admitted(delivery, started - waited_from)
         seconds = self._observe(delivery, outcome, started)
-        fresh = not delivery.leased.history.attempts
+        fresh = not (delivery.leased.history.attempts or delivery.leased.history.unsent)
         self._calls.ended(account.name, outcome, started, seconds, fresh=fresh)
         if (
             outcome.result is Result.CLOCK
@@ -236,7 +236,7 @@ class Report:
             answer = await self._http.send(request, delivery.send_by)
             return account.provider.outcome(answer, delivery.event), answer
         except NotSent as error:
-            return Outcome(Result.TRANSIENT, code="not_sent", message=str(error)), None
+            return Outcome(Result.NOT_SENT, code="not_sent", message=str(error)), None
         except InDoubt as error:
             return Outcome(Result.UNKNOWN, code="no_answer", message=str(error)), None
 
@@ -258,7 +258,7 @@ class Report:
         match decide(outcome, history, account.policy, self._jitter()):
             case Deliver():
                 return Finish(Ending.DELIVERED)
-            case Retry(delay):
+            case Retry(delay) | Wait(delay):
                 return Schedule(delay, delivery.leased.record(history))
             case Hold(delay):
                 await _tell(self._states.slow_down(account.name, outcome.retry_after or 0.0))
@@ -275,11 +275,15 @@ class Report:
         if outcome.result is Result.DELIVERED:
             return history
         at_ms = round(self._wall.now(delivery.account) * 1000)
+        if outcome.result is Result.NOT_SENT:
+            return history.without_way(outcome, at_ms=at_ms)
         return history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=seconds))
 
     def _probed_in_vain(self, delivery: Delivery, account: Account, outcome: Outcome) -> Settlement:
         """Let the event wait, no attempt used; one that is too old ends: alone it would go on for ever."""
         history = delivery.leased.history
+        if outcome.result is Result.NOT_SENT and self._expired(delivery, account):
+            return self._expire(delivery, self._history(delivery, outcome, 0.0))
         in_doubt = replace(history, doubted=True) if outcome.result is Result.UNKNOWN else None
         if self._expired(delivery, account):
             return self._bury(delivery, in_doubt or history, Reason.EXHAUSTED, outcome.message)
@@ -288,6 +292,15 @@ class Report:
     def _expired(self, delivery: Delivery, account: Account) -> bool:
         since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms
         return self._wall.earliest(account.name) - since_ms / 1000 > account.max_age
+
+    def _expire(self, delivery: Delivery, history: History) -> Bury:
+        """Bury an event that is too old; the letter says what kept it, where nothing could leave."""
+        why = (
+            f"older than max_age; nothing left: {history.unsent.message}"
+            if history.unsent
+            else "older than max_age"
+        )
+        return self._bury(delivery, history, Reason.EXPIRED, why)
 
     def _bury(self, delivery: Delivery, history: History, reason: Reason, why: str) -> Bury:
         now_ms = round(self._wall.now(delivery.account) * 1000)

@@ -50,6 +50,13 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Try again after `delay` seconds; nothing left, so no attempt was used."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
 class StopAccount:
     """Every event of the account would fail: it stops, the event waits."""
 
@@ -61,7 +68,7 @@ class Bury:
     reason: Reason
 
 
-Decision = Deliver | Retry | Hold | StopAccount | Bury
+Decision = Deliver | Retry | Hold | Wait | StopAccount | Bury
 
 
 def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) -> Decision:
@@ -71,6 +78,8 @@ def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) ->
             return Deliver()
         case Result.THROTTLED:
             return Hold(max(outcome.retry_after or 0.0, policy.hold * (0.5 + jitter)))
+        case Result.NOT_SENT:
+            return Wait(backoff(history.unsent.times if history.unsent else 1, policy, jitter))
         case Result.ACCOUNT | Result.CLOCK:
             return StopAccount()
         case Result.PERMANENT:

@@ -40,7 +40,9 @@ class Metrics:
             labels,
         )
         attempts = self._counter(
-            "attempts", "Requests sent to a provider, by what the answer meant.", [*labels, "result"]
+            "attempts",
+            "Requests to a provider, by what the answer meant; of one that is `not_sent` nothing left this worker.",
+            [*labels, "result"],
         )
         duration = self._histogram(
             "attempt_duration_seconds", "Time from sending a request to its answer.", labels, SECONDS

@@ -12,6 +12,7 @@ RESULTS = {
     "throttled": YELLOW,
     "transient": ORANGE,
     "unknown": PURPLE,
+    "not_sent": "dark-orange",
     "doubtful": BLUE,
     "clock": GREY,
     "account": "dark-red",

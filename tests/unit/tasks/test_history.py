@@ -1,9 +1,10 @@
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import Outcome, Result
 from tasks.delivery import Leased, Way
-from tasks.history import Attempt, History
+from tasks.history import Attempt, History, Unsent
 from tests.support.leased import attempts, leased
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -21,6 +22,7 @@ HISTORIES = st.builds(
     History,
     attempts=st.lists(ATTEMPTS, max_size=5).map(tuple),
     replayed_ms=st.none() | NUMBERS,
+    unsent=st.none() | st.builds(Unsent, times=NUMBERS, at_ms=NUMBERS, code=TEXT, message=TEXT),
 ) | st.builds(History, replayed_ms=NUMBERS, doubted=st.booleans())
 
 
@@ -48,6 +50,22 @@ def test_in_doubt_is_who_got_no_answer() -> None:
     assert attempts(Result.TRANSIENT, Result.UNKNOWN, Result.TRANSIENT).in_doubt
     assert not attempts(Result.TRANSIENT, Result.DOUBTFUL).in_doubt
     assert attempts(Result.DOUBTFUL, Result.TRANSIENT, Result.DOUBTFUL).doubtful == 2
+
+
+def test_an_older_worker_reads_what_never_left_as_nothing() -> None:
+    """It knows no class `not_sent`: among the attempts it would make the whole record unreadable."""
+    line = (
+        attempts(Result.TRANSIENT)
+        .without_way(Outcome(Result.NOT_SENT, "not_sent", "refused"), at_ms=5)
+        .encode()
+    )
+    assert [Result(row[1]) for row in orjson.loads(line)["attempts"]] == [Result.TRANSIENT]
+
+
+def test_an_attempt_that_was_sent_ends_the_count_of_those_that_never_left() -> None:
+    """The next wait begins anew, and a letter tells of the last thing that happened."""
+    unsent = History(unsent=Unsent(9, 5, "not_sent", "refused"))
+    assert unsent.plus(Attempt(6, Result.TRANSIENT, "", "", "", 0)).unsent is None
 
 
 def test_an_attempt_keeps_what_an_outcome_says() -> None:

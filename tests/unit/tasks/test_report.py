@@ -13,7 +13,7 @@ from providers import Answer, Outcome, Result, SignedRequest
 from tasks.admission import Refusal
 from tasks.breaker import Calls
 from tasks.delivery import Delivery, Leased, Way
-from tasks.history import History
+from tasks.history import History, Unsent
 from tasks.report import COPY_DELAY, STOPPED_DELAY, Account, InDoubt, NotSent, Report, TooLate, abandon
 from tasks.retry import Policy, Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
@@ -33,6 +33,7 @@ from tests.support.report_twins import (
 )
 
 DELIVERED = says(Result.DELIVERED)
+NO_NAME = Outcome(Result.NOT_SENT, "not_sent", "no name")
 
 
 @dataclass
@@ -291,18 +292,58 @@ def test_a_corrected_event_is_not_in_flight_while_it_waits() -> None:
     assert not corrected.sending
 
 
-@pytest.mark.parametrize(
-    ("error", "result", "in_doubt"),
-    [
-        (NotSent("ConnectError: refused"), Result.TRANSIENT, False),
-        (InDoubt("ReadTimeout: "), Result.UNKNOWN, True),
-    ],
-)
-def test_no_answer(error: Exception, result: Result, in_doubt: bool) -> None:
-    """A request that never left is only a failure; one whose answer is missing leaves the event in doubt."""
-    history = stored(World([error]).settle())
-    assert [attempt.result for attempt in history.attempts] == [result]
-    assert history.in_doubt is in_doubt
+def test_no_answer() -> None:
+    """A request that was sent and has no answer used an attempt, and leaves the event in doubt."""
+    history = stored(World([InDoubt("ReadTimeout: ")]).settle())
+    assert [attempt.result for attempt in history.attempts] == [Result.UNKNOWN]
+    assert history.in_doubt
+
+
+def test_what_never_left_uses_no_attempt() -> None:
+    """However often nothing could leave, the event is not used up; it waits longer each time, and is not in doubt."""
+    history, delays = History(), list[float]()
+    for _ in range(40):
+        world = World([NotSent("ConnectError: refused")], policy=Policy(max_attempts=1))
+        settlement = world.settle(delivery(history=history))
+        history = stored(settlement)
+        assert isinstance(settlement, Schedule)
+        delays.append(settlement.delay)
+        assert world.observer.attempts == [(Result.NOT_SENT, 1)]
+    assert history == History(unsent=Unsent(40, NOW_MS, "not_sent", "ConnectError: refused"))
+    assert delays[:3] == [delays[0], 2 * delays[0], 4 * delays[0]]
+    assert delays == sorted(delays)
+    assert not history.in_doubt
+
+
+def test_the_letter_of_an_event_that_never_left_says_why() -> None:
+    """Once it is too old it is a dead letter, `expired`, with the last thing that kept it."""
+    unsent = Unsent(7, NOW_MS - 1000, "not_sent", "ConnectError: no route to host")
+    old = event(at_ms=NOW_MS - 3_600_001)
+    story = letter(
+        World().settle(delivery(old, history=attempts(Result.TRANSIENT).without_way(NO_NAME, at_ms=1)))
+    )
+    assert (story["class"], story["code"], story["message"]) == ("not_sent", "not_sent", "no name")
+    story = letter(World().settle(delivery(old, history=History(unsent=unsent))))
+    assert (story["reason"], story["class"], story["code"]) == ("expired", "not_sent", "not_sent")
+    assert story["message"] == unsent.message
+    assert story["why"] == f"older than max_age; nothing left: {unsent.message}"
+
+
+def test_the_letter_of_a_probe_that_never_left_says_why() -> None:
+    """Also where the only event of an account is its probe, and nothing of it ever left."""
+    probe = delivery(event(at_ms=NOW_MS - 10**8), way=Way.PROBE)
+    story = letter(World([NotSent("ConnectError: refused")]).settle(probe))
+    assert (story["reason"], story["class"]) == ("expired", "not_sent")
+    assert story["message"] == "ConnectError: refused"
+
+
+def test_an_event_that_could_not_leave_is_no_fresh_failure() -> None:
+    """One event that its machine keeps back again and again speaks for itself alone, as one that failed before does."""
+    world = World([NotSent("refused"), NotSent("refused")])
+    history = stored(world.settle())
+    world.settle(delivery(history=history))
+    groups = world.calls.take().values()
+    assert (sum(group.failed for group in groups), sum(group.fresh for group in groups)) == (2, 1)
 
 
 def test_an_event_that_is_too_old_is_a_dead_letter() -> None:
@@ -359,13 +400,13 @@ def test_any_answer_to_a_probe_shows_that_an_outage_is_over(result: Result) -> N
     assert world.states.calls[0] == "answered tencent"
 
 
-@pytest.mark.parametrize("result", [Result.TRANSIENT, Result.UNKNOWN])
+@pytest.mark.parametrize("result", [Result.TRANSIENT, Result.NOT_SENT, Result.UNKNOWN])
 def test_a_failed_probe_lets_nothing_run_and_uses_no_attempt(result: Result) -> None:
     """However often an event has to probe, it does not die of it; but what may have been taken stays in doubt."""
     world = World([says(result)], policy=Policy(max_attempts=1))
     settlement = world.settle(delivery(way=Way.PROBE))
     assert world.states.calls == []
-    if result is Result.TRANSIENT:
+    if result is not Result.UNKNOWN:
         assert settlement == Schedule(STOPPED_DELAY)
     else:
         assert stored(settlement) == History(doubted=True)

@@ -13,13 +13,14 @@ from tasks.retry import (
     Reason,
     Retry,
     StopAccount,
+    Wait,
     backoff,
     decide,
 )
 from tests.support.leased import attempts
 
 POLICY = Policy(max_attempts=4, base=1.0, cap=10.0)
-USES_NO_ATTEMPT = (Result.THROTTLED, Result.ACCOUNT, Result.CLOCK)
+USES_NO_ATTEMPT = (Result.THROTTLED, Result.ACCOUNT, Result.CLOCK, Result.NOT_SENT)
 RETRIED = (Result.TRANSIENT, Result.UNKNOWN, Result.DOUBTFUL)
 
 
@@ -30,6 +31,7 @@ RETRIED = (Result.TRANSIENT, Result.UNKNOWN, Result.DOUBTFUL)
         (Result.THROTTLED, Hold(1.0)),
         (Result.TRANSIENT, Retry(0.5)),
         (Result.UNKNOWN, Retry(0.5)),
+        (Result.NOT_SENT, Wait(0.5)),
         (Result.DOUBTFUL, Retry(0.5)),
         (Result.CLOCK, StopAccount()),
         (Result.ACCOUNT, StopAccount()),
@@ -108,9 +110,9 @@ def test_the_attempts_are_bounded(results: list[Result], most: int) -> None:
     st.floats(0, 1, exclude_max=True),
 )
 def test_waiting_uses_no_attempt(result: Result, before: list[Result], jitter: float) -> None:
-    """Throttled, clock and account faults never bury an event, however often it was tried before."""
+    """Throttling, clock and account faults, and what never left, bury no event, however often it was tried."""
     history = History((*attempts(*before).attempts, *attempts(result).attempts))
-    assert isinstance(decide(Outcome(result), history, POLICY, jitter), Hold | StopAccount)
+    assert isinstance(decide(Outcome(result), history, POLICY, jitter), Hold | Wait | StopAccount)
 
 
 def test_without_the_bound_an_event_is_tried_for_ever() -> None:
