@@ -146,6 +146,7 @@ class Admission:
         self._clock = clock
         self._on_error = on_error
         self._script = Script("admit.lua")
+        self._lines: list[Line] = []
         self.regroup(groups)
         self._wake = asyncio.Event()
         self._late_until = 0.0
@@ -153,10 +154,13 @@ class Admission:
         """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
     def regroup(self, groups: Mapping[str, RateGroup]) -> None:
-        """Take other groups for the accounts; only while nobody waits."""
+        """Take other groups for the accounts; who waits for a slot goes on to wait in its new line."""
+        waiting = [entry for line in self._lines for entry in line.waiting]
         lines = {group.name: Line(group) for group in groups.values()}
         self._lines = list(lines.values())
         self._line_of = {account: lines[group.name] for account, group in groups.items()}
+        for entry in waiting:
+            self._line_of[entry[0].account].waiting.append(entry)
 
     async def enter(self, delivery: Delivery) -> Refusal | None:
         """Wait for the delivery's slot and return None at that moment; or return why it may not go."""
@@ -190,6 +194,10 @@ class Admission:
             else:
                 await self._pause(asked)
 
+    def _put_back(self, entry: Waiting) -> None:
+        """Let an event that got no slot, or missed it, be the first of its line, which may be another one by now."""
+        self._line_of[entry[0].account].waiting.appendleft(entry)
+
     def _was_late(self) -> None:
         """Ask for half as many: a worker short of CPU would waste the slots that others could use, and its own time.
 
@@ -216,7 +224,7 @@ class Admission:
         except RedisError as error:
             self._on_error(error)
             for line, entry in reversed(batch):
-                line.waiting.appendleft(entry)
+                self._put_back(entry)
                 line.not_before = asked + AWAY
             return
         now_us = int(reply[0])
@@ -251,7 +259,7 @@ class Admission:
                 entry[0].send_by = slot + TOLERANCE
                 slots.setdefault(line.group.wake_at(slot), []).append((line, entry))
             elif answer <= NO_SLOT:
-                line.waiting.appendleft(entry)
+                self._put_back(entry)
             elif not entry[1].done():
                 entry[1].set_result(Refusal(answer))
         long_turn = max(TURN, LONG_TURN - 2 * self._clock.round_trip)
@@ -265,12 +273,12 @@ class Admission:
         """Let the events of one tick go; who is late has lost the slot and asks for another."""
         now = self._clock.monotonic()
         late = False
-        for line, (delivery, future) in due:
+        for _, (delivery, future) in due:
             if future.done():
                 continue
             if now > delivery.send_by:
                 late = True
-                line.waiting.appendleft((delivery, future))
+                self._put_back((delivery, future))
                 self._wake.set()
             else:
                 future.set_result(None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import (
     ClusterCrossSlotError,
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
+FORMAT = 1
+"""The number of what this version keeps in Redis: raised when older workers would not be safe beside it."""
+
+
 class Unfit(Exception):  # noqa: N818 - a state of Redis, not an error of ours
     """This Redis can't hold the queue before somebody changes it, or its user's rights; the text says why."""
 
@@ -27,6 +31,8 @@ async def check_fitness(redis: Redis, keys: Keys) -> None:
     """Raise Unfit when waiting would not help, `redis.RedisError` when Redis can't say so now."""
     try:
         missing: list[bytes] = await Script("probe.lua").run(redis, [keys.workers, keys.ready("x")[0]], [])
+        untyped: Any = redis
+        stored: bytes | None = await untyped.hget(keys.maintenance, "format")
     except ResponseError as error:
         reason = _unfit(error, " ".join(str(error).split()))
         if reason is None:
@@ -35,6 +41,15 @@ async def check_fitness(redis: Redis, keys: Keys) -> None:
     if missing:
         names = ", ".join(command.decode() for command in missing)
         raise Unfit(f"it forbids its user, or does not know, {names} on {keys.prefix}otpreport* ({_RIGHTS})")
+    if stored is not None and (number := int(stored)) > FORMAT:
+        raise too_new(number)
+
+
+def too_new(stored: int) -> Unfit:
+    """Return why this version must not touch what a newer one keeps."""
+    return Unfit(
+        f"a newer version keeps it, in format {stored}, and this one knows {FORMAT}: run the version of the others"
+    )
 
 
 _RIGHTS = "the rights a worker needs stand in docs/scaling.md"

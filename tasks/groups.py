@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """An account whose group nobody chose: it follows from provider, host and key id."""
+    """An account whose group nobody chose: it follows from provider, host and key id.
+
+    `used` is the group that a running worker uses, which Redis may have forgotten.
+    """
 
     account: str
     provider: str
     group: str
+    used: str = ""
 
     def kept(self, group: str) -> str:
         """Return the group in force; one of another provider, which had this name before, is none."""
@@ -32,9 +36,15 @@ async def settle_groups(client: Redis, keys: Keys, accounts: Iterable[Derived]) 
     listed = list(accounts)
     if not listed:
         return {}
-    arguments = [word for one in listed for word in (one.account, one.provider, one.group)]
+    arguments = [word for one in listed for word in (one.account, one.provider, one.group, one.used)]
     reply: list[bytes] = await Script("groups.lua").run(client, [keys.groups], arguments)
     return {one.account: group.decode() for one, group in zip(listed, reply, strict=True)}
+
+
+async def are_forgotten(client: Redis, keys: Keys) -> bool:
+    """Whether workers are there, and no group: Redis has lost them, and those workers are about to enter them again."""
+    untyped: Any = client
+    return bool(await untyped.zcard(keys.workers)) and not await untyped.exists(keys.groups)
 
 
 def read_groups(client: redis.Redis, keys: Keys, accounts: Iterable[Derived]) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ class Keys:
 
     @property
     def maintenance(self) -> str:
-        """HASH: Redis' own heartbeat and what recovery has to remember."""
+        """HASH: Redis' own heartbeat, its format and epoch, and what recovery has to remember."""
         return f"{self.prefix}otpreport:maintenance"
 
     @property

@@ -1,11 +1,12 @@
 #!lua flags=no-writes
 -- Read what people look at besides the counts: the workers, and of each account what failed last and what died of late.
 --
--- KEYS  1 workers
+-- KEYS  1 workers  2 maintenance
 -- ARGV  1 key prefix  2 how many workers at most  then the accounts
 -- reply { { worker, end of its lease (ms), events it holds, seen (ms) or '', its note (JSON) or '' } ... },
 --       { { dead in the last minute, in the last hour, probe due (ms) or '',
---           { at (ms), class, code, message of the last error, '' for what is not set } } for each account }
+--           { at (ms), class, code, message of the last error, '' for what is not set } } for each account },
+--       { format, epoch, count, lost (ms), left (ms), by hand }, as epoch.lua keeps them
 -- cost  O(workers + accounts)
 local prefix, most = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -38,4 +39,4 @@ for i = 3, #ARGV do
     fields(key('last-error', ARGV[i]), 'at_ms', 'class', 'code', 'message'),
   }
 end
-return { workers, accounts }
+return { workers, accounts, fields(KEYS[2], 'format', 'epoch', 'count', 'lost_at_ms', 'lost_left_ms', 'lost_by_hand') }

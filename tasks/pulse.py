@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 
+from tasks.epoch import Memory
 from tasks.keys import Keys
 from tasks.script import text_of
 
@@ -61,10 +62,11 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """The workers, by host and name, and every account that was asked for."""
+    """The workers, by host and name, every account that was asked for, and how far Redis remembers."""
 
     workers: tuple[WorkerSeen, ...] = ()
     accounts: Mapping[str, AccountPulse] | None = None
+    memory: Memory = Memory()  # noqa: RUF009 - frozen
 
     def of(self, account: str) -> AccountPulse:
         """Return an account's pulse; one that nobody asked for has none."""
@@ -80,11 +82,13 @@ class PulseReader:
 
     def read(self, accounts: Sequence[str]) -> Pulse:
         """Return the pulse as it is now; redis.RedisError when Redis is away."""
-        reply = self._script([self._keys.workers], [self._keys.prefix, MOST_WORKERS, *accounts])
-        workers, rows = cast("tuple[list[list[bytes]], list[list[object]]]", reply)
+        keys = [self._keys.workers, self._keys.maintenance]
+        reply = self._script(keys, [self._keys.prefix, MOST_WORKERS, *accounts])
+        workers, rows, memory = cast("tuple[list[list[bytes]], list[list[object]], list[bytes]]", reply)
         seen = sorted((_worker(row) for row in workers), key=lambda worker: (worker.host, worker.worker))
         pulses = (_pulse(row) for row in rows)
-        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)))
+        remembered = Memory.of(*(_text(field) for field in memory))
+        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered)
 
 
 def _worker(row: Sequence[object]) -> WorkerSeen:

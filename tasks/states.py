@@ -42,6 +42,9 @@ back, or has them dropped. All but `recovering` are the words in Redis, where no
 REFUSED_RUN = "permanent_run"
 """The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
 
+BY_HAND = frozenset({"held", "shed"})
+"""The states that an operator chose."""
+
 FLOWING = frozenset({"running", "recovering"})
 """The states in which an account's events are sent."""
 

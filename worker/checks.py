@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
+from tasks.epoch import Memory
+from tasks.fitness import FORMAT, too_new
 from tasks.keyspace import Queues, redis_time_us
 from tasks.snapshot import Snapshot
 from worker.unserved import unserved
@@ -24,6 +26,12 @@ APART = 1.0
 """Seconds that Redis' clock may be away from ours."""
 
 BY_HAND = "once that is over: `python -m worker accounts resume {}`"
+
+
+APPEND = (
+    "first `CONFIG SET appendonly yes`, which keeps what is there: with it in the file alone the next start is empty; "
+    "then set appendonly yes and appendfsync always in the file"
+)
 
 
 class Level(enum.StrEnum):
@@ -123,7 +131,7 @@ def durability(facts: Facts) -> Finding:
         return Finding("durability", Level.NOTE, "could not be checked: INFO is forbidden")
     if aof != "1":
         text = "the append-only file is off: a restart loses events"
-        return Finding("durability", Level.WARN, text, "set appendonly yes and appendfsync always")
+        return Finding("durability", Level.WARN, text, APPEND)
     match facts.config("appendfsync"):
         case "always":
             return Finding("durability", Level.OK, "append-only file, synced at once")
@@ -148,6 +156,17 @@ def eviction(facts: Facts) -> Finding:
     now = "" if facts.info.get("maxmemory", "0") != "0" else ", once maxmemory is set"
     text = f"maxmemory-policy is {policy}: a full Redis throws events away{now}"
     return Finding("eviction", Level.WARN, text, "set maxmemory-policy noeviction")
+
+
+def memory(remembered: Memory, now_ms: int) -> Finding:
+    """Judge whether Redis came back empty, or older than it was, and whether this version can read it."""
+    if remembered.format > FORMAT:
+        return Finding("memory", Level.FAIL, str(too_new(remembered.format)))
+    loss = remembered.loss
+    if loss is None or not loss.recent(now_ms):
+        return Finding("memory", Level.OK, "no worker has found that Redis lost what it held")
+    mend = "look at `audit` and `accounts list`, and hold or slow down again what has to be"
+    return Finding("memory", Level.WARN, loss.text, mend)
 
 
 def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from config.watch import Watch
 from providers.base import Provider
 from tasks.groups import Derived
 from worker.daemon import in_daemon
-from worker.groups import derived
+from worker.groups import derived, with_groups
 from worker.metrics import Metrics
 
 logger = logging.getLogger("otpreport.worker")
@@ -53,6 +53,10 @@ class Credentials:
         self._settle = settle
         self._metrics = metrics
         self._restart: tuple[str, ...] = ()
+
+    def regroup(self, groups: Mapping[str, str]) -> None:
+        """Take over the groups that the worker uses from now on."""
+        self._running = with_groups(self._running, groups)
 
     async def run(self, interval: float = INTERVAL) -> None:
         """Look at the files until cancelled, one look at a time and `interval` seconds apart.

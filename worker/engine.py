@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,6 +93,7 @@ class Limits:
 class Engine:
     """Keep one worker busy: everything here runs in the asyncio thread, save `serve`.
 
+    `beat` is called every second, and before a worker that had lost Redis takes anything from it again.
     `hand_over` gets fresh deliveries and brings them back through `start` (Celery's consumer stands between), or
     returns those nobody consumes through `give_back`.
     """
@@ -107,6 +108,7 @@ class Engine:
         *,
         calls: Calls,
         hand_over: Callable[[list[Delivery]], None],
+        beat: Callable[[], Awaitable[None]],
     ) -> None:
         self._queue = queue
         self._report = report
@@ -115,6 +117,7 @@ class Engine:
         self._limits = limits
         self._calls = calls
         self._hand_over = hand_over
+        self._beat = beat
         self._quarantine = Quarantine()
         self._served: tuple[str, ...] = ()
         self._held: dict[str, Delivery | Leased] = {}
@@ -185,6 +188,7 @@ class Engine:
         """Look for dead workers and read the accounts' states until cancelled."""
         while True:
             with contextlib.suppress(RedisError, OSError):  # `run` tells of it
+                await self._beat()
                 self._monitor.states(await self._states.read())
                 await self._recover()
             await asyncio.sleep(min(MAINTENANCE, self._queue.lease_time / 10))
@@ -345,6 +349,7 @@ class Engine:
 
     async def _step_back_in(self) -> None:
         """Give back what a lost answer leased to us: events in Redis' books that we have never seen."""
+        await self._beat()
         for tag in await self._queue.held() - self._held.keys():
             unseen = Leased(tag.partition(":")[0], tag, 0, 0, 0, NO_HISTORY, b"")
             self._held[tag] = unseen

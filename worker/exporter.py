@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from config.account import Account
 from config.logging import configure, log_event
 from config.settings import Settings
+from tasks.epoch import Memory
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
@@ -23,7 +24,7 @@ from tasks.snapshot import AccountSnapshot, Snapshot
 from tasks.states import NAMES
 from tasks.workforce import Workforce
 from worker.cli.session import connect, refusal
-from worker.fleet.look import FleetReader
+from worker.fleet.look import FleetReader, Look
 from worker.fleet.record import away, record
 from worker.groups import in_force, rate_groups
 from worker.health import HealthServer
@@ -54,6 +55,7 @@ class FleetCollector(Collector):
         self.queues: Queues | None = None
         self.memory: RedisMemory | None = None
         self.needed: int | None = None
+        self.lost_at = 0.0
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; it runs in a thread, so the next look may come between."""
@@ -71,6 +73,10 @@ class FleetCollector(Collector):
             yield _gauge("desired_workers", text, needed)
         gap = "Events taken that stand in no place, or in two: 0, or something was lost."
         yield _gauge("books_gap_events", gap, snapshot.gap)
+        text = (
+            "When Redis was last found to have come back empty, or older than it was (UNIX seconds); 0 never."
+        )
+        yield _gauge("redis_lost_timestamp_seconds", text, self.lost_at)
         if (queues := self.queues) is not None:
             waiting = unserved(snapshot, queues, self.accounts)
             text = "Events in queues of accounts that are not configured, looked for every 30 s."
@@ -183,6 +189,7 @@ class Exporter:
         self._group(settings)
         self._look, self._sweep = look, sweep
         self._told = False
+        self._seen = Memory()
         self._away_ms: int | None = None
         registry = CollectorRegistry()
         registry.register(self._collector)
@@ -235,6 +242,7 @@ class Exporter:
             self._collector.snapshot = snapshot = look.snapshot
             self._collector.needed = self._workforce.needed(snapshot)
             self._collector.memory = await asyncio.to_thread(read_memory, self._client)
+            self._compare(look)
         except RedisError as error:
             self._collector.snapshot = self._collector.queues = None
             self._show_away(error)
@@ -246,6 +254,15 @@ class Exporter:
             if not was_up and self._told:
                 log_event(logger, logging.INFO, "redis reachable again")
         self._told = True
+
+    def _compare(self, look: Look) -> None:
+        """Find out, too, whether Redis lost its memory: there may be no worker that remembers."""
+        seen, self._seen = self._seen, look.memory
+        if look.memory.lacks(seen):
+            self._collector.lost_at = look.now_ms / 1000
+            log_event(logger, logging.ERROR, "redis lost its memory", epoch=seen.epoch, count=seen.count)
+        if (loss := look.memory.loss) is not None:
+            self._collector.lost_at = max(self._collector.lost_at, loss.at_ms / 1000)
 
     def _show_away(self, error: RedisError) -> None:
         if self._away_ms is None:

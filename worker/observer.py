@@ -11,10 +11,11 @@ from redis.exceptions import RedisError
 from config.logging import Sample, log_event
 from providers.base import Outcome, Result
 from tasks.delivery import Delivery, Leased
+from tasks.epoch import Loss
 from tasks.last_error import LastErrors
 from tasks.queue import Recovered
 from tasks.settlement import Bury, Finish, Settlement
-from tasks.states import FLOWING, State
+from tasks.states import BY_HAND, FLOWING, State
 from worker.metrics import Metrics
 
 logger = logging.getLogger("otpreport.worker")
@@ -112,6 +113,24 @@ class WorkerObserver:
         """Count and log what dead workers left behind."""
         self._metrics.recovered.inc(found.taken_back + found.orphans)
         log_event(logger, logging.WARNING, "recovered", events=found.taken_back, orphans=found.orphans)
+
+    @property
+    def by_hand(self) -> str:
+        """What an operator holds or sheds, as far as this worker has seen."""
+        chosen = ((account, state.name) for account, state in self._states.items() if state.name in BY_HAND)
+        return ", ".join(f"{account} {name}" for account, name in sorted(chosen))
+
+    def memory_lost(self, loss: Loss) -> None:
+        """Log that Redis came back empty, or older than it was, and how far back that is."""
+        back = None if loss.left_ms is None else round((loss.at_ms - loss.left_ms) / 1000, 1)
+        log_event(
+            logger,
+            logging.ERROR,
+            "redis lost its memory",
+            left="nothing" if back is None else "an older state",
+            seconds_back=back,
+            by_hand_before=loss.by_hand,
+        )
 
     def states(self, states: Mapping[str, State]) -> None:
         """Log every change of an account's state."""

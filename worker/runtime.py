@@ -11,7 +11,8 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
@@ -24,8 +25,9 @@ from otpreport.address import place
 from tasks.admission import Admission
 from tasks.breaker import Breaker, Calls
 from tasks.clock import RedisClock
+from tasks.epoch import Heartbeat
 from tasks.fitness import Unfit
-from tasks.groups import settle_groups
+from tasks.groups import Derived, are_forgotten, settle_groups
 from tasks.keys import Keys
 from tasks.presence import Presence
 from tasks.queue import Queue, Remembered
@@ -64,6 +66,12 @@ FAILED = 1
 WRONG = 2
 """Exit status when the settings, or the Redis they name, are wrong."""
 
+COME_BACK = 3.0
+"""Seconds within which workers find that Redis has lost what they entered: they look every second."""
+
+LOOK_AGAIN = 0.05
+"""Seconds between two looks whether they have."""
+
 STALLED = 15.0
 """Seconds without a round of the loop after which a worker is not ready."""
 
@@ -79,6 +87,9 @@ class Runtime:
         self._keys = Keys(settings.key_prefix)
         self._watch = watch
         self._services: list[asyncio.Task[None]] = []
+        self._derived: dict[str, Derived] = {}
+        self._credentials: Credentials | None = None
+        self._forgotten = False
         self.worker = secrets.token_hex(6)
         self.grace = settings.grace
 
@@ -104,7 +115,7 @@ class Runtime:
         )
         bridge.attach_engine(self._engine, asyncio.get_running_loop())
         self._beginning = asyncio.create_task(self._begin(bridge), name=self._begin.__qualname__)
-        self._beginning.add_done_callback(functools.partial(_end_if_failed, bridge))
+        self._beginning.add_done_callback(functools.partial(self._end_if_failed, bridge))
 
     def _within_descriptors(self) -> Settings:
         """Take no more requests at once than files may be open; return the settings that are in force."""
@@ -133,10 +144,9 @@ class Runtime:
         except Unfit as found:
             unfit = str(found)
         if unfit:
-            log_event(logger, logging.CRITICAL, "redis is not fit", redis=where, reason=unfit)
-            bridge.end_worker(WRONG)
+            self._end_unfit(bridge, unfit)
             return
-        await self._settle_groups()
+        await self._enter_groups()
         self._observer.progress()
         engine = self._engine
         for service in (
@@ -148,23 +158,23 @@ class Runtime:
             self._renew_keys,
         ):
             task = asyncio.create_task(service(), name=service.__qualname__)
-            task.add_done_callback(functools.partial(_end_if_failed, bridge))
+            task.add_done_callback(functools.partial(self._end_if_failed, bridge))
             self._services.append(task)
 
-    async def _settle_groups(self) -> None:
+    async def _enter_groups(self) -> None:
         """Share the limiters of the workers that are there, also those that know an account by another key."""
         wanted = derived(self._settings)
+        self._derived = {one.account: one for one in wanted}
         while True:
             try:
-                groups = await settle_groups(self._redis, self._keys, wanted)
+                await self._let_others_enter_first()
+                groups = await self._settle(wanted)
             except (RedisError, OSError) as error:
                 self._observer.redis(error)
                 await asyncio.sleep(FIRST_PAUSE)
             else:
                 break
-        self._settings = with_groups(self._settings, groups)
-        self._groups.update(rate_groups(self._settings))
-        self._admission.regroup(self._groups)
+        self._regroup(groups)
         for one in wanted:
             if groups[one.account] != one.group:
                 log_event(
@@ -176,9 +186,49 @@ class Runtime:
                     of_key=one.group,
                 )
 
+    async def _let_others_enter_first(self) -> None:
+        """Wait a moment where Redis has lost its groups: a limiter of our own would be a second one until they come."""
+        end = time.monotonic() + COME_BACK
+        while (  # noqa: ASYNC110 - it asks Redis, nobody here could tell
+            self._derived and time.monotonic() < end and await are_forgotten(self._redis, self._keys)
+        ):
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def _settle(self, wanted: Iterable[Derived]) -> dict[str, str]:
+        """Tell Redis which groups follow from the keys, and return those in force."""
+        listed = list(wanted)
+        self._derived |= {one.account: one for one in listed}
+        return await settle_groups(self._redis, self._keys, listed)
+
+    def _regroup(self, groups: Mapping[str, str]) -> None:
+        """Go by these rate groups from now on."""
+        self._settings = with_groups(self._settings, groups)
+        self._groups.update(rate_groups(self._settings))
+        self._admission.regroup(self._groups)
+
+    async def _beat(self) -> None:
+        """Tell Redis that this worker is there; where it lost its memory, say so and enter the groups again."""
+        loss = await self._heartbeat.beat(self._observer.by_hand)
+        if loss is not None:
+            self._observer.memory_lost(loss)
+            self._forgotten = True
+        if self._forgotten:
+            await self._enter_groups_again()
+            self._forgotten = False
+
+    async def _enter_groups_again(self) -> None:
+        """Let Redis know what this worker uses, or use what others have entered since: one limiter, not two."""
+        used = {name: group.name for name, group in self._groups.items()}
+        groups = await self._settle(replace(one, used=used[one.account]) for one in self._derived.values())
+        if any(used[account] != group for account, group in groups.items()):
+            self._regroup(groups)
+            if self._credentials is not None:
+                self._credentials.regroup(groups)
+
     def _build(self, bridge: Bridge) -> None:
         """Build what works on events."""
         settings, keys = self._settings, self._keys
+        self._heartbeat = Heartbeat(self._redis, keys)
         self._groups = groups = rate_groups(settings)
         remembered = Remembered(settings.dedupe_ttl)
         states = States(self._redis, keys, groups)
@@ -231,6 +281,7 @@ class Runtime:
             Limits(settings.concurrency, groups),
             calls=calls,
             hand_over=bridge.hand_over,
+            beat=self._beat,
         )
 
     async def stop(self, grace: float) -> None:
@@ -271,8 +322,25 @@ class Runtime:
     async def _renew_keys(self) -> None:
         """Take new keys over from their files until cancelled."""
         if self._watch is not None:
-            settle = functools.partial(settle_groups, self._redis, self._keys)
-            await Credentials(self._settings, self._watch, self._report, settle, self._metrics).run()
+            self._credentials = Credentials(
+                self._settings, self._watch, self._report, self._settle, self._metrics
+            )
+            await self._credentials.run()
+
+    def _end_if_failed(self, bridge: Bridge, service: asyncio.Task[None]) -> None:
+        """End the worker with a service that raised: half a worker would keep its leases and do nothing with them."""
+        if service.cancelled() or (error := service.exception()) is None:
+            return
+        if isinstance(error, Unfit):
+            self._end_unfit(bridge, str(error))
+            return
+        log_event(logger, logging.CRITICAL, "service failed", service=service.get_name(), error=repr(error))
+        bridge.end_worker(FAILED)
+
+    def _end_unfit(self, bridge: Bridge, reason: str) -> None:
+        where = place(self._settings.redis_url.get_secret_value())
+        log_event(logger, logging.CRITICAL, "redis is not fit", redis=where, reason=reason)
+        bridge.end_worker(WRONG)
 
     async def _measure_lag(self) -> None:
         """Keep the longest delay of the last second, until cancelled."""
@@ -293,14 +361,6 @@ async def _cancel(services: Sequence[asyncio.Task[None]]) -> None:
             service.cancel()
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
     await asyncio.gather(*services, return_exceptions=True)
-
-
-def _end_if_failed(bridge: Bridge, service: asyncio.Task[None]) -> None:
-    """End the worker with a service that raised: half a worker would keep its leases and do nothing with them."""
-    if service.cancelled() or (error := service.exception()) is None:
-        return
-    log_event(logger, logging.CRITICAL, "service failed", service=service.get_name(), error=repr(error))
-    bridge.end_worker(FAILED)
 
 
 def _accounts(settings: Settings) -> dict[str, Account]:

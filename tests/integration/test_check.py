@@ -10,9 +10,11 @@ import pytest
 import redis
 
 from tasks.retry import Reason
+from tests.support.admin import admin
 from tests.support.command import SECRET, call, run
 from tests.support.dead import REFUSED, Death, Undertaker
 from tests.support.resp import fake_redis
+from tests.support.wait import until
 from worker.embedded import EmbeddedValkey, free_port
 
 
@@ -40,6 +42,7 @@ def test_a_fit_redis_passes(valkey_server: EmbeddedValkey) -> None:
         "clock": "ok",
         "durability": "ok",
         "eviction": "ok",
+        "memory": "ok",
         "books": "ok",
         "workers": "note",
     }
@@ -65,6 +68,49 @@ def test_a_redis_that_may_lose_events_is_told(
         ran = call(server.url, "check", "--json")
     assert levels(ran.json)[finding] == level
     assert ran.status == status
+
+
+def test_a_redis_that_lost_its_memory_is_told(url: str, valkey: redis.Redis) -> None:
+    """A worker found it, and what was done by hand may be undone; a day later it is no news."""
+    now = admin(valkey).time()[0] * 1000
+    for ago, level in ((3000, "warn"), (90_000_000, "ok")):
+        valkey.hset(
+            "otpreport:maintenance", mapping={"lost_at_ms": now - ago, "lost_by_hand": "tencent held"}
+        )
+        assert levels(call(url, "check", "--json").json)["memory"] == level
+    status = call(url, "status", "--json").json
+    assert status["memory"]["lost_at_ms"] == now - 90_000_000
+
+
+def test_a_newer_format_is_for_a_newer_version(url: str, valkey: redis.Redis) -> None:
+    """This one's commands do nothing, and say why; `check` has it among its findings."""
+    valkey.hset("otpreport:maintenance", "format", 99)
+    assert levels(call(url, "check", "--json").json)["memory"] == "fail"
+    ran = call(url, "dead", "list")
+    assert ran.status == 2
+    assert "a newer version keeps it, in format 99" in ran.line
+
+
+def test_the_advice_on_the_append_only_file_costs_nothing(tmp_path: Path) -> None:
+    """As it is said, what was there stays; the control: with it in the file alone Redis starts empty."""
+    for as_told, left in ((True, 1), (False, 0)):
+        folder = tmp_path / str(as_told)
+        with (
+            EmbeddedValkey(folder, options={"appendonly": "no", "save": "3600 1000000"}) as server,
+            admin(server.port) as client,
+        ):
+            client.lpush("otpreport.tencent", "waiting")
+            [found] = [
+                one
+                for one in call(server.url, "check", "--json").json["findings"]
+                if one["name"] == "durability"
+            ]
+            assert found["mend"].startswith("first `CONFIG SET appendonly yes`")
+            if as_told:
+                client.config_set("appendonly", "yes")
+                until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
+        with EmbeddedValkey(folder) as server, admin(server.port) as client:
+            assert client.llen("otpreport.tencent") == left
 
 
 def test_a_redis_that_is_not_there_is_one_line() -> None:

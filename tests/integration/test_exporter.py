@@ -111,6 +111,17 @@ def test_the_fleet_is_shown_and_goes_and_comes_with_redis(valkey_server: Embedde
         assert process.wait(30) == 0
 
 
+def test_an_emptied_redis_is_told_where_no_worker_remembers(url: str, valkey: redis.Redis) -> None:
+    """The exporter has seen how far Redis had counted; what it finds at its start is no loss."""
+    lost, maintenance = ("redis_lost_timestamp_seconds",), Keys().maintenance
+    with exporter(url) as (port, _):
+        valkey.hset(maintenance, mapping={"epoch": "1:a", "count": 7})
+        until(lambda: orjson.loads(get(port, "/status.json")[1])["memory"]["epoch"] == "1:a")
+        assert scrape(port)[lost] == 0
+        valkey.delete(maintenance)
+        until(lambda: scrape(port)[lost] > 0)
+
+
 def test_labels_come_from_closed_sets(valkey_server: EmbeddedValkey) -> None:
     """Whatever stands in Redis, no name from there becomes a label: an unknown state is `other`."""
     undertaker = Undertaker(valkey_server.port)

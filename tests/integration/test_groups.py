@@ -28,8 +28,39 @@ async def client(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> AsyncIte
 
 async def settled(client: redis.asyncio.Redis, **groups: str) -> list[str]:
     """Start a worker whose accounts' keys give these groups; return the groups in force."""
-    wanted = [Derived(name, group.partition(":")[0], group) for name, group in groups.items()]
+    return await entered(client, used="", **groups)
+
+
+async def entered(client: redis.asyncio.Redis, used: str, **groups: str) -> list[str]:
+    """Let a worker that uses a group already enter it; return the groups in force."""
+    wanted = [Derived(name, group.partition(":")[0], group, used) for name, group in groups.items()]
     return list((await settle_groups(client, KEYS, wanted)).values())
+
+
+@pytest.mark.parametrize(
+    ("order", "shared"),
+    [
+        (("running", "newcomer", "behind"), K1),
+        (("behind", "newcomer", "running"), K1),
+        (("newcomer", "behind", "running"), K2),
+    ],
+)
+async def test_forgotten_groups_are_entered_again(
+    client: redis.asyncio.Redis, order: tuple[str, ...], shared: str
+) -> None:
+    """Redis lost its memory: whoever comes first, running workers and newcomers share one limiter again."""
+
+    async def come(who: str) -> list[str]:
+        match who:
+            case "running":  # it had K1's limiter before its key was rotated
+                return await entered(client, K1, one=K2)
+            case "behind":
+                return await entered(client, K1, one=K1)
+            case _:
+                return await settled(client, one=K2)
+
+    for who in (*order, *order):
+        assert await come(who) == [shared]
 
 
 async def test_a_rotated_key_keeps_its_group(client: redis.asyncio.Redis, valkey: redis.Redis) -> None:

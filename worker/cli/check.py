@@ -18,6 +18,7 @@ from config.settings import Settings
 from otpreport.address import place
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
+from tasks.pulse import PulseReader
 from worker import checks
 from worker.checks import Facts, Finding, Level
 from worker.cli.screen import safe, screen, span, table, write_json
@@ -84,7 +85,10 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield checks.eviction(facts)
     queues = find_queues(opened.client, opened.keys)
     grouped = replace(opened, settings=in_force(opened.settings, opened.client))
-    yield from checks.events(grouped.snapshots().read(), queues, opened.settings.accounts)
+    snapshot = grouped.snapshots().read()
+    pulse = PulseReader(opened.client, opened.keys).read([])
+    yield checks.memory(pulse.memory, snapshot.now_us // 1000)
+    yield from checks.events(snapshot, queues, opened.settings.accounts)
 
 
 def _print_settings(console: Console, settings: Settings) -> None:

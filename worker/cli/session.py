@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
@@ -13,6 +14,7 @@ from redis.sentinel import MasterNotFoundError
 from config.faults import SettingsError
 from config.settings import Settings, load
 from otpreport.address import connection_pool, place, read
+from tasks.fitness import FORMAT, too_new
 from tasks.keys import Keys
 from tasks.snapshot import SnapshotReader
 from worker.cli.stop import NO, WRONG, Stop
@@ -56,11 +58,20 @@ def session() -> Generator[Session]:
     settings = settings_or_stop()
     client = connect(settings)
     try:
+        _check_format(client, Keys(settings.key_prefix))
         yield Session(in_force(settings, client), client, Keys(settings.key_prefix))
     except RedisError as error:
         raise refusal(settings, error) from error
     finally:
         client.connection_pool.disconnect()  # a client does not close a pool that it was given
+
+
+def _check_format(client: Redis, keys: Keys) -> None:
+    """Stop where a newer version keeps it: what this one would change it may not understand."""
+    untyped: Any = client
+    stored = int(untyped.hget(keys.maintenance, "format") or 0)
+    if stored > FORMAT:
+        raise Stop(WRONG, f"redis: {too_new(stored)}")
 
 
 def refusal(settings: Settings, error: RedisError) -> Stop:

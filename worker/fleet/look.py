@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from config.settings import Settings
 from otpreport.address import place
+from tasks.epoch import Memory
 from tasks.keys import Keys
 from tasks.keyspace import Queues
 from tasks.pulse import AccountPulse, PulseReader, WorkerSeen
@@ -62,6 +63,7 @@ class Look:
     accounts: tuple[AccountLook, ...]
     workers: tuple[WorkerSeen, ...]
     unserved: dict[str, int]
+    memory: Memory = Memory()  # noqa: RUF009 - frozen
 
     @property
     def now_ms(self) -> int:
@@ -98,6 +100,7 @@ class FleetReader:
             accounts=tuple(self._account(seen, pulse.of(seen.name)) for seen in snapshot.accounts),
             workers=pulse.workers,
             unserved=unserved(snapshot, queues or Queues({}, complete=False), settings.accounts),
+            memory=pulse.memory,
         )
 
     def _account(self, seen: AccountSnapshot, pulse: AccountPulse) -> AccountLook:

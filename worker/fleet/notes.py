@@ -7,12 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.states import BY_HAND
 from worker.cli.accounts import keeps_going, why_not_running
 from worker.cli.screen import count, number, plain, span
 from worker.fleet.look import AccountLook, Look
-
-BY_HAND = frozenset({"held", "shed"})
-"""States that an operator chose."""
 
 SILENT = 5.0
 """Seconds without a word of a living worker that are worth one of ours."""
@@ -36,8 +34,22 @@ class Note:
 
 def notes(look: Look) -> list[Note]:
     """Return what stands out, the worst first."""
-    found = [*_books(look), *_accounts(look), *_workers(look), *_queues(look), *_shared_rates(look)]
+    found = [
+        *_memory(look),
+        *_books(look),
+        *_accounts(look),
+        *_workers(look),
+        *_queues(look),
+        *_shared_rates(look),
+    ]
     return sorted(found, key=lambda note: list(Level).index(note.level))
+
+
+def _memory(look: Look) -> Iterator[Note]:
+    loss = look.memory.loss
+    if loss is not None and loss.recent(look.now_ms):
+        ago = span(max(0, look.now_ms - loss.at_ms) / 1000 // 1)
+        yield Note(Level.BAD, plain(f"{ago} ago {loss.text}"))
 
 
 def _books(look: Look) -> Iterator[Note]:

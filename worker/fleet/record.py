@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tasks.epoch import Memory
 from tasks.pulse import ErrorSeen, WorkerSeen
 from worker.fleet.look import AccountLook, Look
 from worker.fleet.notes import notes
@@ -18,6 +19,7 @@ def record(look: Look) -> dict[str, object]:
         "workers": look.snapshot.workers,
         "books_gap": look.snapshot.gap,
         "unserved": look.unserved,
+        "memory": _memory(look.memory),
         "notes": [{"level": note.level.value, "text": note.text} for note in notes(look)],
         "accounts": [_account(account) for account in look.accounts],
         "worker_list": [_worker(worker, look.now_ms) for worker in look.workers],
@@ -27,6 +29,16 @@ def record(look: Look) -> dict[str, object]:
 def away(redis: str, reason: str, at_ms: int) -> dict[str, object]:
     """Return what there is to say without Redis, and since when."""
     return {"redis": redis, "redis_up": False, "at_ms": at_ms, "reason": reason}
+
+
+def _memory(memory: Memory) -> dict[str, object]:
+    loss = memory.loss
+    return {
+        "epoch": memory.epoch,
+        "lost_at_ms": loss and loss.at_ms,
+        "left_of_ms": loss and loss.left_ms,
+        "by_hand_before": loss.by_hand if loss else "",
+    }
 
 
 def _account(account: AccountLook) -> dict[str, object]:

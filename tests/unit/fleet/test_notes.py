@@ -1,9 +1,11 @@
 """What stands out in a look."""
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
+from tasks.epoch import Loss, Memory
 from tasks.pulse import AccountPulse
 from tasks.states import NAMES, State
 from tests.support.looks import NOW_MS, Seen, account, look, worker
@@ -50,6 +52,17 @@ def test_a_loss_and_queues_that_nobody_serves_are_told() -> None:
     assert [note.level for note in found] == [Level.BAD, Level.WARN]
     assert "3 events taken that stand nowhere" in found[0].text
     assert found[1].text == "nobody serves tencnet: 2 events wait"
+
+
+def test_a_redis_that_lost_its_memory_is_told_for_a_day() -> None:
+    """What was held by hand may run again: that is trouble, and the next shift has to know."""
+    for ago, told in ((90_000, True), (90_000_000, False)):
+        forgetful = replace(
+            look(account(), workers=(worker(),)), memory=Memory(loss=Loss(NOW_MS - ago, None, "a held"))
+        )
+        found = notes(forgetful)
+        assert [note.level for note in found] == [Level.BAD] * told
+        assert all(note.text.startswith("1m 30s ago Redis came back empty") for note in found)
 
 
 def test_accounts_of_one_rate_are_counted_together() -> None:
