@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, cast
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -18,19 +20,50 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from otpreport.address import Address, read
+from worker.script_connection import Opened, Scripts, demotion
 from worker.sentinels import Sentinels
 
 TIMEOUT = 5.0
 """Seconds a command may take."""
 
 MOST = 4
-"""Connections of one worker: leasing and settling, admission, maintenance, and what a report tells all."""
-
-DEMOTED = ("READONLY", "MASTERDOWN", "NOREPLICAS")
-"""Refusals of a server that is no master any more, or that its replicas have left."""
+"""Connections of one worker: one for its scripts, the others for whatever else it asks."""
 
 
-def connect(url: str) -> Redis:
+class Client(Redis):
+    """redis-py's client, but for scripts: those go over a connection of their own."""
+
+    _scripts: Scripts
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]:
+        """Run a script that Redis knows."""
+        return self._scripts.call("EVALSHA", sha, numkeys, *keys_and_args)
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]:
+        """Run a script by its text."""
+        return self._scripts.call("EVAL", script, numkeys, *keys_and_args)
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close the connections."""
+        await self._scripts.aclose()
+        await super().aclose(close_connection_pool)
+
+    @classmethod
+    def over(cls, pool: BlockingConnectionPool) -> Client:
+        """Return a client whose scripts go over a connection made as the pool makes its own."""
+        untyped: Any = pool
+
+        async def open_one() -> Opened:
+            connection = untyped.make_connection()
+            await connection.connect()
+            return cast("Opened", connection)
+
+        client = cast("Client", cls.from_pool(pool))
+        client._scripts = Scripts(open_one, untyped.connection_kwargs["socket_timeout"] or TIMEOUT)
+        return client
+
+
+def connect(url: str) -> Client:
     """Return a client for a URL that `otpreport.address.read` can read, without connecting.
 
     A command that fails is not repeated here, but by who knows what it does. After a failure, and after a
@@ -45,10 +78,10 @@ def connect(url: str) -> Redis:
     if not address.unix:
         own.setdefault("socket_keepalive", True)
     if not address.sentinels:
-        return Redis.from_pool(BlockingConnectionPool(MOST, connection_class=_class_for(address), **own))
+        return Client.over(BlockingConnectionPool(MOST - 1, connection_class=_class_for(address), **own))
     options = {**timeouts, "retry": once, "protocol": 2, **address.sentinel_options, "ssl": address.tls}
     own["sentinels"] = Sentinels(address.sentinels, address.service, options)
-    return Redis.from_pool(_SentinelPool(MOST, connection_class=_class_for(address), **own))
+    return Client.over(_SentinelPool(MOST - 1, connection_class=_class_for(address), **own))
 
 
 class _SentinelPool(BlockingConnectionPool):
@@ -62,6 +95,26 @@ class _SentinelPool(BlockingConnectionPool):
 class _GivesUp(AbstractConnection):
     """Close a connection whose server can't be written to any more."""
 
+    _reader: asyncio.StreamReader | None
+    _writer: asyncio.StreamWriter | None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is still the server to talk to."""
+        return True
+
+    @property
+    def place(self) -> str:
+        """Host and port, or the socket's file."""
+        return self._host_error()
+
+    def give_away(self) -> asyncio.StreamWriter:
+        """Return the stream, which is the caller's from now on: redis-py forgets it."""
+        writer, self._reader, self._writer = self._writer, None, None
+        if writer is None:
+            raise RedisConnectionError(f"{self.place}: the connection was closed")
+        return writer
+
     def pack_command(self, *arguments: Any) -> list[bytes]:
         """Write a command in Redis' protocol with hiredis: redis-py's own asyncio packer is ten times slower."""
         untyped: Any = hiredis
@@ -74,10 +127,11 @@ class _GivesUp(AbstractConnection):
         try:
             reply: object = await parent.read_response(*arguments, **options)
         except ResponseError as error:
-            if (error.status_code or str(error)).partition(" ")[0] not in DEMOTED:
+            demoted = demotion(error, self._host_error())
+            if demoted is None:
                 raise
             await self.disconnect(nowait=True)
-            raise RedisConnectionError(f"{self._host_error()} is no master to write to: {error}") from error
+            raise demoted from error
         return reply
 
 
@@ -101,9 +155,14 @@ class _ToMaster(_GivesUp, Connection):
         parent.__init__(**options)
         self._sentinels = sentinels
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it leads to the server that the sentinels call the master."""
+        return (self.host, self.port) == self._sentinels.known_master
+
     async def connect(self) -> None:
         """Connect, unless this is the master's connection already; the pool calls it before each use."""
-        if self.is_connected and (self.host, self.port) != self._sentinels.known_master:
+        if self.is_connected and not self.is_current:
             await self.disconnect(nowait=True)
         if not self.is_connected:
             self.host, self.port = await self._sentinels.find_master()

@@ -133,7 +133,7 @@ class Fleet:
 
     def set_state(self, state: str, account: str = "tencent", *, probe_in: float = 0.0) -> None:
         """Put the account into a state, as stop.lua or an operator does."""
-        at_ms = round(self.now_us() / 1000 + probe_in * 1000)
+        at_ms = self.now_us() // 1000 + round(probe_in * 1000)
         self.server.hset(self.keys.account(account), mapping={"state": state, "probe_at_ms": at_ms})
 
     def now_us(self) -> int:
