@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Protocol
 
-_PATIENCE = 1.0
+_PATIENCE = 2.0
 """Seconds a fork waits for steady work to end; a hung disk shall not hang it."""
 
 
@@ -22,6 +22,13 @@ class Forkable(Protocol):
 
     def after_fork(self) -> None:
         """Forget threads, locks and sockets; called in the child, where no other thread runs."""
+
+
+class Holder(Protocol):
+    """Something that no child may inherit open."""
+
+    def before_fork(self) -> None:
+        """Let go of it; called in the parent while nobody is at steady work, from any thread."""
 
 
 class _Gate:
@@ -56,6 +63,7 @@ class _Gate:
 
 
 _forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 _gates = [_Gate()]
 _pids = [os.getpid()]
 _renewing = threading.RLock()  # a garbage collection in the middle may close a reporter, which renews, too
@@ -65,6 +73,11 @@ def on_fork(forkable: Forkable) -> None:
     """Have `forkable.after_fork()` called in every child, as long as the object lives."""
     renew()
     _forkables.add(forkable)
+
+
+def let_go(holder: Holder) -> None:
+    """Have `holder.before_fork()` called before every fork, as long as the object lives; only at steady work."""
+    _holders.add(holder)
 
 
 def renew() -> None:
@@ -89,6 +102,15 @@ def steady() -> Generator[None]:
 
 def _before() -> None:
     _gates[0].close()
+    if holders := list(_holders):
+        thread = threading.Thread(target=_let_go, args=(holders,), name="otpreport-fork", daemon=True)
+        thread.start()
+        thread.join(_PATIENCE)
+
+
+def _let_go(holders: Iterable[Holder]) -> None:
+    for holder in holders:
+        holder.before_fork()
 
 
 def _after_in_parent() -> None:

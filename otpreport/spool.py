@@ -7,15 +7,17 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from otpreport.connection import Push, Unavailable
+from otpreport.database import NotOurs
 from otpreport.forks import on_fork
 from otpreport.link import FATAL, Link
-from otpreport.store import Row, Store, is_corrupt, move_aside, turn, waiting
+from otpreport.notices import Notices
+from otpreport.store import Row, Store, Turn, is_corrupt, is_damage, move_aside, waiting
 
 _log = logging.getLogger("otpreport")
 
@@ -27,6 +29,11 @@ _IDLE_PAUSE = 5.0
 _LOOK = 1.0
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 10.0
+_TIDY_PAUSE = 30.0
+_BATCHES = 20
+"""Batches after which the log is emptied: it would grow to the size of all that is removed."""
+_BESIDE = 8
+"""Files beside one that cannot be used; more than one is needed where a process forks in C, and its children again."""
 _NOT_IN_TIME = "the spool did not answer in time"
 _REFUSES_ALL = ("OOM", "MISCONF", *FATAL)
 _WRITER = "otpreport-spool"
@@ -41,7 +48,7 @@ def default_path(name: str) -> Path:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class Entry:
     """Pushes on their way to the disk, and what became of them."""
 
     pushes: Sequence[Push]
@@ -56,10 +63,14 @@ class Spool:
     processes may share the file; one at a time forwards. Deadlines are seconds of `time.monotonic()`.
     """
 
+    hangs = 30.0
+    """Seconds without one row forwarded after which another's turn counts no more."""
+
     def __init__(self, path: Path, link: Link, *, limit: int) -> None:
         self._path = path
         self._link = link
         self._limit = limit
+        self._forwarded: set[int] = set()
         on_fork(self)
         self.after_fork()
 
@@ -68,10 +79,12 @@ class Spool:
         self._lock = threading.Lock()
         self._wake_writer = threading.Condition(self._lock)
         self._wake_forwarder = threading.Condition(self._lock)
-        self._pending: list[_Entry] = []
+        self._pending: list[Entry] = []
         self._closed = False
         self._started = False
-        self._faults: dict[str, str] = {}
+        self._notices = Notices()
+        self._tidy_at = 0.0
+        self._stuck: tuple[int, float] | None = None
         self._threads: dict[str, threading.Thread] = {}
         self._news = False
 
@@ -99,13 +112,18 @@ class Spool:
         except OSError:
             return True  # the threads will tell what is wrong with it
 
-    def turn(self) -> AbstractContextManager[bool]:
-        """Tell whether this process alone may forward now, and keep others from it meanwhile."""
-        return turn(self._path)
+    def turn(self, path: Path) -> AbstractContextManager[Turn | bool]:
+        """Tell whether this process alone may forward a file now, and keep others from it meanwhile."""
+        try:
+            return Turn(path)
+        except (sqlite3.Error, OSError) as error:
+            # two that forward send some events twice, which dedupe settles; none would send nothing
+            self._notices.warn(f"the spool {path} is forwarded without a lock: {error}")
+            return nullcontext(True)
 
     def put(self, pushes: Sequence[Push], deadline: float) -> str:
         """Keep messages on disk; return "" or why not, by the deadline."""
-        entry = _Entry(pushes)
+        entry = Entry(pushes)
         with self._lock:
             if self._closed:
                 return "the spool is closed"
@@ -138,7 +156,7 @@ class Spool:
             store = self._write_batches(store, entries)
         _close(store)
 
-    def _next_entries(self) -> list[_Entry] | None:
+    def _next_entries(self) -> list[Entry] | None:
         """Wait for entries and take all of them: one commit serves every caller; None once closed."""
         with self._lock:
             while not (self._pending or self._closed):
@@ -146,43 +164,62 @@ class Spool:
             entries, self._pending = self._pending, []
             return entries or None
 
-    def _write_batches(self, store: Store | None, entries: Sequence[_Entry]) -> Store | None:
+    def _write_batches(self, store: Store | None, entries: Sequence[Entry]) -> Store | None:
         """Write entries and tell their callers; return the open store, None after a fault."""
         try:
-            store = _in_place(store) or Store(self._path)
-            kept = store.add([entry.pushes for entry in entries], limit=self._limit)
+            store, kept = self._opened(store), list[bool]()
+            while entries:
+                kept = store.add([entry.pushes for entry in entries], limit=self._limit)
+                if store.is_in_place():
+                    break
+                store = self._opened(
+                    store
+                )  # it was put aside meanwhile: nobody forwards what is written there
         except Exception as error:  # whatever it is, the callers are told and the thread lives on
             _settle(entries, [f"the spool cannot be written: {error}"] * len(entries))
             _close(store)
             self._take(error, "written")
             return None
-        self._faults.pop("written", None)
         _settle(entries, ["" if fits else f"the spool is full ({self._limit} events)" for fits in kept])
         self._announce(any(kept))
         return store
 
-    def _take(self, error: Exception, doing: str) -> None:
-        """Begin a new file where the old one is corrupt; log any other fault once, not once for each try."""
-        if isinstance(error, sqlite3.DatabaseError) and self._begun_anew(error):
-            return
-        fault = str(error)
-        if fault != self._faults.get(doing):
-            self._faults[doing] = fault
-            _log.warning("the spool %s cannot be %s: %s", self._path, doing, fault)
+    def _opened(self, store: Store | None) -> Store:
+        """Return the store while it is the file of its name; else the file, or one beside it where it is another's."""
+        if store is not None:
+            if store.is_in_place():
+                return store
+            _close(store)
+        *places, last = self._places()
+        for path in places:
+            try:
+                return Store(path)
+            except NotOurs as error:
+                self._notices.warn(f"{error}: events wait beside it")
+        return Store(last)
 
-    def _begun_anew(self, error: sqlite3.DatabaseError) -> bool:
+    def _places(self) -> Iterator[Path]:
+        yield self._path
+        for number in range(1, _BESIDE + 1):
+            yield self._path.with_name(f"{self._path.name}.beside-{number}")
+
+    def _take(self, error: Exception, doing: str) -> None:
+        """Begin a new file where the old one is corrupt; warn of any other fault."""
+        if not (is_damage(error) and self._begun_anew(error)):
+            self._notices.warn(f"the spool {self._path} cannot be {doing}: {error}")
+
+    def _begun_anew(self, error: Exception) -> bool:
         """Rename a corrupt file, unless another is at it; False for a sound one, which another may have begun."""
-        if isinstance(error, sqlite3.OperationalError):  # a lock, a full or failing disk: the file is sound
-            return False
-        with suppress(sqlite3.Error, OSError), self.turn() as mine:
+        with suppress(sqlite3.Error, OSError), self.turn(self._path) as mine:
             if not mine:
                 return True
-            if is_corrupt(self._path):
-                aside = move_aside(self._path)
-                _log.error(
-                    "the spool %s was corrupt (%s): a new one begins, it is now %s", self._path, error, aside
-                )
-                return True
+            for path in self._places():
+                if path.exists() and is_corrupt(path):
+                    aside = move_aside(path)
+                    _log.error(
+                        "the spool %s was corrupt (%s): a new one begins, it is now %s", path, error, aside
+                    )
+                    return True
         return False
 
     def _announce(self, news: bool) -> None:
@@ -196,17 +233,24 @@ class Spool:
         self._tell_of_strangers()
         store: Store | None = None
         pause = 0.0
+        self._tidy_at = time.monotonic() + _LOOK  # the first report shall find the file free
         while self._rest(pause):
             try:
-                store = _in_place(store) or Store(self._path)
+                store = self._opened(store)
                 pause = self._forward_all(store, pause)
+                self._forward_others(store.path)
             except Exception as error:  # a disk's fault may pass; none of ours shall end the thread
                 _close(store)
                 self._take(error, "forwarded")
                 store, pause = None, _LONGEST_PAUSE
-            else:
-                self._faults.pop("forwarded", None)
         _close(store)
+
+    def _forward_others(self, own: Path) -> None:
+        """Forward what waits in the files beside, left by processes that could not use the one of the name."""
+        for path in self._places():
+            if path != own and path.exists():
+                with suppress(NotOurs), closing(Store(path)) as store:
+                    self._forward_all(store, _IDLE_PAUSE)
 
     def _tell_of_strangers(self) -> None:
         """Warn of spools of other addresses that hold events: nobody forwards those after a change of address."""
@@ -232,47 +276,91 @@ class Spool:
 
     def _forward_all(self, store: Store, pause: float) -> float:
         """Forward what waits, unless Redis is away or another process does; return seconds to rest."""
-        if not store.count():
+        self._tidy(store)
+        if store.is_empty():
             return _IDLE_PAUSE
         if not self._link.wait_until_up(_LOOK):
-            store.checkpoint()
+            self._checkpoint(store)
             return 0.0
-        with self.turn() as mine:
-            return self._drain(store, pause) if mine else _LOOK
+        with self.turn(store.path) as mine:
+            if mine:
+                self._stuck = None
+                return self._drain(store, pause, mine)
+        return self._drain(store, pause, True) if self._is_stuck(store) else _LOOK
 
-    def _drain(self, store: Store, pause: float) -> float:
-        after = 0
+    def _tidy(self, store: Store) -> None:
+        """Now and then, and after forwarding, see that the tally is right and give back what the file needs no more."""
+        now = time.monotonic()
+        if now >= self._tidy_at:
+            self._tidy_at = now + _TIDY_PAUSE
+            with self._or_warn(store, "tidied"), self.turn(store.path) as mine:
+                if mine:
+                    store.count_anew()
+                    store.shrink()
+
+    def _is_stuck(self, store: Store) -> bool:
+        """Tell whether another has had the turn for long and forwards nothing: it hangs, or is no forwarder."""
+        oldest = next((row.id for row in store.oldest(after=0, most=1)), 0)
+        now = time.monotonic()
+        if self._stuck is None or self._stuck[0] != oldest:
+            self._stuck = (oldest, now)
+        if now - self._stuck[1] < self.hangs:
+            return False
+        self._notices.warn(
+            f"the spool {store.path} is forwarded although another process has the turn: it does nothing"
+        )
+        return True
+
+    def _drain(self, store: Store, pause: float, mine: Turn | bool) -> float:
+        after = batches = 0
         later = _IDLE_PAUSE
-        while not self._closed and (rows := store.oldest(after=after, most=_BATCH)):
-            pushes = _pushes(rows)
+        self._tidy_at = 0.0
+        while mine and not self._closed and (rows := store.oldest(after=after, most=_BATCH)):
+            pushes = _pushes(row for row in rows if _mark(row) not in self._forwarded)
             try:
-                refusals = self._link.push(pushes, time.monotonic() + _FORWARD_TIMEOUT)
+                refusals = self._link.push(pushes, time.monotonic() + _FORWARD_TIMEOUT) if pushes else []
             except Unavailable:
-                store.checkpoint()
+                self._checkpoint(store)
                 return _SHORTEST_PAUSE
             refused = {push.key for push, refusal in zip(pushes, refusals, strict=True) if refusal}
-            store.remove([row for row in rows if row.key not in refused])
+            gone = [row for row in rows if row.key not in refused or _mark(row) in self._forwarded]
+            self._remove(store, gone)
             if refused:
                 later = _LOOK if pause == _IDLE_PAUSE else min(_LONGEST_PAUSE, max(_LOOK, 2 * pause))
             if any(refusal.startswith(_REFUSES_ALL) for refusal in refusals):
                 break
             after = rows[-1].id
-        store.checkpoint()
-        return later
+            batches += 1
+            if not batches % _BATCHES:
+                self._checkpoint(store)
+        self._checkpoint(store)
+        return _LONGEST_PAUSE if self._forwarded else later
+
+    def _remove(self, store: Store, rows: Sequence[Row]) -> None:
+        """Remove rows that are forwarded; where the disk refuses remember them, so that they are not sent again."""
+        marks = {_mark(row) for row in rows}
+        self._forwarded |= marks
+        with self._or_warn(store, "cleared of what was forwarded"):
+            store.remove(rows)
+            self._forwarded -= marks
+
+    def _checkpoint(self, store: Store) -> None:
+        with self._or_warn(store, "written back"):
+            store.checkpoint()
+
+    @contextmanager
+    def _or_warn(self, store: Store, doing: str) -> Generator[None]:
+        """Warn of what a lock or a full disk forbids, and go on."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            self._notices.warn(f"the spool {store.path} cannot be {doing}: {error}")
 
 
-def _settle(entries: Sequence[_Entry], refusals: Sequence[str]) -> None:
+def _settle(entries: Sequence[Entry], refusals: Sequence[str]) -> None:
     for entry, refusal in zip(entries, refusals, strict=True):
         entry.refusal = refusal
         entry.done.set()
-
-
-def _in_place(store: Store | None) -> Store | None:
-    """Return the store unless its file was put aside: what is written there nobody forwards."""
-    if store is None or store.is_in_place():
-        return store
-    _close(store)
-    return None
 
 
 def _close(store: Store | None) -> None:
@@ -280,6 +368,11 @@ def _close(store: Store | None) -> None:
     if store is not None:
         with suppress(sqlite3.Error):
             store.close()
+
+
+def _mark(row: Row) -> int:
+    """Return what tells a row from all others: its id may be given again, its message holds a random one."""
+    return hash(row.message)
 
 
 def _pushes(rows: Iterable[Row]) -> list[Push]:

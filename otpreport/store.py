@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sqlite3
+import stat
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from otpreport.connection import Push
+from otpreport.database import Database, NotOurs, keep_private
 from otpreport.forks import steady
+
+_log = logging.getLogger("otpreport")
 
 _SET_UP = (
     "PRAGMA journal_mode = WAL",
@@ -19,12 +24,18 @@ _SET_UP = (
     # A commit never waits for a checkpoint's fsync: the forwarder does those.
     "PRAGMA wal_autocheckpoint = 0",
     f"PRAGMA journal_size_limit = {8 << 20}",
+    "PRAGMA temp_store = MEMORY",
     "CREATE TABLE IF NOT EXISTS spool (id INTEGER PRIMARY KEY, key TEXT NOT NULL, message BLOB NOT NULL)",
     # Counting the rows would read the whole file.
     "CREATE TABLE IF NOT EXISTS tally (rows INTEGER NOT NULL)",
 )
-_BUSY = 1.0
-"""Seconds to wait for another process that writes; callers wait for their own deadline only."""
+_TABLES = {"spool": ["id", "key", "message"], "tally": ["rows"]}
+_BUSY = 0.5
+"""Seconds to wait for another process that writes, less than a fork waits; callers wait for their own deadline only."""
+_FEW = 1000
+"""Rows that are written anew within milliseconds."""
+_SPARE = 256
+"""Free pages that may stay, 1 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +47,38 @@ class Row:
     message: bytes
 
 
-class Store:
-    """One connection to the file, for the thread that opened it.
+class Store(Database):
+    """The rows of one file.
 
     Commits reach the operating system, not the platter: they outlive a killed process, not a power cut.
-    Nobody but that thread's own frame may hold a Store: in a forked child the frame is never torn down, so
-    the child can neither use nor close its parent's database (https://www.sqlite.org/howtocorrupt.html, 2.6).
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create the file, readable by its owner alone; sqlite3.Error or OSError."""
-        with steady():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._path, self._inode = path, path.stat().st_ino
-            self._database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None)
-            self._set_up()
+        """Open or create the file; sqlite3.Error or OSError, NotOurs where it is another's."""
+        super().__init__(path, patience=_BUSY)
 
-    def _set_up(self) -> None:
+    def _set_up(self, connection: sqlite3.Connection) -> None:
         """Make the tables; while another process does the same, SQLite refuses some steps without waiting."""
         end = time.monotonic() + _BUSY
         while True:
             try:
+                if not _is_ours(connection):
+                    raise NotOurs(f"{self.path} is a database of another program")
+                keep_private(self.path)
                 for statement in _SET_UP:
-                    self._database.execute(statement)
+                    connection.execute(statement)
+                keep_private(self.path)
             except sqlite3.OperationalError:
                 if time.monotonic() > end:
-                    self._database.close()
                     raise
                 time.sleep(0.01)
             else:
                 return
 
-    def is_in_place(self) -> bool:
-        """Tell whether the file is still the one of its name: another may have put it aside."""
-        try:
-            return self._path.stat().st_ino == self._inode
-        except OSError:
-            return False
-
     def add(self, batches: Sequence[Sequence[Push]], *, limit: int) -> list[bool]:
         """Keep the batches that fit under `limit` rows, each whole or not at all; return which were kept."""
-        with self._transaction():
-            room = limit - self._count()
+        with self._transaction() as connection:
+            room = limit - _count(connection)
             before = room
             kept: list[bool] = []
             for batch in batches:
@@ -86,77 +86,171 @@ class Store:
                 kept.append(len(rows) <= room)
                 if kept[-1]:
                     room -= len(rows)
-                    self._database.executemany("INSERT INTO spool (key, message) VALUES (?, ?)", rows)
-            self._add_to_tally(before - room)
+                    connection.executemany("INSERT INTO spool (key, message) VALUES (?, ?)", rows)
+            _add_to_tally(connection, before - room)
         return kept
+
+    def is_empty(self) -> bool:
+        """Tell whether there are no rows."""
+        with self._open() as connection:
+            return not _span(connection)
 
     def count(self) -> int:
         """Return how many rows there are."""
-        with steady():
-            return self._count()
+        with self._open() as connection:
+            return _count(connection)
 
     def oldest(self, *, after: int, most: int) -> list[Row]:
         """Return the oldest rows with an id above `after`."""
         query = "SELECT id, key, message FROM spool WHERE id > ? ORDER BY id LIMIT ?"
-        with steady():
-            return [Row(*found) for found in self._database.execute(query, (after, most))]
+        with self._open() as connection:
+            return [Row(*found) for found in connection.execute(query, (after, most))]
 
     def remove(self, rows: Sequence[Row]) -> None:
-        """Forget rows."""
-        with self._transaction():
-            self._database.executemany("DELETE FROM spool WHERE id = ?", [(row.id,) for row in rows])
-            self._add_to_tally(-len(rows))
+        """Forget rows, unless another has: then their ids may be those of new ones."""
+        gone = [(row.id, row.message) for row in rows]
+        with self._transaction() as connection:
+            removed = connection.executemany("DELETE FROM spool WHERE id = ? AND message = ?", gone).rowcount
+            _add_to_tally(connection, -removed)
+
+    def count_anew(self) -> None:
+        """Set a tally right that is not what it would be had nobody else touched it; only with the turn.
+
+        Rows that come and go meanwhile are counted by those who write them.
+        """
+        with self._open() as connection:
+            connection.execute("BEGIN")
+            try:
+                told, span = _told(connection), _span(connection)
+                rows = span if told == [span] else _rows(connection)
+            finally:
+                connection.execute("ROLLBACK")
+        if told == [rows] or (not told and not rows):
+            return
+        with self._transaction() as connection:
+            if len(told) == 1 and isinstance(told[0], int):
+                _add_to_tally(connection, rows - told[0])
+            else:
+                connection.execute("DELETE FROM tally")
+                _add_to_tally(connection, rows)
 
     def checkpoint(self) -> None:
         """Move what was committed from the log into the database, as far as nobody is in the way."""
-        with steady():
-            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with self._open() as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def close(self) -> None:
-        """Close the file."""
-        with steady():
-            self._database.close()
-
-    def _count(self) -> int:
-        found = self._database.execute("SELECT rows FROM tally").fetchone()
-        return int(found[0]) if found else 0
-
-    def _add_to_tally(self, rows: int) -> None:
-        if not self._database.execute("UPDATE tally SET rows = rows + ?", (rows,)).rowcount:
-            self._database.execute("INSERT INTO tally VALUES (?)", (rows,))
+    def shrink(self) -> None:
+        """Give free pages back to the disk, once so few rows are left that writing them anew delays no caller."""
+        with self._open() as connection:
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            if free > _SPARE and (_span(connection) <= _FEW or _count(connection) <= _FEW):
+                connection.execute("VACUUM")
+        self.checkpoint()
 
     @contextmanager
-    def _transaction(self) -> Generator[None]:
-        with steady():
-            self._database.execute("BEGIN IMMEDIATE")
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                # some faults, as a full disk, have rolled it back already
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
 
-@contextmanager
-def turn(path: Path) -> Generator[bool]:
-    """Tell whether this process alone may forward now; the system ends the turn of a process that dies.
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """Tell whether a database is empty or has our tables."""
+    query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+    names = {name for (name,) in connection.execute(query)}
+    columns = {
+        table: [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
+        for table in _TABLES.keys() & names
+    }
+    return not names or ("spool" in columns and all(columns[table] == _TABLES[table] for table in columns))
 
-    The lock is SQLite's own, on a file beside the spool: it works wherever the spool does.
+
+def _told(connection: sqlite3.Connection) -> list[object]:
+    return [found[0] for found in connection.execute("SELECT rows FROM tally LIMIT 2")]
+
+
+def _span(connection: sqlite3.Connection) -> int:
+    """Return what the number of rows is at most: they have ids in a row but where a list was refused."""
+    ends = "SELECT (SELECT max(id) FROM spool) - (SELECT min(id) FROM spool) + 1"
+    return connection.execute(ends).fetchone()[0] or 0
+
+
+def _count(connection: sqlite3.Connection) -> int:
+    """Return how many rows there are by the tally, unless that is impossible."""
+    told, span = _told(connection), _span(connection)
+    match told:
+        case [int(rows)] if 0 <= rows <= span:
+            return rows
+        case _:
+            return span
+
+
+def _rows(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM spool").fetchone()[0])
+
+
+def _add_to_tally(connection: sqlite3.Connection, rows: int) -> None:
+    if not connection.execute("UPDATE tally SET rows = rows + ?", (rows,)).rowcount:
+        connection.execute("INSERT INTO tally VALUES (?)", (rows,))
+
+
+class Turn(Database):
+    """The turn to forward what a spool holds: true for one process at a time, until it dies or forks.
+
+    It is SQLite's lock of a file beside the spool that stays empty: it works wherever the spool does.
     """
-    with steady():
-        lock = sqlite3.connect(f"{path}-turn", timeout=0, isolation_level=None)
-        mine = _locked(lock)
-    try:
-        yield mine
-    finally:
-        with steady():
-            lock.close()
+
+    def __init__(self, spool: Path) -> None:
+        """Ask for the turn; sqlite3.Error or OSError where that is not possible."""
+        super().__init__(Path(f"{spool}-turn"), patience=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __bool__(self) -> bool:
+        """Tell whether it is this process' turn still."""
+        return self._connection is not None and self._connection.in_transaction
+
+    def _prepare(self) -> None:
+        with suppress(FileNotFoundError):
+            found = self.path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size:
+                _log.warning("%s is no lock of ours: it is now %s", self.path, move_aside(self.path))
+        super()._prepare()
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        keep_private(self.path)
+        try:
+            connection.execute("PRAGMA journal_mode = MEMORY")  # a full disk is no reason to wait
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise
 
 
 def waiting(path: Path) -> int:
     """Return how many rows another's file holds, without changing it; sqlite3.Error where it cannot be read."""
     with steady(), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-        return int(database.execute("SELECT coalesce(sum(rows), 0) FROM tally").fetchone()[0])
+        return _count(database)
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether an error speaks against the file: neither a lock nor a full or failing disk does."""
+    return _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _primary_code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def is_corrupt(path: Path) -> bool:
@@ -177,11 +271,3 @@ def move_aside(path: Path) -> Path:
         with suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
     return aside
-
-
-def _locked(lock: sqlite3.Connection) -> bool:
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        return False
-    return True

@@ -18,8 +18,8 @@ import redis
 from otpreport import Receipt, Reporter, Verification
 from otpreport.connection import Connection, Push
 from otpreport.link import Link
-from otpreport.spool import Spool
-from otpreport.store import Store, move_aside, turn
+from otpreport.spool import Entry, Spool
+from otpreport.store import Row, Store, Turn, move_aside
 from tests.support.admin import admin
 from tests.support.events import arrived, event_of, verification
 from tests.support.wait import until
@@ -276,10 +276,18 @@ def no_connection() -> Connection:
     raise ConnectionRefusedError
 
 
+class Away(Gate):
+    """A Redis that is away."""
+
+    def wait_until_up(self, seconds: float) -> bool:
+        """Wait a moment."""
+        return self.opened.wait(0.05)
+
+
 class Greedy(Spool):
     """A spool that always believes it is its turn."""
 
-    def turn(self) -> AbstractContextManager[bool]:
+    def turn(self, path: Path) -> AbstractContextManager[bool]:
         """Say yes."""
         return nullcontext(True)
 
@@ -310,10 +318,10 @@ def test_forwarded_by_one(path: Path, kind: type[Spool], times: int) -> None:
 TURN = """
 import sys, time
 from pathlib import Path
-from otpreport.store import turn
+from otpreport.store import Turn
 
-with turn(Path(sys.argv[1])) as mine:
-    print(mine, flush=True)
+with Turn(Path(sys.argv[1])) as mine:
+    print(bool(mine), flush=True)
     time.sleep(60)
 """
 
@@ -324,11 +332,11 @@ def test_turn(path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", TURN, str(path)], stdout=subprocess.PIPE)
     assert other.stdout is not None
     assert other.stdout.readline() == b"True\n"
-    with turn(path) as mine:
+    with Turn(path) as mine:
         assert not mine
     other.kill()
     other.communicate()
-    with turn(path) as mine:
+    with Turn(path) as mine:
         assert mine
 
 
@@ -484,7 +492,7 @@ def test_a_sound_file_is_not_put_aside(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE spool (something TEXT)")
     with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=PATIENCE) as reporter:
-        assert "cannot be written" in reporter.report(verification()).reason
+        assert reporter.report(verification("1")).status == "spooled"
     assert list(path.parent.glob("*.corrupt-*")) == []
 
 
@@ -514,11 +522,6 @@ def test_a_redis_that_takes_nothing_is_left_in_peace(path: Path) -> None:
 
 def test_the_forwarder_tells_a_fault_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A fault that stays is told once, not each time it is met."""
-
-    class Impatient(Spool):
-        def _rest(self, pause: float) -> bool:
-            return super()._rest(min(pause, 0.05))
-
     path.parent.mkdir()
     path.mkdir()
     spool = Impatient(path, Gate(), limit=10)
@@ -527,6 +530,285 @@ def test_the_forwarder_tells_a_fault_once(path: Path, caplog: pytest.LogCaptureF
     with pytest.raises(AssertionError):
         until(lambda: len(levels(caplog, "cannot be forwarded")) > 1, deadline=0.5)
     spool.close()
+
+
+class Impatient(Spool):
+    """A spool that rests for moments only."""
+
+    hangs = 0.5
+
+    def _rest(self, pause: float) -> bool:
+        return super()._rest(min(pause, 0.05))
+
+
+class FullDisk(Store):
+    """A file on a disk that has no room for what a removal writes."""
+
+    full = True
+
+    def remove(self, rows: Sequence[Row]) -> None:
+        """Refuse, as SQLite does."""
+        if FullDisk.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        super().remove(rows)
+
+
+class OnFullDisk(Impatient):
+    """A spool on that disk."""
+
+    def _opened(self, store: Store | None) -> Store:
+        return store or FullDisk(self._path)
+
+
+def test_full_disk(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What the disk does not let go of is forwarded all the same, once, and told once; it goes when there is room."""
+    gate = Gate()
+    gate.opened.set()
+    spool = OnFullDisk(path, gate, limit=1000)
+    FullDisk.full = True
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"%d" % number for number in range(500)])]], limit=1000)
+        spool.start()
+        try:
+            until(lambda: len(gate.came) == 500)
+            with pytest.raises(AssertionError):  # twenty rounds in a second
+                until(lambda: len(gate.came) > 500, deadline=1.0)
+            assert levels(caplog, "cannot be cleared") == [logging.WARNING]
+            assert store.count() == 500
+            FullDisk.full = False
+            until(store.is_empty)
+        finally:
+            spool.close()
+    assert len(gate.came) == 500
+
+
+@pytest.mark.parametrize(
+    "tally",
+    [
+        "UPDATE tally SET rows = 1000000",
+        "UPDATE tally SET rows = -5",
+        "UPDATE tally SET rows = 0",
+        "UPDATE tally SET rows = 'many'",
+        "DELETE FROM tally",
+        "INSERT INTO tally VALUES (7)",
+    ],
+)
+def test_wrong_tally(path: Path, tally: str) -> None:
+    """A tally that was changed by hand neither fills the spool nor hides its rows, and is counted anew."""
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"1", b"2", b"3"])]], limit=10)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(tally)
+        spool = Impatient(path, Away(), limit=10)
+        spool.start()
+        try:
+            assert spool.put([Push("key", [b"4"])], time.monotonic() + PATIENCE) == ""
+            until(lambda: database.execute("SELECT rows FROM tally").fetchall() == [(4,)])
+        finally:
+            spool.close()
+
+
+def test_a_tally_with_gaps_is_counted(path: Path) -> None:
+    """Where rows went from the middle the rows themselves are counted, not what their ids span."""
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"%d" % number for number in range(9)])]], limit=10)
+        store.remove(store.oldest(after=2, most=5))
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("UPDATE tally SET rows = 8")
+        assert store.count() == 8
+        store.count_anew()
+        assert store.count() == 4
+
+
+def test_a_row_that_has_the_id_of_one_that_went(path: Path) -> None:
+    """Whoever removes what another has removed already takes no younger row, which may have the same id."""
+    with closing(Store(path)) as store, closing(Store(path)) as other:
+        store.add([[Push("key", [b"old"])]], limit=10)
+        rows = store.oldest(after=0, most=1)
+        other.remove(rows)
+        other.add([[Push("key", [b"young"])]], limit=10)
+        store.remove(rows)
+        assert [row.message for row in store.oldest(after=0, most=9)] == [b"young"]
+        assert store.count() == 1
+
+
+def test_the_file_shrinks(path: Path) -> None:
+    """After an outage the disk has its room back, while the spool takes events."""
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"%d" % number + b"x" * 1000 for number in range(5000)])]], limit=10_000)
+        store.checkpoint()
+        assert path.stat().st_size > 5_000_000
+    gate = Gate()
+    gate.opened.set()
+    spool = Impatient(path, gate, limit=10_000)
+    spool.start()
+    try:
+        until(lambda: path.stat().st_size < 500_000)
+        assert spool.put([Push("key", [b"more"])], time.monotonic() + PATIENCE) == ""
+    finally:
+        spool.close()
+
+
+def test_a_file_with_many_rows_is_not_written_anew(path: Path) -> None:
+    """To write what is left anew would hold the writers for as long as it takes."""
+    with closing(Store(path)) as store:
+        store.add([[Push("key", [b"%d" % number + b"x" * 1000 for number in range(5000)])]], limit=10_000)
+        store.remove(store.oldest(after=0, most=3000))
+        store.shrink()
+        assert path.stat().st_size > 5_000_000
+        store.remove(store.oldest(after=0, most=1500))
+        store.shrink()
+        assert path.stat().st_size < 1_000_000
+        assert store.count() == len(store.oldest(after=0, most=9999)) == 500
+
+
+def garbage(path: Path) -> None:
+    """Write something else."""
+    path.write_bytes(b"no lock at all" * 1000)
+
+
+def foreign(path: Path) -> None:
+    """Make a database of another program."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE turns (number INTEGER)")
+
+
+@pytest.mark.parametrize("spoil", [garbage, foreign, Path.mkdir])
+def test_a_turn_that_is_no_lock_of_ours(path: Path, spoil: Callable[[Path], None]) -> None:
+    """Whatever lies where the lock should be is put aside, as it is."""
+    path.parent.mkdir()
+    lock = Path(f"{path}-turn")
+    spoil(lock)
+    before = None if lock.is_dir() else lock.read_bytes()
+    with Turn(path) as mine, Turn(path) as another:
+        assert mine
+        assert not another
+    (aside,) = path.parent.glob("*-turn.corrupt-*")
+    assert aside.is_dir() if before is None else aside.read_bytes() == before
+
+
+def test_without_a_lock_everybody_forwards(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no lock can be had events are forwarded, rather twice than never; only a lock that is held says no."""
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    spool = Spool(tmp_path / "spool", Gate(), limit=10)
+    with spool.turn(blocked / "spool") as mine:
+        assert mine
+    assert levels(caplog, "without a lock") == [logging.WARNING]
+    with spool.turn(tmp_path / "spool") as mine, spool.turn(tmp_path / "spool") as another:
+        assert mine
+        assert not another
+
+
+@pytest.mark.parametrize(("kind", "times"), [(Impatient, 1), (Spool, 0)])
+def test_a_turn_that_hangs_is_passed_over(path: Path, kind: type[Spool], times: int) -> None:
+    """A process that has the turn and forwards nothing, frozen or no forwarder at all, holds it for a while only."""
+    gate = Gate()
+    gate.opened.set()
+    spool = kind(path, gate, limit=10)
+    with Turn(path) as held:
+        assert held
+        spool.start()
+        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+        if times:
+            until(lambda: gate.came)
+        else:
+            with pytest.raises(AssertionError):
+                until(lambda: gate.came, deadline=2.0)
+    spool.close()
+    assert len(gate.came) == times
+
+
+class Replaced(Store):
+    """A file that another puts aside right after it was written."""
+
+    def add(self, batches: Sequence[Sequence[Push]], *, limit: int) -> list[bool]:
+        """Write, and put the file aside."""
+        kept = super().add(batches, limit=limit)
+        move_aside(self.path)
+        return kept
+
+
+class OnReplaced(Spool):
+    """A spool whose first file is put aside."""
+
+    def _opened(self, store: Store | None) -> Store:
+        return Replaced(self._path) if store is None else super()._opened(store)
+
+
+def test_what_is_written_to_a_file_put_aside_is_written_again(path: Path) -> None:
+    """An event that went into a file just before its renaming, where nobody forwards it, stands in the new one too."""
+    spool = OnReplaced(path, Rejecting(), limit=10)
+    spool.start()
+    try:
+        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+        with closing(Store(path)) as store:
+            assert [row.message for row in store.oldest(after=0, most=9)] == [b"message"]
+    finally:
+        spool.close()
+
+
+class Watched(Spool):
+    """A spool that tells when its writer has taken entries to write."""
+
+    def __init__(self, path: Path, link: Link, *, limit: int) -> None:
+        super().__init__(path, link, limit=limit)
+        self.taken = threading.Event()
+
+    def _next_entries(self) -> list[Entry] | None:
+        entries = super()._next_entries()
+        self.taken.set()
+        return entries
+
+
+def test_what_came_too_late_is_withdrawn(path: Path) -> None:
+    """An event whose caller was told that it is not spooled is not written when the file is free again."""
+    spool = Watched(path, Away(), limit=10)
+    spool.start()
+    first = threading.Thread(target=spool.put, args=([Push("key", [b"first"])], time.monotonic() + PATIENCE))
+    try:
+        until(lambda: spool.put([Push("key", [b"opened"])], time.monotonic() + PATIENCE) == "")
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            spool.taken.clear()
+            first.start()
+            assert spool.taken.wait(PATIENCE)  # the writer waits for the file
+            reason = spool.put([Push("key", [b"late"])], time.monotonic())
+            database.execute("ROLLBACK")
+        first.join()
+        assert reason == "the spool did not answer in time"
+        assert spool.put([Push("key", [b"next"])], time.monotonic() + PATIENCE) == ""
+        with closing(Store(path)) as store:
+            assert b"late" not in [row.message for row in store.oldest(after=0, most=9)]
+    finally:
+        spool.close()
+
+
+class Asked(Spool):
+    """A spool that notes who asks for the turn."""
+
+    by: tuple[str, ...] = ()
+
+    def turn(self, path: Path) -> AbstractContextManager[Turn | bool]:
+        """Note the thread."""
+        self.by += (threading.current_thread().name,)
+        return super().turn(path)
+
+
+def test_a_locked_file_is_not_read_from_end_to_end(path: Path) -> None:
+    """Only damage makes the writer look whether the file is sound, which takes long; a lock does not."""
+    spool = Asked(path, Away(), limit=10)
+    spool.start()
+    try:
+        assert spool.put([Push("key", [b"opened"])], time.monotonic() + PATIENCE) == ""
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            reason = spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE)
+        assert "database is locked" in reason
+        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+    finally:
+        spool.close()
+    assert "otpreport-spool" not in spool.by
 
 
 def test_locked_by_another(path: Path) -> None:

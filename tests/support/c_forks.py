@@ -14,12 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from otpreport import Reporter
 from otpreport.forks import on_fork, renew
+from otpreport.store import waiting
 from tests.support.admin import admin
 from tests.support.events import verification
+from worker.embedded import free_port
 
 fork_in_c: Callable[[], int] = ctypes.PyDLL(None).fork
 
@@ -109,6 +112,22 @@ def reports(url: str) -> bool:
     known = connections()
     time.sleep(0.5)  # the reporter's thread waits again
     return before and child_says(child, fork_in_c) and all_queued("after")
+
+
+def spools(path: str) -> bool:
+    """Tell whether a child leaves its parent's spool alone, which it has no locks of, and spools beside it."""
+    reporter = Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=30.0)
+    beside = Path(f"{path}.beside-1")
+
+    def spooled() -> bool:
+        return reporter.report(verification()).status == "spooled"
+
+    def child() -> bool:
+        return spooled() and beside.exists() and waiting(beside) == 1
+
+    before = spooled()
+    time.sleep(0.5)  # the reporter's threads wait again
+    return before and not beside.exists() and child_says(child, fork_in_c) and spooled()
 
 
 if __name__ == "__main__":
