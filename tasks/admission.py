@@ -7,7 +7,7 @@ import enum
 import math
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from tasks.clock import RedisClock
 from tasks.delivery import Delivery
 from tasks.keys import Keys
-from tasks.queue import Remembered
+from tasks.queue import Remembered, ignore
 from tasks.script import Script
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Refusal(enum.IntEnum):
     DUPLICATE = -2
     HELD = -3
     COPY = -4
+    FAULT = -5
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class Admission:
     """Ask Redis for many events in one call; hand each its slot, or the reason why not.
 
     `on_error` hears of each failed call; the events then wait and are asked for again. Nothing goes without a slot.
+    `on_faults` hears of keys that can't be used.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class Admission:
         remembered: Remembered,
         clock: RedisClock,
         on_error: Callable[[RedisError], None],
+        on_faults: Callable[[Sequence[str]], None] = ignore,
     ) -> None:
         self._redis = redis
         self._keys = [keys.held(worker), keys.claims]
@@ -145,6 +148,7 @@ class Admission:
         self._remembered = remembered
         self._clock = clock
         self._on_error = on_error
+        self._on_faults = on_faults
         self._script = Script("admit.lua")
         self._lines: list[Line] = []
         self.regroup(groups)
@@ -229,7 +233,9 @@ class Admission:
             return
         now_us = int(reply[0])
         self._clock.observe(now_us, asked, self._clock.monotonic())
-        self._answer(batch, reply[1:], now_us)
+        self._answer(batch, reply[1 : 1 + len(batch)], now_us)
+        if faults := reply[1 + len(batch) :]:
+            self._on_faults([fault.decode(errors="backslashreplace") for fault in faults])
 
     def _arguments(self, batch: list[tuple[Line, Waiting]]) -> list[str | int]:
         numbers = {line: number for number, line in enumerate(dict.fromkeys(line for line, _ in batch), 1)}

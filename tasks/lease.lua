@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
 -- Lease events to one worker and renew its lease; with no account named, only renew.
 --
--- KEYS  1 workers  2 held:<worker>  3 books
+-- KEYS  1 workers  2 held:<worker>  3 books  4 dead-reasons
 -- ARGV  1 key prefix  2 worker  3 lease (ms)  4 number of the first new tag
 --       5 "1": the worker holds nothing, give it one suspect and nothing else
 --       6 probe interval of a stopped account (ms)  7 of an open breaker (ms)
 --       8 how many more events the worker has room for
 --       then for each account: name, how many at most of all accounts of its rate group, how many of its events the worker
 --       holds, rate group; what is free goes to the first ones
--- reply { now (us), tags the worker holds, suspects that may be leased, account, tag, record, way, ... }
+-- reply { now (us), tags the worker holds, suspects that may be leased, keys that can't be used,
+--         account, tag, record, way, ... }
 --       way: "send"; "probe": of an account that is stopped or open; "shed": to be dropped, as the operator said
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
 local prefix, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -19,15 +20,19 @@ local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(now_us / 1000)
 math.randomseed(tonumber(time[2])) -- or each call would draw the same
-local reply = { string.format('%.0f', now_us), 0, 0 }
+local reply = { string.format('%.0f', now_us), 0, 0, faults }
 local suspects_waiting = 0
+local held, given = need(KEYS[2], redis.pcall('SCARD', KEYS[2])), {}
+need(KEYS[1], redis.pcall('ZADD', KEYS[1], now + lease, worker))
 
 local function key(kind, account)
   return prefix .. 'otpreport:' .. kind .. ':' .. account
 end
 
+local MOST = 1000 -- values in one call: Lua hands over some thousand
+
 local function give(account, tag, record, way)
-  redis.call('SADD', KEYS[2], tag)
+  given[#given + 1] = tag
   reply[#reply + 1] = account
   reply[#reply + 1] = tag
   reply[#reply + 1] = record
@@ -41,7 +46,9 @@ end
 -- A suspect is given from `suspects` alone: one that was handed back unread waits there, too.
 local function from_index(account, kind, want, way)
   local index, given = key(kind, account), 0
-  for _, tag in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, want)) do
+  local due = redis.pcall('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, want)
+  if failed(index, due) then return 0 end
+  for _, tag in ipairs(due) do
     redis.call('ZREM', index, tag)
     local record = redis.call('HGET', key('taken', account), tag)
     if record and kind == 'scheduled' and is_suspect(record) then
@@ -57,24 +64,32 @@ end
 local STEPS = { '', '\6\0223', '\6\0226', '\6\0229' }
 
 local function oldest(list, want)
-  return redis.call('RPOP', list, want)
+  return redis.pcall('RPOP', list, want)
 end
 
 local function from_ready(account, want, way, pop)
-  local taken = 0
+  if not countable(KEYS[3], account .. ':taken') then return 0 end
+  local records, taken = {}, 0
   for _, step in ipairs(STEPS) do
     if taken == want then break end
-    local messages = (pop or oldest)(prefix .. 'otpreport.' .. account .. step, want - taken)
+    local list = prefix .. 'otpreport.' .. account .. step
+    local messages = (pop or oldest)(list, want - taken)
+    if failed(list, messages) then messages = nil end
     for _, raw in ipairs(messages or {}) do
       local tag = account .. ':' .. worker .. ':' .. string.format('%.0f', number)
       local record = '0 0 ' .. string.format('%.0f', now) .. '\n\n' .. raw
       number = number + 1
-      redis.call('HSET', key('taken', account), tag, record)
+      records[#records + 1] = tag
+      records[#records + 1] = record
       give(account, tag, record, way)
       taken = taken + 1
     end
   end
-  if taken > 0 then redis.call('HINCRBY', KEYS[3], account .. ':taken', taken) end
+  if taken > 0 then
+    local name = key('taken', account)
+    for i = 1, #records, MOST do redis.call('HSET', name, unpack(records, i, math.min(i + MOST - 1, #records))) end
+    redis.call('HINCRBY', KEYS[3], account .. ':taken', taken)
+  end
   return taken
 end
 
@@ -83,7 +98,8 @@ local function drawn(account)
   local lists, total = {}, 0
   for i, step in ipairs(STEPS) do
     local list = prefix .. 'otpreport.' .. account .. step
-    lists[i] = { name = list, length = redis.call('LLEN', list) }
+    local length = redis.pcall('LLEN', list)
+    lists[i] = { name = list, length = failed(list, length) and 0 or length }
     total = total + lists[i].length
   end
   local place = total > 0 and math.random(total) or 0
@@ -125,8 +141,8 @@ local SPARE, BURST = 25000, 60000
 
 -- Returns how many of `want` may go now, the us between two, and from when on they are counted.
 local function replays_due(account, want)
-  local order = redis.call('HMGET', key('replay', account), 'share', 'group', 'limit', 'next_us')
-  if not order[1] then return 0 end
+  local order = redis.pcall('HMGET', key('replay', account), 'share', 'group', 'limit', 'next_us')
+  if failed(key('replay', account), order) or not order[1] then return 0 end
   local stored = redis.call('HMGET', key('rate', order[2]), unpack(RATE_FIELDS))
   if math.max(moment(stored[5], now_us), pause_end(stored, now_us)) > now_us + SPARE then return 0 end
   local interval = 1000000 / (tonumber(order[1]) * effective_rate(tonumber(order[3]), stored, now_us))
@@ -142,38 +158,42 @@ local function revive(account, id, died)
   if not letter or redis.call('ZSCORE', index, id) ~= died then return end
   local line, raw = string.match(letter, '^([^\n]*)\n(.*)$')
   local read, story = pcall(cjson.decode, line or '')
-  if not read then return end
+  if not read or type(story) ~= 'table' then return end
+  local field = account .. ':' .. tostring(story.reason)
+  if not countable(KEYS[4], field) then return end
   local history = string.format('{"attempts":[],"replayed_ms":%.0f,"doubted":%s}', now, tostring(story.in_doubt == true))
-  local record = string.format('0 0 %.0f\n', story.first_at_ms or now) .. history .. '\n' .. raw
+  local record = string.format('0 0 %.0f\n', tonumber(story.first_at_ms) or now) .. history .. '\n' .. raw
   redis.call('HSET', key('taken', account), id, record)
   redis.call('HDEL', key('dead', account), id)
   redis.call('ZREM', index, id)
-  local reasons, field = prefix .. 'otpreport:dead-reasons', account .. ':' .. tostring(story.reason)
-  if redis.call('HINCRBY', reasons, field, -1) <= 0 then redis.call('HDEL', reasons, field) end
+  if redis.call('HINCRBY', KEYS[4], field, -1) <= 0 then redis.call('HDEL', KEYS[4], field) end
   return record
 end
 
 local function from_replays(account, want, way)
   if way == 'shed' then return 0 end
-  local due, interval, from = replays_due(account, want)
+  local read, due, interval, from = pcall(replays_due, account, want)
+  local waiting, order, got = key('replays', account), key('replay', account), 0
+  if not read then note(order, 'ERR it can not be read') end
   if way == 'probe' then due = want end
-  if due == 0 then return 0 end
-  local waiting, order, given = key('replays', account), key('replay', account), 0
+  if not read or due == 0 then return 0 end
+  if not (sound(order, 'hash') and sound(waiting, 'zset')) then return 0 end
+  if not (sound(key('dead', account), 'hash') and sound(key('dead-index', account), 'zset')) then return 0 end
   local page = redis.call('ZRANGE', waiting, 0, due - 1, 'WITHSCORES')
   for i = 1, #page, 2 do
     redis.call('ZREM', waiting, page[i])
     local record = revive(account, page[i], page[i + 1])
     if record then
       give(account, page[i], record, way)
-      given = given + 1
+      got = got + 1
     end
   end
   if redis.call('ZCARD', waiting) == 0 then
     redis.call('HDEL', order, 'share', 'group', 'limit', 'next_us')
   elseif interval then
-    redis.call('HSET', order, 'next_us', string.format('%.0f', from + given * interval))
+    redis.call('HSET', order, 'next_us', string.format('%.0f', from + got * interval))
   end
-  return given
+  return got
 end
 
 -- An account whose breaker closed takes so large a share of its rate, for so many ms each.
@@ -225,7 +245,7 @@ end
 -- 'running' lets everything through, 'stopped' and 'open' one probe at a time or what a search wants, 'shed' everything, any
 -- other state nothing.
 -- Returns how many, on what way, and what `spend` needs.
-local function admitted(account, want)
+local function let(account, want)
   local state = redis.call('HMGET', key('account', account),
     'state', 'probe_at_ms', 'probe_tag', 'resumed_ms', 'ramp_rate', 'ramp_next_ms', 'since_ms', 'code',
     'search_refused')
@@ -238,6 +258,14 @@ local function admitted(account, want)
   local some, pause, refused = search(name, state)
   if not probe_interval[name] or is_early(state, pause or LONGEST_PAUSE) or is_leased(account, state[3]) then return 0, 'send' end
   return math.min(want, some or 1), 'probe', { probe_at = now + (pause or pause_after(name, state)), refused = refused }
+end
+
+local function admitted(account, want)
+  local read, allowed, way, limit = pcall(let, account, want)
+  if read then return allowed, way, limit end
+  local name = key('account', account)
+  if sound(name, 'hash') then note(name, 'ERR it can not be read') end
+  return 0
 end
 
 -- Note what was taken of an account that is probed, or ramps up; the tag of a probe is the last that was given.
@@ -281,11 +309,28 @@ local function from_all(account, want, way, refused)
   return got
 end
 
+-- Lease what was given, which stands nowhere else by now.
+local function hold()
+  for i = 1, #given, MOST do
+    held = held + redis.call('SADD', KEYS[2], unpack(given, i, math.min(i + MOST - 1, #given)))
+  end
+  given = {}
+end
+
+-- Returns whether the account's messages may be popped: they could be put down.
+local function can_take(account)
+  local taken = key('taken', account)
+  if not sound(taken, 'hash') then return false end
+  if redis.acl_check_cmd('HSET', taken) then return true end
+  note(taken, 'NOPERM this user may not HSET')
+  return false
+end
+
 -- Returns how many events were given.
 local function serve(account, want)
   if want == 0 or has_none(account) then return 0 end
   local allowed, way, limit = admitted(account, want)
-  if allowed == 0 then return 0 end
+  if allowed == 0 or not can_take(account) then return 0 end
   local got = 0
   if way == 'probe' then
     got = from_all(account, allowed, way, limit.refused)
@@ -296,30 +341,37 @@ local function serve(account, want)
     if got < allowed then got = got + from_index(account, 'scheduled', allowed - got, way) end
     if got < allowed then got = got + from_replays(account, allowed - got, way) end
   end
+  hold()
   spend(account, got, limit)
   return got
 end
 
 local function serve_suspect(account)
   local allowed, way, limit = admitted(account, 1)
-  if allowed > 0 then spend(account, from_index(account, 'suspects', 1, way), limit) end
+  if allowed == 0 or not can_take(account) then return end
+  local got = from_index(account, 'suspects', 1, way)
+  hold()
+  spend(account, got, limit)
 end
 
-redis.call('ZADD', KEYS[1], now + lease, worker)
 local wanted = {}
 for i = 9, #ARGV, 4 do
-  local account, want, held, group = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
-  if solo and #reply == 3 then
-    serve_suspect(account)
-  elseif not solo then
-    wanted[group] = wanted[group] or want
-    local got = serve(account, math.min(wanted[group], room(held)))
-    wanted[group], free = wanted[group] - got, free - got
+  local account, want, of_it, group = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local suspects = key('suspects', account)
+  local waiting = redis.pcall('ZCARD', suspects)
+  if not failed(suspects, waiting) then
+    if solo and #reply == 4 then
+      serve_suspect(account)
+      waiting = redis.call('ZCARD', suspects)
+    elseif not solo then
+      wanted[group] = wanted[group] or want
+      local got = serve(account, math.min(wanted[group], room(of_it)))
+      wanted[group], free = wanted[group] - got, free - got
+    end
+    -- those of a held account can't be leased: nobody needs to make room for them
+    if waiting > 0 and admitted(account, 1) > 0 then suspects_waiting = suspects_waiting + waiting end
   end
-  -- those of a held account can't be leased: nobody needs to make room for them
-  local waiting = redis.call('ZCARD', key('suspects', account))
-  if waiting > 0 and admitted(account, 1) > 0 then suspects_waiting = suspects_waiting + waiting end
 end
-reply[2] = redis.call('SCARD', KEYS[2])
+reply[2] = held
 reply[3] = suspects_waiting
 return reply

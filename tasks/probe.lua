@@ -6,7 +6,7 @@
 -- cost  O(1); it counts as a write, so that a replica refuses it
 local commands = {
   'DEL', 'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'SADD', 'SCARD',
-  'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SPOP', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE', 'ZREM', 'ZSCORE',
+  'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE', 'ZREM', 'ZSCORE',
 }
 local of_lists = { 'LINDEX', 'LLEN', 'LPOP', 'LSET', 'RPOP' }
 local missing = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -24,6 +24,9 @@ SETTLED_AT_ONCE = 500
 
 REFUSED_RUN = 50
 """Events that the provider refuses for good, one after another, until their account stops."""
+
+FLAGS = {ord("0"): False, ord("1"): True, ord("2"): None}
+"""What settle.lua says of each event."""
 
 
 now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -76,11 +79,16 @@ class Remembered:
         return 3
 
 
+def ignore(faults: Sequence[str]) -> None:
+    """Tell nobody of keys that can't be used."""
+
+
 class Queue:
     """One worker's hold on the queue; not thread-safe, every call raises `redis.RedisError` when Redis is away.
 
     `lease` is the lease time in seconds; with `refused_run` 0 no run of refusals stops an account. Calls of
-    `lease` must not overlap, nor those of `settle`.
+    `lease` must not overlap, nor those of `settle`. `on_faults` hears of keys that can't be used, each with the
+    reason, after each call: what they belong to waits until they are mended.
     """
 
     def __init__(
@@ -93,6 +101,7 @@ class Queue:
         remembered: Remembered,
         breaker: Breaker = Breaker(),  # noqa: B008 - frozen
         refused_run: int = REFUSED_RUN,
+        on_faults: Callable[[Sequence[str]], None] = ignore,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -102,6 +111,7 @@ class Queue:
         self._probe_interval = breaker.probe_interval
         self._breaker = breaker.arguments()
         self._refused_run = refused_run
+        self._on_faults = on_faults
         self._tags = 0
         self._calls = 0
         self._leased_until = 0.0
@@ -123,7 +133,8 @@ class Queue:
         Accounts of one of the rate `groups` take so many together. What is free goes to the first ones. `solo`: one
         suspect and nothing else.
         """
-        keys = [self._keys.workers, self._keys.held(self._worker), self._keys.books]
+        own = self._keys
+        keys = [own.workers, own.held(self._worker), own.books, own.dead_reasons]
         arguments: list[str | int] = [
             self._keys.prefix,
             self._worker,
@@ -143,8 +154,9 @@ class Queue:
         self._leased_until = asked + self._lease_ms / 1000
         leased = [
             Leased.parse(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], Way(reply[i + 3].decode()))
-            for i in range(3, len(reply), 4)
+            for i in range(4, len(reply), 4)
         ]
+        self._tell(reply[3])
         return Batch(leased, held=reply[1], suspects=reply[2])
 
     async def settle(
@@ -152,8 +164,10 @@ class Queue:
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
         calls: Groups | None = None,
-    ) -> list[bool]:
-        """Settle leased events; False marks those whose lease was lost. The same `call` again acts once.
+    ) -> list[bool | None]:
+        """Settle leased events; False: its lease was lost; None: it is leased still, for a key can't be used.
+
+        The same `call` again acts once.
 
         `call` is from `next_call()`; at most SETTLED_AT_ONCE events. `calls` are those that the breakers hear of.
         """
@@ -169,8 +183,9 @@ class Queue:
         arguments += (*self._breaker, self._refused_run, *told(calls or {}))
         for delivery, settlement in settlements:
             arguments += _arguments(delivery, settlement)
-        reply: bytes = await self._settle_script.run(self._redis, keys, arguments)
-        return [flag == ord("1") for flag in reply]
+        flags, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
+        self._tell(faults)
+        return [FLAGS[flag] for flag in flags]
 
     @property
     def holds(self) -> bool:
@@ -191,8 +206,13 @@ class Queue:
         """Take back what dead workers held; with a gap in Redis' heartbeat nothing, for one lease time."""
         keys = [self._keys.workers, self._keys.maintenance]
         arguments: list[str | int] = [self._keys.prefix, self._lease_ms, RECOVERED_AT_ONCE, *accounts]
-        taken_back, orphans, more = await self._recover_script.run(self._redis, keys, arguments)
+        taken_back, orphans, more, faults = await self._recover_script.run(self._redis, keys, arguments)
+        self._tell(faults)
         return Recovered(taken_back, orphans, bool(more))
+
+    def _tell(self, faults: Iterable[bytes]) -> None:
+        if listed := [fault.decode(errors="backslashreplace") for fault in faults]:
+            self._on_faults(listed)
 
     async def held(self) -> set[str]:
         """Return the tags this worker holds by Redis' books."""

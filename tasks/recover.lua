@@ -3,7 +3,7 @@
 --
 -- KEYS  1 workers  2 maintenance
 -- ARGV  1 key prefix  2 lease (ms)  3 how many at most  then the accounts
--- reply { events taken back, orphans found, more to do (0 or 1) }
+-- reply { events taken back, orphans found, more to do (0 or 1), keys that can't be used }
 -- cost  O(events taken back + workers), ten times a lease period O(accounts + events held), too; a sweep looks at some
 --       hundred records a call
 local prefix, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -14,16 +14,27 @@ local function key(kind, account)
   return prefix .. 'otpreport:' .. kind .. ':' .. account
 end
 
+local function found(taken_back, orphans, more)
+  return { taken_back, orphans, more, faults }
+end
+
+if not sound(KEYS[1], 'zset') or not sound(KEYS[2], 'hash') then return found(0, 0, 0) end
+
 -- After a gap in the heartbeat (Redis frozen, restarted; no worker alive) the living could not renew:
 -- nobody's lease is ended for one lease period.
 local state = redis.call('HMGET', KEYS[2], 'heartbeat_ms', 'grace_until_ms')
-local heartbeat, grace = tonumber(state[1] or 0), tonumber(state[2] or 0)
+local heartbeat, grace = tonumber(state[1]) or 0, tonumber(state[2]) or 0
 if now - heartbeat > lease / 3 or heartbeat > now then
   grace = now + lease
   redis.call('HSET', KEYS[2], 'grace_until_ms', grace)
 end
 redis.call('HSET', KEYS[2], 'heartbeat_ms', now)
-if now < grace then return { 0, 0, 0 } end
+if now < grace then return found(0, 0, 0) end
+
+local function is_sound(account)
+  return sound(key('taken', account), 'hash') and sound(key('scheduled', account), 'zset')
+    and sound(key('suspects', account), 'zset')
+end
 
 -- A second death makes an event a suspect, leased alone; only a death alone speaks against the event itself.
 local function take_back(tag)
@@ -40,24 +51,32 @@ local function take_back(tag)
 end
 
 -- The living renew all the time: a lease that ends far in the future is of before Redis' clock was set back.
+local MOST_WORKERS = 64
+
 local function ended_leases()
-  local workers = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now, 'LIMIT', 0, 16)
+  local workers = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now, 'LIMIT', 0, MOST_WORKERS)
   local far = string.format('(%.0f', now + 10 * lease)
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], far, '+inf', 'LIMIT', 0, 16)) do
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], far, '+inf', 'LIMIT', 0, MOST_WORKERS)) do
     workers[#workers + 1] = worker
   end
   return workers
 end
 
+-- What can't be put elsewhere stays held by the dead, until the key is mended.
 local taken_back = 0
 for _, worker in ipairs(ended_leases()) do
   local held = prefix .. 'otpreport:held:' .. worker
-  for _, tag in ipairs(redis.call('SPOP', held, most - taken_back)) do
-    take_back(tag)
-    taken_back = taken_back + 1
+  if sound(held, 'set') then
+    for _, tag in ipairs(redis.call('SMEMBERS', held)) do
+      if taken_back >= most then return found(taken_back, 0, 1) end
+      if is_sound(string.match(tag, '^[^:]+') or tag) then
+        take_back(tag)
+        redis.call('SREM', held, tag)
+        taken_back = taken_back + 1
+      end
+    end
+    if redis.call('EXISTS', held) == 0 then redis.call('ZREM', KEYS[1], worker) end
   end
-  if redis.call('EXISTS', held) == 0 then redis.call('ZREM', KEYS[1], worker) end
-  if taken_back >= most then return { taken_back, 0, 1 } end
 end
 
 -- Every taken record stands in exactly one index. Where the sums differ for a whole lease period (an index key was
@@ -65,8 +84,10 @@ end
 -- choice of accounts has its own state.
 local accounts, served = {}, {}
 for i = 4, #ARGV do
-  accounts[#accounts + 1] = ARGV[i]
-  served[ARGV[i]] = true
+  if is_sound(ARGV[i]) then
+    accounts[#accounts + 1] = ARGV[i]
+    served[ARGV[i]] = true
+  end
 end
 local scope = table.concat(accounts, ',')
 local function field(name)
@@ -74,9 +95,9 @@ local function field(name)
 end
 
 local balance = redis.call('HMGET', KEYS[2], field('counted_ms'), field('unbalanced_since_ms'))
-local counted, unbalanced = tonumber(balance[1] or 0), tonumber(balance[2])
+local counted, unbalanced = tonumber(balance[1]) or 0, tonumber(balance[2])
 local sweeping = unbalanced and now - unbalanced >= lease
-if not sweeping and now >= counted and now - counted < lease / 10 then return { taken_back, 0, 0 } end
+if not sweeping and now >= counted and now - counted < lease / 10 then return found(taken_back, 0, 0) end
 redis.call('HSET', KEYS[2], field('counted_ms'), now)
 
 local workers = redis.call('ZRANGE', KEYS[1], 0, -1)
@@ -86,7 +107,9 @@ for _, account in ipairs(accounts) do
   indexed = indexed + redis.call('ZCARD', key('scheduled', account)) + redis.call('ZCARD', key('suspects', account))
 end
 for _, worker in ipairs(workers) do
-  for _, tag in ipairs(redis.call('SMEMBERS', prefix .. 'otpreport:held:' .. worker)) do
+  local held = prefix .. 'otpreport:held:' .. worker
+  if not sound(held, 'set') then return found(taken_back, 0, 0) end -- what it holds would look like lost
+  for _, tag in ipairs(redis.call('SMEMBERS', held)) do
     if served[string.match(tag, '^[^:]+')] then indexed = indexed + 1 end
   end
 end
@@ -100,10 +123,10 @@ end
 
 if records == indexed then
   if unbalanced then end_sweep() end
-  return { taken_back, 0, 0 }
+  return found(taken_back, 0, 0)
 end
 if not unbalanced then redis.call('HSET', KEYS[2], field('unbalanced_since_ms'), now) end
-if not sweeping then return { taken_back, 0, 0 } end
+if not sweeping then return found(taken_back, 0, 0) end
 
 local function stands_nowhere(account, tag)
   if redis.call('ZSCORE', key('scheduled', account), tag) then return false end
@@ -132,8 +155,8 @@ for _, account in ipairs(accounts) do
   local cursor = redis.call('HGET', KEYS[2], field('sweep:' .. account)) or '0'
   if cursor ~= 'end' then
     local orphans, last = sweep(account, cursor)
-    if orphans > 0 or not last then return { taken_back, orphans, 1 } end
+    if orphans > 0 or not last then return found(taken_back, orphans, 1) end
   end
 end
 end_sweep()
-return { taken_back, 0, 0 }
+return found(taken_back, 0, 0)

@@ -24,6 +24,9 @@ from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 COPY_DELAY = 1.0
 """Seconds after which a copy of an event in flight asks again."""
 
+FAULT_DELAY = 5.0
+"""Seconds after which an event asks again that may not go because a key of its account can't be used."""
+
 STOPPED_DELAY = 5.0
 """Seconds that the event which stopped its account stays behind the others, so that another one is the probe."""
 
@@ -343,3 +346,5 @@ def _refused(delivery: Delivery, refusal: Refusal) -> Settlement | None:
             return wait(delivery)
         case Refusal.COPY:
             return wait(delivery, COPY_DELAY)
+        case Refusal.FAULT:
+            return wait(delivery, FAULT_DELAY)

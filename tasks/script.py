@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 SHARED = {
-    "admit.lua": "rate.lua",
-    "lease.lua": "rate.lua",
-    "throttle.lua": "rate.lua",
-    "settle.lua": "breaker.lua",
+    "admit.lua": ("sound.lua", "rate.lua"),
+    "lease.lua": ("sound.lua", "rate.lua"),
+    "recover.lua": ("sound.lua",),
+    "settle.lua": ("sound.lua", "breaker.lua"),
+    "throttle.lua": ("rate.lua",),
 }
-"""Script: the file whose functions it uses; Redis has no way to include one."""
+"""Script: the files whose functions it uses; Redis has no way to include one."""
 
 
 def text_of(name: str) -> str:
     """Return a script's text, with what it shares between its first line, which holds its flags, and the rest."""
     first, _, rest = (FOLDER / name).read_text(encoding="utf-8").partition("\n")
-    shared = (FOLDER / SHARED[name]).read_text(encoding="utf-8") if name in SHARED else ""
+    shared = "".join((FOLDER / file).read_text(encoding="utf-8") for file in SHARED.get(name, ()))
     return f"{first}\n{shared}{rest}"
 
 

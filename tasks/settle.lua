@@ -12,13 +12,14 @@
 --         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
 --         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), '1' if it was a probe that was never sent
 --         bury      reason, claim, dead letter, '1' if an operator had sent it again, 'p' if it was a probe
--- reply a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved)
+-- reply { a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved), '2' it is leased
+--         still, for a key can't be used (nothing was moved: settle it again later), keys that can't be used, ... }
 -- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
 local prefix, call = ARGV[1], ARGV[2]
 local width, lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
-local last = redis.call('HMGET', KEYS[2], 'call', 'reply')
-if last[1] == call then return last[2] end
-if tonumber(last[1] or 0) > tonumber(call) then return '' end -- it was sent again long ago; nobody reads this
+local last = need(KEYS[2], redis.pcall('HMGET', KEYS[2], 'call', 'reply'))
+if last[1] == call then return { last[2] } end
+if tonumber(last[1] or 0) > tonumber(call) then return { '' } end -- it was sent again long ago; nobody reads this
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
@@ -26,20 +27,27 @@ local function key(kind, account)
   return prefix .. 'otpreport:' .. kind .. ':' .. account
 end
 
+-- Returns whether it is remembered.
 local function remember(member, bucket)
   local generation = math.floor(tonumber(time[1]) / width)
   local done = prefix .. 'otpreport:done:' .. string.format('%.0f', generation) .. ':' .. bucket
-  redis.call('SADD', done, member)
+  if failed(done, redis.pcall('SADD', done, member)) then return false end
   if redis.call('TTL', done) < 0 then
     redis.call('EXPIREAT', done, string.format('%.0f', (generation + 1) * width + lifetime))
   end
+  return true
 end
 
+-- Returns whether the event is forgotten: it has to be counted elsewhere, then.
 local function forget(account, tag, claim)
-  redis.call('HDEL', key('taken', account), tag)
-  redis.call('ZREM', key('aged', account), tag)
-  if claim ~= '' and redis.call('HGET', KEYS[4], claim) == tag then redis.call('HDEL', KEYS[4], claim) end
+  local aged, taken = key('aged', account), key('taken', account)
+  if failed(aged, redis.pcall('ZREM', aged, tag)) or failed(taken, redis.pcall('HDEL', taken, tag)) then return false end
+  local owner = claim ~= '' and redis.pcall('HGET', KEYS[4], claim)
+  if not failed(KEYS[4], owner) and owner == tag then redis.call('HDEL', KEYS[4], claim) end
+  return true
 end
+
+local ended = {} -- accounts whose run of refusals ended in this call
 
 -- Returns the code and message of the attempt that a dead letter ended with.
 local function last_word(letter)
@@ -54,15 +62,16 @@ local MOST_REFUSED, CLEAR = tonumber(ARGV[10]), 60000
 -- Whether a run of refusals is no reason to stop: the operator said so, or a search of the last minute (lease.lua) found that
 -- the provider takes some.
 local function may_go_on(cleared, keep_going)
-  cleared = tonumber(cleared or 0)
+  cleared = tonumber(cleared) or 0
   return MOST_REFUSED == 0 or keep_going or (now < cleared + CLEAR and cleared <= now)
 end
 
 -- Events that were refused for good without one success between them may speak against the account, not the events.
 local function suspect_account(account, letter, is_probe)
   local hash = key('account', account)
-  local run = redis.call('HINCRBY', hash, 'permanent_run', 1)
-  if run < MOST_REFUSED then return end
+  local run = redis.pcall('HINCRBY', hash, 'permanent_run', 1)
+  ended[account] = nil
+  if failed(hash, run) or run < MOST_REFUSED then return end
   local state, code, cleared, keep_going = unpack(redis.call('HMGET', hash, 'state', 'code', 'cleared_ms', 'keep_going'))
   local is_searched = state == 'stopped' and code == 'permanent_run'
   if (state or 'running') == 'running' and not may_go_on(cleared, keep_going) then
@@ -78,39 +87,60 @@ end
 
 -- An event that ended without a word of the provider was no probe: a stopped account may have the next one at once.
 local function probe_again(account)
-  local state = redis.call('HGET', key('account', account), 'state')
-  if state == 'stopped' or state == 'open' then
-    redis.call('HSET', key('account', account), 'probe_at_ms', now)
+  local name = key('account', account)
+  local state = redis.pcall('HGET', name, 'state')
+  if not failed(name, state) and (state == 'stopped' or state == 'open') then
+    redis.call('HSET', name, 'probe_at_ms', now)
   end
 end
 
 local verbs, unasked = {}, { expired = true, invalid = true, poison = true }
 
+-- Count one more of what became of an event; returns whether that could be done.
+local function count(book, account, word, by)
+  local field = account .. ':' .. word
+  local counted = redis.pcall('HINCRBY', book, field, by)
+  return type(counted) ~= 'table' or not failed(book .. ' ' .. field, counted)
+end
+
+-- Each returns whether it was done; if not, nothing was moved.
 function verbs.finish(account, tag, outcome, claim)
-  forget(account, tag, claim)
-  redis.call('HINCRBY', KEYS[3], account .. ':' .. outcome, 1)
-  if outcome == 'delivered' then
-    redis.call('HDEL', key('account', account), 'permanent_run')
-  else
-    probe_again(account)
+  if not count(KEYS[3], account, outcome, 1) then return false end
+  if not forget(account, tag, claim) then
+    count(KEYS[3], account, outcome, -1)
+    return false
   end
+  if outcome ~= 'delivered' then
+    probe_again(account)
+  elseif not ended[account] then
+    local state = key('account', account)
+    ended[account] = not failed(state, redis.pcall('HDEL', state, 'permanent_run'))
+  end
+  return true
 end
 
 function verbs.schedule(account, tag, delay, record, occurred, unasked_probe)
-  if record ~= '' then redis.call('HSET', key('taken', account), tag, record) end
-  redis.call('ZADD', key('scheduled', account), now + tonumber(delay), tag)
-  if occurred ~= '0' then redis.call('ZADD', key('aged', account), occurred, tag) end
+  local taken, scheduled, aged = key('taken', account), key('scheduled', account), key('aged', account)
+  if record ~= '' and failed(taken, redis.pcall('HSET', taken, tag, record)) then return false end
+  if failed(scheduled, redis.pcall('ZADD', scheduled, now + tonumber(delay), tag)) then return false end
+  if occurred ~= '0' then failed(aged, redis.pcall('ZADD', aged, occurred, tag)) end
   if unasked_probe == '1' then probe_again(account) end
+  return true
 end
 
 function verbs.bury(account, tag, reason, claim, letter, replayed)
-  forget(account, tag, claim)
-  redis.call('HSET', key('dead', account), tag, letter)
-  redis.call('ZADD', key('dead-index', account), now, tag)
-  redis.call('HINCRBY', KEYS[5], account .. ':' .. reason, 1)
+  local dead, index = key('dead', account), key('dead-index', account)
+  if not sound(dead, 'hash') or not sound(index, 'zset') or not count(KEYS[5], account, reason, 1) then return false end
+  if not forget(account, tag, claim) then
+    count(KEYS[5], account, reason, -1)
+    return false
+  end
+  redis.call('HSET', dead, tag, letter)
+  redis.call('ZADD', index, now, tag)
   -- a letter that was refused before and is refused again is no news
   if reason == 'permanent' and replayed ~= '1' then suspect_account(account, letter, replayed == 'p') end
   if unasked[reason] then probe_again(account) end
+  return true
 end
 
 local limits = {
@@ -119,24 +149,28 @@ local limits = {
 }
 local groups = tonumber(ARGV[11])
 for i = 12, 11 + 7 * groups, 7 do
-  local calls, failed, fresh = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local calls, bad, fresh = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local began, ended = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   local account, window = key('account', ARGV[i]), key('breaker', ARGV[i])
-  feed_breaker(account, window, now, calls, failed, fresh, began, ended, ARGV[i + 6], limits)
+  if not pcall(feed_breaker, account, window, now, calls, bad, fresh, began, ended, ARGV[i + 6], limits)
+    and sound(account, 'hash') and sound(window, 'hash') then
+    note(window, 'ERR it can not be read')
+  end
 end
 
 local flags = {}
 for i = 12 + 7 * groups, #ARGV, 7 do
   local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   -- what the provider took stays known, whoever holds the lease by now
-  if verb == 'finish' and ARGV[i + 5] ~= '' then remember(ARGV[i + 5], ARGV[i + 6]) end
-  local owned = redis.call('SREM', KEYS[1], tag)
-  if owned == 1 then
-    verbs[verb](account, tag, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+  local known = verb ~= 'finish' or ARGV[i + 5] == '' or remember(ARGV[i + 5], ARGV[i + 6])
+  local flag = need(KEYS[1], redis.pcall('SREM', KEYS[1], tag))
+  if flag == 1 and not (known and verbs[verb](account, tag, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])) then
+    redis.call('SADD', KEYS[1], tag)
+    flag = 2
   end
-  flags[#flags + 1] = owned
+  flags[#flags + 1] = flag
 end
 local reply = table.concat(flags)
 redis.call('HSET', KEYS[2], 'call', call, 'reply', reply)
 redis.call('EXPIRE', KEYS[2], 600)
-return reply
+return { reply, unpack(faults) }

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from providers.base import Outcome
 from tasks.admission import RateGroup
 from tasks.keys import Keys
@@ -69,11 +71,11 @@ class State:
     def of(cls, fields: Sequence[str], now_ms: int) -> State:
         """Read the values of FIELDS, an empty one for what is not set."""
         name, code, message, by, since, resumed, ramp_rate, run, keep_going = fields
-        if not name and ramp_rate and 0 <= now_ms - int(resumed or 0) < len(RAMP) * RAMP_STEP_MS:
-            return cls("recovering", since_ms=int(resumed), keep_going=keep_going)
-        refused = int(run or 0) if name == "stopped" and code == REFUSED_RUN else 0
-        since_ms = int(since) if since else None
-        return cls(name or "running", code, message, by, since_ms, refused, keep_going)
+        resumed_ms = _ms(resumed)
+        if not name and ramp_rate and 0 <= now_ms - (resumed_ms or 0) < len(RAMP) * RAMP_STEP_MS:
+            return cls("recovering", since_ms=resumed_ms, keep_going=keep_going)
+        refused = (_ms(run) or 0) if name == "stopped" and code == REFUSED_RUN else 0
+        return cls(name or "running", code, message, by, _ms(since), refused, keep_going)
 
     @property
     def said(self) -> str:
@@ -100,6 +102,11 @@ FIELDS = (
     "keep_going",
 )
 """The fields of an account's hash that make its state."""
+
+
+def _ms(text: str) -> int | None:
+    """Return a time in ms; None for nothing, and for what is none."""
+    return int(text) if text.isdecimal() else None
 
 
 class States:
@@ -145,15 +152,16 @@ class States:
         await self._throttle.run(self._redis, [self._keys.rate(group.name)], arguments)
 
     async def read(self) -> dict[str, State]:
-        """Return the state of every account."""
+        """Return the state of every account; not of one whose key is no hash."""
         async with self._redis.pipeline(transaction=False) as untyped:
             pipe: Any = untyped
             for account in self._groups:
                 pipe.hmget(self._keys.account(account), FIELDS)
             pipe.time()
-            *rows, (seconds, micros) = await pipe.execute()
+            *rows, (seconds, micros) = await pipe.execute(raise_on_error=False)
         now_ms = seconds * 1000 + micros // 1000
         return {
             account: State.of([value.decode() if value else "" for value in row], now_ms)
             for account, row in zip(self._groups, rows, strict=True)
+            if not isinstance(row, ResponseError)
         }

@@ -41,6 +41,9 @@ AWAY = 0.5
 AHEAD = 0.1
 """Seconds of an account's rate that a worker leases ahead of its slots."""
 
+STUCK = 1.0
+"""Seconds until what could not be settled, for a key of its account can't be used, is tried again."""
+
 PARTING = 8.0
 """Seconds that a worker which stops gives a Redis that is away to come back."""
 
@@ -67,6 +70,10 @@ class Monitor(Protocol):
 
     def redis(self, error: RedisError | OSError | None) -> None:
         """Note that Redis can't be reached, or can again."""
+        ...
+
+    def faults(self, faults: Sequence[str]) -> None:
+        """Note keys that can't be used, each with the reason."""
         ...
 
     def recovered(self, found: Recovered) -> None:
@@ -123,6 +130,8 @@ class Engine:
         self._held: dict[str, Delivery | Leased] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: list[Ended] = []
+        self._stuck: list[Ended] = []
+        self._try_again = 0.0
         self._unanswered: tuple[int, list[Ended], Groups] | None = None
         self._in_step = True
         self._pause = BUSY
@@ -257,7 +266,7 @@ class Engine:
 
     def _ending(self) -> set[str]:
         """Return the tags of what ended and is not settled yet."""
-        batches = self._ended, self._unanswered[1] if self._unanswered else []
+        batches = self._ended, self._stuck, self._unanswered[1] if self._unanswered else []
         return {ended.tag for batch in batches for ended, _ in batch}
 
     async def _settle(self) -> None:
@@ -265,6 +274,8 @@ class Engine:
 
         What ends meanwhile is for the next round: with Redis far away there is always more, and none would be leased.
         """
+        if self._stuck and (self._closing or time.monotonic() >= self._try_again):
+            self._ended, self._stuck = self._stuck + self._ended, []
         due = len(self._ended)
         while self._unanswered or due > 0:
             if self._unanswered is None:
@@ -275,12 +286,21 @@ class Engine:
             call, batch, calls = self._unanswered
             flags = await self._queue.settle(batch, call, calls)
             self._unanswered = None
-            for (delivery, settlement), settled in zip(batch, flags, strict=True):
-                self._held.pop(delivery.tag, None)
-                if settled:
-                    self._monitor.ended(delivery, settlement)
-                else:
-                    self._monitor.lost(delivery)
+            for one, settled in zip(batch, flags, strict=True):
+                self._let_go(one, settled)
+
+    def _let_go(self, ended: Ended, settled: bool | None) -> None:
+        """Forget an event that was settled, or lost; None: it is ours still, and settled later."""
+        delivery, settlement = ended
+        if settled is None:
+            self._stuck.append(ended)
+            self._try_again = time.monotonic() + STUCK
+            return
+        self._held.pop(delivery.tag, None)
+        if settled:
+            self._monitor.ended(delivery, settlement)
+        else:
+            self._monitor.lost(delivery)
 
     async def _lease(self) -> None:
         quarantined = self._quarantine.in_force
@@ -323,8 +343,11 @@ class Engine:
             for held in self._held.values()
             if not (isinstance(held, Delivery) and held.sending)
         )
+        stuck = {ended.account for ended, _ in self._stuck}
         return {
             account: max(0, max(2, round(groups[account].pace * AHEAD)) - waiting[groups[account].name])
+            if account not in stuck
+            else 0
             for account in accounts
         }
 

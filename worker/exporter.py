@@ -29,6 +29,7 @@ from worker.fleet.record import away, record
 from worker.groups import in_force, rate_groups
 from worker.health import HealthServer
 from worker.page import StatusPage
+from worker.redis_fault import RedisFault
 from worker.redis_memory import RedisMemory, read_memory
 from worker.unserved import unserved
 
@@ -191,6 +192,7 @@ class Exporter:
         self._told = False
         self._seen = Memory()
         self._away_ms: int | None = None
+        self._fault = "redis is unreachable"
         registry = CollectorRegistry()
         registry.register(self._collector)
         self._server = HealthServer(registry, self._not_ready, lambda: None, self._page.routes())
@@ -246,8 +248,10 @@ class Exporter:
         except RedisError as error:
             self._collector.snapshot = self._collector.queues = None
             self._show_away(error)
+            fault = RedisFault.of(error)
+            self._fault = fault.sentence
             if was_up or not self._told:
-                log_event(logger, logging.WARNING, "redis unreachable", reason=str(error))
+                log_event(logger, logging.WARNING, fault.event, reason=fault.reason)
         else:
             self._away_ms = None
             self._page.show(record(look), up=True)
@@ -278,7 +282,7 @@ class Exporter:
             log_event(logger, logging.WARNING, "queues not searched", reason=str(error))
 
     def _not_ready(self) -> str | None:
-        return None if self._collector.snapshot is not None else "redis is unreachable"
+        return None if self._collector.snapshot is not None else self._fault
 
 
 def main(settings: Settings) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from redis.exceptions import RedisError
 
@@ -17,8 +17,16 @@ from tasks.queue import Recovered
 from tasks.settlement import Bury, Finish, Settlement
 from tasks.states import BY_HAND, FLOWING, State
 from worker.metrics import Metrics
+from worker.redis_fault import RedisFault
+from worker.repeats import Repeats
 
 logger = logging.getLogger("otpreport.worker")
+
+WELL = 2.0
+"""Seconds without a failed call after which the next one is news."""
+
+MENDED = 10.0
+"""Seconds without a word of it after which a key that could not be used can be; recovery looks every second."""
 
 
 class WorkerObserver:
@@ -28,7 +36,11 @@ class WorkerObserver:
         self._metrics = metrics
         self._providers = providers
         self._sample = Sample(sample)
-        self.redis_away = False
+        self.redis_away = ""
+        """Why Redis is of no use at the moment."""
+        self._told_away = False
+        self._away = Repeats()
+        self._unusable = Repeats()
         self.last_progress = time.monotonic()
         self._states: dict[str, State] = {}
         self.last_errors = LastErrors()
@@ -99,15 +111,27 @@ class WorkerObserver:
         )
 
     def redis(self, error: RedisError | OSError | None, **more: object) -> None:
-        """Log that Redis went away, each time a call failed, and once that it is back."""
+        """Log that calls of Redis fail, at first and then now and then, and once that they succeed again."""
         if error is not None:
             self._metrics.redis_errors.inc()
-            kind = type(error) if isinstance(error, RedisError) else RedisError
-            reason = f"{kind.__name__}: {error}"
-            log_event(logger, logging.WARNING, "redis unreachable", reason=reason, **more)
-        elif self.redis_away:
+            fault = RedisFault.of(error)
+            if (times := self._away.happened(fault.reason)) is not None:
+                self._told_away = True
+                log_event(logger, logging.WARNING, fault.event, reason=fault.reason, times=times, **more)
+            self.redis_away = fault.sentence
+            return
+        if self._told_away:
+            self._told_away = False
             log_event(logger, logging.INFO, "redis reachable again")
-        self.redis_away = error is not None
+        self.redis_away = ""
+        self._away.over(quiet=WELL)
+
+    def faults(self, faults: Sequence[str]) -> None:
+        """Log keys that can't be used, at first and then now and then; `progress` logs that they can again."""
+        for fault in faults:
+            if (times := self._unusable.happened(fault)) is not None:
+                key, _, reason = fault.partition(": ")
+                log_event(logger, logging.ERROR, "redis key unusable", key=key, reason=reason, times=times)
 
     def recovered(self, found: Recovered) -> None:
         """Count and log what dead workers left behind."""
@@ -153,6 +177,8 @@ class WorkerObserver:
         """Note that the worker went round its loop."""
         self.last_progress = time.monotonic()
         self._metrics.progress.set(time.time())
+        for fault in self._unusable.over(quiet=MENDED):
+            log_event(logger, logging.INFO, "redis key usable again", key=fault.partition(": ")[0])
 
 
 def _is_replay(delivery: Delivery | Leased) -> bool:

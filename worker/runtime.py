@@ -243,6 +243,7 @@ class Runtime:
             remembered=remembered,
             breaker=breaker,
             refused_run=settings.refused_run,
+            on_faults=self._observer.faults,
         )
         self._http = HttpxClient(
             AiohttpTransport(
@@ -260,6 +261,7 @@ class Runtime:
             remembered=remembered,
             clock=RedisClock(),
             on_error=self._observer.redis,
+            on_faults=self._observer.faults,
         )
         self._report = Report(
             _accounts(settings),
@@ -299,7 +301,7 @@ class Runtime:
     def _not_ready(self) -> str | None:
         """Say what keeps the worker from working; None when nothing does."""
         if self._observer.redis_away:
-            return "redis is unreachable"
+            return self._observer.redis_away
         if not self._services:
             return "redis has not answered yet"
         silent = time.monotonic() - self._observer.last_progress

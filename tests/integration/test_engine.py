@@ -584,7 +584,7 @@ class FarQueue(Queue):
         await asyncio.sleep(0.01)
         return await super().lease(*args, **options)
 
-    async def settle(self, *args: Any, **options: Any) -> list[bool]:
+    async def settle(self, *args: Any, **options: Any) -> list[bool | None]:
         """Settle, later."""
         self.written += "s"
         await asyncio.sleep(0.01)

@@ -25,7 +25,7 @@ async def _die_amid_settle(
     settlements: Sequence[tuple[Delivery | Leased, Settlement]],
     call: int,
     calls: Groups | None = None,
-) -> list[bool]:
+) -> list[bool | None]:
     """Send the call that settles, and die before its answer is read."""
     global _passed  # noqa: PLW0603 - one worker, one death
     _passed += len(settlements)

@@ -61,7 +61,7 @@ class Undertaker:
         """Lease events under a name of its own, so that tags never repeat."""
         return self._run(self._lease(account, count))
 
-    def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool]:
+    def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool | None]:
         """Settle what `lease` returned."""
         return self._run(self._settle(settlements))
 
@@ -92,7 +92,7 @@ class Undertaker:
         async with Redis(port=self._port) as client:
             return (await self._queue(client).lease({account: count})).leased
 
-    async def _settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool]:
+    async def _settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool | None]:
         self._numbers += 1
         async with Redis(port=self._port) as client:
             return await self._queue(client).settle(settlements, self._numbers)

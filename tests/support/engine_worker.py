@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -74,6 +74,8 @@ class Monitor:
     lost_tags: list[str] = field(default_factory=list[str])
     failures: list[Exception] = field(default_factory=list[Exception])
     redis_errors: list[RedisError | OSError] = field(default_factory=list[RedisError | OSError])
+    broken: set[str] = field(default_factory=set[str])
+    """What was said of keys that can't be used."""
     taken_back: int = 0
     orphans: int = 0
     seen: Mapping[str, State] = field(default_factory=dict[str, State])
@@ -103,6 +105,10 @@ class Monitor:
         """Note that Redis was away."""
         if error is not None:
             self.redis_errors.append(error)
+
+    def faults(self, faults: Sequence[str]) -> None:
+        """Note keys that can't be used."""
+        self.broken.update(faults)
 
     def recovered(self, found: Recovered) -> None:
         """Count what was found."""
@@ -149,6 +155,7 @@ class EngineWorker:
             remembered=fleet.remembered,
             clock=RedisClock(),
             on_error=self.monitor.redis,
+            on_faults=self.monitor.faults,
         )
         nonces, calls = count(), Calls()
         report = Report(
@@ -163,7 +170,7 @@ class EngineWorker:
             jitter=random.random,
             nonce=lambda: str(next(nonces)),
         )
-        self.queue = queue or fleet.queue(worker)
+        self.queue = queue or fleet.queue(worker, self.monitor.faults)
         self.engine = Engine(
             self.queue,
             report,

@@ -72,7 +72,7 @@ class _DiesBeforeSettle(Queue):
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
         calls: Groups | None = None,
-    ) -> list[bool]:
+    ) -> list[bool | None]:
         _countdown.pass_by(len(settlements))
         return await super().settle(settlements, call, calls)
 
@@ -83,7 +83,7 @@ class _DiesAfterSettle(Queue):
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
         calls: Groups | None = None,
-    ) -> list[bool]:
+    ) -> list[bool | None]:
         flags = await super().settle(settlements, call, calls)
         _countdown.pass_by(len(settlements))
         return flags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from otpreport import Verification
 from otpreport.wire import encode
 from tasks.delivery import Delivery, Leased, read
 from tasks.keys import Keys
-from tasks.queue import Batch, Queue, Remembered
+from tasks.queue import Batch, Queue, Remembered, ignore
 from tasks.script import Script
 from tasks.settlement import Settlement
 from tests.support.leased import event
@@ -62,15 +63,22 @@ class Fleet:
         self._queues: dict[str, Queue] = {}
         self._sent = 0
 
-    def queue(self, worker: str = "w1") -> Queue:
+    def queue(self, worker: str = "w1", on_faults: Callable[[Sequence[str]], None] = ignore) -> Queue:
         """Return a worker's queue, always the same."""
         if worker not in self._queues:
-            self._queues[worker] = self.new_queue(worker)
+            self._queues[worker] = self.new_queue(worker, on_faults)
         return self._queues[worker]
 
-    def new_queue(self, worker: str) -> Queue:
+    def new_queue(self, worker: str, on_faults: Callable[[Sequence[str]], None] = ignore) -> Queue:
         """Return a queue that begins anew, as after a start of the process."""
-        return Queue(self.client, self.keys, worker, lease=self.lease, remembered=self.remembered)
+        return Queue(
+            self.client,
+            self.keys,
+            worker,
+            lease=self.lease,
+            remembered=self.remembered,
+            on_faults=on_faults,
+        )
 
     def send(self, *events: Verification, step: int = 0) -> None:
         """Enqueue as a producer does, with one of the four priorities."""
@@ -91,7 +99,7 @@ class Fleet:
     async def settle(self, delivery: Delivery | Leased, settlement: Settlement, worker: str = "w1") -> bool:
         """Settle one event; whether the lease was still the worker's."""
         queue = self.queue(worker)
-        return (await queue.settle([(delivery, settlement)], queue.next_call()))[0]
+        return (await queue.settle([(delivery, settlement)], queue.next_call()))[0] is True
 
     def places(self, account: str = "tencent") -> Places:
         """Count the account's events in every place."""

@@ -1,0 +1,49 @@
+"""Lines that would be logged again and again: told once, then now and then with a count, and once when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+EVERY = 30.0
+"""Seconds between two lines that say the same."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """Something that happens again and again: when it was told of, when it last happened, how often in between."""
+
+    told: float
+    last: float
+    times: int = 0
+
+
+class Repeats:
+    """What goes on, by a name; `now` is a monotonic clock in seconds."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, *, every: float = EVERY) -> None:
+        self._now = now
+        self._every = every
+        self._episodes: dict[str, Episode] = {}
+
+    def happened(self, name: str) -> int | None:
+        """Note that it happened; return how often since it was last told of when it is to be told now, else None."""
+        now = self._now()
+        episode = self._episodes.setdefault(name, Episode(now - self._every, now))
+        episode.times += 1
+        episode.last = now
+        if now - episode.told < self._every:
+            return None
+        times, episode.times, episode.told = episode.times, 0, now
+        return times
+
+    def over(self, *, quiet: float) -> list[str]:
+        """Forget what has not happened for `quiet` seconds, and return its names."""
+        if not self._episodes:
+            return []
+        since = self._now() - quiet
+        ended = [name for name, episode in self._episodes.items() if episode.last <= since]
+        for name in ended:
+            del self._episodes[name]
+        return ended
