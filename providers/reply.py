@@ -9,13 +9,15 @@ finds the level that speaks; the rules here are the same for all.
 | ... the success code, but from the gateway or not with HTTP 200 | unknown: it proves nothing |
 | a reply with an unlisted code | doubtful: never permanent; by the status where that says more (429, 5xx) |
 | anything else: HTML, an empty 403, cut or foreign JSON | unknown: it may come from a proxy on the way |
+| ... JSON that readers disagree on: a name twice in one object, NaN | unknown: which one was meant is a guess |
 | ... with HTTP 429 | throttled, the one class given by a status alone: it only makes the event wait |
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
+from typing import TypeAlias, cast
 
 from pydantic_core import from_json
 
@@ -29,6 +31,10 @@ BODY_LIMIT = 64 * 1024
 """Bytes; the longest answer of any provider is below 2 KiB, more is not theirs and is not parsed."""
 RETRY_AFTER_LIMIT = 3600.0
 """Seconds; a longer wait than this is taken for a mistake and cut."""
+
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
+_NESTED = (dict, list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +64,19 @@ def judge(answer: Answer, reply: Reply | None, codes: CodeTable, mask: Mask) -> 
 
 
 def json_object(body: bytes) -> Mapping[str, object] | None:
-    """Parse a body that is one JSON object of a believable size; None for any other."""
+    """Parse a body that is one JSON object of a believable size and says one thing; None for any other."""
     if len(body) > BODY_LIMIT:
         return None
     try:
-        return _mapping(from_json(body, cache_strings="keys"))
-    except ValueError:
+        whole: Json = from_json(body, allow_inf_nan=False, cache_strings="keys")
+        if not isinstance(whole, dict):
+            return None
+        # each member has its colon; where there are more, some stand in texts, or a name stands twice
+        if body.count(b":") != _members(whole):
+            json.loads(body.decode(), object_pairs_hook=_each_once)
+    except (ValueError, RecursionError):
         return None
+    return whole
 
 
 def member(parent: Mapping[str, object] | None, name: str) -> Mapping[str, object] | None:
@@ -76,6 +88,20 @@ def text(parent: Mapping[str, object], name: str) -> str:
     """Return the text called `name`; empty where there is none."""
     value = parent.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _members(value: dict[str, Json] | list[Json]) -> int:
+    """Count the members of a value's objects."""
+    inside, count = (value.values(), len(value)) if isinstance(value, dict) else (value, 0)
+    for inner in inside:
+        if isinstance(inner, _NESTED):
+            count += _members(inner)
+    return count
+
+
+def _each_once(members: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in members}) != len(members):
+        raise ValueError("a name stands twice")
 
 
 def _mapping(value: object) -> Mapping[str, object] | None:

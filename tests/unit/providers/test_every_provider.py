@@ -83,6 +83,26 @@ class TestAnswers:
             assert judged(sample, 503, body) is Result.UNKNOWN
             assert judged(sample, 429, body) is Result.THROTTLED
 
+    def test_a_name_that_stands_twice_proves_nothing(self, sample: Sample) -> None:
+        """One reader takes the first value and another the last, so neither is the provider's word."""
+        body = sample.final(sample.success, "fine: it was taken").body
+        assert judged(sample, 200, body) is Result.DELIVERED
+        for old in (b'"Code"', b'"ResponseCode"', b'"Message"', b'"RequestId"'):
+            start = body.find(old)
+            if start < 0:
+                continue
+            for name in (old, old[:2] + b"\\u%04x" % old[2] + old[3:]):
+                for value in (b'"InvalidParameter"', b"{}", b'{"Code": "ok"}'):
+                    twice = body[:start] + name + b": " + value + b", " + body[start:]
+                    assert judged(sample, 200, twice) is Result.UNKNOWN, twice
+
+    @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
+    def test_what_is_no_json_number_proves_nothing(self, sample: Sample, number: bytes) -> None:
+        """JSON has neither, so whoever wrote it is not the provider."""
+        body = sample.final(sample.success).body
+        assert judged(sample, 200, body[:-1] + b', "Extra": 1}') is Result.DELIVERED
+        assert judged(sample, 200, body[:-1] + b', "Extra": ' + number + b"}") is Result.UNKNOWN
+
     @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 408, 500, 502, 503, 504, 599])
     @pytest.mark.parametrize(
         "body",
