@@ -23,10 +23,10 @@ SAMPLES = 250
 """A second."""
 
 PARTS = {
-    "aiohttp/": "aiohttp: the request, the answer, the connection",
-    "yarl/": "aiohttp: the request, the answer, the connection",
-    "httpx/": "httpx: its types",
-    "worker/http.py": "httpx: its types",
+    "worker/http.py": "HTTP",
+    "worker/http1.py": "HTTP",
+    "worker/connections.py": "HTTP",
+    "worker/dial.py": "HTTP",
     "redis/": "redis-py",
     "tasks/script.py": "redis-py",
     "providers/": "sign the request, read the answer",

@@ -24,6 +24,7 @@ from config.sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Environment, Layer
 
 EXPORTER_PORT = 9807
 
+HttpEngine = Literal["builtin", "httpx"]
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -118,6 +119,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Longest wait for a provider's answer; the event is then in doubt, and sent again.",
     )
+    http_engine: HttpEngine = Field(
+        default="builtin",
+        description="What sends the requests. `httpx`, for who needs its transport, costs several times the CPU, may "
+        "send after a slot where connecting takes long, and bounds an endless answer by `READ_TIMEOUT` alone.",
+    )
     grace: Seconds = Field(
         default=20.0,
         ge=0.1,
@@ -189,7 +195,7 @@ class Settings(BaseSettings):
             raise collected(faults)
         return accounts
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("http_engine", "log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

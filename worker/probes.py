@@ -18,7 +18,7 @@ from providers.proof import Proof, Standing, weigh
 from tasks.report import Http, InDoubt, NotSent, Wall
 from tasks.wall import WallClock
 from worker.checks import Finding, Level
-from worker.http import AiohttpTransport, HttpxClient
+from worker.http import http_client
 
 TRY_AGAIN = "look at its endpoint and the network, then try again"
 
@@ -114,12 +114,11 @@ def probe_all(settings: Settings) -> list[Probed]:
 
 
 async def _probe_all(settings: Settings, accounts: Iterable[Account]) -> list[Probed]:
-    http = HttpxClient(
-        AiohttpTransport(
-            connections=len(settings.accounts),
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-        )
+    http = http_client(
+        settings.http_engine,
+        connections=len(settings.accounts),
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
     )
     prober = Prober(http, WallClock())
     try:

@@ -42,7 +42,7 @@ from worker.descriptors import make_room
 from worker.engine import Engine, Limits
 from worker.groups import derived, rate_groups, with_groups
 from worker.health import HealthServer
-from worker.http import AiohttpTransport, HttpxClient
+from worker.http import http_client
 from worker.metrics import Metrics
 from worker.observer import WorkerObserver
 
@@ -245,13 +245,12 @@ class Runtime:
             refused_run=settings.refused_run,
             on_faults=self._observer.faults,
         )
-        self._http = HttpxClient(
-            AiohttpTransport(
-                connections=settings.concurrency,
-                connect_timeout=settings.connect_timeout,
-                read_timeout=settings.read_timeout,
-                may_send=lambda: queue.holds,
-            )
+        self._http = http_client(
+            settings.http_engine,
+            connections=settings.concurrency,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            may_send=lambda: queue.holds,
         )
         self._admission = Admission(
             self._redis,

@@ -2,56 +2,40 @@ import asyncio
 import contextlib
 import gzip
 import random
-import socket
-import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
+from config.settings import HttpEngine
 from providers import Answer, SignedRequest
 from tasks.report import InDoubt, NotSent, TooLate
-from tests.support.certificates import Authority
-from tests.support.raw_server import OK, Handler, RawServer, answering, closing, dripping, resetting, silent
-from worker.embedded import free_port
-from worker.http import MAX_ANSWER, AiohttpTransport, HttpxClient
-
-QUERY = (
-    "?Action=SmsConversion&To=%2B86&Empty=&Tilde=~&Percent=%7E&Slash=a%2Fb&Space=a%20b&Plus=a%2Bb&Star=%2A"
+from tests.support.http_clients import QUERY, SECRET, Clients, server_context, signed, trusting
+from tests.support.proxy import Proxy
+from tests.support.raw_server import (
+    OK,
+    Handler,
+    RawServer,
+    answering,
+    closing,
+    dripping,
+    full_backlog,
+    resetting,
+    silent,
 )
-SECRET = "AKIDSECRET"
+from worker.embedded import free_port
+from worker.http1 import MAX_ANSWER
+
+ENGINES: list[HttpEngine] = ["builtin", "httpx"]
 
 
-@contextlib.asynccontextmanager
-async def client(
-    *, connections: int = 10, connect: float = 5.0, read: float = 5.0, tls: ssl.SSLContext | None = None
-) -> AsyncGenerator[HttpxClient]:
-    """Yield a client; its timeouts in seconds."""
-    transport = AiohttpTransport(connections=connections, connect_timeout=connect, read_timeout=read, tls=tls)
-    sender = HttpxClient(transport)
-    try:
-        yield sender
-    finally:
-        await sender.close()
-
-
-def signed(url: str, body: bytes = b"{}") -> SignedRequest:
-    """Return a request with headers of both providers' kinds."""
-    headers = (
-        ("Authorization", f"TC3 {SECRET}"),
-        ("Content-Type", "application/json"),
-        ("x-acs-version", "1"),
-    )
-    return SignedRequest(url, headers, body)
-
-
-async def exchange(handler: Handler, *, read: float = 5.0) -> Answer:
-    """Send one request to a server that behaves so."""
-    async with RawServer(handler) as server, client(read=read) as sender, asyncio.timeout(30):
-        return await sender.send(signed(server.url + QUERY))
+@pytest.fixture(params=ENGINES)
+def client(request: pytest.FixtureRequest) -> Clients:
+    """Return the clients of each engine in turn: both keep the same promises, but where a test says otherwise."""
+    return Clients(request.param)
 
 
 def parsed(request: bytes) -> tuple[str, dict[str, str], bytes]:
@@ -63,20 +47,20 @@ def parsed(request: bytes) -> tuple[str, dict[str, str], bytes]:
     return line, dict(headers), body
 
 
-async def test_an_answer_is_read_whole() -> None:
+async def test_an_answer_is_read_whole(client: Clients) -> None:
     """Status, headers by lower-case name and the body come back as they were sent."""
-    answer = await exchange(answering(OK))
+    answer = await client.exchange(answering(OK))
     assert (answer.status, answer.body, answer.headers["x-case"]) == (200, b"ok", "Kept")
 
 
 @pytest.mark.parametrize("status", [201, 302, 400, 403, 429, 500, 503])
-async def test_every_status_is_an_answer(status: int) -> None:
+async def test_every_status_is_an_answer(client: Clients, status: int) -> None:
     """What a status means is the provider's business: none raises."""
-    answer = await exchange(answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
+    answer = await client.exchange(answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
     assert (answer.status, answer.body) == (status, b"")
 
 
-async def test_the_request_is_sent_as_it_was_signed() -> None:
+async def test_the_request_is_sent_as_it_was_signed(client: Clients) -> None:
     """The query keeps its bytes, percent signs and all; of the headers none is added but Host and length."""
     async with RawServer(answering(OK)) as server, client() as sender:
         await sender.send(signed(server.url + QUERY, b'{"a": "\xff\x00"}'))
@@ -92,7 +76,7 @@ async def test_the_request_is_sent_as_it_was_signed() -> None:
     assert body == b'{"a": "\xff\x00"}'
 
 
-async def test_nothing_is_sent_that_was_not_signed() -> None:
+async def test_nothing_is_sent_that_was_not_signed(client: Clients) -> None:
     """Without headers and body there is no Content-Type, no User-Agent, no Accept: an empty POST."""
     async with RawServer(answering(OK)) as server, client() as sender:
         await sender.send(SignedRequest(server.url, (), b""))
@@ -102,23 +86,31 @@ async def test_nothing_is_sent_that_was_not_signed() -> None:
     assert headers["content-length"] == "0"
 
 
-async def test_a_redirect_is_not_followed() -> None:
+async def test_a_redirect_is_not_followed(client: Clients) -> None:
     """A signed request goes nowhere else, whatever the answer says."""
     async with RawServer(answering(OK)) as elsewhere:
         moved = f"HTTP/1.1 307 Moved\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n"
-        answer = await exchange(answering(moved.encode()))
+        answer = await client.exchange(answering(moved.encode()))
     assert answer.status == 307
     assert elsewhere.requests == []
 
 
-async def test_an_interim_answer_is_not_the_answer() -> None:
-    """A 100 or 103 says that the answer is on its way; a 101 is one, which nobody asked for."""
-    for status, expected in ((100, 200), (103, 200), (101, 101)):
-        answer = await exchange(answering(b"HTTP/1.1 %d X\r\n\r\n%b" % (status, OK)))
-        assert answer.status == expected
+@pytest.mark.parametrize("status", [100, 103])
+async def test_an_interim_answer_is_not_the_answer(client: Clients, status: int) -> None:
+    """A 100 or 103 says that the answer is on its way, with headers of its own."""
+    interim = b"HTTP/1.1 %d X\r\nX-Case: interim\r\n\r\n" % status
+    answer = await client.exchange(answering(interim * 3 + OK))
+    assert (answer.status, answer.headers["x-case"]) == (200, "Kept")
 
 
-async def test_an_answer_out_of_turn_is_nobodys() -> None:
+@pytest.mark.parametrize("upgrade", [b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"])
+async def test_a_change_of_protocol_is_no_answer(client: Clients, upgrade: bytes) -> None:
+    """Nobody asked for a 101: what follows it is not read as HTTP."""
+    with pytest.raises(InDoubt):
+        await client.exchange(answering(b"HTTP/1.1 101 X\r\n" + upgrade + b"\r\n" + OK))
+
+
+async def test_an_answer_out_of_turn_is_nobodys(client: Clients) -> None:
     """What a server says after its answer is not read as the answer to the next request."""
 
     async def twice(writer: asyncio.StreamWriter) -> None:
@@ -136,7 +128,7 @@ async def test_an_answer_out_of_turn_is_nobodys() -> None:
     assert set(bodies) == {b"ok"}
 
 
-async def test_a_line_break_in_a_header_is_never_sent() -> None:
+async def test_a_line_break_in_a_header_is_never_sent(client: Clients) -> None:
     """No value can add a header of its own."""
     async with RawServer(answering(OK)) as server, client() as sender:
         for header in (("X-A", "1\r\nX-B: 2"), ("X-A", "1\nX-B: 2"), ("X-A\r\nX-B", "2")):
@@ -145,7 +137,7 @@ async def test_a_line_break_in_a_header_is_never_sent() -> None:
     assert not server.requests
 
 
-async def test_cookies_are_not_kept() -> None:
+async def test_cookies_are_not_kept(client: Clients) -> None:
     """What one answer sets, the next request does not say."""
     cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nContent-Length: 0\r\n\r\n"
     async with RawServer(answering(cookie)) as server, client() as sender:
@@ -155,27 +147,27 @@ async def test_cookies_are_not_kept() -> None:
 
 
 @pytest.mark.parametrize("body", [gzip.compress(b"x" * 1000, mtime=0), b"no gzip at all"])
-async def test_a_compressed_answer_is_not_unpacked(body: bytes) -> None:
+async def test_a_compressed_answer_is_not_unpacked(client: Clients, body: bytes) -> None:
     """Nobody asked for compression: such a body is left as it came, no bomb and no error."""
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
-    assert (await exchange(answering(head + body))).body == body
+    assert (await client.exchange(answering(head + body))).body == body
 
 
-async def test_a_refused_connection_sent_nothing() -> None:
+async def test_a_refused_connection_sent_nothing(client: Clients) -> None:
     """Nobody listens: the request never left."""
     async with client() as sender:
         with pytest.raises(NotSent, match="ConnectError"):
             await sender.send(signed(f"http://127.0.0.1:{free_port()}/"))
 
 
-async def test_a_host_without_a_name_sent_nothing() -> None:
+async def test_a_host_without_a_name_sent_nothing(client: Clients) -> None:
     """The name is not found: the request never left."""
     async with client() as sender:
         with pytest.raises(NotSent):
             await sender.send(signed("http://provider.invalid/"))
 
 
-async def test_a_connection_that_takes_too_long_sent_nothing() -> None:
+async def test_a_connection_that_takes_too_long_sent_nothing(client: Clients) -> None:
     """A host that takes no connections: the request never left, and the wait is bounded."""
     with full_backlog() as url:
         began = time.monotonic()
@@ -185,21 +177,7 @@ async def test_a_connection_that_takes_too_long_sent_nothing() -> None:
     assert time.monotonic() - began < 5 * 0.2 + 1
 
 
-@contextlib.contextmanager
-def full_backlog() -> Generator[str]:
-    """Yield the URL of a port whose queue of connections is full, so that the next one gets no answer."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-
-
-async def test_a_handshake_that_hangs_sent_nothing() -> None:
+async def test_a_handshake_that_hangs_sent_nothing(client: Clients) -> None:
     """The TLS handshake gets no answer: the request never left."""
     async with RawServer(silent) as server, client(connect=0.2, read=30.0) as sender, asyncio.timeout(10):
         with pytest.raises(NotSent, match="ConnectTimeout"):
@@ -237,18 +215,18 @@ async def test_a_handshake_that_hangs_sent_nothing() -> None:
         "long body",
     ],
 )
-async def test_a_missing_answer_leaves_doubt(handler: Handler) -> None:
+async def test_a_missing_answer_leaves_doubt(client: Clients, handler: Handler) -> None:
     """The request was sent, and no answer can be read: the provider may have taken it."""
     with pytest.raises(InDoubt) as caught:
-        await exchange(handler)
+        await client.exchange(handler)
     assert SECRET not in str(caught.value)
     assert "SmsConversion" not in str(caught.value)
 
 
-async def test_the_longest_answer_is_read() -> None:
+async def test_the_longest_answer_is_read(client: Clients) -> None:
     """The bound is far above any answer of a provider, and what keeps it is read."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % MAX_ANSWER
-    assert len((await exchange(answering(head + b"x" * MAX_ANSWER))).body) == MAX_ANSWER
+    assert len((await client.exchange(answering(head + b"x" * MAX_ANSWER))).body) == MAX_ANSWER
 
 
 async def endless(writer: asyncio.StreamWriter) -> None:
@@ -261,14 +239,18 @@ async def endless(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("handler", [silent, dripping, endless])
 def test_an_answer_that_does_not_end_leaves_doubt(
-    handler: Handler, encrypted: bool, run: Callable[[Coroutine[Any, Any, None]], None], tmp_path: Path
+    client: Clients,
+    handler: Handler,
+    encrypted: bool,
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    tmp_path: Path,
 ) -> None:
     """No answer, or one that drips for ever: the whole exchange has a bound, on the loop that a worker has, too."""
     tls = server_context(tmp_path) if encrypted else None
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem")) if encrypted else None
+    trusted = trusting(tmp_path) if encrypted else None
 
     async def send() -> None:
-        async with RawServer(handler, tls=tls) as server, client(read=0.2, tls=trusting) as sender:
+        async with RawServer(handler, tls=tls) as server, client(read=0.2, tls=trusted) as sender:
             with pytest.raises(InDoubt, match="ReadTimeout"):
                 await sender.send(signed(server.url))
 
@@ -277,7 +259,7 @@ def test_an_answer_that_does_not_end_leaves_doubt(
     assert time.monotonic() - began < 5 * 0.3 + 1
 
 
-async def test_each_request_has_the_whole_bound() -> None:
+async def test_each_request_has_the_whole_bound(client: Clients) -> None:
     """Who begins later is cut later, and an answer in time is taken, whatever else is cut meanwhile."""
 
     async def answering_late(writer: asyncio.StreamWriter) -> None:
@@ -303,7 +285,7 @@ async def test_each_request_has_the_whole_bound() -> None:
             await third
 
 
-async def test_without_the_bound_a_dripping_answer_never_ends() -> None:
+async def test_without_the_bound_a_dripping_answer_never_ends(client: Clients) -> None:
     """It is the bound on the whole that ends it: with a longer one the same answer is still waited for."""
     async with RawServer(dripping) as server, client(connect=0.1, read=60.0) as sender:
         sending = asyncio.create_task(sender.send(signed(server.url)))
@@ -314,7 +296,7 @@ async def test_without_the_bound_a_dripping_answer_never_ends() -> None:
             await sending
 
 
-async def test_no_answer_whatever_raises_anything_else() -> None:
+async def test_no_answer_whatever_raises_anything_else(client: Clients) -> None:
     """Random and mangled bytes are an answer or leave doubt; nothing is left untranslated."""
     dice = random.Random(1)
 
@@ -330,7 +312,7 @@ async def test_no_answer_whatever_raises_anything_else() -> None:
                 assert isinstance(await sender.send(signed(server.url)), Answer)
 
 
-async def test_one_connection_serves_many_requests() -> None:
+async def test_one_connection_serves_many_requests(client: Clients) -> None:
     """A connection is kept and used again."""
     async with RawServer(answering(OK)) as server, client() as sender:
         for _ in range(5):
@@ -338,7 +320,7 @@ async def test_one_connection_serves_many_requests() -> None:
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
-async def test_a_closed_connection_is_replaced() -> None:
+async def test_a_closed_connection_is_replaced(client: Clients) -> None:
     """After the server has closed a connection, the next request opens a new one."""
     last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     async with RawServer(answering(last)) as server, client() as sender:
@@ -347,7 +329,7 @@ async def test_a_closed_connection_is_replaced() -> None:
     assert server.connections == 3
 
 
-async def test_after_a_fault_the_connection_is_not_used_again() -> None:
+async def test_after_a_fault_the_connection_is_not_used_again(client: Clients) -> None:
     """What is left of a broken answer is never taken for the next one."""
     long = b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n" + b"x" * 300_000
     async with RawServer(answering(long, OK)) as server, client() as sender:
@@ -357,7 +339,7 @@ async def test_after_a_fault_the_connection_is_not_used_again() -> None:
     assert server.connections == 2
 
 
-async def test_the_connections_are_bounded() -> None:
+async def test_the_connections_are_bounded(client: Clients) -> None:
     """More requests than connections wait for one; none is lost."""
     async with RawServer(slow) as server, client(connections=3) as sender:
         answers = await asyncio.gather(*(sender.send(signed(server.url)) for _ in range(12)))
@@ -365,7 +347,7 @@ async def test_the_connections_are_bounded() -> None:
     assert server.most_at_once == 3
 
 
-async def test_without_the_bound_there_are_more() -> None:
+async def test_without_the_bound_there_are_more(client: Clients) -> None:
     """The server of these tests would take more connections at once."""
     async with RawServer(slow) as server, client(connections=100) as sender:
         await asyncio.gather(*(sender.send(signed(server.url)) for _ in range(12)))
@@ -378,7 +360,7 @@ async def slow(writer: asyncio.StreamWriter) -> None:
     writer.write(OK)
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+async def test_a_certificate_that_nobody_vouches_for_is_refused(client: Clients, tmp_path: Path) -> None:
     """Without a trusted certificate nothing is sent, and nothing reaches the server."""
     async with RawServer(answering(OK), tls=server_context(tmp_path)) as server, client() as sender:
         with pytest.raises(NotSent, match="certificate"):
@@ -386,31 +368,22 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
     assert server.requests == []
 
 
-async def test_a_trusted_certificate_is_taken(tmp_path: Path) -> None:
+async def test_a_trusted_certificate_is_taken(client: Clients, tmp_path: Path) -> None:
     """The same server is talked to by who knows its authority: it is the trust that is missing."""
     server_tls = server_context(tmp_path)
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
-    async with RawServer(answering(OK), tls=server_tls) as server, client(tls=trusting) as sender:
+    async with RawServer(answering(OK), tls=server_tls) as server, client(tls=trusting(tmp_path)) as sender:
         assert (await sender.send(signed(server.url))).body == b"ok"
 
 
-async def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
+async def test_a_certificate_for_another_name_is_refused(client: Clients, tmp_path: Path) -> None:
     """The certificate must be for the host that was asked."""
     server_tls = server_context(tmp_path)
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
-    async with RawServer(answering(OK), tls=server_tls) as server, client(tls=trusting) as sender:
+    async with RawServer(answering(OK), tls=server_tls) as server, client(tls=trusting(tmp_path)) as sender:
         with pytest.raises(NotSent, match="certificate"):
             await sender.send(signed(server.url.replace("127.0.0.1", "localhost")))
 
 
-def server_context(folder: Path) -> ssl.SSLContext:
-    """Return a server's context with a certificate for 127.0.0.1, signed by an authority of its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(Authority(folder).sign("server"))
-    return context
-
-
-async def test_who_may_send_no_more_sends_nothing() -> None:
+async def test_who_may_send_no_more_sends_nothing(client: Clients) -> None:
     """Asked when the connection is there: a worker that stood still for so long that its lease ended keeps silent."""
     asked: list[int] = []
 
@@ -418,22 +391,17 @@ async def test_who_may_send_no_more_sends_nothing() -> None:
         asked.append(len(server.requests))
         return len(asked) != 2
 
-    async with RawServer(answering(OK)) as server:
-        transport = AiohttpTransport(connections=1, connect_timeout=5.0, read_timeout=5.0, may_send=may_send)
-        sender = HttpxClient(transport)
-        try:
+    async with RawServer(answering(OK)) as server, client(connections=1, may_send=may_send) as sender:
+        await sender.send(signed(server.url))
+        with pytest.raises(TooLate):
             await sender.send(signed(server.url))
-            with pytest.raises(TooLate):
-                await sender.send(signed(server.url))
-            await sender.send(signed(server.url))
-        finally:
-            await sender.close()
+        await sender.send(signed(server.url))
     assert asked == [0, 1, 1]
     assert len(server.requests) == 2
     assert server.connections == 1, "what was not used is kept"
 
 
-async def test_a_slow_connection_outlasts_the_slot() -> None:
+async def test_a_slow_connection_outlasts_the_slot(client: Clients) -> None:
     """What connects for longer than its slot lasts sends nothing; the next request finds the connection ready."""
     async with RawServer(answering(OK)) as server, client() as sender:
         with pytest.raises(TooLate):
@@ -441,3 +409,40 @@ async def test_a_slow_connection_outlasts_the_slot() -> None:
         await sender.send(signed(server.url), time.monotonic() + 60.0)
     assert len(server.requests) == 1
     assert server.connections == 1
+
+
+# What httpx keeps less well: the setting HTTP_ENGINE says so, and who chooses it takes it.
+
+
+async def test_a_connection_that_takes_long_is_kept_for_a_later_request(
+    client: Clients, tmp_path: Path
+) -> None:
+    """Our engine asks when the connection is there, httpx is asked before: it sends after the slot."""
+    tls = server_context(tmp_path)
+    async with RawServer(answering(OK), tls=tls) as server, client(tls=trusting(tmp_path)) as sender:
+        with Proxy(int(server.url.rstrip("/").rpartition(":")[2]), delay=0.2) as slow_way:
+            request = signed(slow_way.url.replace("redis://", "https://").removesuffix("0"))
+            due = time.monotonic() + 0.1
+            if client.engine == "httpx":
+                assert (await sender.send(request, due)).body == b"ok"
+            else:
+                with pytest.raises(TooLate):
+                    await sender.send(request, due)
+                assert server.requests == []
+            slow_way.delay = 0.0
+            assert (await sender.send(request, time.monotonic() + 60.0)).body == b"ok"
+        assert server.connections == 1
+
+
+async def storming(writer: asyncio.StreamWriter) -> None:
+    """Say without end that the answer is on its way."""
+    while not writer.is_closing():
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+        await writer.drain()
+
+
+async def test_a_storm_ends(client: Clients) -> None:
+    """Our engine cuts it after a few of them, httpx listens until the read timeout."""
+    with pytest.raises(InDoubt) as caught:
+        await client.exchange(storming, read=0.5)
+    assert ("ReadTimeout" in str(caught.value)) is (client.engine == "httpx")

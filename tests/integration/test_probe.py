@@ -15,7 +15,7 @@ from tests.support.command import SECRET, Ran, call
 from tests.support.raw_server import RawServer, answering
 from tests.support.simulator import SimulatorProcess
 from worker.embedded import EmbeddedValkey, free_port
-from worker.http import AiohttpTransport, HttpxClient
+from worker.http import http_client
 from worker.probes import Prober, probe_all
 
 TENCENT_ID, ALIBABA_ID = "AKIDEXAMPLEEXAMPLE0001", "LTAI5tEXAMPLEEXAMPLE0001"
@@ -210,7 +210,7 @@ MISSING = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 
 async def test_a_provider_that_looks_at_no_signature_proves_nothing() -> None:
     """The control: where other secrets get the same answer, the answer is no proof."""
-    http = HttpxClient(AiohttpTransport(connections=1, connect_timeout=5.0, read_timeout=5.0))
+    http = http_client("builtin", connections=1, connect_timeout=5.0, read_timeout=5.0)
     async with RawServer(answering(MISSING)) as server:
         probed = await Prober(http, WallClock()).probe(account_at(server.url))
         await http.close()
@@ -229,7 +229,7 @@ async def test_a_control_without_an_answer_is_told_as_such() -> None:
         else:
             writer.close()
 
-    http = HttpxClient(AiohttpTransport(connections=1, connect_timeout=5.0, read_timeout=5.0))
+    http = http_client("builtin", connections=1, connect_timeout=5.0, read_timeout=5.0)
     async with RawServer(once) as server:
         probed = await Prober(http, WallClock()).probe(account_at(server.url))
         await http.close()

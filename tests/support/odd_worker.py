@@ -104,11 +104,10 @@ def _with_queue(queue: type[Queue]) -> Callable[[], None]:
 
 def _around_send(*, before: bool) -> Callable[[], None]:
     def replace() -> None:
-        from worker import runtime
-        from worker.http import HttpxClient
+        from worker import http
 
-        class Dying(HttpxClient):
-            async def send(self, signed: SignedRequest, send_by: float = math.inf) -> Answer:
+        class Dying(http.OwnClient):
+            async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
                 if before:
                     _countdown.pass_by(1)
                 answer = await super().send(signed, send_by)
@@ -116,7 +115,7 @@ def _around_send(*, before: bool) -> Callable[[], None]:
                     _countdown.pass_by(1)
                 return answer
 
-        setattr(runtime, "HttpxClient", Dying)  # noqa: B010 - the fault replaces what the runtime builds with
+        setattr(http, "OwnClient", Dying)  # noqa: B010 - the fault replaces what the runtime sends with
 
     return replace
 

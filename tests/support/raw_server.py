@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 
 from tests.support.wait import coming
@@ -23,6 +23,7 @@ class RawServer:
 
     handler: Handler
     tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
     requests: list[bytes] = field(default_factory=list[bytes])
     connections: int = 0
     most_at_once: int = 0
@@ -31,9 +32,10 @@ class RawServer:
     url: str = ""
 
     async def __aenter__(self) -> RawServer:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=self.tls)
         scheme = "https" if self.tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"{scheme}://{host}:{self._server.sockets[0].getsockname()[1]}/"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -42,6 +44,11 @@ class RawServer:
         for writer in list(self._open):
             writer.transport.abort()
         await coming(lambda: not self._open)
+
+    @property
+    def open(self) -> int:
+        """Return how many connections there are now."""
+        return len(self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -106,3 +113,17 @@ async def dripping(writer: asyncio.StreamWriter) -> None:
         writer.write(b".")
         await writer.drain()
         await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def full_backlog() -> Generator[str]:
+    """Yield the URL of a port whose queue of connections is full, so that the next one gets no answer."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"

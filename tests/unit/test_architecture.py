@@ -28,6 +28,12 @@ LIBRARIES = {
 }
 # package: libraries that it must not know.
 FOREIGN = {"tasks": {"celery", "kombu", "httpx", "aiohttp"}, "config": {"celery", "kombu", "httpx", "redis"}}
+# library: the only files of the programs that know it. What sends a report knows no HTTP library but the parser.
+ONLY_IN = {
+    "httptools": {"worker/http1.py", "simulator/connection.py"},
+    "httpx": {"worker/httpx_client.py", "worker/demo/evidence.py", "worker/demo/processes.py"},
+    "aiohttp": {"worker/health.py", "worker/page.py"},
+}
 # package: the only names that it may take from another of ours.
 NAMES = {("providers", "otpreport"): {"Verification"}}
 
@@ -103,6 +109,18 @@ def test_the_allowed_imports_are_let_through() -> None:
         "providers", "import hashlib\nfrom otpreport import Verification\nfrom providers.base import Answer"
     )
     assert not faults("worker", "import celery\nfrom config import Settings\nimport simulator.app")
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_who_knows_an_http_library(library: str) -> None:
+    """No other file imports it, and none of these would do without."""
+    knowing = {
+        str(file.relative_to(ROOT))
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        if any(module.partition(".")[0] == library for module, _ in imports(file.read_text()))
+    }
+    assert knowing == ONLY_IN[library]
 
 
 @pytest.mark.parametrize("package", PACKAGES)

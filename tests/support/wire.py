@@ -1,0 +1,56 @@
+"""A transport that keeps what is written, for tests that say themselves what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from worker.http1 import Connection
+
+
+class Wire(asyncio.Transport):
+    """Carry one connection; nothing of it leaves the process. Its end that is read stays silent."""
+
+    def __init__(self, lost: Callable[[Connection], None] = lambda _: None) -> None:
+        super().__init__()
+        self._tell = lost
+        self.written: list[bytes] = []
+        self.lost = 0
+        self._closing = False
+        self._quiet, self._open = os.pipe()
+        self.connection = Connection(self._gone)
+        self.connection.connection_made(self)
+
+    def _gone(self, connection: Connection) -> None:
+        self.lost += 1
+        self._tell(connection)
+        os.close(self._quiet)
+        os.close(self._open)
+
+    def fileno(self) -> int:
+        """Return what can be waited for; nothing ever comes there."""
+        return self._quiet
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return itself for its socket."""
+        return self if name == "socket" else default
+
+    def is_closing(self) -> bool:
+        """Tell whether it was ended."""
+        return self._closing
+
+    def write(self, data: Any) -> None:
+        """Keep what was written."""
+        self.written.append(bytes(data))
+
+    def abort(self) -> None:
+        """End it; the connection hears of it in the loop's next turn, as from a real one."""
+        self.end()
+
+    def end(self, error: Exception | None = None) -> None:
+        """End it, from this end or the other."""
+        if not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_soon(self.connection.connection_lost, error)

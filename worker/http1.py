@@ -1,0 +1,223 @@
+"""HTTP/1.1 over one connection: a request out, its answer in, and a bound on all that the other end may say.
+
+asyncio brings the bytes, llhttp (by httptools) reads them. A connection carries one exchange at a time and no byte too
+many: one that spoke before it was asked, or went on after its answer, carries no further one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+import httptools
+
+from providers.base import Answer
+from tasks.report import InDoubt
+
+MAX_ANSWER = 256 * 1024
+"""Bytes read of an answer's body; a provider's has a few hundred."""
+
+MAX_AROUND = 32 * 1024
+"""Bytes read of what stands around it: heads, interim answers, the chunks' sizes and extensions, trailers."""
+
+MAX_INTERIM = 10
+"""Interim answers (1xx) before the answer."""
+
+MAX_READS = 1024
+"""Pieces that an exchange's bytes may come in: each one is a turn of the loop, however short it is."""
+
+_AT_ONCE = 16 * 1024
+"""Bytes that are parsed before what was found in them is counted."""
+
+_FRAMES = {b"content-length", b"transfer-encoding"}
+
+
+def request(
+    method: str, target: str, authority: str, headers: tuple[tuple[str, str], ...], body: bytes
+) -> bytes:
+    """Return a request as it goes over the wire: as signed, with nothing added but the host and the length.
+
+    ValueError, which never shows what was given, for a line break or anything else that no header may hold.
+    """
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    head = f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+    lines = len(headers) + 4
+    if not head.count("\r") == head.count("\n") == lines or " " in target or not head.isascii():
+        raise ValueError("a header, or the target, holds a line break or no ASCII")
+    return head.encode("ascii") + body
+
+
+class Headers(Mapping[str, str]):
+    """An answer's headers by lower-case name, sorted out when first asked for: of a delivered report nobody asks."""
+
+    __slots__ = ("_fields", "_raw")
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._fields: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._sorted_out()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sorted_out())
+
+    def __len__(self) -> int:
+        return len(self._sorted_out())
+
+    def _sorted_out(self) -> dict[str, str]:
+        if self._fields is None:
+            self._fields = {}
+            for raw_name, raw_value in self._raw:
+                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+                self._fields[name] = f"{self._fields[name]}, {value}" if name in self._fields else value
+        return self._fields
+
+
+class Connection(asyncio.Protocol):
+    """A connection to a provider; `lost` is called once when it is gone."""
+
+    _raw: list[tuple[bytes, bytes]]
+    _body: list[bytes]
+
+    def __init__(self, lost: Callable[[Connection], None]) -> None:
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._unread = select.poll()
+        self._encrypted = self._used = self._sound = False
+        self._asked: asyncio.Future[Answer] | None = None
+        self._start()
+
+    # What the client calls
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the last exchange, if there was one, came to a right end and nothing was heard since."""
+        return self._sound and not self._transport.is_closing()
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing came that the loop has not read yet, and no end: it would be taken for the next answer.
+
+        Over TLS a new connection brings tickets, which are no word of the provider's.
+        """
+        return not self._unread.poll(0) or (self._encrypted and not self._used)
+
+    def ask(self, written: bytes) -> asyncio.Future[Answer]:
+        """Write a request, and promise its answer, or InDoubt."""
+        self._asked, self._sound, self._used = self._loop.create_future(), False, True
+        self._transport.write(written)
+        return self._asked
+
+    def cut(self, why: str = "") -> None:
+        """End the connection; whoever waits for its answer is in doubt."""
+        self._fail(why)
+        self._transport.abort()
+
+    # What the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Be ready for a request."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._encrypted = transport.get_extra_info("ssl_object") is not None
+        self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._sound = True
+
+    def data_received(self, data: bytes) -> None:
+        """Read on in the answer; what nobody asked for ends the connection."""
+        if self._asked is None:
+            self.cut()
+            return
+        fault = self._read(data)
+        if fault:
+            self.cut(f"ReadError: {fault}")
+        elif self._whole:
+            self._finish(keep=self._keep)
+
+    def eof_received(self) -> None:
+        """Take the end of the connection for that of an answer which tells of no other end."""
+        framed = any(name.lower() in _FRAMES for name, _ in self._raw)
+        if self._asked is not None and self._headed and not framed:
+            self._finish(keep=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave who waits for an answer in doubt."""
+        self._fail(f"ReadError: {exc or 'the connection ended before the answer did'}")
+        del self._parser  # it refers back to this object
+        self._lost(self)
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        """Refuse a second answer."""
+        if self._whole:
+            raise ValueError("it went on after its answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer comes too late to be one."""
+        if not self._headed:
+            self._raw.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Note that what follows is the body."""
+        self._status, self._headed = self._parser.get_status_code(), True
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._body.append(body)
+        self._length += len(body)
+
+    def on_message_complete(self) -> None:
+        """Note a whole answer; an interim one (1xx) only says that it is on its way."""
+        if not 100 <= self._status < 200:
+            self._whole, self._keep = True, self._parser.should_keep_alive()
+            return
+        self._raw, self._headed = [], False
+        self._interim += 1
+        if self._interim > MAX_INTERIM or self._status == 101:
+            raise ValueError("here the parser stops")
+
+    def _start(self) -> None:
+        self._raw, self._body = [], []
+        self._status = self._length = self._received = self._reads = self._interim = 0
+        self._headed = self._whole = self._keep = False
+
+    def _read(self, data: bytes) -> str:
+        """Parse what came; return what is wrong with it, or nothing."""
+        self._reads += 1
+        try:
+            for start in range(0, len(data), _AT_ONCE):
+                piece = data[start : start + _AT_ONCE]
+                self._received += len(piece)
+                self._parser.feed_data(piece)
+                if excess := self._excess():
+                    return excess
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._whole:
+                return self._excess() or ("another protocol" if self._status == 101 else f"not HTTP: {error}")
+            self._keep = False  # it is an answer, but the next one would not be
+        return ""
+
+    def _excess(self) -> str:
+        if self._length > MAX_ANSWER:
+            return f"the answer is longer than {MAX_ANSWER} bytes"
+        if self._received - self._length > MAX_AROUND:
+            return f"more than {MAX_AROUND} bytes around the answer"
+        if self._interim > MAX_INTERIM:
+            return f"more than {MAX_INTERIM} interim answers"
+        return f"the answer came in more than {MAX_READS} pieces" if self._reads > MAX_READS else ""
+
+    def _finish(self, *, keep: bool) -> None:
+        asked, self._asked, self._sound = self._asked, None, keep
+        if asked is not None and not asked.done():
+            asked.set_result(Answer(self._status, Headers(self._raw), b"".join(self._body)))
+        self._start()  # now, so that a connection which is kept holds no answer
+
+    def _fail(self, why: str) -> None:
+        asked, self._asked, self._sound = self._asked, None, False
+        if asked is not None and not asked.done():
+            asked.set_exception(InDoubt(why[:200]))

@@ -1,0 +1,96 @@
+"""The second engine: httpx's own transport, for who needs what it can and ours can't."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+import time
+from collections.abc import AsyncIterable, Callable
+from typing import cast
+
+import httpx
+
+from providers.base import Answer, SignedRequest
+from tasks.report import InDoubt, NotSent, TooLate
+from worker.http1 import MAX_ANSWER, Headers, request
+
+_WRITES = "http11.send_request_headers.started"
+
+
+class HttpxClient:
+    """Send over an httpx transport; what it keeps less well than our own engine, the setting HTTP_ENGINE says.
+
+    `send_by` and `may_send` are asked before the request is handed over, and httpx may connect after that; asked at
+    the last moment, httpx would end the new connection of a request that is late, and the next would be late again.
+    """
+
+    def __init__(
+        self,
+        connections: int,
+        connect_timeout: float,
+        read_timeout: float,
+        tls: ssl.SSLContext | None,
+        may_send: Callable[[], bool],
+    ) -> None:
+        limits = httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=15.0
+        )
+        self._transport = httpx.AsyncHTTPTransport(verify=tls or ssl.create_default_context(), limits=limits)
+        self._timeouts = dict.fromkeys(("pool", "connect"), connect_timeout) | {"write": read_timeout}
+        self._read_timeout = read_timeout
+        self._may_send = may_send
+
+    async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
+        """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
+        try:
+            prepared = _prepared(signed)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise NotSent(f"ConnectError: {error}") from None
+        if time.monotonic() > send_by or not self._may_send():
+            raise TooLate("nothing was sent: the slot or the lease was over")
+        sent = False
+
+        async def trace(event: str, _: object) -> None:
+            nonlocal sent
+            if event == _WRITES:
+                sent = True
+                bound.reschedule(asyncio.get_running_loop().time() + self._read_timeout)
+
+        prepared.extensions |= {"timeout": self._timeouts, "trace": trace}
+        try:
+            async with asyncio.timeout(None) as bound:
+                return await self._exchange(prepared)
+        except (httpx.TransportError, OSError) as error:
+            kind = "ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__
+            text = f"{kind}: {error}"[:200]
+            raise (InDoubt(text) if sent else NotSent(text)) from error
+
+    async def _exchange(self, prepared: httpx.Request) -> Answer:
+        response = await self._transport.handle_async_request(prepared)
+        body = b""
+        try:
+            async for part in cast("AsyncIterable[bytes]", response.stream):
+                body += part
+                if len(body) > MAX_ANSWER:
+                    raise httpx.ReadError(f"the answer is longer than {MAX_ANSWER} bytes")
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, Headers(response.headers.raw), body)
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._transport.aclose()
+
+
+def _prepared(signed: SignedRequest) -> httpx.Request:
+    """Return the request in httpx's types, its target as signed: httpx would write the query anew."""
+    place, mark, query = signed.url.partition("?")
+    url = httpx.URL(place)
+    authority, path = url.netloc.decode("ascii"), url.raw_path.decode("ascii")
+    target = f"{path}{mark}{query}"
+    request("POST", target, authority, signed.headers, signed.body)  # raises for what may not be written
+    headers = (("Host", authority), *signed.headers, ("Content-Length", str(len(signed.body))))
+    stream = httpx.ByteStream(signed.body)
+    extensions = {"target": target.encode("ascii")}
+    return httpx.Request("POST", url, headers=headers, stream=stream, extensions=extensions)
