@@ -79,7 +79,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     with Fleet(tmp_path, account, settings=SOON) as fleet:
         worker = fleet.start_worker()
         fleet.enqueue(50)
-        until(lambda: worker.metric("otpreport_attempts_total", result="transient") >= 100)
+        until(lambda: worker.metric("otpreport_attempts_total", result="not_sent") >= 100)
         assert worker.metric("otpreport_attempts_total", result="unknown") == 0
         with Proxy(int(fleet.simulator.url.rpartition(":")[2]), listen=port):
             fleet.wait_until_settled()
