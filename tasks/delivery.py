@@ -111,8 +111,8 @@ class NotYet:
     event: Verification
 
 
-def read(leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
-    """Read a leased message as what it asks for; never raises."""
+def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Delivery | Undeliverable | NotYet:
+    """Read a leased message as what it asks for, where its account's events expire after `max_age` s; never raises."""
     if leased.solitary_deaths >= SOLITARY_DEATHS:
         return Undeliverable(Reason.POISON, f"{leased.deaths} workers died while they held it")
     try:
@@ -123,7 +123,12 @@ def read(leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
         return Undeliverable(Reason.INVALID, why)
     if task.expires_ms is not None and task.expires_ms <= now_ms and leased.history.replayed_ms is None:
         return Undeliverable(Reason.EXPIRED, "the producer's `expires` has passed", event)
-    if task.eta_ms is not None and task.eta_ms > now_ms and leased.history.replayed_ms is None:
+    if task.eta_ms is None or leased.history.replayed_ms is not None or leased.way is Way.SHED:
+        return Delivery(leased, event)
+    if task.eta_ms > event.occurred_at_ms + max_age * 1000:
+        why = "its `eta` lies after `occurred_at` + MAX_AGE: it could only expire"
+        return Undeliverable(Reason.INVALID, why, event)
+    if task.eta_ms > now_ms:
         return NotYet((task.eta_ms - now_ms) / 1000, event)
     return Delivery(leased, event)
 

@@ -67,7 +67,7 @@ class Keys:
         return f"{self.prefix}otpreport:taken:{account}"
 
     def scheduled(self, account: str) -> str:
-        """ZSET: tag to the ms when it is due."""
+        """ZSET: tag to the ms when it is due; half a ms more where it waits for a time that was named, as an eta is."""
         return f"{self.prefix}otpreport:scheduled:{account}"
 
     def suspects(self, account: str) -> str:

@@ -44,9 +44,10 @@ local function is_suspect(record)
 end
 
 -- A suspect is given from `suspects` alone: one that was handed back unread waits there, too.
+-- What is shed need not be due, or an eta of next year would wait for ever.
 local function from_index(account, kind, want, way)
   local index, given = key(kind, account), 0
-  local due = redis.pcall('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, want)
+  local due = redis.pcall('ZRANGEBYSCORE', index, '-inf', way == 'shed' and '+inf' or now, 'LIMIT', 0, want)
   if failed(index, due) then return 0 end
   for _, tag in ipairs(due) do
     redis.call('ZREM', index, tag)

@@ -11,6 +11,7 @@ import orjson
 from tasks.epoch import Memory
 from tasks.keys import Keys
 from tasks.script import text_of
+from tasks.wall import FAR_APART
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -52,8 +53,19 @@ class WorkerSeen:
     in_flight: int | None = None
     concurrency: int | None = None
     started_ms: int | None = None
+    redis_ahead: int | None = None
+    """Seconds that Redis' clock is ahead of its own."""
     wanted: int | None = None
     """The concurrency of its settings, where fewer requests fit under its limit of open files."""
+
+    @property
+    def clock_off(self) -> str:
+        """Say by how much its clock is off, seen from Redis; nothing where that is not worth a word."""
+        apart = self.redis_ahead or 0
+        if abs(apart) <= FAR_APART:
+            return ""
+        how = "behind" if apart > 0 else "ahead of"
+        return f"the clock of worker {self.worker} on {self.host} is {abs(apart)} s {how} Redis'"
 
     def alive(self, now_ms: int) -> bool:
         """Whether its lease runs; what a worker held whose lease ran out is taken back by the others."""
@@ -106,6 +118,7 @@ def _worker(row: Sequence[object]) -> WorkerSeen:
         concurrency=_count(said, "concurrency"),
         wanted=_count(said, "wanted"),
         started_ms=_count(said, "started_ms"),
+        redis_ahead=_count(said, "redis_ahead"),
     )
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 RECOVERED_AT_ONCE = 200
 SETTLED_AT_ONCE = 500
 
+LONGEST_WAIT = 300.0
+"""Seconds that an event waits for another try at most, unless somebody named a later time."""
+
 REFUSED_RUN = 50
 """Events that the provider refuses for good, one after another, until their account stops."""
 
@@ -35,11 +38,15 @@ now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MON
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one lease call brought: the events, how many the worker holds by Redis' books, how many suspects wait."""
+    """What one lease call brought: the events, how many the worker holds by Redis' books, how many suspects wait.
+
+    `now_us` is Redis' time.
+    """
 
     leased: list[Leased]
     held: int
     suspects: int
+    now_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +93,9 @@ def ignore(faults: Sequence[str]) -> None:
 class Queue:
     """One worker's hold on the queue; not thread-safe, every call raises `redis.RedisError` when Redis is away.
 
-    `lease` is the lease time in seconds; with `refused_run` 0 no run of refusals stops an account. Calls of
-    `lease` must not overlap, nor those of `settle`. `on_faults` hears of keys that can't be used, each with the
-    reason, after each call: what they belong to waits until they are mended.
+    `lease` is the lease time in seconds, `longest_wait` those that a retry waits at most; with `refused_run` 0 no run
+    of refusals stops an account. Calls of `lease` must not overlap, nor those of `settle`. `on_faults` hears of keys
+    that can't be used, each with the reason, after each call: what they belong to waits until they are mended.
     """
 
     def __init__(
@@ -102,11 +109,13 @@ class Queue:
         breaker: Breaker = Breaker(),  # noqa: B008 - frozen
         refused_run: int = REFUSED_RUN,
         on_faults: Callable[[Sequence[str]], None] = ignore,
+        longest_wait: float = LONGEST_WAIT,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._worker = worker
         self._lease_ms = round(lease * 1000)
+        self._longest_wait = longest_wait
         self._remembered = remembered
         self._probe_interval = breaker.probe_interval
         self._breaker = breaker.arguments()
@@ -157,7 +166,7 @@ class Queue:
             for i in range(4, len(reply), 4)
         ]
         self._tell(reply[3])
-        return Batch(leased, held=reply[1], suspects=reply[2])
+        return Batch(leased, held=reply[1], suspects=reply[2], now_us=int(reply[0]))
 
     async def settle(
         self,
@@ -182,7 +191,7 @@ class Queue:
         arguments: list[str | bytes | int] = [self._keys.prefix, call, width, round(ttl)]
         arguments += (*self._breaker, self._refused_run, *told(calls or {}))
         for delivery, settlement in settlements:
-            arguments += _arguments(delivery, settlement)
+            arguments += _arguments(delivery, settlement, self._longest_wait)
         flags, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
         self._tell(faults)
         return [FLAGS[flag] for flag in flags]
@@ -205,7 +214,14 @@ class Queue:
     async def recover(self, accounts: Sequence[str]) -> Recovered:
         """Take back what dead workers held; with a gap in Redis' heartbeat nothing, for one lease time."""
         keys = [self._keys.workers, self._keys.maintenance]
-        arguments: list[str | int] = [self._keys.prefix, self._lease_ms, RECOVERED_AT_ONCE, *accounts]
+        longest_ms = round(self._longest_wait * 1000)
+        arguments: list[str | int] = [
+            self._keys.prefix,
+            self._lease_ms,
+            RECOVERED_AT_ONCE,
+            longest_ms,
+            *accounts,
+        ]
         taken_back, orphans, more, faults = await self._recover_script.run(self._redis, keys, arguments)
         self._tell(faults)
         return Recovered(taken_back, orphans, bool(more))
@@ -225,7 +241,9 @@ class Queue:
             await self._redis.zrem(self._keys.workers, self._worker)
 
 
-def _arguments(delivery: Delivery | Leased, settlement: Settlement) -> tuple[str | bytes | int, ...]:
+def _arguments(
+    delivery: Delivery | Leased, settlement: Settlement, longest_wait: float
+) -> tuple[str | bytes | int, ...]:
     """Return the seven arguments of settle.lua for one event."""
     if isinstance(delivery, Delivery):
         leased = delivery.leased
@@ -241,11 +259,12 @@ def _arguments(delivery: Delivery | Leased, settlement: Settlement) -> tuple[str
                 member = delivery.fingerprint.member(verified=delivery.event.verified)
                 bucket = delivery.fingerprint.bucket
             return "finish", leased.account, leased.tag, ending, claim, member, bucket
-        case Schedule(delay, record):
+        case Schedule(delay, record, eta):
             sent = isinstance(delivery, Delivery) and delivery.sending
             unasked = "1" if leased.probe and not sent else ""
             delay_ms = round(delay * 1000)
-            return "schedule", leased.account, leased.tag, delay_ms, record or b"", occurred_ms, unasked
+            verb = "eta" if eta or delay > longest_wait else "schedule"
+            return verb, leased.account, leased.tag, delay_ms, record or b"", occurred_ms, unasked
         case Bury(reason, letter):
             kind = "1" if leased.history.replayed_ms is not None else "p" if leased.probe else ""
             return "bury", leased.account, leased.tag, reason, claim, letter, kind

@@ -2,11 +2,11 @@
 -- Take back what dead workers held, and what stands in no index.
 --
 -- KEYS  1 workers  2 maintenance
--- ARGV  1 key prefix  2 lease (ms)  3 how many at most  then the accounts
+-- ARGV  1 key prefix  2 lease (ms)  3 how many at most  4 how long a retry waits at most (ms)  then the accounts
 -- reply { events taken back, orphans found, more to do (0 or 1), keys that can't be used }
 -- cost  O(events taken back + workers), ten times a lease period O(accounts + events held), too; a sweep looks at some
 --       hundred records a call
-local prefix, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local prefix, lease, most, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
@@ -83,7 +83,7 @@ end
 -- lost), look through the records and schedule those that stand nowhere. Workers may serve different accounts, so each
 -- choice of accounts has its own state.
 local accounts, served = {}, {}
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   if is_sound(ARGV[i]) then
     accounts[#accounts + 1] = ARGV[i]
     served[ARGV[i]] = true
@@ -99,6 +99,24 @@ local counted, unbalanced = tonumber(balance[1]) or 0, tonumber(balance[2])
 local sweeping = unbalanced and now - unbalanced >= lease
 if not sweeping and now >= counted and now - counted < lease / 10 then return found(taken_back, 0, 0) end
 redis.call('HSET', KEYS[2], field('counted_ms'), now)
+
+-- A retry that is due later than any waits was put down before Redis' clock was set back: it is due. A time that was named may
+-- lie anywhere, its score ends in .5; as there may be many of them, each call looks at a page.
+local function let_stranded_go(account)
+  local index, page_of = key('scheduled', account), field('far:' .. account)
+  local from = math.max(now + longest, tonumber(redis.call('HGET', KEYS[2], page_of) or 0))
+  local page = redis.call('ZRANGEBYSCORE', index, string.format('(%.1f', from), '+inf', 'WITHSCORES', 'LIMIT', 0, 200)
+  for i = 1, #page, 2 do
+    if tonumber(page[i + 1]) % 1 ~= 0.5 then redis.call('ZADD', index, now, page[i]) end
+  end
+  if #page == 400 then
+    redis.call('HSET', KEYS[2], page_of, page[#page])
+  elseif from > now + longest then
+    redis.call('HDEL', KEYS[2], page_of)
+  end
+end
+
+for _, account in ipairs(accounts) do let_stranded_go(account) end
 
 local workers = redis.call('ZRANGE', KEYS[1], 0, -1)
 local records, indexed = 0, 0

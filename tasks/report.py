@@ -15,7 +15,7 @@ from providers.base import Answer, Outcome, Provider, Result, SignedRequest
 from tasks import dead_letter
 from tasks.admission import Refusal
 from tasks.breaker import UNANSWERED, Calls
-from tasks.delivery import Delivery, Way
+from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, Way, read
 from tasks.history import Attempt, History
 from tasks.retry import Bury as BuryEvent
 from tasks.retry import Deliver, Hold, Policy, Reason, Retry, StopAccount, Wait, decide
@@ -108,7 +108,7 @@ class Wall(Protocol):
         ...
 
     def earliest(self, account: str) -> float:
-        """Return UNIX seconds by our clock or the provider's, whichever is behind."""
+        """Return UNIX seconds by our clock, Redis' or the provider's, whichever is behind."""
         ...
 
     def correct(self, account: str, answer: Answer) -> bool:
@@ -161,6 +161,10 @@ class Report:
     def turn_away(self) -> None:
         """Hand back all that wait for a slot."""
         self._admission.turn_away()
+
+    def read(self, leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
+        """Read a leased message as what it asks for; never raises."""
+        return read(leased, now_ms=now_ms, max_age=self._accounts[leased.account].max_age)
 
     async def report(self, delivery: Delivery) -> Settlement | None:
         """Report the event and say how its lease ends; None when the lease was lost before it was sent."""

@@ -11,6 +11,7 @@
 --       then seven for each event: verb, account, tag, then by verb
 --         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
 --         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), '1' if it was a probe that was never sent
+--         eta       as schedule, for a time that somebody named and that may lie anywhere: its score ends in .5
 --         bury      reason, claim, dead letter, '1' if an operator had sent it again, 'p' if it was a probe
 -- reply { a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved), '2' it is leased
 --         still, for a key can't be used (nothing was moved: settle it again later), keys that can't be used, ... }
@@ -121,11 +122,16 @@ end
 
 function verbs.schedule(account, tag, delay, record, occurred, unasked_probe)
   local taken, scheduled, aged = key('taken', account), key('scheduled', account), key('aged', account)
+  local due = string.format('%.1f', now + tonumber(delay))
   if record ~= '' and failed(taken, redis.pcall('HSET', taken, tag, record)) then return false end
-  if failed(scheduled, redis.pcall('ZADD', scheduled, now + tonumber(delay), tag)) then return false end
+  if failed(scheduled, redis.pcall('ZADD', scheduled, due, tag)) then return false end
   if occurred ~= '0' then failed(aged, redis.pcall('ZADD', aged, occurred, tag)) end
   if unasked_probe == '1' then probe_again(account) end
   return true
+end
+
+function verbs.eta(account, tag, delay, ...)
+  return verbs.schedule(account, tag, tonumber(delay) + 0.5, ...)
 end
 
 function verbs.bury(account, tag, reason, claim, letter, replayed)

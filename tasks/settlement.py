@@ -26,10 +26,14 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The event waits in Redis for `delay` seconds; `record` replaces what is stored, None leaves it."""
+    """The event waits in Redis for `delay` seconds; `record` replaces what is stored, None leaves it.
+
+    `eta`: its producer asked for that time, which may lie anywhere.
+    """
 
     delay: float
     record: bytes | None = None
+    eta: bool = False
 
 
 @dataclass(frozen=True, slots=True)

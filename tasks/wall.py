@@ -9,21 +9,34 @@ from email.utils import parsedate_to_datetime
 
 from providers.base import Answer
 
+FAR_APART = 60.0
+"""Seconds between a worker's clock and Redis' that a person should know of."""
+
 
 class WallClock:
-    """UNIX time, with a correction per account taken from the provider's own `Date` header."""
+    """UNIX time, with a correction per account taken from the provider's own `Date` header, and beside Redis' clock."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._offsets: dict[str, float] = {}
+        self.redis_ahead = 0.0
+        """Seconds that Redis' clock is ahead of ours."""
 
     def now(self, account: str) -> float:
         """Return UNIX seconds as the account's provider counts them."""
         return self._now() + self.offset(account)
 
     def earliest(self, account: str) -> float:
-        """Return UNIX seconds by our clock or the provider's, whichever is behind: no event is too old too soon."""
-        return self._now() + min(0.0, self.offset(account))
+        """Return UNIX seconds by our clock, Redis' or the provider's, whichever is behind: none is too old too soon."""
+        return self._now() + min(0.0, self.redis_ahead, self.offset(account))
+
+    def see_redis(self, now_us: int) -> None:
+        """Note what Redis' clock said a moment ago, in us."""
+        self.redis_ahead = now_us / 1e6 - self._now()
+
+    def earlier_ms(self) -> int:
+        """Return UNIX ms by our clock or Redis', whichever is behind: nothing is too late too soon."""
+        return round((self._now() + min(0.0, self.redis_ahead)) * 1000)
 
     def offset(self, account: str) -> float:
         """Return the correction in seconds; 0 while the account's provider has not refused our time."""

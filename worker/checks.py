@@ -13,6 +13,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from tasks.epoch import Memory
 from tasks.fitness import FORMAT, too_new
 from tasks.keyspace import Queues, redis_time_us
+from tasks.pulse import WorkerSeen
 from tasks.snapshot import Snapshot
 from worker.unserved import unserved
 
@@ -122,6 +123,13 @@ def clock(client: Redis) -> Finding:
         text = f"Redis is {abs(apart):.1f} s {direction} this machine"
         return Finding("clock", Level.WARN, text, "let NTP set both clocks")
     return Finding("clock", Level.OK, f"within {max(abs(apart), doubt) * 1000:.0f} ms of Redis'")
+
+
+def clocks(workers: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
+    """Yield the living workers whose clocks are far from Redis': what they sign and their letters' times are wrong."""
+    for worker in workers:
+        if worker.alive(now_ms) and worker.clock_off:
+            yield Finding("clock", Level.WARN, worker.clock_off, "let NTP set both clocks")
 
 
 def durability(facts: Facts) -> Finding:

@@ -16,12 +16,13 @@ from redis.exceptions import RedisError
 from tasks import dead_letter
 from tasks.admission import HORIZON, TOLERANCE, RateGroup
 from tasks.breaker import Calls, Groups
-from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, read
+from tasks.delivery import Delivery, Leased, NotYet, Undeliverable
 from tasks.history import NO_HISTORY
 from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered, Room
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
 from tasks.states import State, States
+from tasks.wall import WallClock
 from worker.quarantine import Quarantine
 
 BUSY = 0.02
@@ -116,6 +117,7 @@ class Engine:
         calls: Calls,
         hand_over: Callable[[list[Delivery]], None],
         beat: Callable[[], Awaitable[None]],
+        wall: WallClock,
     ) -> None:
         self._queue = queue
         self._report = report
@@ -125,6 +127,7 @@ class Engine:
         self._calls = calls
         self._hand_over = hand_over
         self._beat = beat
+        self._wall = wall
         self._quarantine = Quarantine()
         self._served: tuple[str, ...] = ()
         self._held: dict[str, Delivery | Leased] = {}
@@ -314,6 +317,7 @@ class Engine:
         )
         groups = {account: self._limits.groups[account].name for account in accounts}
         batch = await self._queue.lease(wants, room=room, groups=groups, solo=solo)
+        self._wall.see_redis(batch.now_us)
         self._take(batch)
         self._quarantine.observe(
             batch.suspects, time.monotonic(), alone=quarantined and self._holds_suspect()
@@ -352,18 +356,18 @@ class Engine:
         }
 
     def _take(self, batch: Batch) -> None:
-        now_ms = _now_ms()
+        now_ms = self._wall.earlier_ms()
         fresh: list[Delivery] = []
         for leased in batch.leased:
             if leased.tag in self._held:
                 continue  # it was taken from us and is ours again: the delivery under way goes on, alone
             self._held[leased.tag] = leased
-            match read(leased, now_ms=now_ms):
+            match self._report.read(leased, now_ms=now_ms):
                 case Delivery() as delivery:
                     self._held[leased.tag] = delivery
                     fresh.append(delivery)
                 case NotYet(delay):
-                    self._end(leased, Schedule(delay))
+                    self._end(leased, Schedule(delay, eta=True))
                 case Undeliverable(reason, why, event):
                     letter = dead_letter.write(leased, leased.history, reason, why, event, now_ms=now_ms)
                     self._end(Delivery(leased, event) if event else leased, Bury(reason, letter))

@@ -16,6 +16,7 @@ from tasks.last_error import LastErrors
 from tasks.queue import Recovered
 from tasks.settlement import Bury, Finish, Settlement
 from tasks.states import BY_HAND, FLOWING, State
+from tasks.wall import FAR_APART
 from worker.metrics import Metrics
 from worker.redis_fault import RedisFault
 from worker.repeats import Repeats
@@ -41,6 +42,7 @@ class WorkerObserver:
         self._told_away = False
         self._away = Repeats()
         self._unusable = Repeats()
+        self._clock_off = False
         self.last_progress = time.monotonic()
         self._states: dict[str, State] = {}
         self.last_errors = LastErrors()
@@ -155,6 +157,14 @@ class WorkerObserver:
             seconds_back=back,
             by_hand_before=loss.by_hand,
         )
+
+    def clock(self, redis_ahead: float) -> None:
+        """Log, once each time, that this worker's clock and Redis' are far apart, and that they are no longer."""
+        off = abs(redis_ahead) > FAR_APART
+        if off != self._clock_off:
+            said = "clock is off" if off else "clock is right again"
+            log_event(logger, logging.WARNING, said, redis_ahead_seconds=round(redis_ahead))
+        self._clock_off = off
 
     def states(self, states: Mapping[str, State]) -> None:
         """Log every change of an account's state."""

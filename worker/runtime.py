@@ -33,7 +33,7 @@ from tasks.presence import Presence
 from tasks.queue import Queue, Remembered
 from tasks.report import Account, Report
 from tasks.retry import Policy
-from tasks.states import States
+from tasks.states import LONGEST_PAUSE, States
 from tasks.wall import WallClock
 from worker.arrival import FIRST_PAUSE, wait_for_redis
 from worker.connect import connect
@@ -209,6 +209,7 @@ class Runtime:
     async def _beat(self) -> None:
         """Tell Redis that this worker is there; where it lost its memory, say so and enter the groups again."""
         loss = await self._heartbeat.beat(self._observer.by_hand)
+        self._observer.clock(self._wall.redis_ahead)
         if loss is not None:
             self._observer.memory_lost(loss)
             self._forgotten = True
@@ -244,6 +245,7 @@ class Runtime:
             breaker=breaker,
             refused_run=settings.refused_run,
             on_faults=self._observer.faults,
+            longest_wait=max(settings.retry_cap, LONGEST_PAUSE),
         )
         self._http = http_client(
             settings.http_engine,
@@ -283,6 +285,7 @@ class Runtime:
             calls=calls,
             hand_over=bridge.hand_over,
             beat=self._beat,
+            wall=self._wall,
         )
 
     async def stop(self, grace: float) -> None:
@@ -316,7 +319,11 @@ class Runtime:
         presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
         while True:
             with contextlib.suppress(RedisError, OSError):
-                now = {"in_flight": self._engine.in_flight, "concurrency": self._settings.concurrency}
+                now = {
+                    "in_flight": self._engine.in_flight,
+                    "concurrency": self._settings.concurrency,
+                    "redis_ahead": round(self._wall.redis_ahead),
+                }
                 await presence.tell(self._about | now)
             await asyncio.sleep(TELL)
 

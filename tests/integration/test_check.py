@@ -82,6 +82,17 @@ def test_a_redis_that_lost_its_memory_is_told(url: str, valkey: redis.Redis) -> 
     assert status["memory"]["lost_at_ms"] == now - 90_000_000
 
 
+def test_a_worker_whose_clock_is_off_is_told(url: str, valkey: redis.Redis) -> None:
+    """It says so itself, and `check` and `status` show it; one that is gone is nobody's concern."""
+    for worker, lease in (("ahead", 9e12), ("gone", 1)):
+        valkey.zadd("otpreport:workers", {worker: lease})
+        valkey.hset(f"otpreport:worker:{worker}", "note", '{"host": "h", "redis_ahead": -90000}')
+    off = [one["text"] for one in call(url, "check", "--json").json["findings"] if one["name"] == "clock"]
+    assert "the clock of worker ahead on h is 90000 s ahead of Redis'" in off
+    assert len(off) == 2
+    assert "the clock of worker ahead on h is" in call(url, "status").out
+
+
 def test_a_newer_format_is_for_a_newer_version(url: str, valkey: redis.Redis) -> None:
     """This one's commands do nothing, and say why; `check` has it among its findings."""
     valkey.hset("otpreport:maintenance", "format", 99)

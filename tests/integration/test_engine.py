@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tasks.queue import Batch, Queue
 from tasks.report import InDoubt, NotSent, Report
 from tasks.retry import Policy
 from tasks.script import text_of
+from tasks.wall import WallClock
 from tests.support.engine_worker import QUICK, EngineWorker, Network, Reply
 from tests.support.leased import NOW_MS, event, message
 from tests.support.queues import SHARE, Fleet, alter
@@ -100,6 +102,31 @@ async def test_bad_messages_are_dead_letters_with_their_bytes(fleet: Fleet) -> N
     assert sorted(letter.split(b"\n", 1)[1] for letter in stored) == sorted(bad)
     assert fleet.books()["taken"] == 3
     assert worker.network.sent == []
+
+
+class Blind(WallClock):
+    """A clock that looks at no other: the protection switched off."""
+
+    def see_redis(self, now_us: int) -> None:
+        """Look away."""
+
+
+@pytest.mark.parametrize(("wall", "ending"), [(WallClock, "delivered"), (Blind, "expired")])
+async def test_a_worker_whose_clock_is_ahead_buries_nothing(
+    fleet: Fleet, wall: type[WallClock], ending: str
+) -> None:
+    """Of its own clock and Redis' the earlier one counts, for MAX_AGE and `expires`; the control looks at its own."""
+    now = round(time.time() * 1000)
+    fleet.send(event("fresh", at_ms=now))
+    expires = event("expires", at_ms=now)
+    soon = (expires.occurred_at + timedelta(minutes=5)).isoformat()
+    fleet.server.lpush(
+        fleet.keys.ready("tencent")[0], message({"event": expires.to_wire()}, headers={"expires": soon})
+    )
+    ahead = wall(lambda: time.time() + 90_000)
+    async with EngineWorker(fleet, max_age=86_400.0, wall=ahead) as worker:
+        await worker.ended(2)
+    assert worker.monitor.endings == {ending: 2}
 
 
 async def test_an_eta_waits_in_redis(fleet: Fleet) -> None:

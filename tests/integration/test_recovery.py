@@ -343,3 +343,86 @@ async def test_what_others_hold_is_no_imbalance(short_lived: Fleet) -> None:
         each=lambda: fleet.queue("w2").lease({}),
     )
     assert not fleet.server.hexists(fleet.keys.maintenance, "unbalanced_since_ms:tencent")
+
+
+async def scheduled(fleet: Fleet, *settlements: Schedule) -> list[str]:
+    """Lease and settle so many events; return their tags."""
+    fleet.send_many(len(settlements))
+    taken = await fleet.take(len(settlements))
+    for delivery, settlement in zip(taken, settlements, strict=True):
+        await fleet.settle(delivery, settlement)
+    return [delivery.tag for delivery in taken]
+
+
+def due(fleet: Fleet) -> dict[str, float]:
+    """Return the schedule: when each event is due, in ms."""
+    rows = fleet.server.zrange(fleet.keys.scheduled("tencent"), 0, -1, withscores=True)
+    return {tag.decode(): score for tag, score in rows}
+
+
+async def test_the_schedule_tells_an_eta_from_a_retry(fleet: Fleet) -> None:
+    """By half a ms: a worker of before reads it as any time; so does a retry that a provider named a late time for."""
+    tags = await scheduled(fleet, Schedule(200), Schedule(200, eta=True), Schedule(3600))
+    assert [due(fleet)[tag] % 1 for tag in tags] == [0, 0.5, 0.5]
+
+
+async def test_a_retry_that_redis_clock_stranded_is_due(short_lived: Fleet) -> None:
+    """It lies further ahead than any retry can: Redis' clock went back. What somebody named a time for stays."""
+    fleet = short_lived
+    retry, far_retry, eta = await scheduled(fleet, Schedule(200), Schedule(200), Schedule(7200, eta=True))
+    fleet.server.zadd(fleet.keys.scheduled("tencent"), {far_retry: round(now_ms(fleet)) + 3_600_000})
+    before = due(fleet)
+    beat(fleet, now_ms(fleet))
+    await recovering(fleet, lambda _: due(fleet)[far_retry] <= now_ms(fleet))
+    assert {tag: due(fleet)[tag] for tag in (retry, eta)} == {tag: before[tag] for tag in (retry, eta)}
+    assert [delivery.tag for delivery in await fleet.take(3)] == [far_retry]
+
+
+async def test_a_stranded_retry_is_found_among_many_etas(short_lived: Fleet) -> None:
+    """A call looks at a page of what is far ahead, and the next one at the next."""
+    fleet = short_lived
+    [tag] = await scheduled(fleet, Schedule(200))
+    far = round(now_ms(fleet)) + 3_600_000
+    etas = {f"tencent:eta:{n}": far + n + 0.5 for n in range(450)}
+    fleet.server.zadd(fleet.keys.scheduled("tencent"), {**etas, tag: far + 449})
+    beat(fleet, now_ms(fleet))
+    await recovering(fleet, lambda _: due(fleet)[tag] <= now_ms(fleet))
+    assert {name: due(fleet)[name] for name in etas} == etas
+    page = "far:tencent:tencent"
+    await recovering(fleet, lambda _: not fleet.server.hexists(fleet.keys.maintenance, page))
+
+
+async def test_without_the_look_it_stays_stranded(short_lived: Fleet) -> None:
+    """The control: nothing else lets it go."""
+    fleet = short_lived
+    alter(fleet.queue("rescuer"), "_recover_script", "recover.lua", "let_stranded_go(account) end", "end")
+    [tag] = await scheduled(fleet, Schedule(200))
+    fleet.server.zadd(fleet.keys.scheduled("tencent"), {tag: round(now_ms(fleet)) + 3_600_000})
+    assert await recovering_for(fleet, 2, each=lambda: fleet.queue().lease({})) == 0
+    assert due(fleet)[tag] > now_ms(fleet)
+
+
+async def test_what_is_shed_need_not_be_due(fleet: Fleet) -> None:
+    """An account's retries and etas are dropped with the rest; while it runs they wait."""
+    await scheduled(fleet, Schedule(200), Schedule(10**9, eta=True))
+    assert await fleet.take(5) == []
+    fleet.set_state("shed")
+    assert len(await fleet.take(5)) == 2
+
+
+async def test_a_clock_that_was_set_back_spares_the_living(short_lived: Fleet) -> None:
+    """A heartbeat that lies ahead is a gap: a lease that seems to have ended is not ended for one lease period.
+
+    The control: without it the first look takes everything.
+    """
+    for altered, taken_back in ((False, 0), (True, 1)):
+        fleet = short_lived
+        fleet.server.flushdb()
+        rescuer = f"rescuer-{altered}"
+        if altered:
+            alter(fleet.queue(rescuer), "_recover_script", "recover.lua", " or heartbeat > now then", " then")
+        fleet.send_many(1)
+        assert len(await fleet.take()) == 1
+        fleet.server.zadd(fleet.keys.workers, {"w1": 1})
+        beat(fleet, now_ms(fleet) + 3_600_000)
+        assert (await fleet.queue(rescuer).recover(["tencent"])).taken_back == taken_back

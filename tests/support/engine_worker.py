@@ -142,6 +142,7 @@ class EngineWorker:
         queue: Queue | None = None,
         hand_over: Callable[[list[Delivery]], None] | None = None,
         provider: type[Provider] = Provider,
+        wall: WallClock | None = None,
     ) -> None:
         self.fleet, self.network, self.monitor = fleet, network or Network(), Monitor()
         own = {name: RateGroup(name, rate) for name, rate in (rates or {"tencent": 1000}).items()}
@@ -163,7 +164,7 @@ class EngineWorker:
             admission=self.admission,
             http=self.network,
             states=states,
-            wall=WallClock(),
+            wall=(wall := wall or WallClock()),
             observer=Observer(),
             calls=calls,
             monotonic=time.monotonic,
@@ -180,6 +181,7 @@ class EngineWorker:
             calls=calls,
             hand_over=hand_over or self._start,
             beat=self._beat,
+            wall=wall,
         )
         self.accounts = tuple(groups)
         self.tasks: list[asyncio.Task[None]] = []

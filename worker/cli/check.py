@@ -87,6 +87,7 @@ def _findings(opened: Session) -> Iterator[Finding]:
     grouped = replace(opened, settings=in_force(opened.settings, opened.client))
     snapshot = grouped.snapshots().read()
     pulse = PulseReader(opened.client, opened.keys).read([])
+    yield from checks.clocks(pulse.workers, snapshot.now_us // 1000)
     yield checks.memory(pulse.memory, snapshot.now_us // 1000)
     yield from checks.events(snapshot, queues, opened.settings.accounts)
 

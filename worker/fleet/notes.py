@@ -12,6 +12,9 @@ from worker.cli.accounts import keeps_going, why_not_running
 from worker.cli.screen import count, number, plain, span
 from worker.fleet.look import AccountLook, Look
 
+MOST_CLOCKS = 3
+"""Workers whose clocks are named."""
+
 SILENT = 5.0
 """Seconds without a word of a living worker that are worth one of ours."""
 
@@ -39,6 +42,7 @@ def notes(look: Look) -> list[Note]:
         *_books(look),
         *_accounts(look),
         *_workers(look),
+        *_clocks(look),
         *_queues(look),
         *_shared_rates(look),
     ]
@@ -96,6 +100,14 @@ def _workers(look: Look) -> Iterator[Note]:
             text = f"worker {worker.worker} on {worker.host} may open too few files: "
             requests = f"{worker.concurrency} requests at once instead of {worker.wanted}"
             yield Note(Level.WARN, plain(text + requests))
+
+
+def _clocks(look: Look) -> Iterator[Note]:
+    off = [worker.clock_off for worker in look.workers if worker.alive(look.now_ms) and worker.clock_off]
+    yield from (Note(Level.WARN, plain(text)) for text in off[:MOST_CLOCKS])
+    if len(off) > MOST_CLOCKS:
+        more = f"so are those of {len(off) - MOST_CLOCKS} more workers: is it Redis' own clock?"
+        yield Note(Level.WARN, more)
 
 
 def _queues(look: Look) -> Iterator[Note]:

@@ -89,6 +89,7 @@ def _worker(worker: WorkerSeen, now_ms: int) -> dict[str, object]:
         "concurrency": worker.concurrency,
         "started_at_ms": worker.started_ms,
         "seen_at_ms": worker.seen_ms,
+        "redis_ahead_seconds": worker.redis_ahead,
     }
 
 

@@ -65,6 +65,19 @@ def test_a_redis_that_lost_its_memory_is_told_for_a_day() -> None:
         assert all(note.text.startswith("1m 30s ago Redis came back empty") for note in found)
 
 
+def test_clocks_that_are_off_are_told() -> None:
+    """Of the living, by name, and no more than a few: a hundred that are off mean that Redis' is."""
+    off = [replace(worker(f"w{n}"), redis_ahead=-90_000) for n in range(5)]
+    gone = replace(worker("gone", lease=-1.0), redis_ahead=-90_000)
+    found = notes(look(account(), workers=(off[0], replace(worker(), redis_ahead=60))))
+    assert [note.text for note in found] == [
+        "the clock of worker w0 on otp-worker-1 is 90000 s ahead of Redis'"
+    ]
+    assert [note.level for note in found] == [Level.WARN]
+    assert not any("clock" in note.text for note in notes(look(account(), workers=(gone, worker()))))
+    assert "so are those of 2 more workers" in notes(look(account(), workers=tuple(off)))[-1].text
+
+
 def test_accounts_of_one_rate_are_counted_together() -> None:
     """Each alone looks half idle."""
     pair = account("a", pace=600.0, group="g"), account("b", pace=400.0, group="g")

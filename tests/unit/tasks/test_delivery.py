@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from otpreport import Verification
 from otpreport.wire import MAX_BYTES, encode
-from tasks.delivery import SOLITARY_DEATHS, Delivery, NotYet, Undeliverable, read
+from tasks.delivery import SOLITARY_DEATHS, Delivery, NotYet, Undeliverable, Way, read
 from tasks.history import History
 from tasks.retry import Reason
 from tests.support.leased import NOW_MS, event, leased, message
@@ -104,6 +105,26 @@ def test_an_eta_is_waited_for() -> None:
     ahead = reading(message(headers={"eta": iso(NOW_MS + 90_000)}))
     assert ahead == NotYet(30.0, event())
     assert isinstance(reading(message(headers={"eta": iso(NOW_MS + 60_000)})), Delivery)
+
+
+@pytest.mark.parametrize(("after", "good"), [(3_600_000, True), (3_600_001, False), (10**12, False)])
+@pytest.mark.parametrize("passed", [True, False])
+def test_an_eta_that_could_only_expire_is_invalid(*, after: int, good: bool, passed: bool) -> None:
+    """An `eta` after `occurred_at` + MAX_AGE is a fault of its producer, at once and not when it has passed."""
+    record = leased(message(headers={"eta": iso(NOW_MS + after)}))
+    found = read(record, now_ms=NOW_MS + 2 * 10**12 * passed, max_age=3600.0)
+    if good:
+        assert isinstance(found, Delivery if passed else NotYet)
+    else:
+        assert isinstance(found, Undeliverable)
+        assert (found.reason, found.event) == (Reason.INVALID, event())
+        assert "`eta` lies after `occurred_at` + MAX_AGE" in found.why
+
+
+def test_what_is_shed_waits_for_no_eta() -> None:
+    """The operator drops the account's events: those that were to be sent later as well."""
+    record = replace(leased(message(headers={"eta": iso(NOW_MS + 10**12)})), way=Way.SHED)
+    assert isinstance(read(record, now_ms=NOW_MS, max_age=3600.0), Delivery)
 
 
 def test_what_has_expired_is_a_dead_letter() -> None:

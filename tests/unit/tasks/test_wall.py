@@ -28,6 +28,17 @@ def test_time_goes_on_after_a_correction() -> None:
     assert wall.now("a") == LOCAL + 605
 
 
+@pytest.mark.parametrize(("ahead", "counts"), [(-90_000, -90_000), (90_000, 0), (0, 0)])
+def test_redis_clock_counts_where_it_is_behind(ahead: int, counts: int) -> None:
+    """Of two clocks the earlier one says what is too old, or too late; what is signed goes by our own."""
+    wall = WallClock(lambda: LOCAL)
+    wall.see_redis(round((LOCAL + ahead) * 1e6))
+    assert wall.redis_ahead == ahead
+    assert wall.earliest("a") == LOCAL + counts
+    assert wall.earlier_ms() == (LOCAL + counts) * 1000
+    assert wall.now("a") == LOCAL
+
+
 def test_the_last_correction_counts() -> None:
     """A second correction replaces the first instead of adding to it."""
     wall = WallClock(lambda: LOCAL)

@@ -23,6 +23,18 @@ def test_every_attempt_that_failed_is_the_last_error(result: Result) -> None:
     assert noted == ({} if result is Result.DELIVERED else {"tencent": (result.value, "Code")})
 
 
+def test_a_clock_that_is_off_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """More than a minute, either way, and again when it ends; a little is no news."""
+    observer = WorkerObserver(Metrics({"tencent": "tencent"}), {"tencent": "tencent"}, sample=0.0)
+    for ahead in (0.3, 60.0, -90_000.0, -90_001.0, 61.0, 2.0, 1.0):
+        observer.clock(ahead)
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", "clock is off"),
+        ("WARNING", "clock is right again"),
+    ]
+    assert caplog.records[0].__dict__["fields"] == {"redis_ahead_seconds": -90_000}
+
+
 @pytest.mark.parametrize("readable", [True, False])
 @pytest.mark.parametrize(("replayed_ms", "again"), [(None, 0), (1_700_000_000_000, 1)])
 def test_a_replayed_letter_that_dies_again_is_told_from_the_others(
