@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging
+from celery.signals import celeryd_init, setup_logging, worker_shutdown
 from kombu import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.faults import SettingsError
 from config.logging import configure
+from config.output import drain, take_over
 from config.settings import Settings, load
 from config.watch import Watch
 from otpreport.wire import TASK, queue_name
@@ -76,11 +77,30 @@ def _refuse(options: dict[str, object], **_: Any) -> None:
         sys.exit(2)
 
 
+@celeryd_init.connect
+def _say_without_waiting(**_: Any) -> None:
+    """Have Celery write as all else does when it speaks in a signal's handler: it may wait for the file there."""
+    from celery.apps import worker as program  # noqa: PLC0415 - it is there by now, and takes long to be imported
+
+    setattr(program, "safe_say", _say)  # noqa: B010 - its types don't name it
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    print(f"\n{text}", file=stream or sys.stderr)
+
+
+@worker_shutdown.connect
+def _write_the_rest(**_: Any) -> None:
+    """Write what waits before SIGHUP's new program takes this one's place: no other hook is called then."""
+    drain()
+
+
 @setup_logging.connect
 def _keep_our_logging(**_: Any) -> None:
     """Celery leaves logging alone when somebody answers this signal."""
 
 
+take_over()
 settings = load_or_exit()
 configure(settings.log_level, settings.log_format)
 # it would say "Connected" of a transport that has no connection; the engine tells of Redis

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from config.account import Account
 from config.logging import configure, log_event
+from config.output import take_over
 from config.settings import Settings
 from tasks.epoch import Memory
 from tasks.keys import Keys
@@ -287,6 +288,7 @@ class Exporter:
 
 def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT."""
+    take_over()
     configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(_serve(settings))

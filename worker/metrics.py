@@ -86,6 +86,11 @@ class Metrics:
         self.faults = self._counter(
             "internal_errors", "Reports that ended in an exception: a fault of this program, see the log.", []
         )
+        self.log_dropped = self._counter(
+            "log_lines_dropped",
+            "Lines that were not written, for whoever reads the log did not keep up, or the disk is full.",
+            [],
+        )
         self.inflight = self._gauge("inflight_requests", "Requests under way now.")
         self.concurrency = self._gauge(
             "concurrency", "Most requests that may be under way at once (`CONCURRENCY`)."

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from config.account import provider_of
 from config.logging import log_event
+from config.output import dropped
 from config.settings import Settings
 from config.watch import Watch
 from otpreport.address import place
@@ -87,6 +88,7 @@ class Runtime:
         self._keys = Keys(settings.key_prefix)
         self._watch = watch
         self._services: list[asyncio.Task[None]] = []
+        self._dropped = 0
         self._derived: dict[str, Derived] = {}
         self._credentials: Credentials | None = None
         self._forgotten = False
@@ -313,6 +315,8 @@ class Runtime:
         self._metrics.inflight.set(self._engine.in_flight)
         for account, gauge in self._metrics.offset.items():
             gauge.set(self._wall.offset(account))
+        lines, self._dropped = dropped() - self._dropped, dropped()
+        self._metrics.log_dropped.inc(lines)
 
     async def _tell(self) -> None:
         """Tell of this worker until cancelled; that Redis is away is told elsewhere."""

@@ -136,6 +136,13 @@ def _keeps_its_keys() -> None:
     setattr(Watch, "look", Blind.look)  # noqa: B010 - the fault
 
 
+def _waits_for_its_reader() -> None:
+    """Write to the outputs themselves, as any program does."""
+    from config import output
+
+    setattr(output, "take_over", lambda: None)  # noqa: B010 - the fault
+
+
 KILLS: Mapping[str, Callable[[], None]] = {
     "after-lease": _with_queue(_DiesAfterLease),
     "before-send": _around_send(before=True),
@@ -150,6 +157,7 @@ FAULTS: Mapping[str, Callable[[], None]] = {
     "lethal": _lethal,
     "too-fast": _too_fast,
     "keeps-its-keys": _keeps_its_keys,
+    "waits-for-its-reader": _waits_for_its_reader,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from config.faults import nearest
+from config.output import take_over
 from otpreport.wire import queue_name
 from worker.cli.session import settings_or_stop
 from worker.cli.stop import DONE, WRONG, Stop
@@ -14,6 +15,7 @@ from worker.cli.stop import DONE, WRONG, Stop
 
 def run(accounts: str) -> int:
     """Run Celery's worker for these accounts, every one when none is named, until it is told to stop."""
+    take_over()
     names = chosen(accounts, settings_or_stop().accounts)
     # only now: this module reads the settings when it is imported, as `celery -A worker` needs it
     from worker.celery import app  # noqa: PLC0415

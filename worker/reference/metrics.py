@@ -39,7 +39,7 @@ UNITS = {
 }
 """The unit by the end of a name."""
 
-THINGS = ("events", "attempts", "requests", "leases", "errors", "reloads", "replays", "workers")
+THINGS = ("events", "attempts", "requests", "leases", "errors", "reloads", "replays", "workers", "lines")
 """What the others count: the first of these in the name."""
 
 
