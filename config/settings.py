@@ -105,6 +105,20 @@ class Settings(BaseSettings):
         description="Events refused for good, one after another, that stop their account until it is clear whether the "
         "account is wrong or the events are; 0: no such run stops one.",
     )
+    dead_keep_age: Seconds = Field(
+        default=30 * DAY,
+        ge=1.0,
+        le=3650 * DAY,
+        allow_inf_nan=False,
+        description="How long a dead letter is kept; older ones are removed and counted as purged, unless they wait to "
+        "be sent again.",
+    )
+    dead_keep_count: Annotated[int, Unit("dead letters")] = Field(
+        default=1_000_000,
+        ge=1,
+        description="How many dead letters of one account are kept; the oldest go first. Those of all accounts "
+        "together take at most a third of Redis' `maxmemory`, each account an equal part.",
+    )
     connect_timeout: Seconds = Field(
         default=5.0,
         ge=0.01,

@@ -86,6 +86,10 @@ class Keys:
         """ZSET: id of a dead letter to the ms when it died."""
         return f"{self.prefix}otpreport:dead-index:{account}"
 
+    def dead_keep(self, account: str) -> str:
+        """HASH: how much the account's dead letters take, about, and how much they may; it expires."""
+        return f"{self.prefix}otpreport:dead-keep:{account}"
+
     def replays(self, account: str) -> str:
         """ZSET: id of a dead letter that is to be sent again to the ms when it died."""
         return f"{self.prefix}otpreport:replays:{account}"

@@ -5,8 +5,8 @@
 -- reply the commands that are forbidden, or unknown here
 -- cost  O(1); it counts as a write, so that a replica refuses it
 local commands = {
-  'DEL', 'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'SADD', 'SCARD',
-  'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE', 'ZREM', 'ZSCORE',
+  'DEL', 'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HKEYS', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'SADD',
+  'SCARD', 'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE', 'ZREM', 'ZSCORE',
 }
 local of_lists = { 'LINDEX', 'LLEN', 'LPOP', 'LSET', 'RPOP' }
 local missing = {}

@@ -7,7 +7,8 @@
 --       with for each account, also those that only the books know:
 --       { name, ready, { oldest message of each list }, scheduled, suspects, records, dead, first of `aged` (ms) or '',
 --         state, code, message, by, since (ms), resumed (ms), ramp rate (1/s), refused in a row, who lets it go on,
---         lowered rate (1/s), top (1/s), lowered at (us), override (1/s) }, '' for what is not set
+--         lowered rate (1/s), top (1/s), lowered at (us), override (1/s), bytes of its dead letters, how many they may be,
+--         how many letters may be, how old (ms), letters that get too old before long }, '' for what is not set
 -- cost  O(accounts)
 local prefix, longest = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -31,6 +32,9 @@ local function waiting(account)
   return length, oldest
 end
 
+-- Ms before the end of a dead letter in which that is told, where its time is not shorter than ten times that.
+local SOON = 3 * 86400000
+
 local function look(account, group)
   local length, oldest = waiting(account)
   local aged = redis.call('ZRANGE', key('aged', account), 0, 0, 'WITHSCORES')
@@ -44,6 +48,11 @@ local function look(account, group)
   local rate = group and redis.call('HMGET', key('rate', group), 'rate', 'top', 'lowered_us', 'override') or {}
   for i = 1, 9 do row[#row + 1] = state[i] or '' end
   for i = 1, 4 do row[#row + 1] = rate[i] or '' end
+  local kept = redis.call('HMGET', key('dead-keep', account), 'bytes', 'part', 'most', 'age_ms')
+  for i = 1, 4 do row[#row + 1] = kept[i] or '' end
+  local longest = tonumber(kept[4])
+  local soon = longest and now_us / 1000 - longest + math.min(SOON, longest / 10)
+  row[#row + 1] = soon and tostring(redis.call('ZCOUNT', key('dead-index', account), '-inf', string.format('%.0f', soon))) or ''
   reply[#reply + 1] = row
 end
 

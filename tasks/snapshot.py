@@ -18,10 +18,33 @@ from tasks.states import FIELDS, State
 if TYPE_CHECKING:
     from redis import Redis
 
+SOON = 3 * 86_400.0
+"""Seconds before the end of a dead letter in which that is told, as snapshot.lua has it."""
+
 PURGED = "purged"
 TAKEN = "taken"
 ENDED = (*(ending.value for ending in Ending), PURGED)
 """The books' counts of what is there no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much of what is kept of an account's dead letters is used, as a worker saw it last; 0 where none did.
+
+    `bytes` is about what they take, `part` what they may, 0 without a bound; `most` is how many letters may be,
+    `age_ms` how old, and `ending` are those that get too old within three days, or a tenth of that age.
+    """
+
+    bytes: int = 0
+    part: int = 0
+    most: int = 0
+    age_ms: int = 0
+    ending: int = 0
+
+    @property
+    def soon(self) -> float:
+        """Seconds within which those that are `ending` get too old."""
+        return min(SOON, self.age_ms / 10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,13 @@ class AccountSnapshot:
     oldest_ms: int | None
     state: State
     rate: Rate
+    kept: Kept = Kept()
+
+    @property
+    def kept_shares(self) -> dict[str, float]:
+        """The share that dead letters use of their number and of their memory, where there is such a bound."""
+        shares = {"count": (self.dead, self.kept.most), "memory": (self.kept.bytes, self.kept.part)}
+        return {bound: used / most for bound, (used, most) in shares.items() if most}
 
     @property
     def leased(self) -> int:
@@ -142,7 +172,8 @@ class SnapshotReader:
             booked=books.get(account, {}),
             oldest_ms=min((time for time in times if time is not None), default=None),
             state=State.of(values[: len(FIELDS)], now_us // 1000),
-            rate=_rate(*values[len(FIELDS) :]),
+            rate=_rate(*values[len(FIELDS) : len(FIELDS) + 4]),
+            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + 4 :])),
         )
 
 

@@ -15,6 +15,7 @@ from tasks.fitness import FORMAT, too_new
 from tasks.keyspace import Queues, redis_time_us
 from tasks.pulse import WorkerSeen
 from tasks.snapshot import Snapshot
+from worker.endings import endings
 from worker.unserved import unserved
 
 if TYPE_CHECKING:
@@ -196,6 +197,10 @@ def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> It
                 text,
                 f"once that is over: `python -m worker accounts resume {account.name}`",
             )
+    for account in snapshot.accounts:
+        for text in endings(account):
+            mend = "replay, or export, what is worth it: `python -m worker dead stats --account {}`"
+            yield Finding("dead letters", Level.WARN, text, mend.format(account.name))
     for name, waiting in unserved(snapshot, queues, configured).items():
         text = f"nobody serves {name}, where {waiting} wait"
         yield Finding(

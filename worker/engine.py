@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from tasks.admission import HORIZON, TOLERANCE, RateGroup
 from tasks.breaker import Calls, Groups
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable
 from tasks.history import NO_HISTORY
+from tasks.keep import Keeper
 from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered, Room
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
@@ -47,6 +49,9 @@ STUCK = 1.0
 
 PARTING = 8.0
 """Seconds that a worker which stops gives a Redis that is away to come back."""
+
+KEEP = 10.0
+"""Seconds between two looks at the dead letters."""
 
 MAINTENANCE = 1.0
 """Seconds between two looks for dead workers and at the accounts' states."""
@@ -118,6 +123,7 @@ class Engine:
         hand_over: Callable[[list[Delivery]], None],
         beat: Callable[[], Awaitable[None]],
         wall: WallClock,
+        keeper: Keeper,
     ) -> None:
         self._queue = queue
         self._report = report
@@ -128,6 +134,8 @@ class Engine:
         self._hand_over = hand_over
         self._beat = beat
         self._wall = wall
+        self._keeper = keeper
+        self._kept = -math.inf
         self._quarantine = Quarantine()
         self._served: tuple[str, ...] = ()
         self._held: dict[str, Delivery | Leased] = {}
@@ -197,12 +205,13 @@ class Engine:
         await asyncio.sleep(max(BUSY, self._pause - (time.monotonic() - began)))
 
     async def maintain(self) -> None:
-        """Look for dead workers and read the accounts' states until cancelled."""
+        """Look for dead workers, read the accounts' states, and let old dead letters go, until cancelled."""
         while True:
             with contextlib.suppress(RedisError, OSError):  # `run` tells of it
                 await self._beat()
                 self._monitor.states(await self._states.read())
                 await self._recover()
+                await self._keep()
             await asyncio.sleep(min(MAINTENANCE, self._queue.lease_time / 10))
 
     async def stop(self, grace: float) -> None:
@@ -382,6 +391,12 @@ class Engine:
             self._held[tag] = unseen
             self._end(unseen, Schedule(0.0))
         self._in_step = True
+
+    async def _keep(self) -> None:
+        """Let dead letters go that are beyond what is kept."""
+        if self._served and time.monotonic() - self._kept >= KEEP:
+            self._kept = time.monotonic()
+            await self._keeper.keep()
 
     async def _recover(self) -> None:
         more = bool(self._served)

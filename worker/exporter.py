@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -109,6 +109,17 @@ class FleetCollector(Collector):
             ("account", "reason"),
             _dead(accounts),
         )
+        text = "Memory that the dead letters take, about: a worker measures some of them every few seconds."
+        yield _labelled("dead_bytes", text, ("account",), _each(accounts, lambda account: account.kept.bytes))
+        text = "The share that dead letters use of their number and of their part of Redis' memory; at 1 the oldest go."
+        shares = (((a.name, b), a.kept_shares.get(b, 0.0)) for a in accounts for b in ("count", "memory"))
+        yield _labelled("dead_kept_share_ratio", text, ("account", "bound"), shares)
+        text = (
+            "Dead letters that get too old, and are removed, within three days or a tenth of `DEAD_KEEP_AGE`."
+        )
+        yield _labelled(
+            "dead_ending_events", text, ("account",), _each(accounts, lambda account: account.kept.ending)
+        )
         text = "The rate as configured, as an operator allows it, and as it is now after throttling."
         yield _labelled("rate_limit_per_second", text, ("account", "kind"), self._rates(accounts))
         text = "The accounts that share a rate limit, the group named after the first of them."
@@ -123,7 +134,7 @@ class FleetCollector(Collector):
             _states(accounts),
         )
         text = "Events that the provider refused one after another, while that stops the account; else 0."
-        refused = (((account.name,), account.state.refused) for account in accounts)
+        refused = _each(accounts, lambda account: account.state.refused)
         yield _labelled("refused_run_events", text, ("account",), refused)
         text = "Events taken since Redis was empty (`taken`), and where they are or how they ended."
         yield _labelled("books_events", text, ("account", "place"), _books(accounts))
@@ -140,6 +151,11 @@ class FleetCollector(Collector):
         for account in accounts:
             first = firsts.setdefault(self.accounts[account.name].rate_group, account.name)
             yield (account.name, first), 1.0
+
+
+def _each(accounts: Iterable[AccountSnapshot], figure: Callable[[AccountSnapshot], float]) -> Iterator[Row]:
+    for account in accounts:
+        yield (account.name,), figure(account)
 
 
 def _queue(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from prometheus_client import (
 )
 
 from providers.base import Result
+from tasks.keep import BOUNDS
 
 OUTCOMES = ("delivered", "duplicate", "skipped", "shed", "dead")
 RELOADS = ("changed", "refused")
@@ -62,6 +63,11 @@ class Metrics:
         lost = self._counter(
             "leases_lost", "Events that another worker took over because this one fell silent.", labels
         )
+        removed = self._counter(
+            "dead_removed",
+            "Dead letters that this worker removed since they were too old, too many, or too much for Redis' memory.",
+            [*labels, "bound"],
+        )
         offset = Gauge(
             "otpreport_clock_offset_seconds",
             "By how much the provider's clock is ahead of this worker's; 0 while it has not refused our time.",
@@ -71,6 +77,7 @@ class Metrics:
         both = accounts.items()
         self.offset = {a: offset.labels(a, p) for a, p in both}
         self.events = {(a, o): events.labels(a, p, o) for a, p in both for o in OUTCOMES}
+        self.removed = {(a, b): removed.labels(a, p, b) for a, p in both for b in BOUNDS}
         self.replays_dead = {a: replays_dead.labels(a, p) for a, p in both}
         self.attempts = {(a, r): attempts.labels(a, p, r.value) for a, p in both for r in Result}
         self.duration = {a: duration.labels(a, p) for a, p in both}

@@ -166,6 +166,14 @@ class WorkerObserver:
             log_event(logger, logging.WARNING, said, redis_ahead_seconds=round(redis_ahead))
         self._clock_off = off
 
+    def removed(self, account: str, bound: str, letters: int) -> None:
+        """Count and log dead letters that were removed; those of an account that is not configured are logged alone."""
+        if account in self._providers:
+            self._metrics.removed[account, bound].inc(letters)
+        log_event(
+            logger, logging.WARNING, "dead letters removed", account=account, bound=bound, letters=letters
+        )
+
     def states(self, states: Mapping[str, State]) -> None:
         """Log every change of an account's state."""
         for account, state in states.items():

@@ -29,6 +29,7 @@ from tasks.clock import RedisClock
 from tasks.epoch import Heartbeat
 from tasks.fitness import Unfit
 from tasks.groups import Derived, are_forgotten, settle_groups
+from tasks.keep import Bounds, Keeper
 from tasks.keys import Keys
 from tasks.presence import Presence
 from tasks.queue import Queue, Remembered
@@ -288,6 +289,13 @@ class Runtime:
             hand_over=bridge.hand_over,
             beat=self._beat,
             wall=self._wall,
+            keeper=Keeper(
+                self._redis,
+                keys,
+                sorted(settings.accounts),
+                Bounds(settings.dead_keep_age, settings.dead_keep_count),
+                self._observer.removed,
+            ),
         )
 
     async def stop(self, grace: float) -> None:

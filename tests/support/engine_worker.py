@@ -19,6 +19,7 @@ from tasks.admission import Admission, RateGroup
 from tasks.breaker import Calls
 from tasks.clock import RedisClock
 from tasks.delivery import Delivery, Leased
+from tasks.keep import Bounds, Keeper, ignore
 from tasks.queue import Queue, Recovered
 from tasks.report import Account, Report
 from tasks.retry import Policy
@@ -182,6 +183,7 @@ class EngineWorker:
             hand_over=hand_over or self._start,
             beat=self._beat,
             wall=wall,
+            keeper=Keeper(fleet.client, fleet.keys, sorted(groups), Bounds(), ignore),
         )
         self.accounts = tuple(groups)
         self.tasks: list[asyncio.Task[None]] = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tasks.states import BY_HAND
 from worker.cli.accounts import keeps_going, why_not_running
 from worker.cli.screen import count, number, plain, span
+from worker.endings import endings
 from worker.fleet.look import AccountLook, Look
 
 MOST_CLOCKS = 3
@@ -43,6 +44,7 @@ def notes(look: Look) -> list[Note]:
         *_accounts(look),
         *_workers(look),
         *_clocks(look),
+        *_dead_letters(look),
         *_queues(look),
         *_shared_rates(look),
     ]
@@ -72,6 +74,12 @@ def _accounts(look: Look) -> Iterator[Note]:
             )
         if account.seen.state.keep_going:
             yield Note(Level.INFO, plain(keeps_going(account.seen)))
+
+
+def _dead_letters(look: Look) -> Iterator[Note]:
+    for account in look.accounts:
+        for text in endings(account.seen):
+            yield Note(Level.WARN, plain(text))
 
 
 def _probe(account: AccountLook, now_ms: int) -> str:

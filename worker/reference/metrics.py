@@ -11,7 +11,7 @@ from config.account import Account
 from providers.base import Options
 from tasks.keyspace import Queues
 from tasks.rate import Rate
-from tasks.snapshot import AccountSnapshot, Snapshot
+from tasks.snapshot import AccountSnapshot, Kept, Snapshot
 from tasks.states import State
 from worker.exporter import FleetCollector
 from worker.metrics import Metrics
@@ -132,5 +132,6 @@ def _snapshot() -> Snapshot:
         oldest_ms=None,
         state=State(),
         rate=Rate(),
+        kept=Kept(1, 1, 1, 1, 1),
     )
     return Snapshot(0, 1, (account,))

@@ -1,0 +1,111 @@
+#!lua flags=allow-oom
+-- Remove dead letters that are too old, too many, or too much for their account's part of Redis' memory, the oldest
+-- first, and book them as purged. Those that wait to be sent again stay.
+--
+-- KEYS  1 maintenance  2 dead-reasons  3 books
+-- ARGV  1 key prefix  2 how old they may get (ms)  3 how many an account may have
+--       4 bytes that those of all accounts may take together, each account an equal part; 0: no such bound
+--       5 how many are looked at in this call, at most
+--       6 "1": more was to do after the last call  7 least ms between two other calls, whoever asks
+--       then the configured accounts
+-- reply { more to do (0 or 1), account, removed for their age, their number, their memory, ... }
+-- cost  O(accounts + letters looked at); for each account some letters are measured
+local prefix, longest, most, all_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local left, goes_on, pause = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local since = now - tonumber(redis.call('HGET', KEYS[1], 'dead_kept_ms') or 0)
+if not goes_on and since >= 0 and since < pause then return { 0 } end
+redis.call('HSET', KEYS[1], 'dead_kept_ms', now)
+math.randomseed(tonumber(time[2])) -- or each call would draw the same
+
+local function key(kind, account)
+  return prefix .. 'otpreport:' .. kind .. ':' .. account
+end
+
+-- Also those that are configured no longer.
+local accounts, seen = {}, {}
+local function add(account)
+  if account and not seen[account] then
+    seen[account] = true
+    accounts[#accounts + 1] = account
+  end
+end
+for i = 8, #ARGV do add(ARGV[i]) end
+for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do add(string.match(field, '^[^:]+')) end
+local part = all_bytes > 0 and math.floor(all_bytes / #accounts) or 0
+
+-- What a letter takes beside its text and its two ids: entries of a HASH and a ZSET, and what the allocator rounds up.
+local SAMPLES, OVERHEAD, NEWS = 32, 200, 0.2
+
+-- Returns how many bytes a letter takes, about: the mean of some that are drawn by lot, evened out over the calls.
+local function letter_bytes(account, count, before)
+  local sum, found = 0, 0
+  for i = 1, math.min(SAMPLES, count) do
+    local rank = count <= SAMPLES and i - 1 or math.random(count) - 1
+    local id = redis.call('ZRANGE', key('dead-index', account), rank, rank)[1]
+    local letter = redis.call('HGET', key('dead', account), id)
+    if letter then sum, found = sum + #letter + 2 * #id + OVERHEAD, found + 1 end
+  end
+  local mean = found > 0 and sum / found or OVERHEAD
+  return before and before + NEWS * (mean - before) or mean
+end
+
+local function remove(account, id)
+  local letter = redis.call('HGET', key('dead', account), id)
+  redis.call('HDEL', key('dead', account), id)
+  redis.call('ZREM', key('dead-index', account), id)
+  redis.call('ZREM', key('replays', account), id)
+  if not letter then return end
+  local field = account .. ':' .. (string.match(letter, '^{[^\n]-"reason":"(%a+)"') or 'unreadable')
+  if redis.call('HINCRBY', KEYS[2], field, -1) <= 0 then redis.call('HDEL', KEYS[2], field) end
+  redis.call('HINCRBY', KEYS[3], account .. ':purged', 1)
+end
+
+-- Returns how many were removed for their age, number and memory, and where to go on: nil when all is done.
+local function shorten(account, from, too_many, too_big)
+  local index, removed, waiting = key('dead-index', account), { 0, 0, 0 }, 0
+  local page = redis.call('ZRANGE', index, from, from + left - 1, 'WITHSCORES')
+  for i = 1, #page, 2 do
+    local id, died = page[i], tonumber(page[i + 1])
+    local gone = removed[1] + removed[2] + removed[3]
+    local bound = died < now - longest and 1 or gone < too_many and 2 or gone < too_big and 3
+    if not bound then return removed end
+    left = left - 1
+    if tonumber(redis.call('ZSCORE', key('replays', account), id) or -1) == died then
+      waiting = waiting + 1
+    else
+      remove(account, id)
+      removed[bound] = removed[bound] + 1
+    end
+  end
+  return removed, left <= 0 and from + waiting or nil
+end
+
+local reply = { 0 }
+local function keep(account)
+  local index, hash = key('dead-index', account), key('dead-keep', account)
+  local count = redis.call('ZCARD', index)
+  if count == 0 then return redis.call('DEL', hash) end
+  local known = redis.call('HMGET', hash, 'mean', 'from')
+  local mean = letter_bytes(account, count, tonumber(known[1]))
+  local too_big = part > 0 and math.ceil(count - part / mean) or 0
+  local removed, from = shorten(account, tonumber(known[2] or 0), count - most, too_big)
+  local kept = redis.call('ZCARD', index)
+  redis.call('HSET', hash, 'mean', string.format('%.1f', mean), 'from', from or 0, 'bytes', math.ceil(mean * kept),
+    'part', part, 'most', most, 'age_ms', longest)
+  redis.call('EXPIRE', hash, 86400)
+  if from then reply[1] = 1 end
+  if removed[1] + removed[2] + removed[3] == 0 then return end
+  reply[#reply + 1] = account
+  for _, number in ipairs(removed) do reply[#reply + 1] = number end
+end
+
+for _, account in ipairs(accounts) do
+  if left <= 0 then
+    reply[1] = 1
+    break
+  end
+  keep(account)
+end
+return reply
