@@ -28,6 +28,7 @@ from benchmarks.document import DOCUMENT, with_section
 from benchmarks.effort import Effort, say
 from benchmarks.finding import Finding
 from benchmarks.machine import describe
+from benchmarks.peers import run as peers
 
 PLOT = DOCUMENT.with_suffix(".svg")
 
@@ -43,7 +44,7 @@ BENCHMARKS: dict[str, Callable[[Effort], Finding]] = {
     "backlog": backlog.run,
     "remembered": remembered.run,
 }
-ON_DEMAND: dict[str, Callable[[Effort], Finding]] = {"profile": whereabouts.run}
+ON_DEMAND: dict[str, Callable[[Effort], Finding]] = {"profile": whereabouts.run, "peers": peers.run}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from benchmarks.accounts import UNLIMITED, Account
@@ -19,13 +20,14 @@ QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--logle
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that reports events; `queued`: it takes them from Redis."""
+    """Something that reports events; `queued`: it takes them from Redis. `feed` offers events in a form of its own."""
 
     name: str
     label: str
     start: Callable[[Stage], Process]
     queued: bool = True
     needs: str = "celery"
+    feed: Callable[[Stage], AbstractContextManager[object]] | None = None
 
     @property
     def available(self) -> bool:
@@ -80,9 +82,13 @@ STOCK_SDK = Contender(
     lambda stage: stock(stage, pool="prefork", sender="sdk", concurrency=20),
     needs="tencentcloud",
 )
-FLOOR = Contender("floor", "floor: bare loop, no queue", floor, queued=False)
-FLOOR_UNLIMITED = Contender(
-    "floor", "floor: bare loop, no queue", lambda stage: floor(stage, 0), queued=False
+FLOOR = Contender("floor", "floor: aiohttp, no queue", floor, queued=False)
+BARE = Contender(
+    "bare",
+    "floor: Protocol and httptools, no client, no queue",
+    lambda stage: stage.launch("-m", "benchmarks.bare", stage.simulator.url, str(RATE)),
+    queued=False,
 )
+FLOOR_UNLIMITED = Contender("floor", "floor: aiohttp, no queue", lambda stage: floor(stage, 0), queued=False)
 
 ALL = (OURS, STOCK_THREADS, STOCK_OWN, STOCK_GEVENT, STOCK_SDK, FLOOR)

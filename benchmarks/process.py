@@ -20,13 +20,20 @@ ROOT = Path(__file__).parents[1]
 class Process:
     """Start `python <arguments>` in the checkout; what it says goes to the file `log`."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        python: str = sys.executable,
+    ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
         self._log = log
         self.started = time.time()
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [python, *arguments],
                 cwd=ROOT,
                 env=inherited | dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -61,6 +68,14 @@ class Process:
             raise RuntimeError(
                 f"process {self.pid} ended with status {self._process.returncode}:\n{self.tail}"
             )
+
+    def wait(self, seconds: float) -> int:
+        """Wait until it has ended by itself and return its status; RuntimeError after so many seconds."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise RuntimeError(f"not done after {seconds:.0f} s:\n{self.tail}") from None
 
     def stop(self, patience: float = 5.0) -> None:
         """Ask the process to end; after `patience` seconds end it and all that it started."""

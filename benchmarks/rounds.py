@@ -58,6 +58,10 @@ def started(stage: Stage, process: Process) -> None:
 
 def _one(stage: Stage, contender: Contender, effort: Effort, waiting: int, rate: int) -> Reading:
     stage.clear()
+    if contender.feed is not None:
+        with contender.start(stage) as process, contender.feed(stage):
+            started(stage, process)
+            return measure(stage, process, warm_up=effort.warm_up, seconds=effort.seconds)
     if contender.queued:
         stage.push(waiting)
     feeding = contender.queued and rate
