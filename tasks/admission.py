@@ -175,12 +175,14 @@ class Admission:
         self._wake.set()
         return await future
 
-    def turn_away(self) -> None:
-        """Let go of all that wait for a slot and have none yet."""
+    def turn_away(self, account: str | None = None) -> None:
+        """Let go of all that wait for a slot and have none yet, or of those of one account."""
         for line in self._lines:
-            while line.waiting:
-                _, future = line.waiting.popleft()
-                if not future.done():
+            for _ in range(len(line.waiting)):
+                delivery, future = line.waiting.popleft()
+                if account not in {None, delivery.account}:
+                    line.waiting.append((delivery, future))
+                elif not future.done():
                     future.set_result(Refusal.HELD)
 
     async def run(self) -> None:

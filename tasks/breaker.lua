@@ -4,6 +4,31 @@
 -- failed") and of the run of failures that goes on (`run`, `run_fresh`, `run_ms`: how many, of how many events, since when).
 local WINDOW = 10
 
+-- reached:<account>, a ZSET of workers to the ms of their last answer that no call followed which never left.
+-- For so long (ms) an answer proves that the provider can be reached.
+local REACHED = 60000
+
+-- Note how a worker's calls went. Returns how long ago (ms) another worker had an answer; nil when none had, or when nobody
+-- needs to know, for all of its own left.
+local function elsewhere(reached, unsent_probes, worker, now, unsent, answered)
+  if answered > 0 then
+    local new = redis.pcall('ZADD', reached, now, worker)
+    if failed(reached, new) then return end
+    if new == 1 then
+      for _, silent in ipairs(redis.call('ZRANGEBYSCORE', reached, '-inf', now - REACHED)) do redis.call('ZREM', reached, silent) end
+      redis.call('EXPIRE', reached, 3600)
+      failed(unsent_probes, redis.pcall('ZREM', unsent_probes, worker))
+    end
+  elseif unsent > 0 and failed(reached, redis.pcall('ZREM', reached, worker)) then
+    return
+  end
+  if unsent == 0 then return end
+  local latest = redis.call('ZRANGE', reached, 0, 1, 'REV', 'WITHSCORES')
+  local at = latest[1] == worker and latest[4] or latest[1] ~= worker and latest[2]
+  local ago = at and now - tonumber(at)
+  return ago and ago >= 0 and ago < REACHED and ago or nil
+end
+
 local function window_sums(window, second)
   local calls, failed = 0, 0
   local slots = {}

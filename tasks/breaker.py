@@ -42,13 +42,18 @@ class Breaker:
 class Group:
     """Calls of one account that began in one second and ended in one.
 
-    `failed` counts those that were slow, too, `fresh` those of them whose event had not failed before.
+    `failed` counts those that were slow, too, `fresh` those of them whose event had not failed before; `unsent` those
+    that never left, `answered` those that the provider said something to.
     """
 
     calls: int = 0
     failed: int = 0
     fresh: int = 0
     code: str = ""
+    unsent: int = 0
+    answered: int = 0
+    message: str = ""
+    """Of the last that never left."""
 
 
 Groups = Mapping[tuple[str, int, int], Group]
@@ -66,6 +71,11 @@ class Calls:
         """Note a call that began at `began`, on the monotonic clock, and took so many seconds."""
         group = self._groups.setdefault((account, int(began), int(began + seconds)), Group())
         group.calls += 1
+        if outcome.result is Result.NOT_SENT:
+            group.unsent += 1
+            group.message = outcome.message
+        elif outcome.result is not Result.UNKNOWN:
+            group.answered += 1
         if outcome.result in UNANSWERED or seconds >= self.slow:
             group.failed += 1
             group.fresh += fresh
@@ -83,5 +93,6 @@ def told(groups: Groups) -> list[str | int]:
     arguments: list[str | int] = [len(groups)]
     for (account, began, ended), group in groups.items():
         ages = round((now - began) * 1000), max(0, round((now - ended) * 1000))
-        arguments += (account, group.calls, group.failed, group.fresh, *ages, group.code)
+        arguments += (account, group.calls, group.failed, group.fresh, group.unsent, group.answered)
+        arguments += (*ages, group.code)
     return arguments

@@ -110,6 +110,14 @@ class Keys:
         """HASH: how the account's last calls ended."""
         return f"{self.prefix}otpreport:breaker:{account}"
 
+    def reached(self, account: str) -> str:
+        """ZSET: worker to the ms of its last answer of the account's provider; it expires."""
+        return f"{self.prefix}otpreport:reached:{account}"
+
+    def unsent(self, account: str) -> str:
+        """ZSET: worker whose probe of the account could not leave its machine to the ms when it failed; it expires."""
+        return f"{self.prefix}otpreport:unsent:{account}"
+
     def rate(self, group: str) -> str:
         """HASH: the next free slot of a rate group, and what makes its effective rate."""
         return f"{self.prefix}otpreport:rate:{group}"

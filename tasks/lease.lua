@@ -243,6 +243,15 @@ local function is_early(state, longest)
   return now < due and due <= now + longest
 end
 
+-- A worker whose last probe could not leave lets the others go first, so long (ms).
+local TURN = 2000
+
+local function goes_later(account, state)
+  local unsent = key('unsent', account)
+  local at = now < tonumber(state[2] or 0) + TURN and redis.pcall('ZSCORE', unsent, worker)
+  return at and not failed(unsent, at)
+end
+
 -- 'running' lets everything through, 'stopped' and 'open' one probe at a time or what a search wants, 'shed' everything, any
 -- other state nothing.
 -- Returns how many, on what way, and what `spend` needs.
@@ -257,7 +266,8 @@ local function let(account, want)
   end
   if name == 'shed' then return want, 'shed' end
   local some, pause, refused = search(name, state)
-  if not probe_interval[name] or is_early(state, pause or LONGEST_PAUSE) or is_leased(account, state[3]) then return 0, 'send' end
+  if not probe_interval[name] or is_early(state, pause or LONGEST_PAUSE) or is_leased(account, state[3])
+    or goes_later(account, state) then return 0, 'send' end
   return math.min(want, some or 1), 'probe', { probe_at = now + (pause or pause_after(name, state)), refused = refused }
 end
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -57,6 +57,8 @@ class WorkerSeen:
     """Seconds that Redis' clock is ahead of its own."""
     wanted: int | None = None
     """The concurrency of its settings, where fewer requests fit under its limit of open files."""
+    aside: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The accounts that it leaves to others, for nothing gets out to their providers, and the last reason why."""
 
     @property
     def clock_off(self) -> str:
@@ -117,6 +119,7 @@ def _worker(row: Sequence[object]) -> WorkerSeen:
         in_flight=_count(said, "in_flight"),
         concurrency=_count(said, "concurrency"),
         wanted=_count(said, "wanted"),
+        aside=_texts(said, "aside"),
         started_ms=_count(said, "started_ms"),
         redis_ahead=_count(said, "redis_ahead"),
     )
@@ -145,6 +148,13 @@ def _note(raw: bytes) -> Mapping[str, object]:
 def _count(note: Mapping[str, object], field: str) -> int | None:
     value = note.get(field)
     return value if isinstance(value, int) else None
+
+
+def _texts(note: Mapping[str, object], field_: str) -> Mapping[str, str]:
+    value = note.get(field_)
+    if not isinstance(value, dict):
+        return {}
+    return {name: str(text) for name, text in cast("dict[str, object]", value).items()}
 
 
 def _int(value: object) -> int | None:

@@ -124,6 +124,8 @@ class Queue:
         self._tags = 0
         self._calls = 0
         self._leased_until = 0.0
+        self.alone: frozenset[str] = frozenset()
+        """Accounts of which no call told with the last settle call left, while another worker has answers."""
         self._lease_script = Script("lease.lua")
         self._settle_script = Script("settle.lua")
         self._recover_script = Script("recover.lua")
@@ -192,8 +194,11 @@ class Queue:
         arguments += (*self._breaker, self._refused_run, *told(calls or {}))
         for delivery, settlement in settlements:
             arguments += _arguments(delivery, settlement, self._longest_wait)
-        flags, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
+        said, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
         self._tell(faults)
+        flags, verdicts = said[: len(settlements)], said[len(settlements) :]
+        of_calls = zip(calls or {}, verdicts, strict=False)
+        self.alone = frozenset(account for (account, _, _), alone in of_calls if alone == ord("1"))
         return [FLAGS[flag] for flag in flags]
 
     @property
@@ -259,9 +264,9 @@ def _arguments(
                 member = delivery.fingerprint.member(verified=delivery.event.verified)
                 bucket = delivery.fingerprint.bucket
             return "finish", leased.account, leased.tag, ending, claim, member, bucket
-        case Schedule(delay, record, eta):
+        case Schedule(delay, record, eta, unsent):
             sent = isinstance(delivery, Delivery) and delivery.sending
-            unasked = "1" if leased.probe and not sent else ""
+            unasked = "" if not leased.probe else "2" if unsent else "" if sent else "1"
             delay_ms = round(delay * 1000)
             verb = "eta" if eta or delay > longest_wait else "schedule"
             return verb, leased.account, leased.tag, delay_ms, record or b"", occurred_ms, unasked

@@ -56,8 +56,8 @@ class Door(Protocol):
         """Return None at the moment the event may go, or why it may not."""
         ...
 
-    def turn_away(self) -> None:
-        """Let go of all that wait for a slot and have none yet."""
+    def turn_away(self, account: str | None) -> None:
+        """Let go of all that wait for a slot and have none yet, or of those of one account."""
         ...
 
 
@@ -142,7 +142,9 @@ class Report:
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
         nonce: Callable[[], str],
+        is_aside: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`is_aside` tells whether other workers get through to an account's provider, and this one does not."""
         self._accounts = dict(accounts)
         self._admission = admission
         self._http = http
@@ -153,14 +155,15 @@ class Report:
         self._monotonic = monotonic
         self._jitter = jitter
         self._nonce = nonce
+        self._is_aside = is_aside
 
     def renew(self, account: str, provider: Provider) -> None:
         """Sign with a provider's new keys from now on; a request under way is read with those that signed it."""
         self._accounts[account] = replace(self._accounts[account], provider=provider)
 
-    def turn_away(self) -> None:
-        """Hand back all that wait for a slot."""
-        self._admission.turn_away()
+    def turn_away(self, account: str | None = None) -> None:
+        """Hand back all that wait for a slot, or those of one account."""
+        self._admission.turn_away(account)
 
     def read(self, leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
         """Read a leased message as what it asks for; never raises."""
@@ -266,7 +269,7 @@ class Report:
             case Deliver():
                 return Finish(Ending.DELIVERED)
             case Retry(delay) | Wait(delay):
-                return Schedule(delay, delivery.leased.record(history))
+                return self._later(delivery, history, delay)
             case Hold(delay):
                 await _tell(self._states.slow_down(account.name, outcome.retry_after or 0.0))
                 return wait(delivery, delay)
@@ -275,6 +278,12 @@ class Report:
                 return wait(delivery, STOPPED_DELAY)
             case BuryEvent(reason):
                 return self._bury(delivery, history, reason, outcome.message)
+
+    def _later(self, delivery: Delivery, history: History, delay: float) -> Schedule:
+        """Let the event wait; one that can't leave this machine alone is for the others at once."""
+        if history.unsent and self._is_aside(delivery.account):
+            return wait(delivery)
+        return Schedule(delay, delivery.leased.record(history))
 
     def _history(self, delivery: Delivery, outcome: Outcome, seconds: float) -> History:
         """Return the event's history with this attempt; of a delivered event nobody will read it."""
@@ -294,7 +303,8 @@ class Report:
         in_doubt = replace(history, doubted=True) if outcome.result is Result.UNKNOWN else None
         if self._expired(delivery, account):
             return self._bury(delivery, in_doubt or history, Reason.EXHAUSTED, outcome.message)
-        return wait(delivery, STOPPED_DELAY, history=in_doubt)
+        waiting = wait(delivery, STOPPED_DELAY, history=in_doubt)
+        return replace(waiting, unsent=outcome.result is Result.NOT_SENT)
 
     def _expired(self, delivery: Delivery, account: Account) -> bool:
         since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms

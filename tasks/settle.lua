@@ -7,16 +7,19 @@
 --       8 how long the run must last (ms)  9 probe interval of an open breaker (ms)
 --       10 how many events refused in a row stop their account, 0: never
 --       11 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
---       before, how long ago they began and ended (ms), code of the last failure
+--       before, how many never left, how many were answered, how long ago they began and ended (ms), code of the last failure
 --       then seven for each event: verb, account, tag, then by verb
 --         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
---         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), '1' if it was a probe that was never sent
+--         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), '1' if it was a probe that was never tried,
+--                   '2' if it was one that could not leave
 --         eta       as schedule, for a time that somebody named and that may lie anywhere: its score ends in .5
 --         bury      reason, claim, dead letter, '1' if an operator had sent it again, 'p' if it was a probe
 -- reply { a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved), '2' it is leased
---         still, for a key can't be used (nothing was moved: settle it again later), keys that can't be used, ... }
+--         still, for a key can't be used (nothing was moved: settle it again later); then one a group of calls: '1' none of them left, while
+--         another worker has answers; keys that can't be used, ... }
 -- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
 local prefix, call = ARGV[1], ARGV[2]
+local worker = string.match(KEYS[1], '[^:]*$')
 local width, lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
 local last = need(KEYS[2], redis.pcall('HMGET', KEYS[2], 'call', 'reply'))
 if last[1] == call then return { last[2] } end
@@ -95,6 +98,21 @@ local function probe_again(account)
   end
 end
 
+-- A probe that could not leave says nothing of the provider: a worker whose own did not fail so may try soon.
+local function probe_elsewhere(account)
+  local name, unsent, fleet = key('account', account), key('unsent', account), prefix .. 'otpreport:workers'
+  if not (sound(name, 'hash') and sound(unsent, 'zset') and sound(fleet, 'zset')) then return end
+  local state = redis.call('HMGET', name, 'state', 'probe_at_ms')
+  if state[1] ~= 'stopped' and state[1] ~= 'open' then return end
+  local workers, soon = redis.call('ZCARD', fleet), now + 1000
+  if redis.call('ZCARD', unsent) > 2 * workers then redis.call('DEL', unsent) end -- most of them are no more
+  redis.call('ZADD', unsent, now, worker)
+  redis.call('EXPIRE', unsent, 600)
+  if redis.call('ZCARD', unsent) < workers and tonumber(state[2] or 0) > soon then
+    redis.call('HSET', name, 'probe_at_ms', soon)
+  end
+end
+
 local verbs, unasked = {}, { expired = true, invalid = true, poison = true }
 
 -- Count one more of what became of an event; returns whether that could be done.
@@ -127,6 +145,7 @@ function verbs.schedule(account, tag, delay, record, occurred, unasked_probe)
   if failed(scheduled, redis.pcall('ZADD', scheduled, due, tag)) then return false end
   if occurred ~= '0' then failed(aged, redis.pcall('ZADD', aged, occurred, tag)) end
   if unasked_probe == '1' then probe_again(account) end
+  if unasked_probe == '2' then probe_elsewhere(account) end
   return true
 end
 
@@ -153,19 +172,25 @@ local limits = {
   share = tonumber(ARGV[5]), least = tonumber(ARGV[6]),
   run = tonumber(ARGV[7]), run_ms = tonumber(ARGV[8]), probe_ms = tonumber(ARGV[9]),
 }
-local groups = tonumber(ARGV[11])
-for i = 12, 11 + 7 * groups, 7 do
+local groups, alone = tonumber(ARGV[11]), {}
+for i = 12, 11 + 9 * groups, 9 do
   local calls, bad, fresh = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  local began, ended = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  local unsent, answered = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  local began, ended = tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7])
   local account, window = key('account', ARGV[i]), key('breaker', ARGV[i])
-  if not pcall(feed_breaker, account, window, now, calls, bad, fresh, began, ended, ARGV[i + 6], limits)
+  local reached = key('reached', ARGV[i])
+  local ago = ended < WINDOW * 1000 and elsewhere(reached, key('unsent', ARGV[i]), worker, now, unsent, answered)
+  alone[#alone + 1] = ago and answered == 0 and unsent == calls and 1 or 0
+  -- what another worker reached within the window is there: what never left speaks against this machine
+  if ago and ago < WINDOW * 1000 then calls, bad, fresh = calls - unsent, bad - unsent, math.min(fresh, bad - unsent) end
+  if calls > 0 and not pcall(feed_breaker, account, window, now, calls, bad, fresh, began, ended, ARGV[i + 8], limits)
     and sound(account, 'hash') and sound(window, 'hash') then
     note(window, 'ERR it can not be read')
   end
 end
 
 local flags = {}
-for i = 12 + 7 * groups, #ARGV, 7 do
+for i = 12 + 9 * groups, #ARGV, 7 do
   local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   -- what the provider took stays known, whoever holds the lease by now
   local known = verb ~= 'finish' or ARGV[i + 5] == '' or remember(ARGV[i + 5], ARGV[i + 6])
@@ -176,7 +201,7 @@ for i = 12 + 7 * groups, #ARGV, 7 do
   end
   flags[#flags + 1] = flag
 end
-local reply = table.concat(flags)
+local reply = table.concat(flags) .. table.concat(alone)
 redis.call('HSET', KEYS[2], 'call', call, 'reply', reply)
 redis.call('EXPIRE', KEYS[2], 600)
 return { reply, unpack(faults) }

@@ -28,12 +28,14 @@ class Finish:
 class Schedule:
     """The event waits in Redis for `delay` seconds; `record` replaces what is stored, None leaves it.
 
-    `eta`: its producer asked for that time, which may lie anywhere.
+    `eta`: its producer asked for that time, which may lie anywhere. `unsent`: it is a probe
+    that could not leave its worker's machine.
     """
 
     delay: float
     record: bytes | None = None
     eta: bool = False
+    unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

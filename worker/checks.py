@@ -16,6 +16,7 @@ from tasks.keyspace import Queues, redis_time_us
 from tasks.pulse import WorkerSeen
 from tasks.snapshot import Snapshot
 from worker.endings import endings
+from worker.fleet.notes import troubles
 from worker.unserved import unserved
 
 if TYPE_CHECKING:
@@ -210,6 +211,14 @@ def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> It
         yield Finding("queues", Level.NOTE, "too many keys to look at all of them: there may be more queues")
     yield _books(snapshot)
     yield _workers(snapshot)
+
+
+def workers(seen: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
+    """Judge what the living workers say of themselves."""
+    for worker in seen:
+        if worker.alive(now_ms):
+            for text in troubles(worker):
+                yield Finding("workers", Level.WARN, text, "look at that machine: network, names, open files")
 
 
 def _books(snapshot: Snapshot) -> Finding:

@@ -21,6 +21,7 @@ from tasks.delivery import Delivery, Leased, NotYet, Undeliverable
 from tasks.history import NO_HISTORY
 from tasks.keep import Keeper
 from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered, Room
+from tasks.reach import Reach, Way
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
 from tasks.states import State, States
@@ -90,6 +91,10 @@ class Monitor(Protocol):
         """Note the state of every account."""
         ...
 
+    def aside(self, ways: Mapping[str, Way]) -> None:
+        """Note the accounts that are left to other workers, for nothing gets out to their providers from here."""
+        ...
+
     def progress(self) -> None:
         """Note that the engine went round."""
         ...
@@ -120,6 +125,7 @@ class Engine:
         limits: Limits,
         *,
         calls: Calls,
+        reach: Reach,
         hand_over: Callable[[list[Delivery]], None],
         beat: Callable[[], Awaitable[None]],
         wall: WallClock,
@@ -131,6 +137,7 @@ class Engine:
         self._monitor = monitor
         self._limits = limits
         self._calls = calls
+        self._reach = reach
         self._hand_over = hand_over
         self._beat = beat
         self._wall = wall
@@ -209,7 +216,10 @@ class Engine:
         while True:
             with contextlib.suppress(RedisError, OSError):  # `run` tells of it
                 await self._beat()
-                self._monitor.states(await self._states.read())
+                states = await self._states.read()
+                self._reach.judge(states)
+                self._monitor.states(states)
+                self._monitor.aside(dict(self._reach.aside()))
                 await self._recover()
                 await self._keep()
             await asyncio.sleep(min(MAINTENANCE, self._queue.lease_time / 10))
@@ -298,6 +308,8 @@ class Engine:
             call, batch, calls = self._unanswered
             flags = await self._queue.settle(batch, call, calls)
             self._unanswered = None
+            for account in self._reach.learn(calls, self._queue.alone, time.monotonic()):
+                self._report.turn_away(account)
             for one, settled in zip(batch, flags, strict=True):
                 self._let_go(one, settled)
 
@@ -328,6 +340,8 @@ class Engine:
         batch = await self._queue.lease(wants, room=room, groups=groups, solo=solo)
         self._wall.see_redis(batch.now_us)
         self._take(batch)
+        if not quarantined:
+            await self._try_aside()
         self._quarantine.observe(
             batch.suspects, time.monotonic(), alone=quarantined and self._holds_suspect()
         )
@@ -338,15 +352,23 @@ class Engine:
         else:
             self._pause = min(CALM if self._held else IDLE, self._pause * 1.5)
 
+    async def _try_aside(self) -> None:
+        """Take one event now and then of an account that is left to the others: it may get out by now."""
+        for account in self._reach.tries(time.monotonic()):
+            free = self._limits.concurrency - self.holds
+            if account in self._served and free > 0:
+                self._take(await self._queue.lease({account: 1}, room=Room(free, {})))
+
     def _holds_suspect(self) -> bool:
         held = (held.leased if isinstance(held, Delivery) else held for held in self._held.values())
         return any(leased.suspect for leased in held)
 
     def _in_turn(self) -> tuple[str, ...]:
-        """Return the accounts that are served, each time from another one on: what is free goes to the first ones."""
+        """Return the accounts to lease from, each time from another one on: what is free goes to the first ones."""
         served = self._served
         first = random.randrange(len(served) or 1)  # noqa: S311 - it hides nothing
-        return served[first:] + served[:first]
+        turned = served[first:] + served[:first]
+        return tuple(account for account in turned if not self._reach.is_aside(account))
 
     def _wants(self, accounts: Sequence[str]) -> dict[str, int]:
         """Return how many more events each account's rate group can send soon."""

@@ -74,7 +74,14 @@ class Metrics:
             labels,
             registry=self.registry,
         )
+        aside = Gauge(
+            "otpreport_account_left_to_others",
+            "1 while nothing gets out of this worker to the account's provider and other workers have answers.",
+            labels,
+            registry=self.registry,
+        )
         both = accounts.items()
+        self.aside = {a: aside.labels(a, p) for a, p in both}
         self.offset = {a: offset.labels(a, p) for a, p in both}
         self.events = {(a, o): events.labels(a, p, o) for a, p in both for o in OUTCOMES}
         self.removed = {(a, b): removed.labels(a, p, b) for a, p in both for b in BOUNDS}

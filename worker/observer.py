@@ -14,6 +14,7 @@ from tasks.delivery import Delivery, Leased
 from tasks.epoch import Loss
 from tasks.last_error import LastErrors
 from tasks.queue import Recovered
+from tasks.reach import Way
 from tasks.settlement import Bury, Finish, Settlement
 from tasks.states import BY_HAND, FLOWING, State
 from tasks.wall import FAR_APART
@@ -45,6 +46,7 @@ class WorkerObserver:
         self._clock_off = False
         self.last_progress = time.monotonic()
         self._states: dict[str, State] = {}
+        self._aside: frozenset[str] = frozenset()
         self.last_errors = LastErrors()
 
     def admitted(self, delivery: Delivery, seconds: float) -> None:
@@ -190,6 +192,23 @@ class WorkerObserver:
                     by=state.by,
                 )
             self._states[account] = state
+
+    def aside(self, ways: Mapping[str, Way]) -> None:
+        """Log which accounts are left to other workers, once each time, and once that they are taken again."""
+        for account in ways.keys() - self._aside:
+            log_event(
+                logger,
+                logging.ERROR,
+                "account left to others",
+                account=account,
+                message=ways[account].message,
+                reason="nothing gets out to its provider from here, while other workers have answers",
+            )
+        for account in self._aside - ways.keys():
+            log_event(logger, logging.INFO, "account taken again", account=account)
+        self._aside = frozenset(ways)
+        for account, gauge in self._metrics.aside.items():
+            gauge.set(account in ways)
 
     def progress(self) -> None:
         """Note that the worker went round its loop."""

@@ -33,6 +33,7 @@ from tasks.keep import Bounds, Keeper
 from tasks.keys import Keys
 from tasks.presence import Presence
 from tasks.queue import Queue, Remembered
+from tasks.reach import Reach
 from tasks.report import Account, Report
 from tasks.retry import Policy
 from tasks.states import LONGEST_PAUSE, States
@@ -238,7 +239,7 @@ class Runtime:
         states = States(self._redis, keys, groups)
         self._wall = WallClock()
         breaker = Breaker(settings.breaker_failures, settings.breaker_calls, settings.breaker_slow)
-        calls = Calls(breaker.slow)
+        calls, self._reach = Calls(breaker.slow), Reach()
         queue = Queue(
             self._redis,
             keys,
@@ -278,6 +279,7 @@ class Runtime:
             monotonic=time.monotonic,
             jitter=random.random,
             nonce=lambda: secrets.token_hex(16),
+            is_aside=self._reach.is_aside,
         )
         self._engine = Engine(
             queue,
@@ -286,6 +288,7 @@ class Runtime:
             self._observer,
             Limits(settings.concurrency, groups),
             calls=calls,
+            reach=self._reach,
             hand_over=bridge.hand_over,
             beat=self._beat,
             wall=self._wall,
@@ -316,8 +319,11 @@ class Runtime:
             return self._observer.redis_away
         if not self._services:
             return "redis has not answered yet"
-        silent = time.monotonic() - self._observer.last_progress
-        return f"no progress for {silent:.0f} s" if silent > STALLED else None
+        now = time.monotonic()
+        silent = now - self._observer.last_progress
+        if silent > STALLED:
+            return f"no progress for {silent:.0f} s"
+        return self._reach.fault(now)
 
     def _sample(self) -> None:
         self._metrics.inflight.set(self._engine.in_flight)
@@ -331,9 +337,10 @@ class Runtime:
         presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
         while True:
             with contextlib.suppress(RedisError, OSError):
-                now = {
+                now: dict[str, object] = {
                     "in_flight": self._engine.in_flight,
                     "concurrency": self._settings.concurrency,
+                    "aside": {account: way.message for account, way in self._reach.aside()},
                     "redis_ahead": round(self._wall.redis_ahead),
                 }
                 await presence.tell(self._about | now)

@@ -8,6 +8,7 @@ import pytest
 from providers import Outcome, Result
 from tasks.admission import RateGroup
 from tasks.breaker import Breaker, Calls, Group, Groups, told
+from tasks.delivery import Delivery
 from tasks.operation import Operation
 from tasks.queue import Queue
 from tasks.settlement import Schedule
@@ -20,13 +21,18 @@ LIMIT = 1000
 
 
 def calls(
-    *, failed: int = 0, good: int = 0, began: float = 0.0, ended: float = 0.0, fresh: int | None = None
+    *,
+    failed: int = 0,
+    good: int = 0,
+    unsent: int = 0,
+    began: float = 0.0,
+    ended: float = 0.0,
+    fresh: int | None = None,
 ) -> Groups:
-    """Return calls that began and ended so many seconds ago, on average."""
-    now = time.monotonic()
-    group = Group(
-        failed + good, failed, failed if fresh is None else fresh, "InternalError" if failed else ""
-    )
+    """Return calls that began and ended so many seconds ago, on average; those `unsent` are failed ones, too."""
+    now, bad = time.monotonic(), failed + unsent
+    code = "InternalError" if failed else "not_sent" if unsent else ""
+    group = Group(bad + good, bad, bad if fresh is None else fresh, code, unsent, failed + good)
     return {("tencent", math.ceil(now - began), math.ceil(now - ended)): group}
 
 
@@ -40,6 +46,13 @@ async def tell(
 ) -> None:
     """Let a worker tell of calls that ended just now."""
     await settle(fleet.queue(worker), calls(failed=failed, good=good, fresh=fresh))
+
+
+async def fail_to_send(fleet: Fleet, number: int, worker: str) -> bool:
+    """Let a worker tell of calls that never left; return whether it hears that others have answers."""
+    queue = fleet.queue(worker)
+    await settle(queue, calls(unsent=number))
+    return "tencent" in queue.alone
 
 
 def states(fleet: Fleet) -> States:
@@ -106,6 +119,121 @@ async def test_a_run_of_failures_opens_a_quiet_account(fleet: Fleet) -> None:
     fleet.server.hincrby(fleet.keys.breaker("tencent"), "run_ms", -3000)
     await tell(fleet, failed=1)
     assert (await state(fleet)).message == "7 calls in a row failed"
+
+
+async def test_one_machine_without_a_way_out_opens_nothing(fleet: Fleet) -> None:
+    """What never left a worker counts only when no other worker reaches the provider; and the worker is told."""
+    await tell(fleet, good=1, worker="good")
+    for _ in range(5):
+        assert await fail_to_send(fleet, 50, "bad")
+    assert (await state(fleet)).name == "running"
+    await tell(fleet, failed=19, good=1, worker="good")
+    assert (await state(fleet)).name == "open", "what the provider says of itself counts as ever"
+
+
+async def test_without_that_look_one_machine_stops_all(fleet: Fleet) -> None:
+    """It is what the other worker had that keeps the breaker closed: the old rule opens it."""
+    await tell(fleet, good=1, worker="good")
+    alter(
+        fleet.queue("bad"),
+        "_settle_script",
+        "settle.lua",
+        "if ago and ago < WINDOW * 1000 then",
+        "if false then",
+    )
+    await fail_to_send(fleet, 50, "bad")
+    assert (await state(fleet)).name == "open"
+
+
+async def test_a_fleet_of_one_is_everybody(fleet: Fleet) -> None:
+    """Where no other worker tried, what never leaves is an outage like any other."""
+    await tell(fleet, good=5, worker="only")
+    assert not await fail_to_send(fleet, 30, "only")
+    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).code == "not_sent"
+
+
+async def test_when_every_worker_fails_it_opens_at_once(fleet: Fleet) -> None:
+    """An answer proves nothing any more once the worker that had it can't get out either."""
+    for worker in ("w1", "w2", "w3"):
+        await tell(fleet, good=10, worker=worker)
+    assert await fail_to_send(fleet, 20, "w1")
+    assert await fail_to_send(fleet, 20, "w2")
+    assert (await state(fleet)).name == "running"
+    assert not await fail_to_send(fleet, 40, "w3")
+    assert (await state(fleet)).name == "open"
+
+
+@pytest.mark.parametrize(
+    ("ago", "alone", "name"), [(9, True, "running"), (11, True, "open"), (61, False, "open")]
+)
+async def test_an_answer_proves_something_for_a_while(fleet: Fleet, ago: int, alone: bool, name: str) -> None:
+    """The breaker looks back ten seconds; a worker takes itself for the odd one out for a minute."""
+    await tell(fleet, good=1, worker="good")
+    fleet.server.zincrby(fleet.keys.reached("tencent"), -1000 * ago, "good")
+    assert await fail_to_send(fleet, 40, "bad") is alone
+    assert (await state(fleet)).name == name
+
+
+async def test_a_worker_that_gets_through_in_part_is_not_alone(fleet: Fleet) -> None:
+    """It goes on; what did not leave speaks for itself, not against the account."""
+    await tell(fleet, good=1, worker="good")
+    queue = fleet.queue("half")
+    for _ in range(5):
+        await settle(queue, calls(unsent=30, good=1))
+        assert not queue.alone
+    assert (await state(fleet)).name == "running"
+
+
+async def test_who_reached_a_provider_is_forgotten(fleet: Fleet) -> None:
+    """However many workers come and go: those of a minute ago are dropped, and the key expires."""
+    for number in range(20):
+        await tell(fleet, good=1, worker=f"w{number}")
+        fleet.server.zincrby(fleet.keys.reached("tencent"), -61_000, f"w{number}")
+    assert fleet.server.zcard(fleet.keys.reached("tencent")) <= 2
+    assert fleet.server.ttl(fleet.keys.reached("tencent")) > 0
+
+
+async def probe(fleet: Fleet, worker: str) -> Delivery | None:
+    """Return the probe that a worker gets now, if any."""
+    return next(iter(await fleet.take(1, worker)), None)
+
+
+async def test_probes_go_round_the_workers(fleet: Fleet) -> None:
+    """A worker whose probe could not leave is not the next while another one lives, which may try soon."""
+    fleet.send_many(5)
+    for worker in ("bad", "good"):
+        await fleet.queue(worker).lease({})
+    await opened(fleet)
+    first = await probe(fleet, "bad")
+    assert first
+    first.sending = True
+    await fleet.settle(first, Schedule(60.0, unsent=True), "bad")
+    key = fleet.keys.account("tencent")
+    assert int(fleet.server.hget(key, "probe_at_ms")) - fleet.now_us() / 1000 < 1500
+    fleet.server.hset(key, "probe_at_ms", fleet.now_us() // 1000)
+    assert await probe(fleet, "bad") is None
+    second = await probe(fleet, "good")
+    assert second
+    second.sending = True
+    await fleet.settle(second, Schedule(60.0, unsent=True), "good")
+    assert int(fleet.server.hget(key, "probe_at_ms")) - fleet.now_us() / 1000 > 2500, "nobody is left"
+    fleet.server.hset(key, "probe_at_ms", fleet.now_us() // 1000 - 2000)
+    assert await probe(fleet, "bad"), "who is the only one to ask has his turn"
+
+
+async def test_without_the_turn_the_same_worker_probes(fleet: Fleet) -> None:
+    """The control: what keeps it back is that its last probe could not leave."""
+    fleet.send_many(5)
+    await fleet.queue("good").lease({})
+    alter(fleet.queue("bad"), "_lease_script", "lease.lua", "or goes_later(account, state)", "")
+    await opened(fleet)
+    first = await probe(fleet, "bad")
+    assert first
+    first.sending = True
+    await fleet.settle(first, Schedule(60.0, unsent=True), "bad")
+    fleet.server.hset(fleet.keys.account("tencent"), "probe_at_ms", fleet.now_us() // 1000)
+    assert await probe(fleet, "bad")
 
 
 async def test_one_event_alone_opens_nothing(fleet: Fleet) -> None:
@@ -325,11 +453,12 @@ def test_a_worker_counts_its_calls() -> None:
     now = math.floor(time.monotonic())
     for outcome, seconds in ((FAILED, 0.1), (GOOD, 0.1), (GOOD, 2.0), (Outcome(Result.PERMANENT), 0.1)):
         counted.ended("tencent", outcome, now - 8.5, seconds, fresh=True)
-    counted.ended("tencent", FAILED, now - 8.5, 0.1, fresh=False)
+    for outcome in (FAILED, Outcome(Result.NOT_SENT), Outcome(Result.UNKNOWN)):
+        counted.ended("tencent", outcome, now - 8.5, 0.1, fresh=False)
     counted.ended("alibaba", GOOD, now - 8.5, 0.1, fresh=True)
     groups, *rows = told(counted.take())
     assert groups == 3
-    seen = {(row[0], *row[1:4]) for row in (rows[i : i + 7] for i in (0, 7, 14))}
-    assert seen == {("tencent", 4, 2, 1), ("tencent", 1, 1, 1), ("alibaba", 1, 0, 0)}
-    assert all(9000 <= int(rows[i + 4]) < 20_000 for i in (0, 7, 14))
+    seen = {(row[0], *row[1:6]) for row in (rows[i : i + 9] for i in (0, 9, 18))}
+    assert seen == {("tencent", 6, 4, 1, 1, 4), ("tencent", 1, 1, 1, 0, 1), ("alibaba", 1, 0, 0, 0, 1)}
+    assert all(9000 <= int(rows[i + 6]) < 20_000 for i in (0, 9, 18))
     assert told(counted.take()) == [0]

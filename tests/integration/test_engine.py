@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 
 from otpreport import Verification
-from providers import Answer, Outcome, Result
+from providers import Answer, Outcome, Result, SignedRequest
 from tasks import admission, report
 from tasks.admission import RateGroup
 from tasks.delivery import Delivery, Leased
@@ -845,3 +845,98 @@ async def test_several_workers_share_the_work(fleet: Fleet) -> None:
     ids = [message_id for worker in workers for message_id in worker.network.ids]
     assert sorted(ids) == sorted({f"tencent-{n}" for n in range(400)})
     assert all(worker.network.sent for worker in workers)
+
+
+class NoWayOut(Network):
+    """A machine that nothing leaves."""
+
+    mended = False
+
+    async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
+        """Fail as a look-up of a name does, until it is mended."""
+        if self.mended:
+            return await super().send(request, send_by)
+        self.sent.append(("", request.body.decode(), time.monotonic()))
+        self.on_send(request.body.decode())
+        raise NotSent("ConnectError: no name")
+
+
+async def test_a_worker_without_a_way_out_stops_nobody(fleet: Fleet) -> None:
+    """It tries some, leaves the rest to the other worker, and tries one now and then; none uses an attempt."""
+    bad, good = NoWayOut(), Network()
+    fleet.send_many(20)
+    async with EngineWorker(fleet, good, worker="good") as works:
+        await works.ended(20)
+        async with EngineWorker(fleet, bad, worker="bad", rates={"tencent": 200}) as fails:
+            for _ in range(200):
+                fleet.send_many(10)
+                if fails.reach.is_aside("tencent"):
+                    break
+                await asyncio.sleep(0.02)
+            assert fails.reach.is_aside("tencent")
+            await fails.until(lambda: fails.monitor.left)
+            assert not fails.engine.holds
+            tried = len(bad.sent)
+            fleet.send_many(500)
+            await works.until(lambda: fleet.places().finished == fleet.sent)
+            assert len(bad.sent) <= tried + 1
+            assert works.monitor.seen["tencent"].name == "running"
+            assert fleet.places().dead == 0
+
+
+def reached_by_another(fleet: Fleet) -> None:
+    """Note that another worker has just had an answer."""
+    fleet.server.zadd(fleet.keys.reached("tencent"), {"another": fleet.now_us() // 1000})
+
+
+async def test_what_waits_is_handed_back(fleet: Fleet) -> None:
+    """Once it knows that it alone fails, a worker hands back what waits, here for a provider that asked for a pause."""
+    reached_by_another(fleet)
+    fleet.send_many(300)
+    pause = {"pause_us": fleet.now_us() + 50_000_000}
+    network = NoWayOut(on_send=lambda _: fleet.server.hset(fleet.keys.rate("tencent"), mapping=pause))
+    async with EngineWorker(fleet, network) as fails:
+        await fails.until(lambda: fails.reach.is_aside("tencent") and not fails.engine.holds)
+        assert fails.monitor.endings["again"] > len(fails.network.sent)
+        assert fleet.places().held == 0
+
+
+async def test_an_account_that_is_held_for_all_is_probed_by_all(fleet: Fleet) -> None:
+    """When the breaker opens, who stood aside takes his turn again."""
+    reached_by_another(fleet)
+    fleet.send_many(300)
+    async with EngineWorker(fleet, NoWayOut()) as fails:
+        await fails.until(lambda: fails.reach.is_aside("tencent"))
+        fleet.set_state("open")
+        await fails.until(lambda: not fails.reach.is_aside("tencent"))
+
+
+async def test_a_way_out_that_is_mended_is_found(fleet: Fleet) -> None:
+    """One try has an answer, and the worker does its part again."""
+    bad, good = NoWayOut(), Network()
+    async with EngineWorker(fleet, good, worker="good"), EngineWorker(fleet, bad, worker="bad") as fails:
+        while not fails.reach.is_aside("tencent"):
+            fleet.send_many(10)
+            await asyncio.sleep(0.02)
+        bad.mended = True
+        for _, way in fails.reach.aside():
+            way.next_try = 0.0
+        while fails.reach.is_aside("tencent"):
+            fleet.send_many(10)
+            await asyncio.sleep(0.02)
+        delivered = len(bad.sent)
+        while len(bad.sent) < delivered + 10:
+            fleet.send_many(10)
+            await asyncio.sleep(0.02)
+
+
+async def test_when_nothing_gets_out_of_any_worker_the_breaker_opens(fleet: Fleet) -> None:
+    """All workers fail: their events wait, each was tried once or twice, and nobody is left aside."""
+    fleet.send_many(3000)
+    first = EngineWorker(fleet, NoWayOut(), worker="w1")
+    second = EngineWorker(fleet, NoWayOut(), worker="w2")
+    async with first, second:
+        await first.until(lambda: fleet.state().get("state") == "open")
+        await first.until(lambda: not first.monitor.left and not second.monitor.left)
+        assert len(first.network.sent) + len(second.network.sent) < 500
+    assert fleet.places().dead == 0

@@ -38,6 +38,8 @@ OWN: dict[str, tuple[Callable[[Keys], str], str]] = {
     "replay": (lambda keys: keys.replay("bad"), "hash"),
     "account": (lambda keys: keys.account("bad"), "hash"),
     "breaker": (lambda keys: keys.breaker("bad"), "hash"),
+    "reached": (lambda keys: keys.reached("bad"), "zset"),
+    "unsent": (lambda keys: keys.unsent("bad"), "zset"),
     "rate": (lambda keys: keys.rate("bad"), "hash"),
 }
 """Keys of one account, by name, and their right type."""
@@ -98,7 +100,7 @@ def _ids(number: int) -> list[str]:
 
 RATES = {"good": 1000, "bad": 1000}
 
-LOOKED_AT_LATE = {"replay", "replays", "breaker", "dead", "dead-index"}
+LOOKED_AT_LATE = {"replay", "replays", "breaker", "unsent", "dead", "dead-index"}
 """Keys that are looked at only when the account needs them."""
 
 

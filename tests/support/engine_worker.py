@@ -21,6 +21,7 @@ from tasks.clock import RedisClock
 from tasks.delivery import Delivery, Leased
 from tasks.keep import Bounds, Keeper, ignore
 from tasks.queue import Queue, Recovered
+from tasks.reach import Reach, Way
 from tasks.report import Account, Report
 from tasks.retry import Policy
 from tasks.settlement import Bury, Finish, Settlement
@@ -81,6 +82,7 @@ class Monitor:
     orphans: int = 0
     seen: Mapping[str, State] = field(default_factory=dict[str, State])
     rounds: int = 0
+    left: dict[str, Way] = field(default_factory=dict[str, Way])
 
     def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
         """Count how an event ended."""
@@ -119,6 +121,10 @@ class Monitor:
     def states(self, states: Mapping[str, State]) -> None:
         """Keep the accounts' states."""
         self.seen = states
+
+    def aside(self, ways: Mapping[str, Way]) -> None:
+        """Keep the accounts that are left to others."""
+        self.left = dict(ways)
 
     def progress(self) -> None:
         """Count a round."""
@@ -160,6 +166,7 @@ class EngineWorker:
             on_faults=self.monitor.faults,
         )
         nonces, calls = count(), Calls()
+        self.reach = Reach()
         report = Report(
             {name: Account(name, provider(f"https://{name}.example/"), policy, max_age) for name in groups},
             admission=self.admission,
@@ -171,6 +178,7 @@ class EngineWorker:
             monotonic=time.monotonic,
             jitter=random.random,
             nonce=lambda: str(next(nonces)),
+            is_aside=self.reach.is_aside,
         )
         self.queue = queue or fleet.queue(worker, self.monitor.faults)
         self.engine = Engine(
@@ -180,6 +188,7 @@ class EngineWorker:
             self.monitor,
             Limits(concurrency, groups),
             calls=calls,
+            reach=self.reach,
             hand_over=hand_over or self._start,
             beat=self._beat,
             wall=wall,

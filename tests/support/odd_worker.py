@@ -143,6 +143,13 @@ def _waits_for_its_reader() -> None:
     setattr(output, "take_over", lambda: None)  # noqa: B010 - the fault
 
 
+def _impatient() -> None:
+    """Be not ready after a second without a way out, not after half a minute."""
+    from tasks import reach
+
+    setattr(reach, "PATIENCE", 1.0)  # noqa: B010 - the fault
+
+
 KILLS: Mapping[str, Callable[[], None]] = {
     "after-lease": _with_queue(_DiesAfterLease),
     "before-send": _around_send(before=True),
@@ -158,6 +165,7 @@ FAULTS: Mapping[str, Callable[[], None]] = {
     "too-fast": _too_fast,
     "keeps-its-keys": _keeps_its_keys,
     "waits-for-its-reader": _waits_for_its_reader,
+    "impatient": _impatient,
 }
 
 

@@ -80,6 +80,11 @@ class Fleet:
             on_faults=on_faults,
         )
 
+    @property
+    def sent(self) -> int:
+        """How many events were enqueued."""
+        return self._sent
+
     def send(self, *events: Verification, step: int = 0) -> None:
         """Enqueue as a producer does, with one of the four priorities."""
         for sent in events:

@@ -81,7 +81,7 @@ class Gate:
         delivery.send_by = self.send_by.pop(0) if self.send_by else math.inf
         return self.refusals.pop(0) if self.refusals else None
 
-    def turn_away(self) -> None:
+    def turn_away(self, account: str | None) -> None:
         """Let nobody go: nobody waits."""
 
 

@@ -90,6 +90,7 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield from checks.clocks(pulse.workers, snapshot.now_us // 1000)
     yield checks.memory(pulse.memory, snapshot.now_us // 1000)
     yield from checks.events(snapshot, queues, opened.settings.accounts)
+    yield from checks.workers(pulse.workers, snapshot.now_us // 1000)
 
 
 def _print_settings(console: Console, settings: Settings) -> None:

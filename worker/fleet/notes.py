@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.pulse import WorkerSeen
 from tasks.states import BY_HAND
 from worker.cli.accounts import keeps_going, why_not_running
 from worker.cli.screen import count, number, plain, span
@@ -104,10 +105,18 @@ def _workers(look: Look) -> Iterator[Note]:
         silent = (look.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
         if worker.alive(look.now_ms) and silent > SILENT:
             yield Note(Level.WARN, plain(f"worker {worker.worker} has said nothing for {span(silent)}"))
-        if worker.alive(look.now_ms) and worker.wanted is not None:
-            text = f"worker {worker.worker} on {worker.host} may open too few files: "
-            requests = f"{worker.concurrency} requests at once instead of {worker.wanted}"
-            yield Note(Level.WARN, plain(text + requests))
+        if worker.alive(look.now_ms):
+            yield from (Note(Level.WARN, plain(text)) for text in troubles(worker))
+
+
+def troubles(worker: WorkerSeen) -> Iterator[str]:
+    """Yield what a living worker says keeps it from doing its part."""
+    name = f"worker {worker.worker} on {worker.host}"
+    for account, message in worker.aside.items():
+        yield f"{name} leaves {account} to the others, for nothing gets out from there: {message}"
+    if worker.wanted is not None:
+        requests = f"{worker.concurrency} requests at once instead of {worker.wanted}"
+        yield f"{name} may open too few files: {requests}"
 
 
 def _clocks(look: Look) -> Iterator[Note]:

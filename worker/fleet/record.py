@@ -90,6 +90,8 @@ def _worker(worker: WorkerSeen, now_ms: int) -> dict[str, object]:
         "held": worker.held,
         "in_flight": worker.in_flight,
         "concurrency": worker.concurrency,
+        "concurrency_wanted": worker.wanted,
+        "left_to_others": worker.aside,
         "started_at_ms": worker.started_ms,
         "seen_at_ms": worker.seen_ms,
         "redis_ahead_seconds": worker.redis_ahead,

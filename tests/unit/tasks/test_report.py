@@ -49,6 +49,7 @@ class World:
     calls: Calls = field(default_factory=Calls)
     provider: Provider = field(default_factory=Provider)
     policy: Policy = field(default_factory=Policy)
+    is_aside: Callable[[str], bool] = lambda _: False
 
     def __post_init__(self) -> None:
         nonces = count(1)
@@ -64,6 +65,7 @@ class World:
             monotonic=ticking(),
             jitter=lambda: 0.5,
             nonce=lambda: f"nonce-{next(nonces)}",
+            is_aside=self.is_aside,
         )
 
     def settle(self, of: Delivery | None = None) -> Settlement | None:
@@ -315,6 +317,14 @@ def test_what_never_left_uses_no_attempt() -> None:
     assert not history.in_doubt
 
 
+def test_what_only_this_machine_keeps_back_is_for_the_others_at_once() -> None:
+    """While other workers get through the event waits for nobody, and nothing is noted: it was not the event."""
+    world = World([NotSent("no name"), says(Result.TRANSIENT)], is_aside=lambda account: account == "tencent")
+    before = attempts(Result.TRANSIENT).without_way(NO_NAME, at_ms=1)
+    assert world.settle(delivery(history=before)) == Schedule(0.0)
+    assert len(stored(world.settle(delivery(history=before))).attempts) == 2, "this one left"
+
+
 def test_the_letter_of_an_event_that_never_left_says_why() -> None:
     """Once it is too old it is a dead letter, `expired`, with the last thing that kept it."""
     unsent = Unsent(7, NOW_MS - 1000, "not_sent", "ConnectError: no route to host")
@@ -407,7 +417,7 @@ def test_a_failed_probe_lets_nothing_run_and_uses_no_attempt(result: Result) -> 
     settlement = world.settle(delivery(way=Way.PROBE))
     assert world.states.calls == []
     if result is not Result.UNKNOWN:
-        assert settlement == Schedule(STOPPED_DELAY)
+        assert settlement == Schedule(STOPPED_DELAY, unsent=result is Result.NOT_SENT)
     else:
         assert stored(settlement) == History(doubted=True)
 
