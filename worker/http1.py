@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
         self._unread = select.poll()
-        self._encrypted = self._used = self._sound = False
+        self._sound = False
         self._asked: asyncio.Future[Answer] | None = None
         self._start()
 
@@ -101,15 +101,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def silent(self) -> bool:
-        """Whether nothing came that the loop has not read yet, and no end: it would be taken for the next answer.
-
-        Over TLS a new connection brings tickets, which are no word of the provider's.
-        """
-        return not self._unread.poll(0) or (self._encrypted and not self._used)
+        """Whether nothing came that the loop has not read yet, and no end: it would be taken for the next answer."""
+        return not self._unread.poll(0)
 
     def ask(self, written: bytes) -> asyncio.Future[Answer]:
         """Write a request, and promise its answer, or InDoubt."""
-        self._asked, self._sound, self._used = self._loop.create_future(), False, True
+        self._asked, self._sound = self._loop.create_future(), False
         self._transport.write(written)
         return self._asked
 
@@ -123,7 +120,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be ready for a request."""
         self._transport = cast("asyncio.Transport", transport)
-        self._encrypted = transport.get_extra_info("ssl_object") is not None
         self._unread.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self._sound = True
 
@@ -177,9 +173,7 @@ class Connection(asyncio.Protocol):
             self._whole, self._keep = True, self._parser.should_keep_alive()
             return
         self._raw, self._headed = [], False
-        self._interim += 1
-        if self._interim > MAX_INTERIM or self._status == 101:
-            raise ValueError("here the parser stops")
+        self._interim += 1  # after a 101 the parser stops by itself
 
     def _start(self) -> None:
         self._raw, self._body = [], []

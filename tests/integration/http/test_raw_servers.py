@@ -303,6 +303,19 @@ async def test_a_tls_connection_is_kept(tmp_path: Path, version: ssl.TLSVersion)
     assert server.connections == 1
 
 
+async def test_the_systems_authorities_vouch_for_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a context of the test's own: who is trusted is what the system says, and the name is checked."""
+    tls = server_context(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    async with RawServer(answering(OK), tls=tls) as server, client() as sender:
+        assert (await sender.send(signed(server.url))).body == b"ok"
+        with pytest.raises(NotSent, match="certificate"):
+            await sender.send(signed(server.url.replace("127.0.0.1", "localhost")))
+    assert len(server.requests) == 1
+
+
 async def test_an_expired_certificate_is_refused(tmp_path: Path) -> None:
     """Nothing is sent to who can't prove any more who it is."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -204,6 +204,17 @@ async def test_all_that_is_said_is_bounded(pieces: list[bytes]) -> None:
     assert not reusable
 
 
+async def test_a_long_piece_is_not_read_to_its_end() -> None:
+    """A loop hands out a quarter of a megabyte at once: what is parsed of it is bounded as well."""
+    wire = Wire()
+    promised = wire.connection.ask(b"POST")
+    wire.connection.data_received(b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 4 * MAX_AROUND)
+    parsed: list[object] = vars(wire.connection)["_raw"]
+    assert len(b"a:\r\n") * len(parsed) < 2 * MAX_AROUND
+    assert isinstance(promised.exception(), InDoubt)
+    await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
