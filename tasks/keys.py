@@ -46,6 +46,15 @@ class Keys:
         return f"{self.prefix}otpreport:worker:{worker}"
 
     @property
+    def deployments(self) -> str:
+        """ZSET: digest of what workers' settings say of the accounts to the ms when one last said so."""
+        return f"{self.prefix}otpreport:deployments"
+
+    def deployment(self, digest: str) -> str:
+        """HASH: account to what the settings with that digest say of it; it expires."""
+        return f"{self.prefix}otpreport:deployment:{digest}"
+
+    @property
     def groups(self) -> str:
         """HASH: a rate group that follows from a key id to the one in force, and `@<account>` to the account's."""
         return f"{self.prefix}otpreport:groups"

@@ -7,7 +7,8 @@
 --       { { dead in the last minute, in the last hour, probe due (ms) or '',
 --           { at (ms), class, code, message of the last error, '' for what is not set } } for each account },
 --       { format, epoch, count, lost (ms), left (ms), by hand }, as epoch.lua keeps them
--- cost  O(workers + accounts)
+--       { { account, what the settings say of it, ... } of each deployment }, where living workers have more than one
+-- cost  O(workers + accounts), and the accounts of ten deployments where there are several
 local prefix, most = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -39,4 +40,10 @@ for i = 3, #ARGV do
     fields(key('last-error', ARGV[i]), 'at_ms', 'class', 'code', 'message'),
   }
 end
-return { workers, accounts, fields(KEYS[2], 'format', 'epoch', 'count', 'lost_at_ms', 'lost_left_ms', 'lost_by_hand') }
+local deployments = {}
+local digests = redis.call('ZRANGEBYSCORE', prefix .. 'otpreport:deployments', now - 10000, now + 10000, 'LIMIT', 0, 10)
+for _, digest in ipairs(#digests > 1 and digests or {}) do
+  deployments[#deployments + 1] = redis.call('HGETALL', key('deployment', digest))
+end
+local memory = fields(KEYS[2], 'format', 'epoch', 'count', 'lost_at_ms', 'lost_left_ms', 'lost_by_hand')
+return { workers, accounts, memory, deployments }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 
+from tasks.deployment import Deployment, differences
 from tasks.epoch import Memory
 from tasks.keys import Keys
 from tasks.script import text_of
@@ -76,11 +77,12 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """The workers, by host and name, every account that was asked for, and how far Redis remembers."""
+    """The workers, by host and name, the accounts asked for, how far Redis remembers, and what settings differ in."""
 
     workers: tuple[WorkerSeen, ...] = ()
     accounts: Mapping[str, AccountPulse] | None = None
     memory: Memory = Memory()  # noqa: RUF009 - frozen
+    differences: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def of(self, account: str) -> AccountPulse:
         """Return an account's pulse; one that nobody asked for has none."""
@@ -98,11 +100,14 @@ class PulseReader:
         """Return the pulse as it is now; redis.RedisError when Redis is away."""
         keys = [self._keys.workers, self._keys.maintenance]
         reply = self._script(keys, [self._keys.prefix, MOST_WORKERS, *accounts])
-        workers, rows, memory = cast("tuple[list[list[bytes]], list[list[object]], list[bytes]]", reply)
+        workers, rows, memory, told = cast(
+            "tuple[list[list[bytes]], list[list[object]], list[bytes], list[list[bytes]]]", reply
+        )
         seen = sorted((_worker(row) for row in workers), key=lambda worker: (worker.host, worker.worker))
         pulses = (_pulse(row) for row in rows)
         remembered = Memory.of(*(_text(field) for field in memory))
-        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered)
+        differ = differences(Deployment.decode(each) for each in told)
+        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered, differ)
 
 
 def _worker(row: Sequence[object]) -> WorkerSeen:

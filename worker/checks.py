@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,13 @@ def clocks(workers: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
     for worker in workers:
         if worker.alive(now_ms) and worker.clock_off:
             yield Finding("clock", Level.WARN, worker.clock_off, "let NTP set both clocks")
+
+
+def deployments(differ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the accounts for which living workers have different settings."""
+    for account, how in differ.items():
+        mend = "end the roll-out, or give each deployment a Redis or a KEY_PREFIX of its own"
+        yield Finding("settings", Level.WARN, f"living workers differ in {account}: {how}", mend)
 
 
 def durability(facts: Facts) -> Finding:

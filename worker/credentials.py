@@ -54,6 +54,11 @@ class Credentials:
         self._metrics = metrics
         self._restart: tuple[str, ...] = ()
 
+    @property
+    def running(self) -> Settings:
+        """The settings with the keys that are in use."""
+        return self._running
+
     def regroup(self, groups: Mapping[str, str]) -> None:
         """Take over the groups that the worker uses from now on."""
         self._running = with_groups(self._running, groups)

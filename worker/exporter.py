@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -58,6 +58,7 @@ class FleetCollector(Collector):
         self.memory: RedisMemory | None = None
         self.needed: int | None = None
         self.lost_at = 0.0
+        self.differ: Container[str] = ()
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; it runs in a thread, so the next look may come between."""
@@ -127,6 +128,9 @@ class FleetCollector(Collector):
         text = "Age at which an event expires (`MAX_AGE`)."
         limits = (((account.name,), self.accounts[account.name].max_age) for account in accounts)
         yield _labelled("event_max_age_seconds", text, ("account",), limits)
+        text = "1 while living workers have different settings for the account: provider, endpoint, rate, group or key."
+        differ = (((account.name,), float(account.name in self.differ)) for account in accounts)
+        yield _labelled("settings_differ", text, ("account",), differ)
         yield _labelled(
             "account_state",
             "1 for the state that the account is in, 0 for the others.",
@@ -278,6 +282,7 @@ class Exporter:
 
     def _compare(self, look: Look) -> None:
         """Find out, too, whether Redis lost its memory: there may be no worker that remembers."""
+        self._collector.differ = look.differences
         seen, self._seen = self._seen, look.memory
         if look.memory.lacks(seen):
             self._collector.lost_at = look.now_ms / 1000

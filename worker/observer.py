@@ -44,6 +44,7 @@ class WorkerObserver:
         self._away = Repeats()
         self._unusable = Repeats()
         self._clock_off = False
+        self._differences: Mapping[str, str] = {}
         self.last_progress = time.monotonic()
         self._states: dict[str, State] = {}
         self._aside: frozenset[str] = frozenset()
@@ -159,6 +160,18 @@ class WorkerObserver:
             seconds_back=back,
             by_hand_before=loss.by_hand,
         )
+
+    def differences(self, found: Mapping[str, str]) -> None:
+        """Log for which accounts living workers have other settings, each time that changes."""
+        for account in sorted({*found, *self._differences}):
+            before, now = self._differences.get(account), found.get(account)
+            if now and now != before:
+                log_event(
+                    logger, logging.WARNING, "workers differ in their settings", account=account, settings=now
+                )
+            elif before and not now:
+                log_event(logger, logging.INFO, "workers have the same settings again", account=account)
+        self._differences = found
 
     def clock(self, redis_ahead: float) -> None:
         """Log, once each time, that this worker's clock and Redis' are far apart, and that they are no longer."""

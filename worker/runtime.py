@@ -41,6 +41,7 @@ from tasks.wall import WallClock
 from worker.arrival import FIRST_PAUSE, wait_for_redis
 from worker.connect import connect
 from worker.credentials import Credentials
+from worker.deployment import deployment_of
 from worker.descriptors import make_room
 from worker.engine import Engine, Limits
 from worker.groups import derived, rate_groups, with_groups
@@ -335,6 +336,7 @@ class Runtime:
     async def _tell(self) -> None:
         """Tell of this worker until cancelled; that Redis is away is told elsewhere."""
         presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
+        told, deployment = self._settings, deployment_of(self._settings)
         while True:
             with contextlib.suppress(RedisError, OSError):
                 now: dict[str, object] = {
@@ -343,7 +345,11 @@ class Runtime:
                     "aside": {account: way.message for account, way in self._reach.aside()},
                     "redis_ahead": round(self._wall.redis_ahead),
                 }
-                await presence.tell(self._about | now)
+                running = self._credentials.running if self._credentials else self._settings
+                if running is not told:
+                    told, deployment = running, deployment_of(running)
+                await presence.tell(self._about | now, deployment)
+                self._observer.differences(presence.differences)
             await asyncio.sleep(TELL)
 
     async def _renew_keys(self) -> None:

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 
 from providers.base import Outcome, Result
+from tasks.deployment import Deployment
 from tasks.keys import Keys
 from tasks.last_error import LastErrors
 from tasks.presence import Presence
@@ -86,6 +87,58 @@ async def test_a_full_redis_takes_it(fleet: Fleet) -> None:
     finally:
         admin(fleet.server).config_set("maxmemory", 0)
     assert fleet.server.hget(KEYS.worker("w1"), "note") == b'{"host":"h"}'
+
+
+def deployed(rate: int = 50, **others: dict[str, str]) -> Deployment:
+    """Return a deployment with one account of such a rate, and others."""
+    return Deployment({"tencent": {"provider": "tencent", "rate_limit": str(rate)}, **others})
+
+
+async def test_two_deployments_are_told_apart(fleet: Fleet) -> None:
+    """Each worker learns of the other, and so does who looks; accounts that one has alone are no difference."""
+    one, same, other = (presence(fleet, LastErrors(), worker) for worker in ("w1", "w2", "w3"))
+    for _ in range(2):  # the first word asks for the whole
+        await one.tell({}, deployed())
+        await same.tell({}, deployed())
+    assert one.differences == same.differences == {}
+    for _ in range(2):
+        await other.tell({}, deployed(200, alibaba={"provider": "alibaba"}))
+    await one.tell({}, deployed())
+    expected = {"tencent": "rate_limit 200 or 50"}
+    assert one.differences == other.differences == expected
+    assert PulseReader(fleet.server, KEYS).read([]).differences == expected
+
+
+async def test_a_roll_out_ends(fleet: Fleet) -> None:
+    """A deployment without a living worker is none, and is forgotten."""
+    one, other = presence(fleet, LastErrors()), presence(fleet, LastErrors(), "w2")
+    for _ in range(2):
+        await other.tell({}, deployed(200))
+        await one.tell({}, deployed())
+    assert one.differences
+    for ago in (11, 601):
+        fleet.server.zadd(KEYS.deployments, {deployed(200).digest: fleet.now_us() / 1000 - ago * 1000})
+        await one.tell({}, deployed())
+        assert not one.differences
+        assert not PulseReader(fleet.server, KEYS).read([]).differences
+    assert fleet.server.zrange(KEYS.deployments, 0, -1) == [deployed().digest.encode()]
+
+
+async def test_a_note_stays_small_with_many_accounts(fleet: Fleet) -> None:
+    """Two hundred accounts are told once, not every second, and again where Redis has forgotten them."""
+    many = Deployment(
+        {f"account-{n}": {"provider": "tencent", "endpoint": "https://e.example"} for n in range(200)}
+    )
+    voice = presence(fleet, LastErrors())
+    for told in (False, True):
+        await voice.tell({}, many)
+        assert bool(fleet.server.exists(KEYS.deployment(many.digest))) is told
+    assert fleet.server.hlen(KEYS.worker("w1")) == 2
+    assert admin(fleet.server).ttl(KEYS.deployment(many.digest)) > 0
+    admin(fleet.server).flushdb()
+    await voice.tell({}, many)
+    await voice.tell({}, many)
+    assert fleet.server.hlen(KEYS.deployment(many.digest)) == 200
 
 
 @pytest.mark.parametrize("note", [b"\xff", b"[1]", b'{"host": 1, "pid": "x", "in_flight": {}}', b""])

@@ -88,6 +88,7 @@ def _findings(opened: Session) -> Iterator[Finding]:
     snapshot = grouped.snapshots().read()
     pulse = PulseReader(opened.client, opened.keys).read([])
     yield from checks.clocks(pulse.workers, snapshot.now_us // 1000)
+    yield from checks.deployments(pulse.differences)
     yield checks.memory(pulse.memory, snapshot.now_us // 1000)
     yield from checks.events(snapshot, queues, opened.settings.accounts)
     yield from checks.workers(pulse.workers, snapshot.now_us // 1000)

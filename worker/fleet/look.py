@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
@@ -64,6 +65,7 @@ class Look:
     workers: tuple[WorkerSeen, ...]
     unserved: dict[str, int]
     memory: Memory = Memory()  # noqa: RUF009 - frozen
+    differences: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def now_ms(self) -> int:
@@ -101,6 +103,7 @@ class FleetReader:
             workers=pulse.workers,
             unserved=unserved(snapshot, queues or Queues({}, complete=False), settings.accounts),
             memory=pulse.memory,
+            differences=pulse.differences,
         )
 
     def _account(self, seen: AccountSnapshot, pulse: AccountPulse) -> AccountLook:

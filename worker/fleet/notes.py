@@ -46,6 +46,7 @@ def notes(look: Look) -> list[Note]:
         *_workers(look),
         *_clocks(look),
         *_dead_letters(look),
+        *_differences(look),
         *_queues(look),
         *_shared_rates(look),
     ]
@@ -125,6 +126,11 @@ def _clocks(look: Look) -> Iterator[Note]:
     if len(off) > MOST_CLOCKS:
         more = f"so are those of {len(off) - MOST_CLOCKS} more workers: is it Redis' own clock?"
         yield Note(Level.WARN, more)
+
+
+def _differences(look: Look) -> Iterator[Note]:
+    for account, how in look.differences.items():
+        yield Note(Level.WARN, plain(f"living workers have different settings for {account}: {how}"))
 
 
 def _queues(look: Look) -> Iterator[Note]:

@@ -19,6 +19,7 @@ def record(look: Look) -> dict[str, object]:
         "workers": look.snapshot.workers,
         "books_gap": look.snapshot.gap,
         "unserved": look.unserved,
+        "settings_differ": look.differences,
         "memory": _memory(look.memory),
         "notes": [{"level": note.level.value, "text": note.text} for note in notes(look)],
         "accounts": [_account(account) for account in look.accounts],

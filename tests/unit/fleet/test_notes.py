@@ -78,6 +78,14 @@ def test_clocks_that_are_off_are_told() -> None:
     assert "so are those of 2 more workers" in notes(look(account(), workers=tuple(off)))[-1].text
 
 
+def test_settings_that_differ_are_told() -> None:
+    """Account by account, with what differs and how."""
+    differing = replace(look(account(), workers=(worker(),)), differences={"tencent": "rate_limit 200 or 50"})
+    [note] = notes(differing)
+    assert note.level is Level.WARN
+    assert note.text == "living workers have different settings for tencent: rate_limit 200 or 50"
+
+
 def test_accounts_of_one_rate_are_counted_together() -> None:
     """Each alone looks half idle."""
     pair = account("a", pace=600.0, group="g"), account("b", pace=400.0, group="g")

@@ -1,0 +1,25 @@
+"""What a worker tells the others of its accounts."""
+
+from __future__ import annotations
+
+import hashlib
+
+from config.account import Account, key_hint, provider_of
+from config.settings import Settings
+from tasks.deployment import Deployment
+
+
+def deployment_of(settings: Settings) -> Deployment:
+    """Return what the settings say of the accounts: of keys as much as tells one from another."""
+    return Deployment({name: _fields(account) for name, account in settings.accounts.items()})
+
+
+def _fields(account: Account) -> dict[str, str]:
+    key_id = provider_of(account).key_id
+    return {
+        "provider": account.provider,
+        "endpoint": account.endpoint,
+        "rate_limit": str(account.rate_limit),
+        "rate_group": account.rate_group,
+        "key": f"{key_hint(account)} (#{hashlib.sha256(key_id.encode()).hexdigest()[:6]})",
+    }
