@@ -155,3 +155,12 @@ def test_a_sample_takes_its_share(share: float, passing: int) -> None:
     taken = [sample.take() for _ in range(passing)]
     assert abs(sum(taken) - share * passing) <= 1
     assert taken[0] is (share > 0)
+
+
+def test_a_line_per_request_is_not_logged() -> None:
+    """The lines of httpx hold URLs, and so perhaps a message id: only its warnings are logged."""
+    stream = StringIO()
+    configure("debug", "json", stream)
+    logging.getLogger("httpx").info("HTTP Request: POST https://example.invalid/?MessageId=secret")
+    logging.getLogger("httpx").warning("worth a line")
+    assert logged(stream)["event"] == "worth a line"
