@@ -16,7 +16,7 @@ DEV := $(VENV)/dev.stamp
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint docs bench chaos lock image clean
+.PHONY: help demo test check lint docs bench chaos mutants lock image clean
 
 help: ## show this list
 	@echo "make TARGET [ARGS=...]"
@@ -47,6 +47,9 @@ bench: $(DEV) ## measure CPU per report and rates, beside stock Celery
 
 chaos: $(DEV) ## kill, freeze and restart real processes, at length
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+mutants: $(DEV) ## switch off each protection, and see its test fail (ARGS: parts of names)
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 lock: build/uv/bin/uv ## write requirements/*.txt anew (UPGRADE=--upgrade: with newer versions)
 	@$(LOCK) $(UPGRADE) --extra worker pyproject.toml -o requirements/worker.txt

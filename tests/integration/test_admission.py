@@ -250,9 +250,12 @@ async def test_a_worker_farther_away_gets_slots_too(fleet: Fleet, shared_valkey:
 async def test_all_at_the_same_moment_the_nearer_gets_them(
     fleet: Fleet, shared_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the spread: if all ask when the next slot comes, the nearest is the first each time."""
+    """It is the spread: if all ask when the next slot comes, the nearest is the first each time.
+
+    With the spread the farther gets some seventeen, without it one where a busy machine holds the nearer up.
+    """
     monkeypatch.setattr("tasks.admission.random.random", lambda: 0.0)
-    assert await slots_of_the_farther(fleet, shared_valkey) < 5
+    assert await slots_of_the_farther(fleet, shared_valkey) < 12
 
 
 async def slots_of_the_farther(fleet: Fleet, server: EmbeddedValkey) -> int:
