@@ -51,15 +51,17 @@ local function letter_bytes(account, count, before)
   return before and before + NEWS * (mean - before) or mean
 end
 
+-- Books first: where they can't be written, the call ends before the letter is gone.
 local function remove(account, id)
   local letter = redis.call('HGET', key('dead', account), id)
+  if letter then
+    redis.call('HINCRBY', KEYS[3], account .. ':purged', 1)
+    local field = account .. ':' .. (string.match(letter, '^{[^\n]-"reason":"(%a+)"') or 'unreadable')
+    if redis.call('HINCRBY', KEYS[2], field, -1) <= 0 then redis.call('HDEL', KEYS[2], field) end
+  end
   redis.call('HDEL', key('dead', account), id)
   redis.call('ZREM', key('dead-index', account), id)
   redis.call('ZREM', key('replays', account), id)
-  if not letter then return end
-  local field = account .. ':' .. (string.match(letter, '^{[^\n]-"reason":"(%a+)"') or 'unreadable')
-  if redis.call('HINCRBY', KEYS[2], field, -1) <= 0 then redis.call('HDEL', KEYS[2], field) end
-  redis.call('HINCRBY', KEYS[3], account .. ':purged', 1)
 end
 
 -- Returns how many were removed for their age, number and memory, and where to go on: nil when all is done.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from tasks.dead_letters import DeadLetters, Pace
 from tasks.keep import AT_ONCE, Bounds, Keeper, ignore
@@ -137,6 +137,18 @@ async def test_records_of_strangers_go_too(fleet: Fleet) -> None:
     await Kept(fleet).keep()
     assert not fleet.server.exists(keys.dead("tencent"), keys.dead_index("tencent"), keys.dead_reasons)
     assert fleet.books()["purged"] == 1
+
+
+async def test_books_that_cannot_be_written_cost_no_letter(fleet: Fleet) -> None:
+    """Nothing is taken before it can be put: with a key of a wrong type all letters stay."""
+    bury(fleet, 3, days=31)
+    fleet.server.rename(fleet.keys.books, "aside")
+    fleet.server.set(fleet.keys.books, "no hash")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await Kept(fleet).keep()
+    fleet.server.rename("aside", fleet.keys.books)
+    check(fleet, 3, 0)
+    assert await Kept(fleet).keep() == {("tencent", "age"): 3}
 
 
 async def test_only_one_worker_looks(fleet: Fleet) -> None:
