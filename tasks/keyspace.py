@@ -1,14 +1,15 @@
-"""What Redis itself knows: which accounts have keys, configured or not, and what time it is."""
+"""What Redis itself knows: which accounts have keys, which queues nobody serves, and what time it is."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from otpreport.wire import queue_name
 from tasks.keys import Keys
+from tasks.script import text_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -17,12 +18,43 @@ STEP = 1000
 """Keys that Redis looks at in one SCAN call."""
 
 
+MOST_NAMED = 10
+"""Queues without an account that are named; the others are counted."""
+
+LONGEST_NAME = 64
+"""Bytes of an account's name; Redis cuts what is longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """How many messages wait in each account's lists; not `complete` when there was no time for every key."""
+    """The queues of accounts that are not configured; not `complete` when there was no time for every key.
 
-    lengths: dict[str, int]
-    complete: bool
+    `named`: those with the most events, and how many; beside these `more` queues with `more_events` in them.
+    """
+
+    named: Mapping[str, int] = field(default_factory=dict[str, int])
+    more: int = 0
+    more_events: int = 0
+    complete: bool = False
+
+    @property
+    def events(self) -> int:
+        """How many events nobody serves."""
+        return sum(self.named.values()) + self.more_events
+
+    def with_more(self, found: Mapping[str, int], more: int = 0, events: int = 0) -> Queues:
+        """Return these and others; again the greatest alone are named."""
+        both = dict(self.named)
+        for name, waiting in found.items():
+            both[name] = both.get(name, 0) + waiting
+        greatest_first = sorted(both.items(), key=lambda item: (-item[1], item[0]))
+        rest = greatest_first[MOST_NAMED:]
+        return replace(
+            self,
+            named=dict(greatest_first[:MOST_NAMED]),
+            more=self.more + more + len(rest),
+            more_events=self.more_events + events + sum(waiting for _, waiting in rest),
+        )
 
 
 def accounts_with(client: Redis, key_prefix: str) -> list[str]:
@@ -32,22 +64,23 @@ def accounts_with(client: Redis, key_prefix: str) -> list[str]:
     return sorted({_text(key)[len(key_prefix) :] for key in found})
 
 
-def find_queues(client: Redis, keys: Keys, *, deadline: float = 10.0) -> Queues:
-    """Look for the lists of every account in the whole database, for at most `deadline` seconds."""
-    untyped: Any = client
-    name = keys.prefix + queue_name("")
-    lengths: dict[str, int] = {}
-    seen: set[bytes] = set()
-    end, cursor = time.monotonic() + deadline, 0
+def find_queues(client: Redis, keys: Keys, configured: Iterable[str], *, deadline: float = 10.0) -> Queues:
+    """Look through the whole database for queues that nobody serves, for at most `deadline` seconds.
+
+    The names are cut in Redis: whoever may send events chooses them, and they may be as long as Redis allows.
+    """
+    script = client.register_script(text_of("queues.lua"))
+    accounts, start = list(configured), keys.prefix + queue_name("")
+    queues, cursor = Queues(), b"0"
+    end = time.monotonic() + deadline
     while True:
-        reply: tuple[int, list[bytes]] = untyped.scan(cursor, match=f"{name}*", count=STEP, _type="LIST")
-        cursor, found = reply
-        for key in set(found) - seen:  # SCAN may return a key twice
-            account = _text(key)[len(name) :].partition("\x06\x16")[0]
-            lengths[account] = lengths.get(account, 0) + client.llen(key)
-        seen.update(found)
-        if cursor == 0 or time.monotonic() > end:
-            return Queues(lengths, complete=cursor == 0)
+        arguments: list[str | bytes | int] = [start, cursor, STEP, MOST_NAMED, LONGEST_NAME, *accounts]
+        reply = script([], arguments)
+        cursor, more, events, named = cast("tuple[bytes, int, int, list[bytes]]", reply)
+        found = {_text(name): int(waiting) for name, waiting in zip(named[::2], named[1::2], strict=True)}
+        queues = queues.with_more(found, more, events)
+        if cursor == b"0" or time.monotonic() > end:
+            return replace(queues, complete=cursor == b"0")
 
 
 def redis_time_us(client: Redis) -> int:

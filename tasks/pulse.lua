@@ -9,6 +9,7 @@
 --       { format, epoch, count, lost (ms), left (ms), by hand }, as epoch.lua keeps them
 --       { { account, what the settings say of it, ... } of each deployment }, where living workers have more than one
 -- cost  O(workers + accounts), and the accounts of ten deployments where there are several
+local longest = 4096  -- of a text: nobody reads more, and Redis lets it be as long as you like
 local prefix, most = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -19,7 +20,7 @@ end
 
 local function fields(name, ...)
   local values = redis.call('HMGET', name, ...)
-  for i = 1, #values do values[i] = values[i] or '' end
+  for i = 1, #values do values[i] = string.sub(values[i] or '', 1, longest) end
   return values
 end
 
@@ -27,7 +28,7 @@ local workers = {}
 local alive = redis.call('ZRANGE', KEYS[1], 0, most - 1, 'REV', 'WITHSCORES')
 for i = 1, #alive, 2 do
   local said = fields(key('worker', alive[i]), 'seen_ms', 'note')
-  workers[#workers + 1] = { alive[i], alive[i + 1], redis.call('SCARD', key('held', alive[i])), said[1], said[2] }
+  workers[#workers + 1] = { string.sub(alive[i], 1, 128), alive[i + 1], redis.call('SCARD', key('held', alive[i])), said[1], said[2] }
 end
 
 local accounts = {}
@@ -36,7 +37,7 @@ for i = 3, #ARGV do
   accounts[#accounts + 1] = {
     redis.call('ZCOUNT', index, string.format('%.0f', now - 60000), '+inf'),
     redis.call('ZCOUNT', index, string.format('%.0f', now - 3600000), '+inf'),
-    redis.call('HGET', key('account', ARGV[i]), 'probe_at_ms') or '',
+    fields(key('account', ARGV[i]), 'probe_at_ms')[1],
     fields(key('last-error', ARGV[i]), 'at_ms', 'class', 'code', 'message'),
   }
 end

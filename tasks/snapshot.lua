@@ -4,18 +4,20 @@
 -- KEYS  1 workers  2 books  3 dead-reasons
 -- ARGV  1 key prefix  2 longest message that is read (bytes)  then for each configured account: name, rate group
 -- reply { now (us), living workers, books (field, count, ...), dead-reasons (field, count, ...), account, ... }
---       with for each account, also those that only the books know:
+--       with for each account, also the first hundred that only the books know:
 --       { name, ready, { oldest message of each list }, scheduled, suspects, records, dead, first of `aged` (ms) or '',
 --         state, code, message, by, since (ms), resumed (ms), ramp rate (1/s), refused in a row, who lets it go on,
 --         lowered rate (1/s), top (1/s), lowered at (us), override (1/s), bytes of its dead letters, how many they may be,
---         how many letters may be, how old (ms), letters that get too old before long }, '' for what is not set
+--         how many letters may be, how old (ms), letters that get too old before long }, '' for what is not set;
+--       what is too long is cut, or left out where it is a name or a count
 -- cost  O(accounts)
 local prefix, longest = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local living = redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now_us / 1000), '+inf')
 local books, reasons = redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])
-local reply = { string.format('%.0f', now_us), living, books, reasons }
+local reply = { string.format('%.0f', now_us), living, {}, {} }
+local most_strangers, longest_name, longest_text = 100, 64, 1000
 
 local function key(kind, account)
   return prefix .. 'otpreport:' .. kind .. ':' .. account
@@ -46,10 +48,10 @@ local function look(account, group)
   local state = redis.call('HMGET', key('account', account), 'state', 'code', 'message', 'by',
     'since_ms', 'resumed_ms', 'ramp_rate', 'permanent_run', 'keep_going')
   local rate = group and redis.call('HMGET', key('rate', group), 'rate', 'top', 'lowered_us', 'override') or {}
-  for i = 1, 9 do row[#row + 1] = state[i] or '' end
-  for i = 1, 4 do row[#row + 1] = rate[i] or '' end
+  for i = 1, 9 do row[#row + 1] = string.sub(state[i] or '', 1, longest_text) end
+  for i = 1, 4 do row[#row + 1] = string.sub(rate[i] or '', 1, longest_text) end
   local kept = redis.call('HMGET', key('dead-keep', account), 'bytes', 'part', 'most', 'age_ms')
-  for i = 1, 4 do row[#row + 1] = kept[i] or '' end
+  for i = 1, 4 do row[#row + 1] = string.sub(kept[i] or '', 1, longest_text) end
   local longest = tonumber(kept[4])
   local soon = longest and now_us / 1000 - longest + math.min(SOON, longest / 10)
   row[#row + 1] = soon and tostring(redis.call('ZCOUNT', key('dead-index', account), '-inf', string.format('%.0f', soon))) or ''
@@ -61,12 +63,19 @@ for i = 3, #ARGV, 2 do
   seen[ARGV[i]] = true
   look(ARGV[i], ARGV[i + 1])
 end
-for _, fields in ipairs({ books, reasons }) do
+local strangers = 0
+for at, fields in ipairs({ books, reasons }) do
+  local known = reply[at + 2]
   for i = 1, #fields, 2 do
-    local account = string.match(fields[i], '^[^:]+')
-    if account and not seen[account] then
-      seen[account] = true
+    local account, word = string.match(fields[i], '^([^:]+):(.*)$')
+    if account and not seen[account] and #account <= longest_name and strangers < most_strangers then
+      strangers, seen[account] = strangers + 1, true
       look(account)
+    end
+    if account and seen[account] and #word <= longest_name and #fields[i + 1] <= 18
+      and string.find(fields[i + 1], '^%-?%d+$') then
+      known[#known + 1] = fields[i]
+      known[#known + 1] = fields[i + 1]
     end
   end
 end

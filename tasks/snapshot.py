@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -159,7 +160,7 @@ class SnapshotReader:
         account = _text(name)
         aged, *values = (_text(value) for value in row[7:])
         times = [_occurred_ms(raw) for raw in cast("list[bytes]", oldest)]
-        times.append(int(float(aged)) if aged else None)
+        times.append(int(_number(aged) or 0) or None)
         return AccountSnapshot(
             name=account,
             configured=account in self._configured,
@@ -189,11 +190,20 @@ def _by_account(flat: object) -> dict[str, dict[str, int]]:
 
 def _rate(lowered: str, top: str, lowered_us: str, override: str) -> Rate:
     return Rate(
-        float(lowered) if lowered else None,
-        float(top or lowered or 0),
-        float(lowered_us or 0) / 1e6,
-        float(override) if override else None,
+        _number(lowered),
+        _number(top) or _number(lowered) or 0.0,
+        (_number(lowered_us) or 0.0) / 1e6,
+        _number(override),
     )
+
+
+def _number(text: str) -> float | None:
+    """Return a number; None for nothing, and for what is none that can be reckoned with."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _text(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +186,7 @@ def memory(remembered: Memory, now_ms: int) -> Finding:
     return Finding("memory", Level.WARN, loss.text, mend)
 
 
-def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> Iterator[Finding]:
+def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
     """Judge what is in Redis: accounts that stopped, queues that nobody serves, books that do not balance."""
     for account in snapshot.configured:
         if account.state.name != "running":
@@ -209,13 +209,7 @@ def events(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> It
         for text in endings(account):
             mend = "replay, or export, what is worth it: `python -m worker dead stats --account {}`"
             yield Finding("dead letters", Level.WARN, text, mend.format(account.name))
-    for name, waiting in unserved(snapshot, queues, configured).items():
-        text = f"nobody serves {name}, where {waiting} wait"
-        yield Finding(
-            "queues", Level.WARN, text, "configure the account, or correct it where events are sent"
-        )
-    if not queues.complete:
-        yield Finding("queues", Level.NOTE, "too many keys to look at all of them: there may be more queues")
+    yield from _queues(unserved(snapshot, queues))
     yield _books(snapshot)
     yield _workers(snapshot)
 
@@ -226,6 +220,17 @@ def workers(seen: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
         if worker.alive(now_ms):
             for text in troubles(worker):
                 yield Finding("workers", Level.WARN, text, "look at that machine: network, names, open files")
+
+
+def _queues(queues: Queues) -> Iterator[Finding]:
+    mend = "configure the account, or correct it where events are sent"
+    for name, waiting in queues.named.items():
+        yield Finding("queues", Level.WARN, f"nobody serves {name}, where {waiting} wait", mend)
+    if queues.more:
+        text = f"and {queues.more} more queues that nobody serves, where {queues.more_events} wait"
+        yield Finding("queues", Level.WARN, text, mend)
+    if not queues.complete:
+        yield Finding("queues", Level.NOTE, "too many keys to look at all of them: there may be more queues")
 
 
 def _books(snapshot: Snapshot) -> Finding:

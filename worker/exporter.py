@@ -81,9 +81,8 @@ class FleetCollector(Collector):
         )
         yield _gauge("redis_lost_timestamp_seconds", text, self.lost_at)
         if (queues := self.queues) is not None:
-            waiting = unserved(snapshot, queues, self.accounts)
             text = "Events in queues of accounts that are not configured, looked for every 30 s."
-            yield _gauge("unserved_queue_events", text, sum(waiting.values()))
+            yield _gauge("unserved_queue_events", text, unserved(snapshot, queues).events)
         if (memory := self.memory) is not None:
             text = "Memory that Redis uses, and may use: its maxmemory, or without one its machine's."
             rows = (("used",), memory.used), (("limit",), memory.limit)
@@ -299,7 +298,8 @@ class Exporter:
     async def _search(self) -> None:
         try:
             await self._regroup()
-            self._collector.queues = await asyncio.to_thread(find_queues, self._client, self._keys)
+            accounts = self._settings.accounts
+            self._collector.queues = await asyncio.to_thread(find_queues, self._client, self._keys, accounts)
         except RedisError as error:
             log_event(logger, logging.WARNING, "queues not searched", reason=str(error))
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 from tasks.keyspace import Queues
 from tasks.snapshot import Snapshot
 
 
-def unserved(snapshot: Snapshot, queues: Queues, configured: Container[str]) -> dict[str, int]:
-    """Return how many events wait for each account that is not configured."""
-    waiting = {name: length for name, length in queues.lengths.items() if name not in configured}
-    for account in snapshot.strangers:
-        if account.scheduled:
-            waiting[account.name] = waiting.get(account.name, 0) + account.scheduled
-    return dict(sorted(waiting.items()))
+def unserved(snapshot: Snapshot, queues: Queues) -> Queues:
+    """Return the queues that nobody serves, with what of their accounts waits for another attempt."""
+    scheduled = {account.name: account.scheduled for account in snapshot.strangers if account.scheduled}
+    return queues.with_more(scheduled)

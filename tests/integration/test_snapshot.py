@@ -1,5 +1,7 @@
 """One look at every account, exact in a real Redis."""
 
+from typing import Any
+
 import pytest
 import redis
 
@@ -147,18 +149,72 @@ def test_queues_that_nobody_serves_are_found(valkey: redis.Redis, undertaker: Un
     valkey.set("otpreport.not-a-list", "x")
     undertaker.send("gone", 1)
     undertaker.settle([(event, Schedule(60.0)) for event in undertaker.lease("gone")])
-    queues = find_queues(valkey, KEYS)
+    queues = find_queues(valkey, KEYS, ["tencent"])
     assert queues.complete
-    assert unserved(look(valkey), queues, {"tencent"}) == {"T\x1b[2J": 1, "gone": 1, "tencnet": 3}
+    assert unserved(look(valkey), queues).named == {"T\x1b[2J": 1, "gone": 1, "tencnet": 3}
     configured = ("tencent", "tencnet", "gone", "T\x1b[2J")
-    assert unserved(look(valkey, *configured), queues, configured) == {}
+    assert not unserved(look(valkey, *configured), find_queues(valkey, KEYS, configured)).named
+
+
+def test_of_many_queues_that_nobody_serves_the_greatest_are_named(valkey: redis.Redis) -> None:
+    """Ten at most, with the lists of all priorities together; the others are counted, and no event is left out."""
+    untyped: Any = valkey
+    with untyped.pipeline(transaction=False) as pipe:
+        for number in range(3000):
+            pipe.lpush(KEYS.ready(f"stranger{number}")[0], "x")
+        for number in range(9):
+            pipe.lpush(KEYS.ready(f"great{number}")[0], "x", "y")
+        for list_ in KEYS.ready("misspelt"):
+            pipe.lpush(list_, "x")
+        pipe.execute()
+    queues = find_queues(valkey, KEYS, ["tencent"])
+    assert queues.named == {"misspelt": 4} | {f"great{number}": 2 for number in range(9)}
+    assert (queues.more, queues.more_events, queues.events) == (3000, 3000, 3022)
+
+
+@pytest.mark.parametrize("end", ["", "\x06\x163"])
+def test_a_long_name_is_cut_before_it_leaves_redis(valkey: redis.Redis, end: str) -> None:
+    """Whoever may send events may choose a name of many megabytes: what comes out of Redis is short."""
+    valkey.lpush(f"otpreport.{'z' * 20_000_000}{end}", "x")
+    untyped: Any = valkey
+    sent = untyped.info("stats")["total_net_output_bytes"]
+    [name] = find_queues(valkey, KEYS, ["tencent"]).named
+    assert name == f"{'z' * 64}... (20000000 bytes)"
+    assert untyped.info("stats")["total_net_output_bytes"] - sent < 20_000
+
+
+def test_a_prefix_means_itself_alone(valkey: redis.Redis) -> None:
+    """Nothing in a name is read as a pattern."""
+    valkey.lpush("axb:otpreport.theirs", "x")
+    valkey.lpush("a?b:otpreport.ours", "x")
+    assert find_queues(valkey, Keys("a?b:"), []).named == {"ours": 1}
+
+
+def test_what_is_no_count_or_name_stays_in_redis(valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """Books with garbage in them are read as far as they are books; strangers in them are bounded."""
+    undertaker.bury("tencent", 1)
+    garbage = {"tencent:taken:x": "1", "tencent:shed": "many", "tencent:skipped": "9" * 400, "no-colon": "1"}
+    garbage |= {f"{'n' * 5_000_000}:taken": "1", f"tencent:{'w' * 5_000_000}": "1"}
+    garbage |= {f"stranger{number}:skipped": "1" for number in range(500)}
+    untyped: Any = valkey
+    untyped.hset(KEYS.books, mapping=garbage)
+    valkey.hset(KEYS.account("tencent"), mapping={"state": "held", "message": "m" * 5_000_000})
+    valkey.hset(KEYS.rate("group-tencent"), mapping={"rate": "quick", "override": "nan"})
+    sent = untyped.info("stats")["total_net_output_bytes"]
+    snapshot = look(valkey)
+    assert untyped.info("stats")["total_net_output_bytes"] - sent < 100_000
+    [account] = snapshot.configured
+    assert (account.booked["taken"], account.dead) == (1, 1)
+    assert len(list(snapshot.strangers)) == 100
+    assert len(account.state.message) == 1000
+    assert (account.rate.lowered, account.rate.override) == (None, None)
 
 
 def test_a_search_without_time_says_that_it_is_not_complete(valkey: redis.Redis) -> None:
     """A database too large to be searched in time ends the search, not the patience."""
     valkey.mset({f"other:{i}": "x" for i in range(5000)})
-    assert not find_queues(valkey, KEYS, deadline=0.0).complete
-    assert find_queues(valkey, KEYS).complete
+    assert not find_queues(valkey, KEYS, [], deadline=0.0).complete
+    assert find_queues(valkey, KEYS, []).complete
 
 
 def test_a_death_of_each_reason_is_counted(valkey: redis.Redis, undertaker: Undertaker) -> None:

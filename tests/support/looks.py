@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tasks.keyspace import Queues
 from tasks.pulse import AccountPulse, WorkerSeen
 from tasks.rate import Rate
 from tasks.snapshot import AccountSnapshot, Snapshot
@@ -65,4 +66,4 @@ def look(
     """Return a fleet."""
     alive = sum(each.alive(NOW_MS) for each in workers)
     snapshot = Snapshot(NOW_MS * 1000, alive, tuple(account.seen for account in accounts))
-    return Look("redis://redis.example:6379/0", snapshot, accounts, workers, unserved or {})
+    return Look("redis://redis.example:6379/0", snapshot, accounts, workers, Queues(unserved or {}))

@@ -83,14 +83,14 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield checks.clock(opened.client)
     yield checks.durability(facts)
     yield checks.eviction(facts)
-    queues = find_queues(opened.client, opened.keys)
+    queues = find_queues(opened.client, opened.keys, opened.settings.accounts)
     grouped = replace(opened, settings=in_force(opened.settings, opened.client))
     snapshot = grouped.snapshots().read()
     pulse = PulseReader(opened.client, opened.keys).read([])
     yield from checks.clocks(pulse.workers, snapshot.now_us // 1000)
     yield from checks.deployments(pulse.differences)
     yield checks.memory(pulse.memory, snapshot.now_us // 1000)
-    yield from checks.events(snapshot, queues, opened.settings.accounts)
+    yield from checks.events(snapshot, queues)
     yield from checks.workers(pulse.workers, snapshot.now_us // 1000)
 
 

@@ -41,13 +41,18 @@ def status(*, watch: bool, as_json: bool, interval: float | None = None) -> int:
         if watch:
             _watch(opened, interval or INTERVAL)
             return DONE
-        look = FleetReader(opened.client, opened.settings).look(find_queues(opened.client, opened.keys))
+        look = FleetReader(opened.client, opened.settings).look(queues_of(opened))
     if as_json:
         write_json(record(look))
     else:
         console = screen()
         console.print(board(look, canvas(console)))
     return DONE
+
+
+def queues_of(opened: Session) -> Queues:
+    """Return the queues that nobody serves."""
+    return find_queues(opened.client, opened.keys, opened.settings.accounts)
 
 
 class Sight:
@@ -66,7 +71,7 @@ class Sight:
         """Look again; a Redis that is away is told, and looked for again."""
         try:
             if time.monotonic() - self._searched >= SWEEP:
-                self._queues = find_queues(self._opened.client, self._opened.keys)
+                self._queues = queues_of(self._opened)
                 self._searched = time.monotonic()
             self.look = self._reader.look(self._queues)
         except RedisError as error:

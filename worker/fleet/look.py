@@ -63,7 +63,7 @@ class Look:
     snapshot: Snapshot
     accounts: tuple[AccountLook, ...]
     workers: tuple[WorkerSeen, ...]
-    unserved: dict[str, int]
+    unserved: Queues
     memory: Memory = Memory()  # noqa: RUF009 - frozen
     differences: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -92,7 +92,7 @@ class FleetReader:
 
     def look(self, queues: Queues | None = None) -> Look:
         """Return the fleet as it is now; redis.RedisError when Redis is away."""
-        settings, snapshot = self._settings, self._snapshots.read()
+        snapshot = self._snapshots.read()
         pulse = self._pulses.read([account.name for account in snapshot.accounts])
         booked = {account.name: account.booked.get(Ending.DELIVERED, 0) for account in snapshot.accounts}
         self._pace.observe(snapshot.now_us, booked)
@@ -101,7 +101,7 @@ class FleetReader:
             snapshot=snapshot,
             accounts=tuple(self._account(seen, pulse.of(seen.name)) for seen in snapshot.accounts),
             workers=pulse.workers,
-            unserved=unserved(snapshot, queues or Queues({}, complete=False), settings.accounts),
+            unserved=unserved(snapshot, queues or Queues()),
             memory=pulse.memory,
             differences=pulse.differences,
         )

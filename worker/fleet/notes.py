@@ -134,8 +134,11 @@ def _differences(look: Look) -> Iterator[Note]:
 
 
 def _queues(look: Look) -> Iterator[Note]:
-    for name, waiting in look.unserved.items():
+    for name, waiting in look.unserved.named.items():
         yield Note(Level.WARN, f"nobody serves {plain(name)}: {count(waiting, 'event')} wait")
+    if more := look.unserved.more:
+        text = f"and {count(more, 'more queue')} that nobody serves: {count(look.unserved.more_events, 'event')} wait"
+        yield Note(Level.WARN, text)
 
 
 def _shared_rates(look: Look) -> Iterator[Note]:

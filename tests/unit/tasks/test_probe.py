@@ -4,7 +4,18 @@ import re
 from pathlib import Path
 
 TASKS = Path(__file__).parents[3] / "tasks"
-OPERATORS = {"audit", "letters", "operate", "override", "probe", "pulse", "purge", "replay", "snapshot"}
+OPERATORS = {
+    "audit",
+    "letters",
+    "operate",
+    "override",
+    "probe",
+    "pulse",
+    "purge",
+    "queues",
+    "replay",
+    "snapshot",
+}
 """The scripts of the command line, and the probe itself; all others are run by workers."""
 
 WORKERS = sorted(file.stem for file in TASKS.glob("*.lua") if file.stem not in OPERATORS)
