@@ -14,6 +14,8 @@ from typing import Literal, TextIO, cast
 
 import orjson
 
+from config.visible import visible
+
 Format = Literal["auto", "json", "console"]
 
 # They log a line per request at "info", with the URL and so with the message id in it.
@@ -48,7 +50,7 @@ class JsonFormatter(logging.Formatter):
         """Return the line; what JSON can't hold is written as its text, for a log call must not fail."""
         line = _line(record)
         try:
-            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+            return visible(orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
         except TypeError:
             return json.dumps(line, default=str, skipkeys=True)
 

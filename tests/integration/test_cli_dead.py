@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -308,3 +309,40 @@ def test_a_disk_that_is_full_purges_nothing(url: str, valkey: redis.Redis, under
     assert (ran.status, "can't be written" in ran.line) == (2, True)
     assert valkey.hlen(Keys().dead("tencent")) == 3
     assert audit(url) == []
+
+
+def test_an_export_is_its_owner_s_alone_and_a_new_file(
+    url: str, undertaker: Undertaker, tmp_path: Path
+) -> None:
+    """Nobody else may read it, whatever the umask, and nothing but the whole file is left behind."""
+    undertaker.bury("tencent", 2)
+    old = os.umask(0o000)
+    try:
+        assert call(url, "dead", "export", "-o", str(tmp_path / "new")).status == 0
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.part"])
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_an_export_writes_over_nothing(
+    url: str, undertaker: Undertaker, tmp_path: Path, name: str, kind: str
+) -> None:
+    """What is there under its name, or under the one it has until it is whole, stays; no link is followed."""
+    undertaker.bury("tencent", 1)
+    precious = tmp_path / "precious"
+    if kind != "dangling link":
+        precious.write_text("precious")
+    if kind == "file":
+        (tmp_path / name).write_text("precious")
+    else:
+        (tmp_path / name).symlink_to(precious)
+    ran = call(url, "dead", "export", "-o", str(tmp_path / "x.jsonl"))
+    assert (ran.status, ran.line) == (
+        2,
+        f"{tmp_path / name} is there already: take it away, or name another file",
+    )
+    assert not precious.exists() or precious.read_text() == "precious"
+    assert (tmp_path / name).is_symlink() == (kind != "file")

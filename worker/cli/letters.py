@@ -15,6 +15,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
+from config.visible import visible
 from tasks.dead_letters import DeadLetters
 from tasks.letter import Letter
 from tasks.letter_filter import Filter
@@ -22,6 +23,9 @@ from worker.cli.screen import count, moment, number, plain, safe, screen, span, 
 from worker.cli.selection import Query, check_id
 from worker.cli.session import session
 from worker.cli.stop import DONE, NO, WRONG, Stop
+
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+"""How an export is opened: its letters hold message ids, so it is its owner's alone and never somebody's old file."""
 
 SHOWN_OF_MESSAGE = 4000
 """Characters of a message that are shown; an export has it whole."""
@@ -155,7 +159,7 @@ def write_letters(letters: Iterable[Letter], output: Path | None) -> int:
     written = 0
     with _target(output) as file:
         for letter in letters:
-            file.write(orjson.dumps(as_record(letter), option=orjson.OPT_APPEND_NEWLINE))
+            file.write(visible(orjson.dumps(as_record(letter)).decode()).encode() + b"\n")
             written += 1
         file.flush()
     return written
@@ -170,13 +174,26 @@ def _target(output: Path | None) -> Generator[BinaryIO]:
     if not output.name:
         raise Stop(WRONG, f"{output} can't be written: it is no file")
     part = output.with_name(f"{output.name}.part")
+    if os.path.lexists(output):
+        raise Stop(WRONG, f"{output} is there already: take it away, or name another file")
     try:
-        with part.open("wb") as file:
+        with os.fdopen(os.open(part, NEW, 0o600), "wb") as file, _taken_away(part):
             yield file
             os.fsync(file.fileno())
-        part.replace(output)
+            os.link(part, output)  # unlike a renaming it replaces nothing
+    except FileExistsError as error:
+        there = error.filename2 or error.filename
+        raise Stop(WRONG, f"{there} is there already: take it away, or name another file") from error
     except OSError as error:
         raise Stop(WRONG, f"{output} can't be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _taken_away(part: Path) -> Generator[None]:
+    try:
+        yield
+    finally:
+        part.unlink()
 
 
 def as_record(letter: Letter) -> dict[str, object]:

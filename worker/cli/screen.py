@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from config.visible import visible
+
 PIPED_WIDTH = 400
 """Columns where there is no terminal: nothing is cut or folded for `grep`."""
 
@@ -38,7 +40,7 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 def write_json(value: object) -> None:
     """Print a value as JSON, indented for people on a terminal, in one line for a script."""
     option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
-    print(orjson.dumps(value, option=option).decode())
+    print(visible(orjson.dumps(value, option=option).decode()))
 
 
 def plain(text: str) -> str:
