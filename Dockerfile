@@ -18,6 +18,8 @@ COPY tasks tasks
 COPY worker worker
 COPY simulator simulator
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# a container's own network is not the host's: whoever publishes a port says where
+ENV OTPREPORT_METRICS_HOST=*
 # the user below can't write here, so without this each start would compile everything again
 RUN python -m compileall -q .
 # as a number, so that an orchestrator can see that it is not root

@@ -161,6 +161,18 @@ class Settings(BaseSettings):
         description="Port of `/metrics`, `/healthz` and `/readyz`; the exporter's default is 9807. 0 takes any free "
         "one; where it is taken, the next free one is used. The log says which.",
     )
+    metrics_host: str = Field(
+        default="localhost",
+        pattern=r"^(localhost|\*|[0-9A-Fa-f.:]{2,45})$",
+        description="Address that this port is opened at: one of the machine's, `localhost` (127.0.0.1 and ::1) or `*` "
+        "(all, IPv4 and IPv6), which is the image's default.",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]*(,\s*[A-Za-z0-9._-]+)*$",
+        description="Names, with commas between, under which browsers may open the exporter's page, besides addresses, "
+        "localhost and names without a dot. `/metrics` and the probes answer under any.",
+    )
     log_level: LogLevel = Field(default="info", description="Lines below this level are not logged.")
     log_format: LogFormat = Field(
         default="auto",
@@ -183,6 +195,13 @@ class Settings(BaseSettings):
     def exporter_port(self) -> int:
         """Return the exporter's port: METRICS_PORT where it is set, with a default of its own."""
         return self.metrics_port if "metrics_port" in self.model_fields_set else EXPORTER_PORT
+
+    @property
+    def page_hosts(self) -> frozenset[str]:
+        """Return the names of ALLOWED_HOSTS as the page compares them."""
+        return frozenset(name.strip().lower().removesuffix(".") for name in self.allowed_hosts.split(",")) - {
+            ""
+        }
 
     @classmethod
     def settings_customise_sources(

@@ -205,7 +205,7 @@ class Exporter:
         self._settings = settings
         self._client = connect(settings)
         self._keys = Keys(settings.key_prefix)
-        self._page = StatusPage()
+        self._page = StatusPage(settings.page_hosts)
         self._collector = FleetCollector(settings.accounts)
         self._group(settings)
         self._look, self._sweep = look, sweep
@@ -232,10 +232,10 @@ class Exporter:
         if found.accounts != self._grouped.accounts:
             self._group(found)
 
-    async def start(self, host: str) -> int:
-        """Serve on the configured port, or the next one that is free; return it."""
+    async def start(self) -> int:
+        """Serve at the configured address and port, or the next port that is free; return it."""
         await self._read()
-        port = await self._server.start(host, self._settings.exporter_port)
+        port = await self._server.start(self._settings.metrics_host, self._settings.exporter_port)
         log_event(logger, logging.INFO, "exporter started", metrics_port=port)
         return port
 
@@ -315,7 +315,12 @@ def main(settings: Settings) -> int:
         asyncio.run(_serve(settings))
     except OSError as error:
         log_event(
-            logger, logging.CRITICAL, "exporter can't listen", port=settings.exporter_port, reason=str(error)
+            logger,
+            logging.CRITICAL,
+            "exporter can't listen",
+            host=settings.metrics_host,
+            port=settings.exporter_port,
+            reason=str(error),
         )
         return 2
     return 0
@@ -326,7 +331,7 @@ async def _serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await exporter.start("0.0.0.0")  # noqa: S104 - Prometheus scrapes it
+    await exporter.start()
     stopping = asyncio.create_task(stopped.wait())
     running = asyncio.create_task(exporter.run())
     await asyncio.wait((stopping, running), return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,9 @@ MOST = 16
 PATIENCE = 15.0
 """Seconds from a connection to the end of its one answer; Prometheus waits ten."""
 
+ADDRESSES = {"localhost": ("127.0.0.1", "::1"), "*": ("0.0.0.0", "::")}  # noqa: S104 - who asks for all gets all
+"""What METRICS_HOST may name besides one address."""
+
 Ready = Callable[[], str | None]
 """Returns None when ready, else what is wrong."""
 
@@ -47,30 +50,49 @@ class HealthServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.add_routes(routes)
+        app.on_response_prepare.append(_bare)
         app.on_response_prepare.append(_last)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOPPING)
-        self._listening: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self._guests = Guests(MOST, PATIENCE)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen on `port`, or on the next one that is free (0: on any); return it."""
+        """Listen on `port`, or on the next one that is free (0: on any); return it.
+
+        `host` is an address, `localhost` for both of this host's own, or `*` for all of both families.
+        """
         await self._runner.setup()
+        first, *others = ADDRESSES.get(host, (host,))
         for candidate in range(port, port + TRIES) if port else (0,):
             try:
-                listening = await asyncio.get_running_loop().create_server(self._entrance, host, candidate)
+                bound = await self._listen(first, candidate)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-            else:
-                self._listening = listening
-                bound: int = listening.sockets[0].getsockname()[1]
-                return bound
+                continue
+            for other in others:
+                await self._listen_too(other, bound)
+            return bound
         raise OSError(errno.EADDRINUSE, f"no free port from {port} to {port + TRIES - 1}")
+
+    async def _listen(self, host: str, port: int) -> int:
+        listening = await asyncio.get_running_loop().create_server(self._entrance, host, port)
+        self._listening.append(listening)
+        bound: int = listening.sockets[0].getsockname()[1]
+        return bound
+
+    async def _listen_too(self, host: str, port: int) -> None:
+        """Listen on the same port of the other family; a machine may have none of it, or somebody else there."""
+        try:
+            await self._listen(host, port)
+        except OSError as error:
+            if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EADDRINUSE}:
+                raise
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._listening is not None:
-            self._listening.close()
+        for listening in self._listening:
+            listening.close()
         await self._runner.cleanup()
 
     def _entrance(self) -> asyncio.Protocol:
@@ -144,3 +166,9 @@ class Entrance(asyncio.Protocol):
         self._guests.let_in(connected)
         connected.set_protocol(self._inside)
         self._inside.connection_made(connected)
+
+
+async def _bare(_: web.Request, response: web.StreamResponse) -> None:
+    """Tell no version of what serves, and let no browser guess what a text may be."""
+    response.headers.pop("Server", None)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")

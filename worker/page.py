@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 from aiohttp import web
+
+from worker.hosts import is_ours
 
 FILES = Path(__file__).with_name("web")
 PATHS = {"/": "status.html", "/status": "status.html", "/status.css": "status.css", "/status.js": "status.js"}
@@ -31,7 +33,9 @@ Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 class StatusPage:
     """Serve the page and, as `/status.json`, what was shown last; nothing asks Redis because somebody looks."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed_hosts: Container[str] = ()) -> None:
+        """Serve it under these names, besides those that no stranger can own."""
+        self._allowed = allowed_hosts
         self._json = b"{}"
         self._status = 503
 
@@ -42,8 +46,18 @@ class StatusPage:
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to serve: GET alone, any other method is answered with 405."""
-        files = [web.get(path, _file(FILES / name), allow_head=False) for path, name in PATHS.items()]
-        return [*files, web.get("/status.json", self._serve, allow_head=False)]
+        files = {path: _file(FILES / name) for path, name in PATHS.items()}
+        served = files | {"/status.json": self._serve}
+        return [web.get(path, self._guarded(handler), allow_head=False) for path, handler in served.items()]
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            if not is_ours(request.headers.get("Host", ""), self._allowed):
+                text = "this page is not served under that name: see OTPREPORT_ALLOWED_HOSTS\n"
+                return web.Response(status=421, text=text, headers=HEADERS)
+            return await handler(request)
+
+        return serve
 
     async def _serve(self, _: web.Request) -> web.Response:
         return web.Response(

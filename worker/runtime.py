@@ -113,7 +113,7 @@ class Runtime:
         self._redis = connect(settings.redis_url.get_secret_value())
         self._build(bridge)
         self._health = HealthServer(self._metrics.registry, self._not_ready, self._sample)
-        port = await self._health.start("0.0.0.0", settings.metrics_port)  # noqa: S104 - Prometheus scrapes it
+        port = await self._health.start(settings.metrics_host, settings.metrics_port)
         accounts = sorted(settings.accounts)
         log_event(
             logger, logging.INFO, "worker started", worker=self.worker, metrics_port=port, accounts=accounts

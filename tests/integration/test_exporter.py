@@ -191,7 +191,7 @@ async def test_every_metric_of_the_design_is_there(valkey: redis.Redis) -> None:
     server = f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
     settings = load(environment(server, OTPREPORT_METRICS_PORT="0"))
     subject = Exporter(settings)
-    port = await subject.start("127.0.0.1")
+    port = await subject.start()
     try:
         samples = await asyncio.to_thread(scrape, port)
     finally:
@@ -238,7 +238,7 @@ async def test_the_groups_that_the_workers_use(valkey_server: EmbeddedValkey) ->
     regroup("tencent", kept, "400")
     valkey_server.kill()
     subject = Exporter(settings, look=0.02, sweep=0.05)
-    port = await subject.start("127.0.0.1")
+    port = await subject.start()
     running = asyncio.create_task(subject.run())
     try:
         valkey_server.start()

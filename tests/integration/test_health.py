@@ -143,3 +143,28 @@ async def test_a_connection_has_so_much_time_and_one_answer(monkeypatch: pytest.
     async with guests(3, SLOW) as (_, port, readers):
         assert b"connection: close" in (await answer(port)).lower()
         assert await ended(readers, 10) == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "answering", "silent"),
+    [
+        ("localhost", ["127.0.0.1", "::1"], ["127.0.0.2"]),
+        ("*", ["127.0.0.1", "::1", "127.0.0.2"], []),
+        ("::1", ["::1"], ["127.0.0.1"]),
+        ("127.0.0.2", ["127.0.0.2"], ["127.0.0.1", "::1"]),
+    ],
+)
+async def test_it_listens_where_it_is_told_to(host: str, answering: list[str], silent: list[str]) -> None:
+    """On this machine alone, on one address, or on all, of both families, with the same port."""
+    server = HealthServer(CollectorRegistry(), lambda: None, lambda: None)
+    port = await server.start(host, 0)
+    try:
+        for address in answering:
+            _, writer = await asyncio.open_connection(address, port)
+            writer.close()
+            await writer.wait_closed()
+        for address in silent:
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(address, port)
+    finally:
+        await server.stop()

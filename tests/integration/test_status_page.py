@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,14 @@ class Site:
         """Return what the page fetches."""
         return json.loads((await self.get("/status.json")).text)
 
-    def _ask(self, path: str, method: str) -> Answer:
+    async def under(self, host: str, path: str) -> Answer:
+        """Ask as a browser does that found this machine under a name."""
+        return await asyncio.to_thread(self._ask, path, "GET", {"Host": host})
+
+    def _ask(self, path: str, method: str, headers: Mapping[str, str] | None = None) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request(method, path)
+            connection.request(method, path, headers=headers or {})
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read().decode())
         finally:
@@ -66,9 +70,12 @@ class Site:
 @pytest.fixture
 async def site(valkey_server: EmbeddedValkey) -> AsyncIterator[Site]:
     """Yield the site of an exporter that looks often."""
-    settings = load(environment(valkey_server.url, OTPREPORT_METRICS_PORT="0"))
-    subject = Exporter(settings, look=0.2)
-    port = await subject.start("127.0.0.1")
+    names = {
+        "OTPREPORT_METRICS_PORT": "0",
+        "OTPREPORT_ALLOWED_HOSTS": "status.example.com, Other.example.com",
+    }
+    subject = Exporter(load(environment(valkey_server.url, **names)), look=0.2)
+    port = await subject.start()
     running = asyncio.create_task(subject.run())
     yield Site(port)
     running.cancel()
@@ -84,6 +91,7 @@ async def test_it_is_closed_but_for_reading(site: Site, path: str) -> None:
     assert SECRET not in answer.text
     policy = dict(re.findall(r"([a-z-]+) ([^;]+)", answer.headers["Content-Security-Policy"]))
     assert policy["default-src"] == "'none'"
+    assert policy["require-trusted-types-for"] == "'script'"
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
     assert {policy[name] for name in ("script-src", "style-src", "connect-src")} == {"'self'"}
     assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == (
@@ -92,6 +100,25 @@ async def test_it_is_closed_but_for_reading(site: Site, path: str) -> None:
     )
     for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
         assert (await site.get(path, method)).status == 405
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/status.json"])
+async def test_a_name_that_was_made_to_point_here_shows_nothing(site: Site, path: str) -> None:
+    """The page is for names that no page of elsewhere can own; metrics and probes are for whoever scrapes."""
+    answer = await site.under("rebound.example.net:9807", path)
+    assert (answer.status, "redis" in answer.text) == (421, False)
+    for host in ("other.example.com", "localhost:1", "10.0.0.1", "exporter"):
+        assert (await site.under(host, path)).status == 200
+    for open_to_all in ("/metrics", "/healthz", "/readyz"):
+        assert (await site.under("rebound.example.net", open_to_all)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/no-such-page"])
+async def test_no_answer_tells_what_serves_it(site: Site, path: str) -> None:
+    """No version for whoever looks for a hole, and no text that a browser may take for another type."""
+    answer = await site.get(path)
+    assert "Server" not in answer.headers
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 async def test_the_rest_of_the_exporter_is_where_it_was(site: Site) -> None:

@@ -6,6 +6,7 @@ import http.client
 
 from worker.cli.session import settings_or_stop
 from worker.cli.stop import DONE, NO, WRONG, Stop
+from worker.health import ADDRESSES
 
 TIMEOUT = 5.0
 """Seconds for the answer."""
@@ -13,23 +14,24 @@ TIMEOUT = 5.0
 
 def ready(port: int | None) -> int:
     """Print what the process on `port`, or else on the configured one, says of itself; NO when it is not ready."""
-    port = port or _configured()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)  # it asks no proxy
+    host, port = ("127.0.0.1", port) if port else _configured()
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)  # it asks no proxy
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
         said = answer.read().decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
         fault = " ".join(str(error).split()) or type(error).__name__
-        raise Stop(NO, f"127.0.0.1:{port} does not answer: {fault}") from error
+        raise Stop(NO, f"{host}:{port} does not answer: {fault}") from error
     finally:
         connection.close()
     print(said)
     return DONE if answer.status == http.HTTPStatus.OK else NO
 
 
-def _configured() -> int:
-    port = settings_or_stop().metrics_port
+def _configured() -> tuple[str, int]:
+    settings = settings_or_stop()
+    port = settings.metrics_port
     if not port:
         raise Stop(WRONG, "metrics_port is 0, so the port is any: name the one of the log with --port")
-    return port
+    return settings.metrics_host if settings.metrics_host not in ADDRESSES else "127.0.0.1", port
