@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from tasks.epoch import Memory
 from tasks.fitness import FORMAT, too_new
@@ -139,6 +139,19 @@ def deployments(differ: Mapping[str, str]) -> Iterator[Finding]:
     for account, how in differ.items():
         mend = "end the roll-out, or give each deployment a Redis or a KEY_PREFIX of its own"
         yield Finding("settings", Level.WARN, f"living workers differ in {account}: {how}", mend)
+
+
+def access(stranger: Redis, *, has_user: bool) -> Finding:
+    """Judge whether anybody who reaches Redis gets in; `stranger` is a client without a name and a password."""
+    untyped: Any = stranger
+    try:
+        untyped.ping()
+    except (AuthenticationError, ResponseError):
+        return Finding("access", Level.OK, "nobody gets in without a password")
+    level = Level.WARN if has_user else Level.NOTE
+    return Finding(
+        "access", level, "anybody gets in without a password", "`ACL SETUSER default off`, docs/scaling.md"
+    )
 
 
 def durability(facts: Facts) -> Finding:

@@ -408,3 +408,11 @@ def test_wrong_url() -> None:
     with pytest.raises(ValueError, match="redis_url") as caught:
         connect(f"redis://:{PASSWORD}@host:port/0")
     assert PASSWORD not in str(caught.value)
+
+
+def test_a_door_without_a_lock_is_told(valkey: redis.Redis, shared_valkey: EmbeddedValkey) -> None:
+    """Users with passwords help little while anybody is `default`: `check` warns until that is off."""
+    add_user(shared_valkey.port, "otpreport-operator")
+    ran = call(worker_url(shared_valkey.port, "otpreport-operator"), "check", "--json")
+    [found] = [finding for finding in ran.json["findings"] if finding["name"] == "access"]
+    assert (found["level"], found["text"]) == ("warn", "anybody gets in without a password")

@@ -81,6 +81,7 @@ def _findings(opened: Session) -> Iterator[Finding]:
     if server.level is Level.FAIL:
         return
     yield checks.clock(opened.client)
+    yield _access(opened.settings)
     yield checks.durability(facts)
     yield checks.eviction(facts)
     queues = find_queues(opened.client, opened.keys, opened.settings.accounts)
@@ -92,6 +93,20 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield checks.memory(pulse.memory, snapshot.now_us // 1000)
     yield from checks.events(snapshot, queues)
     yield from checks.workers(pulse.workers, snapshot.now_us // 1000)
+
+
+def _access(settings: Settings) -> Finding:
+    """Knock as somebody who has no name and no password."""
+    url = settings.redis_url.get_secret_value()
+    user, _, _ = urlsplit(url).netloc.rpartition("@")
+    nobody = settings.model_copy(
+        update={"redis_url": SecretStr(url.replace(f"{user}@", "", 1) if user else url)}
+    )
+    client = connect(nobody)
+    try:
+        return checks.access(client, has_user=bool(user))
+    finally:
+        client.connection_pool.disconnect()
 
 
 def _print_settings(console: Console, settings: Settings) -> None:
