@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from otpreport.wire import MAX_BYTES
 from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
 from tasks.letter import Letter
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 PAGE = 500
 """Letters read in one call; more where more died in the same millisecond."""
+
+BYTES = 1_000_000
+"""Bytes of letters read in one call, and one letter at least."""
 
 BATCH = 200
 """Letters moved in one atomic call."""
@@ -45,6 +49,15 @@ class Replay:
     pace: Pace | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A letter in the index: when it died, and whether it waits to be sent again."""
+
+    id: str
+    died_ms: int
+    waits: bool
+
+
 class DeadLetters:
     """The dead letters of every account, also of those that are configured no longer.
 
@@ -57,6 +70,7 @@ class DeadLetters:
         self._keys = keys
         self._batch = batch
         self._page_script = client.register_script(text_of("letters.lua"))
+        self._read_script = client.register_script(text_of("letter.lua"))
         self._replay_script = client.register_script(text_of("replay.lua"))
         self._purge_script = client.register_script(text_of("purge.lua"))
 
@@ -76,12 +90,11 @@ class DeadLetters:
     def find(self, id_: str) -> Letter | None:
         """Return one letter with its message; None when there is none of that id."""
         account = id_.partition(":")[0]
-        record = cast("bytes | None", self._client.hget(self._keys.dead(account), id_))
         died = self._client.zscore(self._keys.dead_index(account), id_)
-        if record is None or died is None:
+        if died is None:
             return None
         waits = self._client.zscore(self._keys.replays(account), id_) == died
-        return Letter.parse(account, id_, int(died), record, whole=True, waits=waits)
+        return next(self._read(account, [_Row(id_, int(died), waits)], whole=True), None)
 
     def letters(self, wanted: Filter, *, whole: bool = False) -> Iterator[Letter]:
         """Yield the letters account by account, each oldest first; `whole`: with their messages."""
@@ -106,7 +119,7 @@ class DeadLetters:
         fresh history. The pace holds for all of the account that wait. Asked for twice, a letter is taken once;
         one that is gone, or died again since it was read, is left alone.
         """
-        for batch in self._batches(letter for letter in letters if letter.readable):
+        for batch in self._batches(letter for letter in letters if letter.readable and not letter.cut):
             account, pace = batch[0].account, paces[batch[0].account]
             arguments: Arguments = [repr(pace.share), pace.group, repr(pace.limit)]
             for letter in batch:
@@ -162,21 +175,41 @@ class DeadLetters:
         return sorted(wanted.accounts) if wanted.accounts else self.accounts()
 
     def _of(self, account: str, wanted: Filter, *, newest: bool, whole: bool) -> Iterator[Letter]:
-        keys = [self._keys.dead_index(account), self._keys.dead(account), self._keys.replays(account)]
+        keys = [self._keys.dead_index(account), self._keys.replays(account)]
         start, end = (_high(wanted), _low(wanted)) if newest else (_low(wanted), _high(wanted))
         while True:
-            arguments: Arguments = [int(newest), start, end, PAGE, int(whole)]
-            last, *rows = cast("list[bytes]", self._page_script(keys, arguments))
-            for i in range(0, len(rows), 4):
-                id_, died, record, waits = rows[i : i + 4]
-                letter = Letter.parse(
-                    account, id_.decode(), int(died), record, whole=whole, waits=waits == b"1"
-                )
-                if wanted.matches(letter):
-                    yield letter
+            last, *words = cast("list[bytes]", self._page_script(keys, [int(newest), start, end, PAGE]))
+            rows = [
+                _Row(words[i].decode(), int(words[i + 1]), words[i + 2] == b"1")
+                for i in range(0, len(words), 3)
+            ]
+            yield from filter(wanted.matches, self._read(account, rows, whole=whole))
             if not last:
                 return
             start = f"({last.decode()}"
+
+    def _read(self, account: str, rows: list[_Row], *, whole: bool) -> Iterator[Letter]:
+        """Yield the letters that are still there, a bounded number of bytes with each call."""
+        keys = [self._keys.dead_index(account), self._keys.dead(account)]
+        while rows:
+            arguments: Arguments = [int(whole), BYTES, MAX_BYTES]
+            for row in rows:
+                arguments += (row.id, row.died_ms)
+            looked_at, *words = cast("list[bytes]", self._read_script(keys, arguments))
+            found = {words[i].decode(): (words[i + 1], words[i + 2]) for i in range(0, len(words), 3)}
+            for row in rows[: int(looked_at)]:
+                if row.id in found:
+                    record, length = found[row.id]
+                    yield Letter.parse(
+                        account,
+                        row.id,
+                        row.died_ms,
+                        record,
+                        whole=whole,
+                        waits=row.waits,
+                        length=int(length),
+                    )
+            rows = rows[int(looked_at) :]
 
 
 def _low(wanted: Filter) -> str:

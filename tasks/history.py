@@ -8,6 +8,9 @@ import orjson
 
 from providers.base import Outcome, Result
 
+LONGEST_TEXT = 1000
+"""Characters that are kept of each text in an answer: it is stored with the event, once for each attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -23,9 +26,10 @@ class Attempt:
     @classmethod
     def of(cls, outcome: Outcome, *, at_ms: int, seconds: float) -> Attempt:
         """Return what an outcome leaves in the history."""
-        return cls(
-            at_ms, outcome.result, outcome.code, outcome.message, outcome.request_id, round(seconds * 1000)
+        code, message, request_id = (
+            text[:LONGEST_TEXT] for text in (outcome.code, outcome.message, outcome.request_id)
         )
+        return cls(at_ms, outcome.result, code, message, request_id, round(seconds * 1000))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Lease events to one worker and renew its lease; with no account named, only renew.
 --
--- KEYS  1 workers  2 held:<worker>  3 books  4 dead-reasons
+-- KEYS  1 workers  2 held:<worker>  3 books
 -- ARGV  1 key prefix  2 worker  3 lease (ms)  4 number of the first new tag
 --       5 "1": the worker holds nothing, give it one suspect and nothing else
 --       6 probe interval of a stopped account (ms)  7 of an open breaker (ms)
@@ -9,7 +9,8 @@
 --       then for each account: name, how many at most of all accounts of its rate group, how many of its events the worker
 --       holds, rate group; what is free goes to the first ones
 -- reply { now (us), tags the worker holds, suspects that may be leased, keys that can't be used,
---         account, tag, record, way, ... }
+--         { account, tag, reason, '1' if it had been sent again, ... } of what became a dead letter,
+--         1 if it stopped for the bytes that it had, account, tag, record, way, ... }
 --       way: "send"; "probe": of an account that is stopped or open; "shed": to be dropped, as the operator said
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
 local prefix, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -20,14 +21,11 @@ local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now = math.floor(now_us / 1000)
 math.randomseed(tonumber(time[2])) -- or each call would draw the same
-local reply = { string.format('%.0f', now_us), 0, 0, faults }
+local reply = { string.format('%.0f', now_us), 0, 0, faults, buried, 0 }
+local left = BUDGET
 local suspects_waiting = 0
 local held, given = need(KEYS[2], redis.pcall('SCARD', KEYS[2])), {}
 need(KEYS[1], redis.pcall('ZADD', KEYS[1], now + lease, worker))
-
-local function key(kind, account)
-  return prefix .. 'otpreport:' .. kind .. ':' .. account
-end
 
 local MOST = 1000 -- values in one call: Lua hands over some thousand
 
@@ -43,6 +41,19 @@ local function is_suspect(record)
   return tonumber(string.match(record, '^%d+') or 0) >= 2
 end
 
+-- Put an event where no worker gets it: among the dead, or where that can't be done aside for a while.
+local function put_aside(account, tag, record, reason, kind)
+  local taken, aged, index = key('taken', account), key('aged', account), key(kind, account)
+  if bury(account, tag, now, reason, record) then
+    redis.call('HDEL', taken, tag)
+    failed(aged, redis.pcall('ZREM', aged, tag))
+  else
+    redis.call('HSET', taken, tag, record)
+    failed(index, redis.pcall('ZADD', index, now + 5000, tag)) -- else recovery finds it
+  end
+  collectgarbage('collect')
+end
+
 -- A suspect is given from `suspects` alone: one that was handed back unread waits there, too.
 -- What is shed need not be due, or an eta of next year would wait for ever.
 local function from_index(account, kind, want, way)
@@ -50,9 +61,14 @@ local function from_index(account, kind, want, way)
   local due = redis.pcall('ZRANGEBYSCORE', index, '-inf', way == 'shed' and '+inf' or now, 'LIMIT', 0, want)
   if failed(index, due) then return 0 end
   for _, tag in ipairs(due) do
+    if left <= 0 then break end
     redis.call('ZREM', index, tag)
     local record = redis.call('HGET', key('taken', account), tag)
-    if record and kind == 'scheduled' and is_suspect(record) then
+    local reason = record and unfit(record, kind == 'suspects')
+    left = left - #(record or '')
+    if reason then
+      put_aside(account, tag, record, reason, kind)
+    elseif record and kind == 'scheduled' and is_suspect(record) then
       redis.call('ZADD', key('suspects', account), now, tag)
     elseif record then
       give(account, tag, record, way)
@@ -64,34 +80,39 @@ end
 
 local STEPS = { '', '\6\0223', '\6\0226', '\6\0229' }
 
-local function oldest(list, want)
-  return redis.pcall('RPOP', list, want)
+local function oldest(list)
+  return redis.pcall('RPOP', list)
 end
 
 local function from_ready(account, want, way, pop)
   if not countable(KEYS[3], account .. ':taken') then return 0 end
-  local records, taken = {}, 0
+  local records, long, header = {}, 0, '0 0 ' .. string.format('%.0f', now) .. '\n\n'
   for _, step in ipairs(STEPS) do
-    if taken == want then break end
     local list = prefix .. 'otpreport.' .. account .. step
-    local messages = (pop or oldest)(list, want - taken)
-    if failed(list, messages) then messages = nil end
-    for _, raw in ipairs(messages or {}) do
+    while #records < 2 * want and left > 0 do
+      local raw = (pop or oldest)(list)
+      if not raw or failed(list, raw) then break end
       local tag = account .. ':' .. worker .. ':' .. string.format('%.0f', number)
-      local record = '0 0 ' .. string.format('%.0f', now) .. '\n\n' .. raw
-      number = number + 1
-      records[#records + 1] = tag
-      records[#records + 1] = record
-      give(account, tag, record, way)
-      taken = taken + 1
+      number, left = number + 1, left - #raw
+      raw = header .. raw
+      if #raw > #header + LONGEST then
+        put_aside(account, tag, raw, 'invalid', 'scheduled')
+        long = long + 1
+      else
+        records[#records + 1] = tag
+        records[#records + 1] = raw
+        give(account, tag, raw, way)
+      end
+      if pop then break end
     end
   end
-  if taken > 0 then
+  local got = #records / 2
+  if got + long > 0 then
     local name = key('taken', account)
     for i = 1, #records, MOST do redis.call('HSET', name, unpack(records, i, math.min(i + MOST - 1, #records))) end
-    redis.call('HINCRBY', KEYS[3], account .. ':taken', taken)
+    redis.call('HINCRBY', KEYS[3], account .. ':taken', got + long)
   end
-  return taken
+  return got
 end
 
 -- Returns one of the account's lists and a place in it, drawn by lot: each of its messages has the same chance.
@@ -131,7 +152,7 @@ end
 local function from_place(account, way, where)
   local list, place = drawn(account)
   return from_ready(account, 1, way, function(name)
-    return place >= 0 and name == list and { POP[where](list, place) }
+    return place >= 0 and name == list and POP[where](list, place)
   end)
 end
 
@@ -157,17 +178,19 @@ end
 local function revive(account, id, died)
   local letter, index = redis.call('HGET', key('dead', account), id), key('dead-index', account)
   if not letter or redis.call('ZSCORE', index, id) ~= died then return end
-  local line, raw = string.match(letter, '^([^\n]*)\n(.*)$')
-  local read, story = pcall(cjson.decode, line or '')
-  if not read or type(story) ~= 'table' then return end
+  left = left - #letter
+  local cut = string.find(letter, '\n', 1, true) or #letter + 1
+  if #letter - cut > LONGEST then return end
+  local read, story = pcall(cjson.decode, string.sub(letter, 1, cut - 1))
+  if not read or type(story) ~= 'table' or story.bytes then return end
   local field = account .. ':' .. tostring(story.reason)
-  if not countable(KEYS[4], field) then return end
+  if not countable(reasons, field) then return end
   local history = string.format('{"attempts":[],"replayed_ms":%.0f,"doubted":%s}', now, tostring(story.in_doubt == true))
-  local record = string.format('0 0 %.0f\n', tonumber(story.first_at_ms) or now) .. history .. '\n' .. raw
+  local record = string.format('0 0 %.0f\n', tonumber(story.first_at_ms) or now) .. history .. string.sub(letter, cut)
   redis.call('HSET', key('taken', account), id, record)
   redis.call('HDEL', key('dead', account), id)
   redis.call('ZREM', index, id)
-  if redis.call('HINCRBY', KEYS[4], field, -1) <= 0 then redis.call('HDEL', KEYS[4], field) end
+  if redis.call('HINCRBY', reasons, field, -1) <= 0 then redis.call('HDEL', reasons, field) end
   return record
 end
 
@@ -182,6 +205,7 @@ local function from_replays(account, want, way)
   if not (sound(key('dead', account), 'hash') and sound(key('dead-index', account), 'zset')) then return 0 end
   local page = redis.call('ZRANGE', waiting, 0, due - 1, 'WITHSCORES')
   for i = 1, #page, 2 do
+    if left <= 0 then break end
     redis.call('ZREM', waiting, page[i])
     local record = revive(account, page[i], page[i + 1])
     if record then
@@ -365,13 +389,13 @@ local function serve_suspect(account)
   spend(account, got, limit)
 end
 
-local wanted = {}
+local wanted, FIRST = {}, #reply
 for i = 9, #ARGV, 4 do
   local account, want, of_it, group = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   local suspects = key('suspects', account)
   local waiting = redis.pcall('ZCARD', suspects)
   if not failed(suspects, waiting) then
-    if solo and #reply == 4 then
+    if solo and #reply == FIRST then
       serve_suspect(account)
       waiting = redis.call('ZCARD', suspects)
     elseif not solo then
@@ -385,4 +409,5 @@ for i = 9, #ARGV, 4 do
 end
 reply[2] = held
 reply[3] = suspects_waiting
+reply[6] = left > 0 and 0 or 1
 return reply

@@ -8,6 +8,8 @@ from typing import cast
 
 import orjson
 
+from otpreport.wire import MAX_BYTES
+
 UNREADABLE = "unreadable"
 """The reason shown for a record that is no dead letter of ours."""
 
@@ -27,12 +29,25 @@ class Letter:
     story: Mapping[str, object]
     raw: bytes | None = None
     waits: bool = False
+    length: int = 0
+    """Bytes of the whole message; of a longer one than MAX_BYTES the first so many are kept, or read."""
 
     @classmethod
     def parse(
-        cls, account: str, id_: str, died_ms: int, record: bytes, *, whole: bool, waits: bool = False
+        cls,
+        account: str,
+        id_: str,
+        died_ms: int,
+        record: bytes,
+        *,
+        whole: bool,
+        waits: bool = False,
+        length: int = 0,
     ) -> Letter:
-        """Read a record, or its first line alone; what is no record of ours is `unreadable`, no error."""
+        """Read a record, or its first line alone; what is no record of ours is `unreadable`, no error.
+
+        `length` is that of the message that is stored.
+        """
         line, _, raw = record.partition(b"\n")
         story = _story(line)
         if story is None:
@@ -40,12 +55,18 @@ class Letter:
         else:
             reason = str(story.get("reason"))
         in_doubt = story.get("in_doubt") is True
-        return cls(id_, account, died_ms, reason, in_doubt, story, raw if whole else None, waits)
+        length = max(length, len(raw), _int(story.get("bytes"), 0))
+        return cls(id_, account, died_ms, reason, in_doubt, story, raw if whole else None, waits, length)
 
     @property
     def readable(self) -> bool:
         """Whether the record is one of ours."""
         return self.reason != UNREADABLE
+
+    @property
+    def cut(self) -> bool:
+        """Whether there is more of the message than was kept, or would be read: it can't be sent again."""
+        return self.length > MAX_BYTES
 
     def text(self, field: str) -> str:
         """Return a field of the story as text; nothing where there is none."""

@@ -1,10 +1,9 @@
 #!lua flags=no-writes
--- Read a page of an account's dead letters by time of death.
+-- List a page of an account's dead letters by time of death.
 --
--- KEYS  1 dead-index  2 dead  3 replays
+-- KEYS  1 dead-index  2 replays
 -- ARGV  1 "1": newest first  2 where to start  3 where to end (both in ZRANGEBYSCORE's notation)  4 page size
---       5 "1": whole records, else the line with the story alone
--- reply { time of the last one read or '' when there are no more, id, died (ms), record, "1" if it is to be sent again, ... }
+-- reply { time of the last one listed or '' when there are no more, id, died (ms), "1" if it is to be sent again, ... }
 -- cost  O(page + letters that died in its last millisecond): those come together, so that a page can go on after it
 local command = ARGV[1] == '1' and 'ZREVRANGEBYSCORE' or 'ZRANGEBYSCORE'
 local page = redis.call(command, KEYS[1], ARGV[2], ARGV[3], 'WITHSCORES', 'LIMIT', 0, ARGV[4])
@@ -21,13 +20,8 @@ end
 
 local reply = { last }
 for i = 1, #page, 2 do
-  local record = redis.call('HGET', KEYS[2], page[i])
-  if record then
-    if ARGV[5] ~= '1' then record = string.match(record, '^[^\n]*') end
-    reply[#reply + 1] = page[i]
-    reply[#reply + 1] = page[i + 1]
-    reply[#reply + 1] = record
-    reply[#reply + 1] = redis.call('ZSCORE', KEYS[3], page[i]) == page[i + 1] and '1' or '0'
-  end
+  reply[#reply + 1] = page[i]
+  reply[#reply + 1] = page[i + 1]
+  reply[#reply + 1] = redis.call('ZSCORE', KEYS[2], page[i]) == page[i + 1] and '1' or '0'
 end
 return reply

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 from tasks.breaker import Breaker, Groups, told
 from tasks.delivery import Delivery, Leased, Way
+from tasks.history import History
 from tasks.keys import Keys
+from tasks.retry import Reason
 from tasks.script import Script
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 RECOVERED_AT_ONCE = 200
 SETTLED_AT_ONCE = 500
+SETTLED_BYTES = 500_000
+"""Bytes of records and letters in one settle call, or one of them."""
 
 LONGEST_WAIT = 300.0
 """Seconds that an event waits for another try at most, unless somebody named a later time."""
@@ -36,17 +40,26 @@ now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MON
 """Seconds that go on while the machine is suspended, as those of the other workers do."""
 
 
+LONG_AT_ONCE = 4
+"""Long messages that one call buries, at most: with so many it had its bytes."""
+
+Buried = tuple[Leased, Bury]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one lease call brought: the events, how many the worker holds by Redis' books, how many suspects wait.
 
-    `now_us` is Redis' time.
+    `now_us` is Redis' time. `buried` became dead letters, for no worker may have them; there is `more` where it stopped
+    for the bytes it had.
     """
 
     leased: list[Leased]
     held: int
     suspects: int
     now_us: int
+    buried: Sequence[Buried] = ()
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +75,12 @@ UNBOUNDED = Room(10**9, {})
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a recovery call found: events of dead workers, events in no index, and whether there is more."""
+    """What a recovery call found: events of dead workers, events in no index, whether there is more, what it buried."""
 
     taken_back: int
     orphans: int
     more: bool
+    buried: Sequence[Buried] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +159,7 @@ class Queue:
         suspect and nothing else.
         """
         own = self._keys
-        keys = [own.workers, own.held(self._worker), own.books, own.dead_reasons]
+        keys = [own.workers, own.held(self._worker), own.books]
         arguments: list[str | int] = [
             self._keys.prefix,
             self._worker,
@@ -159,16 +173,23 @@ class Queue:
         for account, want in wants.items():
             arguments += (account, want, room.held.get(account, 0), groups.get(account, account))
         # Set before the call: a reply that is lost may have used the numbers.
-        self._tags += sum(wants.values()) + len(wants)
+        self._tags += sum(wants.values()) + len(wants) + LONG_AT_ONCE
         asked = now()
         reply = await self._lease_script.run(self._redis, keys, arguments)
         self._leased_until = asked + self._lease_ms / 1000
         leased = [
             Leased.parse(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], Way(reply[i + 3].decode()))
-            for i in range(4, len(reply), 4)
+            for i in range(6, len(reply), 4)
         ]
         self._tell(reply[3])
-        return Batch(leased, held=reply[1], suspects=reply[2], now_us=int(reply[0]))
+        return Batch(
+            leased,
+            held=reply[1],
+            suspects=reply[2],
+            now_us=int(reply[0]),
+            buried=_buried(reply[4]),
+            more=bool(reply[5]),
+        )
 
     async def settle(
         self,
@@ -227,9 +248,11 @@ class Queue:
             longest_ms,
             *accounts,
         ]
-        taken_back, orphans, more, faults = await self._recover_script.run(self._redis, keys, arguments)
+        taken_back, orphans, more, faults, buried = await self._recover_script.run(
+            self._redis, keys, arguments
+        )
         self._tell(faults)
-        return Recovered(taken_back, orphans, bool(more))
+        return Recovered(taken_back, orphans, bool(more), _buried(buried))
 
     def _tell(self, faults: Iterable[bytes]) -> None:
         if listed := [fault.decode(errors="backslashreplace") for fault in faults]:
@@ -244,6 +267,18 @@ class Queue:
         """End this worker's lease; what it still holds is taken back by others when the lease ends."""
         if not await self._redis.exists(self._keys.held(self._worker)):
             await self._redis.zrem(self._keys.workers, self._worker)
+
+
+def _buried(words: Sequence[bytes]) -> list[Buried]:
+    """Read what a script says that it buried."""
+    rows = (map(bytes.decode, words[i : i + 4]) for i in range(0, len(words), 4))
+    return [
+        (
+            Leased(account, tag, 0, 0, 0, History(replayed_ms=0 if replayed else None), b""),
+            Bury(Reason(reason), b""),
+        )
+        for account, tag, reason, replayed in rows
+    ]
 
 
 def _arguments(

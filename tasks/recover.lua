@@ -3,19 +3,16 @@
 --
 -- KEYS  1 workers  2 maintenance
 -- ARGV  1 key prefix  2 lease (ms)  3 how many at most  4 how long a retry waits at most (ms)  then the accounts
--- reply { events taken back, orphans found, more to do (0 or 1), keys that can't be used }
+-- reply { events taken back, orphans found, more to do (0 or 1), keys that can't be used,
+--         { account, tag, reason, '1' if it had been sent again, ... } of what became a dead letter }
 -- cost  O(events taken back + workers), ten times a lease period O(accounts + events held), too; a sweep looks at some
 --       hundred records a call
 local prefix, lease, most, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local function key(kind, account)
-  return prefix .. 'otpreport:' .. kind .. ':' .. account
-end
-
 local function found(taken_back, orphans, more)
-  return { taken_back, orphans, more, faults }
+  return { taken_back, orphans, more, faults, buried }
 end
 
 if not sound(KEYS[1], 'zset') or not sound(KEYS[2], 'hash') then return found(0, 0, 0) end
@@ -36,17 +33,29 @@ local function is_sound(account)
     and sound(key('suspects', account), 'zset')
 end
 
+local left = 4 * BUDGET -- bytes that this call may still read
+
 -- A second death makes an event a suspect, leased alone; only a death alone speaks against the event itself.
 local function take_back(tag)
   local account = string.match(tag, '^[^:]+')
-  local record = redis.call('HGET', key('taken', account), tag)
+  local taken, aged = key('taken', account), key('aged', account)
+  local record = redis.call('HGET', taken, tag)
   if not record then return end
+  left = left - #record
   local deaths, solitary, rest = string.match(record, '^(%d+) (%d+) (.*)$')
   if deaths then
     if tonumber(deaths) >= 2 then solitary = solitary + 1 end
     deaths = deaths + 1
-    redis.call('HSET', key('taken', account), tag, string.format('%d %d ', deaths, solitary) .. rest)
+    record = string.format('%d %d ', deaths, solitary) .. rest
   end
+  local reason = unfit(record, true)
+  if reason and bury(account, tag, now, reason, record) then
+    redis.call('HDEL', taken, tag)
+    failed(aged, redis.pcall('ZREM', aged, tag))
+    collectgarbage('collect')
+    return
+  end
+  redis.call('HSET', taken, tag, record)
   redis.call('ZADD', key((deaths or 0) >= 2 and 'suspects' or 'scheduled', account), now, tag)
 end
 
@@ -68,7 +77,7 @@ for _, worker in ipairs(ended_leases()) do
   local held = prefix .. 'otpreport:held:' .. worker
   if sound(held, 'set') then
     for _, tag in ipairs(redis.call('SMEMBERS', held)) do
-      if taken_back >= most then return found(taken_back, 0, 1) end
+      if taken_back >= most or left <= 0 then return found(taken_back, 0, 1) end
       if is_sound(string.match(tag, '^[^:]+') or tag) then
         take_back(tag)
         redis.call('SREM', held, tag)
@@ -157,16 +166,21 @@ end
 
 -- Look at one page of an account's records; true when it was the last.
 local function sweep(account, cursor)
-  local orphans = 0
-  local page = redis.call('HSCAN', key('taken', account), cursor, 'COUNT', 200)
-  for i = 1, #page[2], 2 do
-    if stands_nowhere(account, page[2][i]) then
-      redis.call('ZADD', key('scheduled', account), now, page[2][i])
-      orphans = orphans + 1
+  local orphans, looked = 0, 0
+  repeat
+    local page = redis.call('HSCAN', key('taken', account), cursor, 'COUNT', 10)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do
+      if stands_nowhere(account, page[2][i]) then
+        redis.call('ZADD', key('scheduled', account), now, page[2][i])
+        orphans = orphans + 1
+      end
+      left = left - #page[2][i + 1]
     end
-  end
-  redis.call('HSET', KEYS[2], field('sweep:' .. account), page[1] == '0' and 'end' or page[1])
-  return orphans, page[1] == '0'
+    looked = looked + 10
+  until cursor == '0' or looked >= 200 or left <= 0
+  redis.call('HSET', KEYS[2], field('sweep:' .. account), cursor == '0' and 'end' or cursor)
+  return orphans, cursor == '0'
 end
 
 for _, account in ipairs(accounts) do

@@ -24,8 +24,8 @@ FOLDER = Path(__file__).parent
 
 SHARED = {
     "admit.lua": ("sound.lua", "rate.lua"),
-    "lease.lua": ("sound.lua", "rate.lua"),
-    "recover.lua": ("sound.lua",),
+    "lease.lua": ("sound.lua", "bury.lua", "rate.lua"),
+    "recover.lua": ("sound.lua", "bury.lua"),
     "settle.lua": ("sound.lua", "breaker.lua"),
     "throttle.lua": ("rate.lua",),
 }

@@ -29,7 +29,12 @@ local function waiting(account)
     local list = prefix .. 'otpreport.' .. account .. step
     length = length + redis.call('LLEN', list)
     local raw = redis.call('LINDEX', list, -1)
-    if raw and #raw <= longest then oldest[#oldest + 1] = raw end
+    if raw and #raw <= longest then
+      oldest[#oldest + 1] = raw
+    elseif raw then
+      raw = nil
+      collectgarbage('collect') -- or a look after the other at one that is huge would fill Redis
+    end
   end
   return length, oldest
 end

@@ -20,7 +20,7 @@ from tasks.breaker import Calls, Groups
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable
 from tasks.history import NO_HISTORY
 from tasks.keep import Keeper
-from tasks.queue import SETTLED_AT_ONCE, Batch, Queue, Recovered, Room
+from tasks.queue import SETTLED_AT_ONCE, SETTLED_BYTES, Batch, Queue, Recovered, Room
 from tasks.reach import Reach, Way
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
@@ -301,9 +301,9 @@ class Engine:
         due = len(self._ended)
         while self._unanswered or due > 0:
             if self._unanswered is None:
-                ended = self._ended[:SETTLED_AT_ONCE]
+                ended = self._ended[: _at_once(self._ended)]
                 self._unanswered = self._queue.next_call(), ended, self._calls.take()
-                del self._ended[:SETTLED_AT_ONCE]
+                del self._ended[: len(ended)]
                 due -= len(ended)
             call, batch, calls = self._unanswered
             flags = await self._queue.settle(batch, call, calls)
@@ -347,7 +347,7 @@ class Engine:
         )
         if batch.held > len(self._held):
             self._in_step = False
-        if len(batch.leased) >= MANY or room.free < MANY:
+        if batch.more or len(batch.leased) >= MANY or room.free < MANY:
             self._pause = BUSY
         else:
             self._pause = min(CALM if self._held else IDLE, self._pause * 1.5)
@@ -402,6 +402,8 @@ class Engine:
                 case Undeliverable(reason, why, event):
                     letter = dead_letter.write(leased, leased.history, reason, why, event, now_ms=now_ms)
                     self._end(Delivery(leased, event) if event else leased, Bury(reason, letter))
+        for buried in batch.buried:
+            self._monitor.ended(*buried)
         if fresh:
             self._hand_over(fresh)
 
@@ -426,7 +428,25 @@ class Engine:
             found = await self._queue.recover(self._served)
             if found.taken_back or found.orphans:
                 self._monitor.recovered(found)
+            for buried in found.buried:
+                self._monitor.ended(*buried)
             more = found.more
+
+
+def _at_once(ended: Sequence[Ended]) -> int:
+    """Return how many of these one settle call takes: it has a bound in bytes, too, and one event at least."""
+    size = 0
+    for number, (_, settlement) in enumerate(ended[:SETTLED_AT_ONCE]):
+        match settlement:
+            case Schedule(_, bytes() as record):
+                size += len(record)
+            case Bury(_, letter):
+                size += len(letter)
+            case _:
+                continue
+        if size > SETTLED_BYTES and number:
+            return number
+    return min(SETTLED_AT_ONCE, len(ended))
 
 
 def _now_ms() -> int:

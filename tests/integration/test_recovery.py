@@ -2,12 +2,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from tasks.delivery import Delivery, Undeliverable, read
+from tasks.delivery import Delivery, read
+from tasks.letter import Letter
 from tasks.queue import RECOVERED_AT_ONCE, Recovered
 from tasks.retry import Reason
 from tasks.settlement import Schedule
 from tests.support.leased import event, message
-from tests.support.queues import Fleet, alter
+from tests.support.queues import Fleet, Places, alter
 
 LEASE_MS = 300
 PAGE = 200
@@ -167,7 +168,8 @@ async def test_many_events_come_back_in_portions(short_lived: Fleet) -> None:
     fleet = short_lived
     number = 2 * RECOVERED_AT_ONCE + 50
     fleet.send_many(number)
-    await fleet.take(number)
+    while await fleet.take(number):
+        pass
     let_lease_end(fleet)
     first = await recovering(fleet, lambda found: found.taken_back > 0)
     assert (first.taken_back, first.more) == (RECOVERED_AT_ONCE, True)
@@ -203,12 +205,27 @@ async def test_only_solitary_deaths_make_poison(short_lived: Fleet) -> None:
     again = await fleet.queue("w1").lease({"tencent": 0}, solo=True)
     assert isinstance(read(again.leased[0], now_ms=0), Delivery)
     let_lease_end(fleet, "w1")
-    await recovering(fleet, lambda found: found.taken_back == 1)
-    leased = (await fleet.queue("w2").lease({"tencent": 0}, solo=True)).leased[0]
-    assert (leased.deaths, leased.solitary_deaths) == (5, 3)
-    verdict = read(leased, now_ms=0)
-    assert isinstance(verdict, Undeliverable)
-    assert verdict.reason is Reason.POISON
+    found = await recovering(fleet, lambda found: found.taken_back == 1)
+    ((leased, buried),) = found.buried
+    assert (leased.account, leased.tag, buried.reason) == ("tencent", again.leased[0].tag, Reason.POISON)
+    assert fleet.places() == Places(0, 1, 0, 1, 0, 0, 0, 0)
+    record = fleet.server.hget(fleet.keys.dead("tencent"), leased.tag)
+    letter = Letter.parse("tencent", leased.tag, 1, record, whole=True)
+    assert (letter.reason, letter.story["deaths"], letter.raw) == ("poison", 5, again.leased[0].raw)
+
+
+async def test_an_older_workers_poison_is_buried_when_it_would_be_leased(short_lived: Fleet) -> None:
+    """A record with three solitary deaths is given to nobody, whoever counted them."""
+    fleet = short_lived
+    fleet.send(event("poison"))
+    for worker in "ab":
+        await die_with(fleet, worker)
+    ((tag, record),) = fleet.server.hgetall(fleet.keys.taken("tencent")).items()
+    fleet.server.hset(fleet.keys.taken("tencent"), tag, record.replace(b"2 0 ", b"5 3 ", 1))
+    batch = await fleet.queue("w1").lease({"tencent": 0}, solo=True)
+    assert batch.leased == []
+    assert [buried.reason for _, buried in batch.buried] == [Reason.POISON]
+    assert fleet.places() == Places(0, 1, 0, 1, 0, 0, 0, 0)
 
 
 async def test_a_crash_loop_of_another_cause_kills_no_innocent(short_lived: Fleet) -> None:

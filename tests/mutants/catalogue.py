@@ -54,9 +54,37 @@ MUTANTS = (
     Mutant(
         "lease-counts-taken",
         "tasks/lease.lua",
-        "    redis.call('HINCRBY', KEYS[3], account .. ':taken', taken)\n",
+        "    redis.call('HINCRBY', KEYS[3], account .. ':taken', got + long)\n",
         "",
         "tests/integration/test_queue.py::test_the_books_balance_at_every_step",
+    ),
+    Mutant(
+        "lease-long",
+        "tasks/lease.lua",
+        "if #raw > #header + LONGEST then",
+        "if false then",
+        "tests/integration/test_long_messages.py::test_a_long_message_is_a_dead_letter_at_once",
+    ),
+    Mutant(
+        "lease-bytes",
+        "tasks/lease.lua",
+        "while #records < 2 * want and left > 0 do",
+        "while #records < 2 * want do",
+        "tests/integration/test_long_messages.py::test_a_call_takes_a_bounded_number_of_bytes",
+    ),
+    Mutant(
+        "lease-long-letter",
+        "tasks/lease.lua",
+        "if #letter - cut > LONGEST then return end",
+        "",
+        "tests/integration/test_long_messages.py::test_a_long_letter_is_not_sent_again",
+    ),
+    Mutant(
+        "settle-put-back",
+        "tasks/settle.lua",
+        "    redis.call('SADD', KEYS[1], tag)\n    flag = 2\n",
+        "",
+        "tests/integration/test_wrong_keys.py::test_a_key_that_goes_wrong_under_way",
     ),
     Mutant(
         "lease-due",
@@ -292,7 +320,7 @@ MUTANTS = (
     Mutant(
         "recover-portions",
         "tasks/recover.lua",
-        "if taken_back >= most then return found(taken_back, 0, 1) end",
+        "if taken_back >= most or left <= 0 then return found(taken_back, 0, 1) end",
         "",
         "tests/integration/test_recovery.py::test_many_events_come_back_in_portions",
     ),
@@ -607,7 +635,7 @@ MUTANTS = (
     Mutant(
         "queue-tags",
         "tasks/queue.py",
-        "        self._tags += sum(wants.values()) + len(wants)\n",
+        "        self._tags += sum(wants.values()) + len(wants) + LONG_AT_ONCE\n",
         "",
         "tests/integration/test_queue.py::test_no_tag_comes_twice",
     ),

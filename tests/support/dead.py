@@ -90,7 +90,13 @@ class Undertaker:
         self._numbers += 1
         self._worker = f"{self._worker[:4]}{self._numbers:08x}"
         async with Redis(port=self._port) as client:
-            return (await self._queue(client).lease({account: count})).leased
+            queue, leased = self._queue(client), list[Leased]()
+            while len(leased) < count:
+                batch = await queue.lease({account: count - len(leased)})
+                leased += batch.leased
+                if not batch.more:
+                    break
+            return leased
 
     async def _settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool | None]:
         self._numbers += 1

@@ -172,12 +172,13 @@ def ids(batch: Batch) -> list[str]:
 
 
 class AlteredScript(Script):
-    """A script of tasks/ with one piece of its text replaced: a protection switched off."""
+    """A script of tasks/ with pieces of its text replaced, old and new in turn: a protection switched off."""
 
-    def __init__(self, name: str, old: str, new: str) -> None:
+    def __init__(self, name: str, *changes: str) -> None:
         super().__init__(name)
-        assert old in self._text, f"{name} has no {old!r} any more"
-        self._text = self._text.replace(old, new)
+        for old, new in zip(changes[::2], changes[1::2], strict=True):
+            assert old in self._text, f"{name} has no {old!r} any more"
+            self._text = self._text.replace(old, new)
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -185,7 +186,7 @@ SHARE = "math.max(0, math.ceil((2 * free - held) / 3))"
 """How lease.lua shares a worker between its accounts."""
 
 
-def alter(owner: object, attribute: str, name: str, old: str, new: str) -> None:
-    """Let `owner` run the script `name` altered."""
+def alter(owner: object, attribute: str, name: str, *changes: str) -> None:
+    """Let `owner` run the script `name` altered, old and new in turn."""
     assert hasattr(owner, attribute)
-    setattr(owner, attribute, AlteredScript(name, old, new))
+    setattr(owner, attribute, AlteredScript(name, *changes))

@@ -98,7 +98,8 @@ def _print_letter(console: Console, letter: Letter, now_ms: int) -> None:
     console.print(facts)
     _print_attempts(console, letter)
     raw = letter.raw or b""
-    console.print(f"\nmessage as sent, {count(len(raw), 'byte')}:")
+    part = f"the first {number(len(raw))} of " if letter.cut else ""
+    console.print(f"\nmessage as sent, {part}{count(letter.length, 'byte')}:")
     text = plain(raw.decode(errors="backslashreplace"))
     console.print(Text(text[:SHOWN_OF_MESSAGE]), soft_wrap=True)
     if len(text) > SHOWN_OF_MESSAGE:
@@ -202,6 +203,8 @@ def as_record(letter: Letter) -> dict[str, object]:
     record["waiting_for_replay"] = letter.waits
     if not letter.readable:
         record["reason"] = letter.reason
+    if letter.cut:
+        record["bytes"] = letter.length
     if letter.raw is None:
         return record
     try:

@@ -27,6 +27,7 @@ LEAST = 0.000001
 
 IN_DOUBT = "in doubt: the provider may have taken them (--include-in-doubt replays them, too)"
 NOT_CONFIGURED = "of accounts that are not configured: nobody would serve them"
+LONG = "whose message is longer than 64 KB: the rest of it was not kept, or is not read"
 WAITING = "that wait to be sent again already (`dead progress` shows how far that is)"
 NOT_WAITING = "that do not wait to be sent again"
 
@@ -113,6 +114,8 @@ def _judge(accounts: Collection[str], *, include_in_doubt: bool) -> Judge:
             return NOT_CONFIGURED
         if not letter.readable:
             return UNREADABLE
+        if letter.cut:
+            return LONG
         if letter.waits:
             return WAITING
         return IN_DOUBT if letter.in_doubt and not include_in_doubt else ""
