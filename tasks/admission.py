@@ -246,7 +246,6 @@ class Admission:
             round(HORIZON * 1e6),
             round(min(self._clock.round_trip, LEAD) * 1e6),
             self._remembered.width,
-            self._remembered.generations,
             len(numbers),
         ]
         for line in numbers:

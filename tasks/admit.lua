@@ -3,8 +3,8 @@
 --
 -- KEYS  1 held:<worker>  2 claims
 -- ARGV  1 key prefix  2 horizon (us): how far ahead a slot may lie  3 lead (us): how far ahead it has to lie
---       4 generation width of the delivered sets (s)  5 how many generations count
---       6 number of rate groups, then three for each: name, configured rate (1/s), headroom (s)
+--       4 generation width of the delivered sets (s)
+--       5 number of rate groups, then three for each: name, configured rate (1/s), headroom (s)
 --       then seven for each event: group (from 1), account, tag, claim, member if true was delivered,
 --       member if false was, "1" when the event says true, or "p" when it is a probe that says true, "q" one that says false
 -- reply { now (us), one number an event, keys that can't be used }: >= 0 its slot, us from now; -1 the lease is lost;
@@ -15,10 +15,10 @@
 -- Slots of a group are 1/pace apart by Redis' clock, with pace = rate / (1 + headroom): as many slots as the rate
 -- allows in a second span 1 + headroom seconds, so arrivals may be late by that much and still keep the limit.
 local prefix, horizon, lead = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local width, generations = tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call('TIME')
+local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local generation = math.floor(tonumber(time[1]) / width)
+local _, width = widths_in_use(prefix, tonumber(ARGV[4]), seconds)
 local groups, states = {}, {}
 local reply = { string.format('%.0f', now) }
 
@@ -44,16 +44,6 @@ local function account_state(account)
   return states[account]
 end
 
--- Returns why the provider is not to be asked; nil when it did not take the report.
-local function delivered(bucket, yes, no, says_true)
-  for i = 0, generations - 1 do
-    local done = prefix .. 'otpreport:done:' .. string.format('%.0f', generation - i) .. ':' .. bucket
-    local known = redis.pcall('SMISMEMBER', done, yes, no)
-    if failed(done, known) then return UNREADABLE end
-    if known[1] == 1 or (known[2] == 1 and not says_true) then return -2 end
-  end
-end
-
 -- Returns why it is not this one that is sent, of all events with its message id; nil when it is.
 local function claimed_by_another(account, claim, tag)
   local owner = redis.pcall('HGET', KEYS[2], claim)
@@ -77,16 +67,18 @@ local function admit(group, account, tag, claim, yes, no, kind)
   if state == 'unreadable' then return UNREADABLE end
   if state ~= 'running' and not (probe and (state == 'stopped' or state == 'open')) then return -3 end
   if group.next > now + horizon then return -1000 - math.ceil((group.next - now - horizon) / 1000) end
-  local refused = delivered(string.match(claim, '^%d+'), yes, no, says_true) or claimed_by_another(account, claim, tag)
+  local known = is_remembered(prefix, width, string.match(claim, '^%d+'), yes, no, says_true, seconds)
+  if known == nil then return UNREADABLE end
+  local refused = known and -2 or claimed_by_another(account, claim, tag)
   if refused then return refused end
   local slot = group.next
   group.next, group.changed = slot + group.interval, true
   return math.floor(slot - now)
 end
 
-local count = tonumber(ARGV[6])
+local count = tonumber(ARGV[5])
 for i = 1, count do
-  local at = 4 + 3 * i
+  local at = 3 + 3 * i
   local rate = prefix .. 'otpreport:rate:' .. ARGV[at]
   local read, group = pcall(open, rate, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
   if read then
@@ -95,7 +87,7 @@ for i = 1, count do
     note(rate, 'ERR it can not be read')
   end
 end
-for i = 7 + 3 * count, #ARGV, 7 do
+for i = 6 + 3 * count, #ARGV, 7 do
   reply[#reply + 1] = admit(groups[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
 end
 for _, group in pairs(groups) do

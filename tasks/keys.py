@@ -41,6 +41,11 @@ class Keys:
         """STREAM: every change by hand, who made it and when."""
         return f"{self.prefix}otpreport:audit"
 
+    @property
+    def remembered(self) -> str:
+        """ZSET: `<generation width (s)>:<since when (s)>` of the delivered sets to when one last asked for it."""
+        return f"{self.prefix}otpreport:remembered"
+
     def worker(self, worker: str) -> str:
         """HASH: what a worker says of itself, and when it last did; it expires."""
         return f"{self.prefix}otpreport:worker:{worker}"

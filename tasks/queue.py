@@ -85,7 +85,10 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """For how long delivered events are remembered: `ttl` in seconds, kept in generations of half of it."""
+    """For how long delivered events are remembered: `ttl` in seconds, kept in generations of half of it.
+
+    A look-up reads three, so that those which are complete span it (remembered.lua).
+    """
 
     ttl: float = 86400.0
 
@@ -93,11 +96,6 @@ class Remembered:
     def width(self) -> int:
         """Seconds that one generation spans."""
         return math.ceil(self.ttl / 2)
-
-    @property
-    def generations(self) -> int:
-        """How many generations a look-up reads: together they span at least `ttl`."""
-        return 3
 
 
 def ignore(faults: Sequence[str]) -> None:
@@ -210,8 +208,7 @@ class Queue:
             self._keys.claims,
             self._keys.dead_reasons,
         ]
-        width, ttl = self._remembered.width, self._remembered.ttl
-        arguments: list[str | bytes | int] = [self._keys.prefix, call, width, round(ttl)]
+        arguments: list[str | bytes | int] = [self._keys.prefix, call, self._remembered.width]
         arguments += (*self._breaker, self._refused_run, *told(calls or {}))
         for delivery, settlement in settlements:
             arguments += _arguments(delivery, settlement, self._longest_wait)

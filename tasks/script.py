@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 SHARED = {
-    "admit.lua": ("sound.lua", "rate.lua"),
+    "admit.lua": ("sound.lua", "rate.lua", "remembered.lua"),
     "lease.lua": ("sound.lua", "bury.lua", "rate.lua"),
     "recover.lua": ("sound.lua", "bury.lua"),
-    "settle.lua": ("sound.lua", "breaker.lua"),
+    "settle.lua": ("sound.lua", "breaker.lua", "remembered.lua"),
     "throttle.lua": ("rate.lua",),
 }
 """Script: the files whose functions it uses; Redis has no way to include one."""

@@ -2,11 +2,11 @@
 -- Settle leased events: each leaves `held` and enters exactly one other place, in one atomic step.
 --
 -- KEYS  1 held:<worker>  2 settled:<worker>  3 books  4 claims  5 dead-reasons
--- ARGV  1 key prefix  2 number of this call  3 generation width of the delivered sets (s)  4 their lifetime (s)
---       5 share of failed calls that opens a breaker  6 least calls for it  7 a run of failures that opens it
---       8 how long the run must last (ms)  9 probe interval of an open breaker (ms)
---       10 how many events refused in a row stop their account, 0: never
---       11 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
+-- ARGV  1 key prefix  2 number of this call  3 generation width of the delivered sets (s)
+--       4 share of failed calls that opens a breaker  5 least calls for it  6 a run of failures that opens it
+--       7 how long the run must last (ms)  8 probe interval of an open breaker (ms)
+--       9 how many events refused in a row stop their account, 0: never
+--       10 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
 --       before, how many never left, how many were answered, how long ago they began and ended (ms), code of the last failure
 --       then seven for each event: verb, account, tag, then by verb
 --         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
@@ -20,7 +20,6 @@
 -- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
 local prefix, call = ARGV[1], ARGV[2]
 local worker = string.match(KEYS[1], '[^:]*$')
-local width, lifetime = tonumber(ARGV[3]), tonumber(ARGV[4])
 local last = need(KEYS[2], redis.pcall('HMGET', KEYS[2], 'call', 'reply'))
 if last[1] == call then return { last[2] } end
 if tonumber(last[1] or 0) > tonumber(call) then return { '' } end -- it was sent again long ago; nobody reads this
@@ -31,16 +30,8 @@ local function key(kind, account)
   return prefix .. 'otpreport:' .. kind .. ':' .. account
 end
 
--- Returns whether it is remembered.
-local function remember(member, bucket)
-  local generation = math.floor(tonumber(time[1]) / width)
-  local done = prefix .. 'otpreport:done:' .. string.format('%.0f', generation) .. ':' .. bucket
-  if failed(done, redis.pcall('SADD', done, member)) then return false end
-  if redis.call('TTL', done) < 0 then
-    redis.call('EXPIREAT', done, string.format('%.0f', (generation + 1) * width + lifetime))
-  end
-  return true
-end
+local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local widths = widths_in_use(prefix, tonumber(ARGV[3]), seconds)
 
 -- Returns whether the event is forgotten: it has to be counted elsewhere, then.
 local function forget(account, tag, claim)
@@ -61,7 +52,7 @@ local function last_word(letter)
   return tostring(story.code) .. (said ~= '' and ': ' .. said or '')
 end
 
-local MOST_REFUSED, CLEAR = tonumber(ARGV[10]), 60000
+local MOST_REFUSED, CLEAR = tonumber(ARGV[9]), 60000
 
 -- Whether a run of refusals is no reason to stop: the operator said so, or a search of the last minute (lease.lua) found that
 -- the provider takes some.
@@ -169,11 +160,11 @@ function verbs.bury(account, tag, reason, claim, letter, replayed)
 end
 
 local limits = {
-  share = tonumber(ARGV[5]), least = tonumber(ARGV[6]),
-  run = tonumber(ARGV[7]), run_ms = tonumber(ARGV[8]), probe_ms = tonumber(ARGV[9]),
+  share = tonumber(ARGV[4]), least = tonumber(ARGV[5]),
+  run = tonumber(ARGV[6]), run_ms = tonumber(ARGV[7]), probe_ms = tonumber(ARGV[8]),
 }
-local groups, alone = tonumber(ARGV[11]), {}
-for i = 12, 11 + 9 * groups, 9 do
+local groups, alone = tonumber(ARGV[10]), {}
+for i = 11, 10 + 9 * groups, 9 do
   local calls, bad, fresh = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local unsent, answered = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   local began, ended = tonumber(ARGV[i + 6]), tonumber(ARGV[i + 7])
@@ -190,10 +181,10 @@ for i = 12, 11 + 9 * groups, 9 do
 end
 
 local flags = {}
-for i = 12 + 9 * groups, #ARGV, 7 do
+for i = 11 + 9 * groups, #ARGV, 7 do
   local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   -- what the provider took stays known, whoever holds the lease by now
-  local known = verb ~= 'finish' or ARGV[i + 5] == '' or remember(ARGV[i + 5], ARGV[i + 6])
+  local known = verb ~= 'finish' or ARGV[i + 5] == '' or remember(prefix, widths, ARGV[i + 5], ARGV[i + 6], seconds)
   local flag = need(KEYS[1], redis.pcall('SREM', KEYS[1], tag))
   if flag == 1 and not (known and verbs[verb](account, tag, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])) then
     redis.call('SADD', KEYS[1], tag)

@@ -208,16 +208,23 @@ MUTANTS = (
     Mutant(
         "settle-remembers",
         "tasks/settle.lua",
-        "or remember(ARGV[i + 5], ARGV[i + 6])",
+        "or remember(prefix, widths, ARGV[i + 5], ARGV[i + 6], seconds)",
         "or true",
         "tests/integration/test_admission.py::test_what_was_delivered_is_not_sent_again",
     ),
     Mutant(
         "settle-forgets-in-time",
-        "tasks/settle.lua",
-        "(generation + 1) * width + lifetime",
-        "(generation + 1) * width",
+        "tasks/remembered.lua",
+        "(math.floor(now / width) + 3) * width",
+        "(math.floor(now / width) + 1) * width",
         "tests/integration/test_queue.py::test_the_delivered_are_forgotten_in_time",
+    ),
+    Mutant(
+        "settle-every-width",
+        "tasks/remembered.lua",
+        "for _, width in ipairs(widths) do",
+        "for _, width in ipairs({ widths[1] }) do",
+        "tests/integration/test_remembered.py::test_a_change_forgets_nothing",
     ),
     Mutant(
         "settle-claim",
@@ -501,7 +508,7 @@ MUTANTS = (
     ),
     Mutant(
         "admit-true-after-false",
-        "tasks/admit.lua",
+        "tasks/remembered.lua",
         "or (known[2] == 1 and not says_true)",
         "or known[2] == 1",
         "tests/integration/test_admission.py::test_only_the_same_message_is_a_duplicate",
@@ -647,11 +654,11 @@ MUTANTS = (
         "tests/integration/test_queue.py::test_who_holds_nothing_leaves",
     ),
     Mutant(
-        "queue-generations",
-        "tasks/queue.py",
-        "        return 3\n",
-        "        return 1\n",
-        "tests/integration/test_queue.py::test_the_generations_span_the_time_to_live",
+        "admit-generations",
+        "tasks/remembered.lua",
+        "for age = 0, 2 do\n    local done",
+        "for age = 0, 0 do\n    local done",
+        "tests/integration/test_admission.py::test_the_delivered_are_remembered_for_their_time",
     ),
     Mutant(
         "retry-attempts",
