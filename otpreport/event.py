@@ -13,6 +13,7 @@ ACCOUNT_PATTERN = r"^[a-z0-9_-]{1,64}$"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def _moment(value: object) -> object:
@@ -23,8 +24,11 @@ def _moment(value: object) -> object:
         except OverflowError as error:
             raise ValueError("is after the year 9999: give UNIX milliseconds") from error
     # Seconds given for milliseconds fall into January 1970; no SMS provider is that old.
-    if isinstance(value, datetime) and value.tzinfo is not None and value < _EARLIEST:
-        raise ValueError("is before the year 2000: give UNIX milliseconds, not seconds")
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        if value < _EARLIEST:
+            raise ValueError("is before the year 2000: give UNIX milliseconds, not seconds")
+        if value > _LATEST:
+            raise ValueError("is after the year 9999 in UTC")
     return value
 
 

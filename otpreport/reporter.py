@@ -87,7 +87,7 @@ class Reporter:
         return self._drops.count
 
     def report(self, event: Verification) -> Receipt:
-        """Put one event on the queue; TypeError for anything but a Verification."""
+        """Put one event on the queue; TypeError for anything but a Verification, ValueError for one made invalid."""
         check(event)
         renew()
         return self._report(event, time.monotonic() + self._timeout)
@@ -110,6 +110,8 @@ class Reporter:
     def report_many(self, events: Iterable[Verification]) -> Receipts:
         """Put many events on the queue, some hundred in each write; TypeError before any is written.
 
+        An event that was made invalid after its validation raises ValueError before its write; of a long list those
+        before may be queued then, and may be reported again: a copy is sent once.
         A healthy Redis is given `timeout` for each write. From the first fault on, what is left of that
         write's budget is all there is for the rest; `Receipts.dropped_events` are the events to try again.
         """
@@ -139,7 +141,10 @@ class Reporter:
         self.close()
 
     def _report(self, event: Verification, deadline: float) -> Receipt:
-        pushes = (self._push(event.account, (event,)),)
+        try:
+            pushes = (self._push(event.account, (event,)),)
+        except Exception as error:
+            raise _invalid(error) from error
         reason = self._enqueue(pushes, deadline)[0]
         if not reason:
             return _QUEUED
@@ -153,8 +158,11 @@ class Reporter:
         if time.monotonic() >= deadline:
             tally.add(chunk, Receipt("dropped", "no time left after a fault"))
             return deadline
-        groups = _by_account(chunk)
-        pushes = [self._push(account, events) for account, events in groups.items()]
+        try:
+            groups = _by_account(chunk)
+            pushes = [self._push(account, events) for account, events in groups.items()]
+        except Exception as error:
+            raise _invalid(error) from error
         budget = min(deadline, time.monotonic() + self._timeout)
         reasons = self._enqueue(pushes, budget)
         failed = [push for push, reason in zip(pushes, reasons, strict=True) if reason]
@@ -213,6 +221,11 @@ def _close(link: Link, spool: Spool | None, drops: Drops) -> None:
 
 def _receipt(reason: str, refusal: str) -> Receipt:
     return Receipt("dropped", f"{reason}; {refusal}") if refusal else Receipt("spooled", reason)
+
+
+def _invalid(error: Exception) -> ValueError:
+    """Say so of an event that nothing validated: `model_copy`, `model_construct` and subclasses make such."""
+    return ValueError(f"not a valid event: {error}")
 
 
 def check(event: object) -> None:

@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import redis
 
-from otpreport import Receipt, Reporter
+from otpreport import Receipt, Reporter, Verification
 from otpreport.address import connection_pool
 from otpreport.connection import Connection, Push, Unavailable
 from otpreport.link import Link
@@ -39,6 +40,39 @@ def test_report(reporter: Reporter, valkey: redis.Redis) -> None:
     """A reported event is in the account's list, the first reported to be taken first."""
     assert [reporter.report(verification(number)) for number in range(3)] == [Receipt("queued")] * 3
     assert arrived(valkey) == ["0", "1", "2"]
+
+
+class Odd(Verification):
+    """An event of the app's own making."""
+
+    def to_wire(self) -> dict[str, object]:
+        """Fail."""
+        raise RuntimeError("odd")
+
+
+INVALID = {
+    "a lone surrogate": verification().model_copy(update={"message_id": "\ud800"}),
+    "no text": verification().model_copy(update={"account": 7}),
+    "unhashable": verification().model_copy(update={"account": []}),
+    "no time": verification().model_copy(update={"occurred_at": None}),
+    "a naive time": verification().model_copy(update={"occurred_at": datetime(2026, 5, 1)}),  # noqa: DTZ001
+    "nothing at all": Verification.model_construct(),
+    "a subclass": Odd(**dict(verification())),
+}
+
+
+@pytest.mark.parametrize("event", INVALID.values(), ids=INVALID)
+async def test_an_event_that_was_made_invalid(
+    reporter: Reporter, valkey: redis.Redis, event: Verification
+) -> None:
+    """What nothing validated raises ValueError, before its write."""
+    with pytest.raises(ValueError, match="not a valid event"):
+        reporter.report(event)
+    with pytest.raises(ValueError, match="not a valid event"):
+        await reporter.areport(event)
+    with pytest.raises(ValueError, match="not a valid event"):
+        reporter.report_many([*(verification(number) for number in range(100)), event])
+    assert arrived(valkey) == []
 
 
 def test_report_many(reporter: Reporter, valkey: redis.Redis) -> None:

@@ -91,6 +91,7 @@ def test_milliseconds_are_read() -> None:
         ("occurred_at", 1777636800000000),  # microseconds
         ("occurred_at", 10**400),
         ("occurred_at", True),
+        ("occurred_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-23)))),  # the year 10000 in UTC
         ("occurred_at", 1777636800000.0),
         ("occurred_at", None),
         ("verified", 1),

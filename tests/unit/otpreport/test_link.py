@@ -192,6 +192,59 @@ def test_callers_share_a_bounded_number_of_connections(link: Link, server: Redis
     assert len(server.connections) == 3
 
 
+def open_together(link: Link, server: Redis, number: int) -> None:
+    """Have so many connections: as many callers each wait for the others."""
+    together = threading.Barrier(number)
+
+    def answer() -> list[str]:
+        together.wait(20)
+        return [""]
+
+    server.answer = answer
+    threads = [threading.Thread(target=push, args=(link,)) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_no_more_connections_than_allowed(link: Link, server: Redis) -> None:
+    """While all connections are in use another caller waits for one, and none is opened for it."""
+    open_together(link, server, 3)
+    held, free = threading.Barrier(4), threading.Event()
+
+    def hold() -> list[str]:
+        held.wait(20)
+        free.wait(20)
+        return [""]
+
+    for connection in server.connections:
+        connection.answer = hold
+    server.answer = lambda: [""]
+    threads = [threading.Thread(target=push, args=(link,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    held.wait(20)
+    with pytest.raises(Unavailable, match="busy"):
+        push(link, 0.5)
+    free.set()
+    for thread in threads:
+        thread.join()
+    assert len(server.connections) == 3
+
+
+def test_with_one_broken_connection_the_idle_ones_are_closed(link: Link, server: Redis) -> None:
+    """What broke one has most likely broken all: no other caller shall find that out for itself."""
+    open_together(link, server, 2)
+    for connection in server.connections:
+        connection.answer = answer_timeout
+    first, second = server.connections
+    with pytest.raises(Unavailable, match="may have arrived"):
+        push(link)
+    assert first.closed
+    assert second.closed
+
+
 def test_waiting_callers_do_not_wake_each_other(link: Link, server: Redis) -> None:
     """Callers that wait together for a hanging connection burn no CPU."""
     server.reachable.clear()
