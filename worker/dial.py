@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 from worker.http1 import Connection
 
 REMEMBERED = 10.0
-"""Seconds for which a name's addresses are known."""
+"""Seconds for which a name's addresses are known, and for which one that is not found is given up, at most."""
+
+ANEW = 1.0
+"""Seconds until a name is looked up again whose address took no connection, or that was not found, the first time."""
 
 HEAD_START = 0.25
 """Seconds that an address is tried alone before the next one is tried beside it (RFC 8305)."""
@@ -52,13 +55,32 @@ _Found = tuple[socket.socket, Address]
 LookUp = Callable[[Place], Coroutine[Any, Any, list[Address]]]
 
 
-class Dialer:
-    """Connect to places; without `tls`, the system's authorities vouch for them."""
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """A name that was not found: why, until when that is believed, and for how many seconds."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None, look_up: LookUp | None = None) -> None:
+    why: Exception
+    until: float
+    pause: float
+
+
+class Dialer:
+    """Connect to places; without `tls`, the system's authorities vouch for them.
+
+    However many events ask, a name is looked up once a second at most, and more and more seldom while it is not found.
+    """
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None = None,
+        look_up: LookUp | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tls = tls
         self._look_up = look_up or _look_up
-        self._known: dict[Place, tuple[float, list[Address]]] = {}
+        self._monotonic = monotonic
+        self._missing: dict[Place, _Missing] = {}
+        self._known: dict[Place, tuple[float, float, list[Address]]] = {}
         self._looking: dict[Place, asyncio.Task[list[Address]]] = {}
 
     async def connect(self, place: Place, lost: Callable[[Connection], None]) -> Connection:
@@ -71,8 +93,14 @@ class Dialer:
             )  # who connects next does not wait for a dead one
             return await self._speak(place, found, lost)
         except BaseException:
-            self._known.pop(place, None)
+            self._doubt(place)
             raise
+
+    def _doubt(self, place: Place) -> None:
+        """Look a name up again, its addresses may be others now; but not for each request that fails."""
+        if place in self._known:
+            looked_up, _, addresses = self._known[place]
+            self._known[place] = looked_up, looked_up + ANEW, addresses
 
     async def _speak(
         self, place: Place, found: socket.socket, lost: Callable[[Connection], None]
@@ -100,9 +128,13 @@ class Dialer:
 
     async def _addresses(self, place: Place) -> list[Address]:
         """Return the addresses of a name; however many ask, it is looked up once."""
-        until, addresses = self._known.get(place, (0.0, []))
-        if time.monotonic() < until:
+        _, until, addresses = self._known.get(place, (0.0, 0.0, []))
+        now = self._monotonic()
+        if now < until:
             return addresses
+        missing = self._missing.get(place)
+        if missing and now < missing.until:
+            raise type(missing.why)(*missing.why.args)
         looking = self._looking.get(place)
         if looking is None:
             looking = self._looking[place] = asyncio.create_task(self._look_up(place))
@@ -111,8 +143,14 @@ class Dialer:
 
     def _looked_up(self, place: Place, looking: asyncio.Task[list[Address]]) -> None:
         del self._looking[place]
-        if not looking.cancelled() and looking.exception() is None:
-            self._known[place] = time.monotonic() + REMEMBERED, looking.result()
+        if looking.cancelled():
+            return
+        now, before, why = self._monotonic(), self._missing.pop(place, None), looking.exception()
+        if why is None:
+            self._known[place] = now, now + REMEMBERED, looking.result()
+        elif isinstance(why, OSError | ValueError):
+            pause = min(REMEMBERED, 2 * before.pause) if before else ANEW
+            self._missing[place] = _Missing(why, now + pause, pause)
 
 
 async def _look_up(place: Place) -> list[Address]:

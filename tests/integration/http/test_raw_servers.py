@@ -17,7 +17,7 @@ from tests.support.http_clients import Clients, server_context, signed, trusting
 from tests.support.raw_server import OK, RawServer, answering, full_backlog, silent
 from tests.support.wait import coming
 from worker.connections import Connections
-from worker.dial import Address, Dialer, LookUp, Place
+from worker.dial import ANEW, REMEMBERED, Address, Dialer, LookUp, Place
 from worker.http import OwnClient
 from worker.http1 import Connection
 
@@ -350,6 +350,17 @@ async def test_an_ipv6_address_is_reached(tmp_path: Path) -> None:
         assert b"Host: [::1]:" in server.requests[0]
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return them."""
+        return self.now
+
+
 def resolved(*urls: str) -> LookUp:
     """Return a look-up that finds these servers under any name."""
 
@@ -406,8 +417,8 @@ async def test_addresses_that_never_answer_end_at_the_timeout() -> None:
 
 
 async def test_a_name_is_looked_up_once_for_all_who_ask() -> None:
-    """Not for each connection; but again after a failure, for the addresses may be others then."""
-    asked = itertools.count()
+    """Not for each connection, nor for each that fails; but again after a while: the addresses may be others then."""
+    asked, clock = itertools.count(), Clock()
     urls: list[str] = []
 
     async def look_up(place: Place) -> list[Address]:
@@ -415,13 +426,15 @@ async def test_a_name_is_looked_up_once_for_all_who_ask() -> None:
         await asyncio.sleep(0)
         return await resolved(*urls)(place)
 
-    connections = Connections(Dialer(None, look_up), limit=10, timeout=5.0)
+    connections = Connections(Dialer(None, look_up, clock), limit=10, timeout=5.0)
     sender = OwnClient(connections, 5.0, lambda: True)
     with listening() as (listener, closed):
         listener.close()
     urls.append(closed)
-    with pytest.raises(NotSent):
-        await sender.send(signed("http://provider/"))
+    for _ in range(3):
+        with pytest.raises(NotSent):
+            await sender.send(signed("http://provider/"))
+    clock.now += ANEW
     async with RawServer(answering(OK)) as server:
         urls[:] = [server.url]
         answers = await asyncio.gather(*(sender.send(signed("http://provider/")) for _ in range(5)))
@@ -429,6 +442,48 @@ async def test_a_name_is_looked_up_once_for_all_who_ask() -> None:
         await sender.close()
     assert server.connections > 1
     assert next(asked) == 2
+
+
+async def test_a_name_that_is_not_found_is_looked_up_more_and_more_seldom() -> None:
+    """A hundred thousand events of one cost a look-up now and then, and each of them hears why."""
+    asked, clock = 0, Clock()
+    times: list[float] = []
+
+    async def look_up(_: Place) -> list[Address]:
+        nonlocal asked
+        asked += 1
+        times.append(clock.now)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    sender = OwnClient(Connections(Dialer(None, look_up, clock), limit=10, timeout=5.0), 5.0, lambda: True)
+    for _ in range(1000):
+        with pytest.raises(NotSent, match="Name or service not known"):
+            await sender.send(signed("http://provider/"))
+        clock.now += 0.06
+    await sender.close()
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert asked < 12
+    assert pauses == sorted(pauses)
+    assert max(pauses) < REMEMBERED + 0.2
+
+
+async def test_a_name_that_is_found_again_is_used_at_once() -> None:
+    """What was not found before does not count any more."""
+    clock, found = Clock(), False
+
+    async def look_up(place: Place) -> list[Address]:
+        if not found:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return await resolved(server.url)(place)
+
+    sender = OwnClient(Connections(Dialer(None, look_up, clock), limit=10, timeout=5.0), 5.0, lambda: True)
+    async with RawServer(answering(OK)) as server:
+        with pytest.raises(NotSent):
+            await sender.send(signed("http://provider/"))
+        found = True
+        clock.now += ANEW
+        assert (await sender.send(signed("http://provider/"))).body == b"ok"
+        await sender.close()
 
 
 async def test_no_address_at_all_sent_nothing() -> None:
