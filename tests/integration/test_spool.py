@@ -700,6 +700,20 @@ def test_without_a_lock_everybody_forwards(tmp_path: Path, caplog: pytest.LogCap
         assert not another
 
 
+class Unwritable(Turn):
+    """A turn on a disk that takes no lock."""
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA query_only = ON")
+        super()._set_up(connection)
+
+
+def test_a_fault_of_the_disk_is_no_turn_of_another(path: Path) -> None:
+    """What SQLite can't do is raised; it does not look as if another process forwarded."""
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        Unwritable(path)
+
+
 @pytest.mark.parametrize(("kind", "times"), [(Impatient, 1), (Spool, 0)])
 def test_a_turn_that_hangs_is_passed_over(path: Path, kind: type[Spool], times: int) -> None:
     """A process that has the turn and forwards nothing, frozen or no forwarder at all, holds it for a while only."""

@@ -67,6 +67,7 @@ def test_locked_from_the_second_start_on(path: Path) -> None:
             assert child_says(lambda: reporter.report(verification()).status == "spooled" and is_locked())
             assert reporter.report(verification()).status == "spooled"
             assert is_locked()
+    assert not list(path.parent.glob("*.beside-*"))
 
 
 OPENED = """

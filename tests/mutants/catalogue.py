@@ -511,7 +511,7 @@ MUTANTS = (
         "tasks/remembered.lua",
         "or (known[2] == 1 and not says_true)",
         "or known[2] == 1",
-        "tests/integration/test_admission.py::test_only_the_same_message_is_a_duplicate",
+        "tests/integration/test_admission.py::test_what_was_delivered_is_not_sent_again",
     ),
     Mutant(
         "admit-claim",
@@ -1253,6 +1253,6 @@ MUTANTS = (
         "otpreport/store.py",
         "if _primary_code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):",
         "if False:",
-        "tests/integration/test_spool.py::test_full_disk",
+        "tests/integration/test_spool.py::test_a_fault_of_the_disk_is_no_turn_of_another",
     ),
 )

@@ -20,6 +20,7 @@ from contextlib import closing
 from pathlib import Path
 
 from otpreport import Reporter, database
+from otpreport.database import Database
 from tests.support.events import event_of, verification
 from worker.embedded import free_port
 
@@ -40,10 +41,9 @@ class App:
         """Report, fork now and then, report again, and end in one of several ways."""
         self._report()
         if self._random.random() < 0.4:
-            children = [self._fork(number) for number in range(self._random.randint(1, 2))]
+            for number in range(self._random.randint(1, 2)):
+                self._fork(number)
             self._report()
-            for child in children:
-                os.waitpid(child, 0)
         ends: list[Callable[[], object]] = [self._reporter.close, self._kill, lambda: None]
         self._random.choice(ends)()
 
@@ -55,13 +55,13 @@ class App:
                 os.write(self._log, f"{event.message_id}\n".encode())
             time.sleep(0.03 * self._random.random())
 
-    def _fork(self, number: int) -> int:
-        if not (pid := os.fork()):
+    def _fork(self, number: int) -> None:
+        """Fork a child, which may outlive its parent."""
+        if not os.fork():
             self._name += f".{number}"
             self._random.seed(self._name)
             self.run()
             os._exit(0)
-        return pid
 
     def _kill(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -72,14 +72,31 @@ def unlocked(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-CONTROLS = {"unlocked": ("_make", unlocked), "inherited": ("let_go", id)}
+_abandoned: list[object] = []
+
+
+class Inheriting(Database):
+    """A connection that a child believes in: its SQLite holds the locks of its parent, which the child has not."""
+
+    def after_fork(self) -> None:
+        """Open the file beside the connection that was inherited."""
+        _abandoned.append(self._connection)
+        self._connection = None
+
+
+CONTROLS: dict[str, list[tuple[object, str, object]]] = {
+    "unlocked": [(database, "_make", unlocked)],
+    "inherited": [(database, "let_go", id), (Database, "after_fork", Inheriting.after_fork)],
+}
 
 
 def main(url: str, spool: str, log: str, starts: str, seed: str, *how: str) -> None:
     """Start so many apps, AT_ONCE at a time."""
     for control in how:
-        setattr(database, *CONTROLS[control])
+        for changed in CONTROLS[control]:
+            setattr(*changed)
     descriptor = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    ended, living = os.pipe()  # every app has its other end
     running = 0
     for number in range(int(starts)):
         if running == AT_ONCE:
@@ -89,13 +106,12 @@ def main(url: str, spool: str, log: str, starts: str, seed: str, *how: str) -> N
             App(url, spool, descriptor, f"{seed}-{number}").run()
             os._exit(0)
         running += 1
-    while running:
-        os.wait()
-        running -= 1
+    os.close(living)
+    os.read(ended, 1)
 
 
 def lost(folder: Path, starts: int, seed: str, *how: str) -> tuple[int, set[str]]:
-    """Run them in a process of their own; return how many events were spooled and which of them are not in the file."""
+    """Run them in a process of their own; return how many events were spooled and which of them are in no file."""
     spool, log = folder / "spool.sqlite3", folder / "log"
     url = f"redis://127.0.0.1:{free_port()}/0"
     command = [
@@ -111,9 +127,17 @@ def lost(folder: Path, starts: int, seed: str, *how: str) -> tuple[int, set[str]
     ]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=300)
     told = set(log.read_text().split())
-    with closing(sqlite3.connect(spool)) as connection:
-        rows = connection.execute("SELECT message FROM spool").fetchall()
-    return len(told), told - {event_of(message).message_id for (message,) in rows}
+    return len(told), told - {name for file in folder.glob("*.sqlite3*") for name in _rows(file)}
+
+
+def _rows(file: Path) -> list[str]:
+    """Return the message ids in one of a spool's files."""
+    if file.name.endswith(("-wal", "-shm", "-turn")):
+        return []
+    with closing(sqlite3.connect(file)) as connection:
+        return [
+            event_of(message).message_id for (message,) in connection.execute("SELECT message FROM spool")
+        ]
 
 
 if __name__ == "__main__":
