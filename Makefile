@@ -79,4 +79,4 @@ $(BIN)/python:
 
 build/uv/bin/uv:
 	@$(PYTHON) -m venv build/uv
-	@build/uv/bin/python -m pip install -qq --disable-pip-version-check uv==0.13.9
+	@build/uv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/uv.txt

@@ -103,7 +103,8 @@ class AccountSnapshot:
 
     def effective_rate(self, configured: float) -> float:
         """Return the rate that the account may use now, in requests/s, out of its group's configured one."""
-        return self.rate.effective(configured, self.now_ms / 1000) * self.state.share(self.now_ms)
+        end = (self.now_ms + 1) / 1000  # of this millisecond, in which the rate may have been lowered
+        return self.rate.effective(configured, end) * self.state.share(self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)

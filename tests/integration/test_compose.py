@@ -74,6 +74,7 @@ def _open(name: str, service: Service) -> list[str]:
         *(["memory"] if not service.get("mem_limit") else []),
         *(["cpu"] if not service.get("cpus") else []),
         *(["processes"] if not service.get("pids_limit") else []),
+        *(["limits"] if not {"core", "nofile"} <= service.get("ulimits", {}).keys() else []),
         *(["restart"] if service.get("restart") != "unless-stopped" else []),
         *(["health"] if not service.get("healthcheck") and service.get("image") != "otpreport" else []),
         *(["network of its own"] if not service.get("networks") else []),
@@ -110,7 +111,7 @@ def test_compose_2_reads_it_too(name: str) -> None:
 def test_an_open_service_is_seen() -> None:
     """A service with none of the precautions has every fault."""
     service = {"ports": ["0.0.0.0:1:1"], "environment": {"A_PASSWORD": "x"}, "privileged": True}
-    assert len(_open("bare", service)) == 13
+    assert len(_open("bare", service)) == 14
 
 
 @needs_compose
@@ -344,7 +345,7 @@ def test_redis_is_as_workers_want_it(served: int) -> None:
 @needs_compose
 @needs_debians
 def test_the_web_app_s_user_may_send_and_not_read(served: int) -> None:
-    """Who has broken into the web app can't read the queue or a dead letter; without a password one can only ping."""
+    """Who has broken into the web app can't read the queue or a dead letter."""
     _, files = demo_service("producer")
     url = files["/run/secrets/redis_url"].read_text().strip().replace("@redis:6379", f"@127.0.0.1:{served}")
     with untyped(url) as web:
@@ -352,10 +353,6 @@ def test_the_web_app_s_user_may_send_and_not_read(served: int) -> None:
         for command in (("LRANGE", "otpreport.nobody", "0", "-1"), ("HGETALL", "otpreport:dead:tencent")):
             with pytest.raises(NoPermissionError):
                 web.execute_command(*command)
-    with untyped(f"redis://127.0.0.1:{served}") as stranger:
-        assert stranger.ping()
-        with pytest.raises(NoPermissionError):
-            stranger.execute_command("LPUSH", "otpreport.nobody", "x")
 
 
 # What backing up, restoring and switching take, as docs/operations.md and docs/scaling.md have it.
@@ -440,7 +437,7 @@ def test_nobody_gets_in_without_a_password(served: int) -> None:
     with pytest.raises(redis.AuthenticationError), untyped(f"redis://127.0.0.1:{served}") as client:
         client.ping()
     with socket.create_connection(("127.0.0.1", served), 10) as stranger:
-        stranger.sendall(b"*2\r\n$4\r\nPING\r\n$100000000\r\n")
+        stranger.sendall(b"*2\r\n$4\r\nPING\r\n$100000\r\n")
         assert b"unauthenticated bulk length" in stranger.recv(200)
 
 

@@ -23,6 +23,14 @@ def test_every_line_is_pinned_by_hash(name: str) -> None:
     assert not re.search(r"^\s*-{1,2}(i|index|extra|find|trusted)", text, re.MULTILINE)
 
 
+def test_the_tool_that_makes_the_locks_is_pinned_by_hash() -> None:
+    """Make installs it from a lock of its own, in which each line after the first is a hash."""
+    first, *others = (FOLDER / "uv.txt").read_text().splitlines()
+    assert re.fullmatch(r"uv==[0-9.]+ \\", first)
+    assert others
+    assert all(re.fullmatch(r" +--hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in others)
+
+
 def test_tests_run_on_what_the_worker_runs_on() -> None:
     """Every package of the worker has the same version in the development lock."""
     worker, dev = pins("worker.txt"), pins("dev.txt")
