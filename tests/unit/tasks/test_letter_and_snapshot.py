@@ -86,7 +86,9 @@ def test_places_add_up_to_taken() -> None:
 def test_a_snapshot_knows_the_rate_of_its_moment() -> None:
     """What is shown is what admission grants at that moment."""
     assert snapshot().effective_rate(500) == 500
-    assert snapshot(rate=Rate(100.0, top=140.0, lowered_at=100.0)).effective_rate(500) == pytest.approx(100, rel=1e-3)
+    assert snapshot(rate=Rate(100.0, top=140.0, lowered_at=100.0)).effective_rate(500) == pytest.approx(
+        100, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize(("since", "share"), [(100_000, 0.01), (94_000, 0.1), (89_000, 0.5), (80_000, 1.0)])
