@@ -28,7 +28,8 @@ for i = 4, #KEYS do
   local at = 6 + 2 * told + 4 * (i - 4)
   local happened = now - tonumber(ARGV[at])
   -- workers tell once a second, not in the order in which it happened
-  if happened >= tonumber(redis.call('HGET', KEYS[i], 'at_ms') or 0) then
+  local known = redis.pcall('HGET', KEYS[i], 'at_ms')
+  if type(known) ~= 'table' and happened >= (tonumber(known) or 0) then
     redis.call('HSET', KEYS[i], 'at_ms', happened, 'class', ARGV[at + 1], 'code', ARGV[at + 2], 'message', ARGV[at + 3])
     redis.call('EXPIRE', KEYS[i], ARGV[3])
   end

@@ -83,6 +83,8 @@ class Pulse:
     accounts: Mapping[str, AccountPulse] | None = None
     memory: Memory = Memory()  # noqa: RUF009 - frozen
     differences: Mapping[str, str] = field(default_factory=dict[str, str])
+    faults: tuple[str, ...] = ()
+    """Keys that can't be used, each with the reason."""
 
     def of(self, account: str) -> AccountPulse:
         """Return an account's pulse; one that nobody asked for has none."""
@@ -100,14 +102,15 @@ class PulseReader:
         """Return the pulse as it is now; redis.RedisError when Redis is away."""
         keys = [self._keys.workers, self._keys.maintenance]
         reply = self._script(keys, [self._keys.prefix, MOST_WORKERS, *accounts])
-        workers, rows, memory, told = cast(
-            "tuple[list[list[bytes]], list[list[object]], list[bytes], list[list[bytes]]]", reply
+        workers, rows, memory, told, faults = cast(
+            "tuple[list[list[bytes]], list[list[object]], list[bytes], list[list[bytes]], list[bytes]]", reply
         )
         seen = sorted((_worker(row) for row in workers), key=lambda worker: (worker.host, worker.worker))
         pulses = (_pulse(row) for row in rows)
         remembered = Memory.of(*(_text(field) for field in memory))
         differ = differences(Deployment.decode(each) for each in told)
-        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered, differ)
+        unusable = tuple(_text(fault) for fault in faults)
+        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered, differ, unusable)
 
 
 def _worker(row: Sequence[object]) -> WorkerSeen:

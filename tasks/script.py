@@ -25,8 +25,10 @@ FOLDER = Path(__file__).parent
 SHARED = {
     "admit.lua": ("sound.lua", "rate.lua", "remembered.lua"),
     "lease.lua": ("sound.lua", "bury.lua", "rate.lua"),
+    "pulse.lua": ("sound.lua",),
     "recover.lua": ("sound.lua", "bury.lua"),
     "settle.lua": ("sound.lua", "breaker.lua", "remembered.lua"),
+    "snapshot.lua": ("sound.lua",),
     "throttle.lua": ("rate.lua",),
 }
 """Script: the files whose functions it uses; Redis has no way to include one."""

@@ -3,7 +3,8 @@
 --
 -- KEYS  1 workers  2 books  3 dead-reasons
 -- ARGV  1 key prefix  2 longest message that is read (bytes)  then for each configured account: name, rate group
--- reply { now (us), living workers, books (field, count, ...), dead-reasons (field, count, ...), account, ... }
+-- reply { now (us), living workers, books (field, count, ...), dead-reasons (field, count, ...), keys that can't be used,
+--         account, ... }
 --       with for each account, also the first hundred that only the books know:
 --       { name, ready, { oldest message of each list }, scheduled, suspects, records, dead, first of `aged` (ms) or '',
 --         state, code, message, by, since (ms), resumed (ms), ramp rate (1/s), refused in a row, who lets it go on,
@@ -14,9 +15,12 @@
 local prefix, longest = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local living = redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now_us / 1000), '+inf')
-local books, reasons = redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])
-local reply = { string.format('%.0f', now_us), living, {}, {} }
+local living = got(KEYS[1], redis.pcall('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now_us / 1000), '+inf'), 0)
+local books = got(KEYS[2], redis.pcall('HGETALL', KEYS[2]), {})
+local reasons = got(KEYS[3], redis.pcall('HGETALL', KEYS[3]), {})
+sound(prefix .. 'otpreport:claims', 'hash')
+sound(prefix .. 'otpreport:maintenance', 'hash')
+local reply = { string.format('%.0f', now_us), living, {}, {}, faults }
 local most_strangers, longest_name, longest_text = 100, 64, 1000
 
 local function key(kind, account)
@@ -27,8 +31,8 @@ local function waiting(account)
   local length, oldest = 0, {}
   for _, step in ipairs({ '', '\6\0223', '\6\0226', '\6\0229' }) do
     local list = prefix .. 'otpreport.' .. account .. step
-    length = length + redis.call('LLEN', list)
-    local raw = redis.call('LINDEX', list, -1)
+    length = length + got(list, redis.pcall('LLEN', list), 0)
+    local raw = got(list, redis.pcall('LINDEX', list, -1), false)
     if raw and #raw <= longest then
       oldest[#oldest + 1] = raw
     elseif raw then
@@ -42,24 +46,41 @@ end
 -- Ms before the end of a dead letter in which that is told, where its time is not shorter than ten times that.
 local SOON = 3 * 86400000
 
+local function members(kind, account)
+  local name = key(kind, account)
+  return got(name, redis.pcall('ZCARD', name), 0)
+end
+
+local function size(kind, account)
+  local name = key(kind, account)
+  return got(name, redis.pcall('HLEN', name), 0)
+end
+
+local function fields(name, ...)
+  return got(name, redis.pcall('HMGET', name, ...), {})
+end
+
 local function look(account, group)
   local length, oldest = waiting(account)
-  local aged = redis.call('ZRANGE', key('aged', account), 0, 0, 'WITHSCORES')
+  local aged = got(key('aged', account), redis.pcall('ZRANGE', key('aged', account), 0, 0, 'WITHSCORES'), {})
   local row = {
-    account, length, oldest,
-    redis.call('ZCARD', key('scheduled', account)), redis.call('ZCARD', key('suspects', account)),
-    redis.call('HLEN', key('taken', account)), redis.call('HLEN', key('dead', account)), aged[2] or '',
+    account, length, oldest, members('scheduled', account), members('suspects', account), size('taken', account),
+    size('dead', account), aged[2] or '',
   }
-  local state = redis.call('HMGET', key('account', account), 'state', 'code', 'message', 'by',
+  -- what is not shown, and would be told by nobody while the account does not need it
+  for _, kind in ipairs({ 'replays', 'dead-index', 'reached', 'unsent' }) do members(kind, account) end
+  for _, kind in ipairs({ 'replay', 'breaker', 'last-error' }) do size(kind, account) end
+  local state = fields(key('account', account), 'state', 'code', 'message', 'by',
     'since_ms', 'resumed_ms', 'ramp_rate', 'permanent_run', 'keep_going')
-  local rate = group and redis.call('HMGET', key('rate', group), 'rate', 'top', 'lowered_us', 'override') or {}
+  local rate = group and fields(key('rate', group), 'rate', 'top', 'lowered_us', 'override') or {}
   for i = 1, 9 do row[#row + 1] = string.sub(state[i] or '', 1, longest_text) end
   for i = 1, 4 do row[#row + 1] = string.sub(rate[i] or '', 1, longest_text) end
-  local kept = redis.call('HMGET', key('dead-keep', account), 'bytes', 'part', 'most', 'age_ms')
+  local kept = fields(key('dead-keep', account), 'bytes', 'part', 'most', 'age_ms')
   for i = 1, 4 do row[#row + 1] = string.sub(kept[i] or '', 1, longest_text) end
   local longest = tonumber(kept[4])
   local soon = longest and now_us / 1000 - longest + math.min(SOON, longest / 10)
-  row[#row + 1] = soon and tostring(redis.call('ZCOUNT', key('dead-index', account), '-inf', string.format('%.0f', soon))) or ''
+  local index = key('dead-index', account)
+  row[#row + 1] = soon and tostring(got(index, redis.pcall('ZCOUNT', index, '-inf', string.format('%.0f', soon)), 0)) or ''
   reply[#reply + 1] = row
 end
 

@@ -114,6 +114,8 @@ class Snapshot:
     now_us: int
     workers: int
     accounts: tuple[AccountSnapshot, ...]
+    faults: tuple[str, ...] = ()
+    """Keys that can't be used, each with the reason; what they hold counts as nothing."""
 
     @property
     def configured(self) -> Iterator[AccountSnapshot]:
@@ -146,9 +148,10 @@ class SnapshotReader:
         reply = cast("list[object]", self._script(self._keys, self._arguments))
         now_us = int(cast("bytes", reply[0]))
         books, reasons = _by_account(reply[2]), _by_account(reply[3])
-        rows = cast("list[list[object]]", reply[4:])
+        faults = tuple(_text(fault) for fault in cast("list[bytes]", reply[4]))
+        rows = cast("list[list[object]]", reply[5:])
         accounts = tuple(self._account(row, now_us, books, reasons) for row in rows)
-        return Snapshot(now_us, cast("int", reply[1]), accounts)
+        return Snapshot(now_us, cast("int", reply[1]), accounts, faults)
 
     def _account(
         self,

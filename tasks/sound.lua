@@ -18,6 +18,12 @@ local function failed(key, reply)
   return true
 end
 
+-- Returns the reply, or `otherwise` where the command failed.
+local function got(key, reply, otherwise)
+  if failed(key, reply) then return otherwise end
+  return reply
+end
+
 -- Returns whether the key is of this type, or not there.
 local function sound(key, kind)
   if judged[key] == nil then

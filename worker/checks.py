@@ -199,6 +199,13 @@ def memory(remembered: Memory, now_ms: int) -> Finding:
     return Finding("memory", Level.WARN, loss.text, mend)
 
 
+def faults(found: Iterable[str]) -> Iterator[Finding]:
+    """Judge what keeps events from being moved."""
+    for fault in found:
+        mend = "see `redis refuses` and `redis key unusable` in docs/operations.md: once mended, all goes on"
+        yield Finding("faults", Level.WARN, fault, mend)
+
+
 def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
     """Judge what is in Redis: accounts that stopped, queues that nobody serves, books that do not balance."""
     for account in snapshot.configured:

@@ -9,8 +9,11 @@ import pytest
 from redis.exceptions import ResponseError
 
 from providers import Result
+from tasks.faults import faults
 from tasks.keys import Keys
+from tasks.pulse import Pulse, PulseReader
 from tasks.queue import Queue
+from tasks.snapshot import SnapshotReader
 from tests.support.engine_worker import EngineWorker, Network
 from tests.support.leased import event
 from tests.support.queues import Fleet, alter
@@ -269,3 +272,37 @@ async def test_without_the_look_the_queue_is_thrown_away(fleet: Fleet) -> None:
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await queue.lease({"tencent": 20})
     assert fleet.server.llen(fleet.keys.ready("tencent")[0]) == 0
+
+
+OTHERS: dict[str, tuple[Callable[[Keys], str], str]] = {
+    "last-error": (lambda keys: keys.last_error("bad"), "hash"),
+    "maintenance": (lambda keys: keys.maintenance, "hash"),
+    "dead-reasons": (lambda keys: keys.dead_reasons, "hash"),
+}
+EVERY = {**OWN, **SHARED, **OTHERS}
+
+
+@pytest.mark.parametrize("name", sorted(EVERY.keys() - {"settled", "ready 3"}))
+async def test_whoever_looks_on_is_told_the_key(fleet: Fleet, name: str) -> None:
+    """A look at the fleet goes on without what can't be read, and names it."""
+    fleet.send(event("good", "good"))
+    await fleet.take(1, account="good")
+    key = EVERY[name][0](fleet.keys)
+    _put(fleet, key, "string")
+    snapshot = SnapshotReader(fleet.server, fleet.keys, {"good": "good", "bad": "bad"}).read()
+    pulse = PulseReader(fleet.server, fleet.keys).read(["good", "bad"])
+    assert any(key in fault for fault in faults(fleet.server, snapshot, pulse))
+    good = next(account for account in snapshot.accounts if account.name == "good")
+    assert good.records == 1
+
+
+def test_whoever_looks_on_is_told_that_redis_writes_nothing(fleet: Fleet) -> None:
+    """A Redis that can be read and not written does not look well."""
+    snapshot = SnapshotReader(fleet.server, fleet.keys, {"good": "good"}).read()
+    assert faults(fleet.server, snapshot, Pulse()) == ()
+    fleet.server.config_set("min-replicas-to-write", 1)
+    try:
+        (said,) = faults(fleet.server, snapshot, Pulse())
+    finally:
+        fleet.server.config_set("min-replicas-to-write", 0)
+    assert said.startswith("redis refuses to write: NOREPLICAS")

@@ -607,7 +607,7 @@ MUTANTS = (
     Mutant(
         "presence-newer",
         "tasks/presence.lua",
-        "if happened >= tonumber(redis.call('HGET', KEYS[i], 'at_ms') or 0) then",
+        "if type(known) ~= 'table' and happened >= (tonumber(known) or 0) then",
         "if true then",
         "tests/integration/test_presence.py::test_an_error_that_is_told_late_does_not_hide_a_newer_one",
     ),

@@ -16,6 +16,7 @@ from rich.text import Text
 from config.account import Account, key_hint, provider_of
 from config.settings import Settings
 from otpreport.address import place
+from tasks.faults import faults
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
 from tasks.pulse import PulseReader
@@ -87,10 +88,11 @@ def _findings(opened: Session) -> Iterator[Finding]:
     queues = find_queues(opened.client, opened.keys, opened.settings.accounts)
     grouped = replace(opened, settings=in_force(opened.settings, opened.client))
     snapshot = grouped.snapshots().read()
-    pulse = PulseReader(opened.client, opened.keys).read([])
+    pulse = PulseReader(opened.client, opened.keys).read(list(opened.settings.accounts))
     yield from checks.clocks(pulse.workers, snapshot.now_us // 1000)
     yield from checks.deployments(pulse.differences)
     yield checks.memory(pulse.memory, snapshot.now_us // 1000)
+    yield from checks.faults(faults(opened.client, snapshot, pulse))
     yield from checks.events(snapshot, queues)
     yield from checks.workers(pulse.workers, snapshot.now_us // 1000)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from config.settings import Settings
 from otpreport.address import place
 from tasks.epoch import Memory
+from tasks.faults import faults
 from tasks.keys import Keys
 from tasks.keyspace import Queues
 from tasks.pulse import AccountPulse, PulseReader, WorkerSeen
@@ -66,6 +67,8 @@ class Look:
     unserved: Queues
     memory: Memory = Memory()  # noqa: RUF009 - frozen
     differences: Mapping[str, str] = field(default_factory=dict[str, str])
+    faults: tuple[str, ...] = ()
+    """What keeps events from being moved: that Redis refuses to write, keys that can't be used."""
 
     @property
     def now_ms(self) -> int:
@@ -84,6 +87,7 @@ class FleetReader:
     def __init__(self, client: Redis, settings: Settings) -> None:
         keys = Keys(settings.key_prefix)
         groups = {account.name: account.rate_group for account in settings.accounts.values()}
+        self._client = client
         self._settings = settings
         self.redis = place(settings.redis_url.get_secret_value())
         self._snapshots = SnapshotReader(client, keys, groups)
@@ -104,6 +108,7 @@ class FleetReader:
             unserved=unserved(snapshot, queues or Queues()),
             memory=pulse.memory,
             differences=pulse.differences,
+            faults=faults(self._client, snapshot, pulse),
         )
 
     def _account(self, seen: AccountSnapshot, pulse: AccountPulse) -> AccountLook:

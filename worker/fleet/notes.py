@@ -40,6 +40,7 @@ class Note:
 def notes(look: Look) -> list[Note]:
     """Return what stands out, the worst first."""
     found = [
+        *(Note(Level.BAD, plain(fault)) for fault in look.faults),
         *_memory(look),
         *_books(look),
         *_accounts(look),

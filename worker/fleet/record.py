@@ -18,6 +18,7 @@ def record(look: Look) -> dict[str, object]:
         "at_ms": look.now_ms,
         "workers": look.snapshot.workers,
         "books_gap": look.snapshot.gap,
+        "faults": list(look.faults),
         "unserved": look.unserved.named,
         "unserved_more": {"queues": look.unserved.more, "events": look.unserved.more_events},
         "settings_differ": look.differences,
