@@ -281,10 +281,18 @@ def test_a_reader_that_has_seen_enough_is_no_fault(url: str, undertaker: Underta
 
 def test_a_fault_of_ours_is_one_line(url: str, valkey: redis.Redis) -> None:
     """A key of another type in our place: what Redis says, no traceback."""
-    valkey.set("otpreport:books", "not a hash")
-    ran = call(url, "status")
+    valkey.set("otpreport:audit", "not a stream")
+    ran = call(url, "audit")
     assert ran.status == 1
     assert "WRONGTYPE" in ran.line
+
+
+def test_a_key_of_another_type_is_named_among_the_rest(url: str, valkey: redis.Redis) -> None:
+    """`status` shows what it can read, and the key that stops the fleet."""
+    valkey.set("otpreport:books", "not a hash")
+    ran = call(url, "status")
+    assert ran.status == 0
+    assert "otpreport:books: WRONGTYPE" in ran.out
 
 
 def test_run_starts_a_worker_and_ends_it_on_sigterm(url: str) -> None:
