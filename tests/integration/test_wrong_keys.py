@@ -229,7 +229,6 @@ async def test_a_set_of_delivered_events_that_is_none(fleet: Fleet) -> None:
     assert not worker.monitor.redis_errors
 
 
-@pytest.mark.chaos
 @pytest.mark.parametrize("name", ["taken", "scheduled", "suspects", "maintenance"])
 async def test_recovery_leaves_what_it_cannot_put_elsewhere(short_lived: Fleet, name: str) -> None:
     """What a dead worker held of the account stays held until the key is gone, and others get theirs back."""

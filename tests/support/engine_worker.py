@@ -223,8 +223,11 @@ class EngineWorker:
     async def kill(self) -> None:
         """End without a word to anybody."""
         tasks, self.tasks = self.tasks, []
-        for task in tasks:
-            task.cancel()
+        pending = {task for task in tasks if not task.done()}
+        while pending:  # redis-py may turn a cancellation into an error of its own, which services survive
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.1)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def until(self, check: Callable[[], object], *, deadline: float = DEADLINE) -> None:
