@@ -1,5 +1,6 @@
 """Fixtures for every test: real Valkey servers on free ports."""
 
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,3 +44,14 @@ def valkey_server(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     """Yield a server of the test's own, to kill, freeze or fill."""
     with EmbeddedValkey(tmp_path / "valkey") as server:
         yield server
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Give logging back as it was, whatever a test configures."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)

@@ -18,6 +18,8 @@ from tests.support.wait import until
 
 logger = logging.getLogger("otpreport.test")
 
+pytestmark = pytest.mark.usefixtures("restored_logging")
+
 
 class Pipe:
     """A pipe: `file` is its writing end, and is full once `fill` was called."""
@@ -60,16 +62,6 @@ def pipe() -> Iterator[Pipe]:
     made = Pipe()
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 def drain(output: Output, seconds: float = 10.0) -> None:

@@ -1,6 +1,5 @@
 import json
 import logging
-from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -12,6 +11,8 @@ from config.logging import ConsoleFormatter, JsonFormatter, Sample, configure, l
 
 logger = logging.getLogger("otpreport.test")
 
+pytestmark = pytest.mark.usefixtures("restored_logging")
+
 
 class Terminal(StringIO):
     """A stream that says it is a terminal."""
@@ -19,16 +20,6 @@ class Terminal(StringIO):
     def isatty(self) -> bool:
         """Say so."""
         return True
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 def logged(stream: StringIO) -> dict[str, object]:
