@@ -12,7 +12,7 @@
 -- An epoch is "<number>:<random>". The number rises with each loss, so that the first worker to find one tells all others.
 local own, seen, seen_count = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local GAP, ARRIVAL = 10000, 60000 -- ms without a heartbeat that are worth noting; in which all that are there come back
-local state = redis.call('HMGET', KEYS[1], 'format', 'epoch', 'count', 'beat_ms', 'gap_at_ms', 'gap_from_ms')
+local state = need(KEYS[1], redis.pcall('HMGET', KEYS[1], 'format', 'epoch', 'count', 'beat_ms', 'gap_at_ms', 'gap_from_ms'))
 local format, epoch, count = tonumber(state[1] or 0), state[2] or '', tonumber(state[3] or 0)
 if format > own then return { format } end
 

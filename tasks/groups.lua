@@ -11,7 +11,7 @@
 local reply = {}
 for i = 1, #ARGV, 4 do
   local account, provider, derived, used = '@' .. ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local group = redis.call('HGET', KEYS[1], derived)
+  local group = need(KEYS[1], redis.pcall('HGET', KEYS[1], derived))
   if not group then
     local last = redis.call('HGET', KEYS[1], account)
     group = last and string.sub(last, 1, #provider + 1) == provider .. ':' and last or (used ~= '' and used or derived)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from tasks.keys import Keys
+from tasks.keyspace import naming
 from tasks.script import Script
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def read_groups(client: redis.Redis, keys: Keys, accounts: Iterable[Derived]) ->
     if not listed:
         return {}
     untyped: Any = client
-    stored = cast("list[bytes | None]", untyped.hmget(keys.groups, [f"@{one.account}" for one in listed]))
+    with naming(keys.groups):
+        stored = cast("list[bytes | None]", untyped.hmget(keys.groups, [f"@{one.account}" for one in listed]))
     return {
         one.account: one.kept(group.decode()) if group else one.group
         for one, group in zip(listed, stored, strict=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import ResponseError
 
 from otpreport.wire import queue_name
 from tasks.keys import Keys
@@ -81,6 +84,15 @@ def find_queues(client: Redis, keys: Keys, configured: Iterable[str], *, deadlin
         queues = queues.with_more(found, more, events)
         if cursor == b"0" or time.monotonic() > end:
             return replace(queues, complete=cursor == b"0")
+
+
+@contextmanager
+def naming(key: str) -> Generator[None]:
+    """Name the key in what Redis says of a command that it refuses."""
+    try:
+        yield
+    except ResponseError as error:
+        raise type(error)(f"{error} ({key})") from error
 
 
 def redis_time_us(client: Redis) -> int:

@@ -24,6 +24,8 @@ FOLDER = Path(__file__).parent
 
 SHARED = {
     "admit.lua": ("sound.lua", "rate.lua", "remembered.lua"),
+    "epoch.lua": ("sound.lua",),
+    "groups.lua": ("sound.lua",),
     "lease.lua": ("sound.lua", "bury.lua", "rate.lua"),
     "pulse.lua": ("sound.lua",),
     "recover.lua": ("sound.lua", "bury.lua"),

@@ -216,6 +216,7 @@ class Engine:
         while True:
             with contextlib.suppress(RedisError, OSError):  # `run` tells of it
                 await self._beat()
+            with contextlib.suppress(RedisError, OSError):
                 states = await self._states.read()
                 self._reach.judge(states)
                 self._monitor.states(states)

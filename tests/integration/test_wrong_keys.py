@@ -9,7 +9,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from providers import Result
+from tasks.epoch import Heartbeat
 from tasks.faults import faults
+from tasks.groups import Derived, read_groups, settle_groups
 from tasks.keys import Keys
 from tasks.pulse import Pulse, PulseReader
 from tasks.queue import Queue
@@ -306,3 +308,17 @@ def test_whoever_looks_on_is_told_that_redis_writes_nothing(fleet: Fleet) -> Non
     finally:
         fleet.server.config_set("min-replicas-to-write", 0)
     assert said.startswith("redis refuses to write: NOREPLICAS")
+
+
+async def test_the_groups_and_the_epoch_are_named_too(fleet: Fleet) -> None:
+    """Whoever can't begin without them says which key it is."""
+    keys = fleet.keys
+    derived = [Derived("good", "tencent", "tencent:key")]
+    for key in (keys.groups, keys.maintenance):
+        fleet.server.set(key, "x")
+    with pytest.raises(ResponseError, match=keys.groups):
+        await settle_groups(fleet.client, keys, derived)
+    with pytest.raises(ResponseError, match=keys.groups):
+        read_groups(fleet.server, keys, derived)
+    with pytest.raises(ResponseError, match=keys.maintenance):
+        await Heartbeat(fleet.client, keys).beat()

@@ -16,6 +16,7 @@ from config.settings import Settings, load
 from otpreport.address import connection_pool, place, read
 from tasks.fitness import FORMAT, too_new
 from tasks.keys import Keys
+from tasks.keyspace import naming
 from tasks.snapshot import SnapshotReader
 from worker.cli.stop import NO, WRONG, Stop
 from worker.groups import in_force
@@ -69,7 +70,8 @@ def session() -> Generator[Session]:
 def _check_format(client: Redis, keys: Keys) -> None:
     """Stop where a newer version keeps it: what this one would change it may not understand."""
     untyped: Any = client
-    stored = int(untyped.hget(keys.maintenance, "format") or 0)
+    with naming(keys.maintenance):
+        stored = int(untyped.hget(keys.maintenance, "format") or 0)
     if stored > FORMAT:
         raise Stop(WRONG, f"redis: {too_new(stored)}")
 
