@@ -11,7 +11,7 @@ from benchmarks.finding import Finding
 from benchmarks.stage import Stage
 from tasks.delivery import Delivery, read
 from tasks.keys import Keys
-from tasks.queue import SETTLED_AT_ONCE, Queue, Remembered
+from tasks.queue.queue import SETTLED_AT_ONCE, Queue, Remembered
 from tasks.settlement import Ending, Finish
 from worker.connect import connect
 

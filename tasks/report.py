@@ -12,11 +12,11 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from providers.base import Answer, Outcome, Provider, Result, SignedRequest
-from tasks import dead_letter
-from tasks.admission import Refusal
-from tasks.breaker import UNANSWERED, Calls
+from tasks.dead_letters import write as dead_letter
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, Way, read
 from tasks.history import Attempt, History
+from tasks.limiter.admission import Refusal
+from tasks.queue.breaker import UNANSWERED, Calls
 from tasks.retry import Bury as BuryEvent
 from tasks.retry import Deliver, Hold, Policy, Reason, Retry, StopAccount, Wait, decide
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 SHARED = {
-    "admit.lua": ("sound.lua", "rate.lua", "remembered.lua"),
-    "epoch.lua": ("sound.lua",),
-    "groups.lua": ("sound.lua",),
-    "lease.lua": ("sound.lua", "bury.lua", "rate.lua"),
-    "pulse.lua": ("sound.lua",),
-    "recover.lua": ("sound.lua", "bury.lua"),
-    "settle.lua": ("sound.lua", "breaker.lua", "remembered.lua"),
-    "snapshot.lua": ("sound.lua",),
-    "throttle.lua": ("rate.lua",),
+    "limiter/admit.lua": ("sound.lua", "limiter/rate.lua", "remembered.lua"),
+    "fleet/epoch.lua": ("sound.lua",),
+    "limiter/groups.lua": ("sound.lua",),
+    "queue/lease.lua": ("sound.lua", "queue/bury.lua", "limiter/rate.lua"),
+    "fleet/pulse.lua": ("sound.lua",),
+    "queue/recover.lua": ("sound.lua", "queue/bury.lua"),
+    "queue/settle.lua": ("sound.lua", "queue/breaker.lua", "remembered.lua"),
+    "fleet/snapshot.lua": ("sound.lua",),
+    "accounts/throttle.lua": ("limiter/rate.lua",),
 }
 """Script: the files whose functions it uses; Redis has no way to include one."""
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from redis.exceptions import RedisError
 
-from tasks.fitness import check_fitness
 from tasks.keys import Keys
+from tasks.queue.fitness import check_fitness
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-from tasks.epoch import Memory
-from tasks.fitness import FORMAT, too_new
+from tasks.fleet.epoch import Memory
+from tasks.fleet.pulse import WorkerSeen
+from tasks.fleet.snapshot import Snapshot
 from tasks.keyspace import Queues, redis_time_us
-from tasks.pulse import WorkerSeen
-from tasks.snapshot import Snapshot
+from tasks.queue.fitness import FORMAT, too_new
 from worker.endings import endings
 from worker.fleet.notes import troubles
 from worker.unserved import unserved

@@ -16,7 +16,7 @@ from config.logging import log_event
 from config.settings import Settings
 from config.watch import Watch
 from providers.base import Provider
-from tasks.groups import Derived
+from tasks.limiter.groups import Derived
 from worker.daemon import in_daemon
 from worker.groups import derived, with_groups
 from worker.metrics import Metrics

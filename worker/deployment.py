@@ -6,7 +6,7 @@ import hashlib
 
 from config.account import Account, key_hint, provider_of
 from config.settings import Settings
-from tasks.deployment import Deployment
+from tasks.fleet.deployment import Deployment
 
 
 def deployment_of(settings: Settings) -> Deployment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasks.snapshot import AccountSnapshot
+from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.screen import count, span
 
 NEARLY = 0.9

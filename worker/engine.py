@@ -14,17 +14,17 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from tasks import dead_letter
-from tasks.admission import HORIZON, TOLERANCE, RateGroup
-from tasks.breaker import Calls, Groups
+from tasks.accounts.reach import Reach, Way
+from tasks.accounts.states import State, States
+from tasks.dead_letters import write as dead_letter
+from tasks.dead_letters.keep import Keeper
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable
 from tasks.history import NO_HISTORY
-from tasks.keep import Keeper
-from tasks.queue import SETTLED_AT_ONCE, SETTLED_BYTES, Batch, Queue, Recovered, Room
-from tasks.reach import Reach, Way
+from tasks.limiter.admission import HORIZON, TOLERANCE, RateGroup
+from tasks.queue.breaker import Calls, Groups
+from tasks.queue.queue import SETTLED_AT_ONCE, SETTLED_BYTES, Batch, Queue, Recovered, Room
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
-from tasks.states import State, States
 from tasks.wall import WallClock
 from worker.quarantine import Quarantine
 

@@ -17,13 +17,13 @@ from config.account import Account
 from config.logging import configure, log_event
 from config.output import take_over
 from config.settings import Settings
-from tasks.epoch import Memory
+from tasks.accounts.states import NAMES
+from tasks.fleet.epoch import Memory
+from tasks.fleet.snapshot import AccountSnapshot, Snapshot
+from tasks.fleet.workforce import Workforce
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
-from tasks.snapshot import AccountSnapshot, Snapshot
-from tasks.states import NAMES
-from tasks.workforce import Workforce
 from worker.cli.session import connect, refusal
 from worker.fleet.look import FleetReader, Look
 from worker.fleet.record import away, record

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
-from tasks.admission import RateGroup
-from tasks.groups import Derived, read_groups
 from tasks.keys import Keys
+from tasks.limiter.admission import RateGroup
+from tasks.limiter.groups import Derived, read_groups
 
 if TYPE_CHECKING:
     from redis import Redis

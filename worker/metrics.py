@@ -12,7 +12,7 @@ from prometheus_client import (
 )
 
 from providers.base import Result
-from tasks.keep import BOUNDS
+from tasks.dead_letters.keep import BOUNDS
 
 OUTCOMES = ("delivered", "duplicate", "skipped", "shed", "dead")
 RELOADS = ("changed", "refused")

@@ -10,13 +10,13 @@ from redis.exceptions import RedisError
 
 from config.logging import Sample, log_event
 from providers.base import Outcome, Result
+from tasks.accounts.reach import Way
+from tasks.accounts.states import BY_HAND, FLOWING, State
 from tasks.delivery import Delivery, Leased
-from tasks.epoch import Loss
-from tasks.last_error import LastErrors
-from tasks.queue import Recovered
-from tasks.reach import Way
+from tasks.fleet.epoch import Loss
+from tasks.fleet.last_error import LastErrors
+from tasks.queue.queue import Recovered
 from tasks.settlement import Bury, Finish, Settlement
-from tasks.states import BY_HAND, FLOWING, State
 from tasks.wall import FAR_APART
 from worker.metrics import Metrics
 from worker.redis_fault import RedisFault

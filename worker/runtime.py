@@ -23,20 +23,20 @@ from config.output import dropped
 from config.settings import Settings
 from config.watch import Watch
 from otpreport.address import place
-from tasks.admission import Admission
-from tasks.breaker import Breaker, Calls
-from tasks.clock import RedisClock
-from tasks.epoch import Heartbeat
-from tasks.fitness import Unfit
-from tasks.groups import Derived, are_forgotten, settle_groups
-from tasks.keep import Bounds, Keeper
+from tasks.accounts.reach import Reach
+from tasks.accounts.states import LONGEST_PAUSE, States
+from tasks.dead_letters.keep import Bounds, Keeper
+from tasks.fleet.epoch import Heartbeat
+from tasks.fleet.presence import Presence
 from tasks.keys import Keys
-from tasks.presence import Presence
-from tasks.queue import Queue, Remembered
-from tasks.reach import Reach
+from tasks.limiter.admission import Admission
+from tasks.limiter.clock import RedisClock
+from tasks.limiter.groups import Derived, are_forgotten, settle_groups
+from tasks.queue.breaker import Breaker, Calls
+from tasks.queue.fitness import Unfit
+from tasks.queue.queue import Queue, Remembered
 from tasks.report import Account, Report
 from tasks.retry import Policy
-from tasks.states import LONGEST_PAUSE, States
 from tasks.wall import WallClock
 from worker.arrival import FIRST_PAUSE, wait_for_redis
 from worker.connect import connect

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tasks.fleet.snapshot import Snapshot
 from tasks.keyspace import Queues
-from tasks.snapshot import Snapshot
 
 
 def unserved(snapshot: Snapshot, queues: Queues) -> Queues:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.reach import TRIES
+from tasks.accounts.reach import TRIES
 from tests.e2e.test_way_out import nowhere
 from tests.support.admin import admin
 from tests.support.chaos import SETTINGS, Trial, longest_silence

@@ -8,14 +8,14 @@ import pytest
 import redis
 from redis.exceptions import RedisError
 
-from tasks import admission as module
-from tasks.admission import AT_ONCE, HORIZON, Admission, Line, RateGroup, Refusal, Waiting
-from tasks.clock import RedisClock
+from tasks.accounts.states import States
 from tasks.delivery import Delivery
-from tasks.rate import Rate
+from tasks.limiter import admission as module
+from tasks.limiter.admission import AT_ONCE, HORIZON, Admission, Line, RateGroup, Refusal, Waiting
+from tasks.limiter.clock import RedisClock
+from tasks.limiter.rate import Rate
 from tasks.script import text_of
 from tasks.settlement import Ending, Finish, Schedule
-from tasks.states import States
 from tests.support.leased import event
 from tests.support.proxy import Proxy
 from tests.support.queues import Fleet, alter
@@ -254,7 +254,7 @@ async def test_all_at_the_same_moment_the_nearer_gets_them(
 
     With the spread the farther gets some seventeen, without it one where a busy machine holds the nearer up.
     """
-    monkeypatch.setattr("tasks.admission.random.random", lambda: 0.0)
+    monkeypatch.setattr("tasks.limiter.admission.random.random", lambda: 0.0)
     assert await slots_of_the_farther(fleet, shared_valkey) < 12
 
 
@@ -334,7 +334,7 @@ async def slot_after_loss(fleet: Fleet, *altered: str) -> float:
     """Return how many us after the loss of the key the next slot lies."""
     async with opened(fleet) as door:
         if altered:
-            alter(door.admission, "_script", "admit.lua", *altered)
+            alter(door.admission, "_script", "limiter/admit.lua", *altered)
         assert await door.enter(await door.lease("m1")) is None
         second = await door.lease("m2")
         fleet.server.delete(fleet.keys.rate(GROUP.name))
@@ -356,7 +356,13 @@ async def test_a_limiter_key_far_ahead_would_hold_everybody_up(fleet: Fleet) -> 
     """Without that rule the event would wait for an hour."""
     fleet.server.hset(fleet.keys.rate(GROUP.name), "next_us", fleet.now_us() + 3_600_000_000)
     async with opened(fleet) as door:
-        alter(door.admission, "_script", "admit.lua", "next_slot > now + 2 * horizon + interval", "false")
+        alter(
+            door.admission,
+            "_script",
+            "limiter/admit.lua",
+            "next_slot > now + 2 * horizon + interval",
+            "false",
+        )
         waiting = asyncio.create_task(door.admission.enter(await door.lease("m1")))
         _, pending = await asyncio.wait([waiting], timeout=1.0)
         assert pending == {waiting}
@@ -425,7 +431,7 @@ async def test_redis_and_the_snapshot_agree_on_a_rate(fleet: Fleet, age: float) 
     lowered = fleet.now_us() - round(age * 1e6)
     stored = {"rate": "140", "top": "200", "lowered_us": lowered, "override": "900"}
     fleet.server.hset(fleet.keys.rate(GROUP.name), mapping=stored)
-    asking = text_of("throttle.lua").replace("rate * tonumber(ARGV[2])", "rate")
+    asking = text_of("accounts/throttle.lua").replace("rate * tonumber(ARGV[2])", "rate")
     granted = float(fleet.server.eval(asking, 1, fleet.keys.rate(GROUP.name), GROUP.limit, 1, 0, 0))
     shown = Rate(140.0, 200.0, lowered / 1e6, 900.0).effective(GROUP.limit, fleet.now_us() / 1e6)
     assert granted == pytest.approx(shown, rel=0.01)
@@ -530,7 +536,9 @@ async def test_without_the_claim_both_copies_go(fleet: Fleet) -> None:
     """It is the claim that keeps the copy back."""
     async with opened(fleet) as door:
         first, copy = await door.lease("m1"), await door.lease("m1")
-        alter(door.admission, "_script", "admit.lua", " or claimed_by_another(account, claim, tag)", "")
+        alter(
+            door.admission, "_script", "limiter/admit.lua", " or claimed_by_another(account, claim, tag)", ""
+        )
         assert [await door.enter(first), await door.enter(copy)] == [None, None]
 
 
@@ -546,7 +554,7 @@ async def test_without_the_look_at_the_lease_it_would_go_twice(fleet: Fleet) -> 
     """It is the look at `held` that keeps it back: without it both workers send."""
     async with opened(fleet) as door, opened(fleet, worker="w2") as other:
         for one in (door, other):
-            alter(one.admission, "_script", "admit.lua", "if held == 0 then", "if false then")
+            alter(one.admission, "_script", "limiter/admit.lua", "if held == 0 then", "if false then")
         delivery = await door.lease("m1")
         fleet.server.smove(fleet.keys.held("w1"), fleet.keys.held("w2"), delivery.tag)
         assert [await door.enter(delivery), await other.enter(delivery)] == [None, None]

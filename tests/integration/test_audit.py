@@ -6,8 +6,8 @@ import pytest
 import redis
 from redis.exceptions import OutOfMemoryError
 
-from tasks import audit
-from tasks.audit import Audit
+from tasks.fleet import audit
+from tasks.fleet.audit import Audit
 from tasks.keys import Keys
 
 

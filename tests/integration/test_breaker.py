@@ -6,13 +6,13 @@ import time
 import pytest
 
 from providers import Outcome, Result
-from tasks.admission import RateGroup
-from tasks.breaker import Breaker, Calls, Group, Groups, told
+from tasks.accounts.states import State, States
 from tasks.delivery import Delivery
-from tasks.operation import Operation
-from tasks.queue import Queue
+from tasks.fleet.operation import Operation
+from tasks.limiter.admission import RateGroup
+from tasks.queue.breaker import Breaker, Calls, Group, Groups, told
+from tasks.queue.queue import Queue
 from tasks.settlement import Schedule
-from tasks.states import State, States
 from tests.support.queues import Fleet, alter
 
 FAILED = Outcome(Result.TRANSIENT, "InternalError")
@@ -139,7 +139,7 @@ async def test_without_that_look_one_machine_stops_all(fleet: Fleet) -> None:
     alter(
         fleet.queue("bad"),
         "_settle_script",
-        "settle.lua",
+        "queue/settle.lua",
         "if ago and ago < WINDOW * 1000 then",
         "if false then",
     )
@@ -228,7 +228,7 @@ async def test_without_the_turn_the_same_worker_probes(fleet: Fleet) -> None:
     """The control: what keeps it back is that its last probe could not leave."""
     fleet.send_many(5)
     await fleet.queue("good").lease({})
-    alter(fleet.queue("bad"), "_lease_script", "lease.lua", "or goes_later(account, state)", "")
+    alter(fleet.queue("bad"), "_lease_script", "queue/lease.lua", "or goes_later(account, state)", "")
     await opened(fleet)
     first = await probe(fleet, "bad")
     assert first
@@ -318,7 +318,7 @@ async def test_without_that_look_probes_pile_up(fleet: Fleet) -> None:
     fleet.send_many(30)
     await opened(fleet)
     queue = fleet.queue()
-    alter(queue, "_lease_script", "lease.lua", "or is_leased(account, state[3])", "")
+    alter(queue, "_lease_script", "queue/lease.lua", "or is_leased(account, state[3])", "")
     for _ in range(3):
         assert len(await fleet.take(10)) == 1
         fleet.server.hset(fleet.keys.account("tencent"), "probe_at_ms", 0)

@@ -13,8 +13,8 @@ import orjson
 import pytest
 import redis
 
+from tasks.dead_letters.letter import Letter
 from tasks.keys import Keys
-from tasks.letter import Letter
 from tasks.retry import Reason
 from tests.support.admin import admin
 from tests.support.command import ROOT, call, environment
@@ -165,7 +165,7 @@ def test_a_killed_replay_is_gone_on_with(url: str, valkey: redis.Redis, undertak
 
 SLOW = """
 import sys, time
-import tasks.dead_letters as module
+import tasks.dead_letters.store as module
 ask = module.DeadLetters.replay
 def slowly(self, *some):
     for batch in ask(self, *some):

@@ -19,7 +19,7 @@ import config
 from config.logging import JsonFormatter
 from config.watch import Watch
 from providers.base import Provider
-from tasks.groups import Derived
+from tasks.limiter.groups import Derived
 from tests.support.command import ROOT
 from tests.support.simulator import Json
 from tests.support.wait import coming

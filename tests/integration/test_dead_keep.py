@@ -9,10 +9,10 @@ import redis
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from tasks.dead_letters import DeadLetters, Pace
-from tasks.keep import AT_ONCE, Bounds, Keeper, ignore
-from tasks.letter_filter import Filter
-from tasks.snapshot import AccountSnapshot, SnapshotReader
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.keep import AT_ONCE, Bounds, Keeper, ignore
+from tasks.dead_letters.store import DeadLetters, Pace
+from tasks.fleet.snapshot import AccountSnapshot, SnapshotReader
 from tests.support.dead import bury_many
 from tests.support.events import verification
 from tests.support.queues import Fleet, alter
@@ -125,7 +125,7 @@ async def test_without_that_look_they_would_go(fleet: Fleet) -> None:
     letters = DeadLetters(fleet.server, fleet.keys)
     assert sum(letters.replay(letters.letters(Filter()), {"tencent": Pace(0.2, "g", 500)})) == 10
     kept = Kept(fleet)
-    alter(kept.keeper, "_script", "keep.lua", "or -1) == died then", "or -1) == 0 then")
+    alter(kept.keeper, "_script", "dead_letters/keep.lua", "or -1) == died then", "or -1) == 0 then")
     assert await kept.keep() == {("tencent", "age"): 10}
 
 

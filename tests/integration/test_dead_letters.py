@@ -8,14 +8,14 @@ import pytest
 import redis
 from redis.exceptions import OutOfMemoryError
 
-from tasks.dead_letters import PAGE, DeadLetters, Pace
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.letter import Letter
+from tasks.dead_letters.store import PAGE, DeadLetters, Pace
+from tasks.fleet.snapshot import SnapshotReader
 from tasks.history import History
 from tasks.keys import Keys
-from tasks.letter import Letter
-from tasks.letter_filter import Filter
 from tasks.retry import Reason
 from tasks.settlement import Ending, Finish
-from tasks.snapshot import SnapshotReader
 from tests.support.dead import LOST, REFUSED, Death, Undertaker
 
 MANY = 2000

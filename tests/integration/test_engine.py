@@ -16,11 +16,12 @@ from redis.exceptions import OutOfMemoryError
 
 from otpreport import Verification
 from providers import Answer, Outcome, Result, SignedRequest
-from tasks import admission, report
-from tasks.admission import RateGroup
+from tasks import report
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
-from tasks.queue import Batch, Queue
+from tasks.limiter import admission
+from tasks.limiter.admission import RateGroup
+from tasks.queue.queue import Batch, Queue
 from tasks.report import InDoubt, NotSent, Report
 from tasks.retry import Policy
 from tasks.script import text_of
@@ -213,7 +214,7 @@ async def test_an_account_that_hangs_does_not_starve_another(fleet: Fleet) -> No
 
 async def test_without_shares_a_hanging_account_takes_everything(fleet: Fleet) -> None:
     """It is the share that leaves room: first come, first served starves the other account."""
-    alter(fleet.queue(), "_lease_script", "lease.lua", SHARE, "free")
+    alter(fleet.queue(), "_lease_script", "queue/lease.lua", SHARE, "free")
     assert await delivered_beside_a_hanging_account(fleet) == 0
 
 
@@ -562,7 +563,7 @@ async def lossy(shared_valkey: EmbeddedValkey, fleet: Fleet) -> AsyncIterator[Lo
 async def test_events_of_a_lost_lease_answer_are_given_back(fleet: Fleet, lossy: LossyRedis) -> None:
     """Events that Redis leased to a worker which never heard of it are reported long before the lease ends."""
     fleet.send_many(20)
-    lossy.lost_script, lossy.losses = "lease.lua", 1
+    lossy.lost_script, lossy.losses = "queue/lease.lua", 1
     async with EngineWorker(fleet) as worker:
         await worker.ended(20, deadline=fleet.lease / 2)
     assert len(worker.monitor.redis_errors) == 1
@@ -578,7 +579,7 @@ async def test_without_the_look_at_held_they_would_be_stuck(fleet: Fleet, lossy:
             return set()
 
     fleet.send_many(20)
-    lossy.lost_script, lossy.losses = "lease.lua", 1
+    lossy.lost_script, lossy.losses = "queue/lease.lua", 1
     queue = Blind(lossy, fleet.keys, "w1", lease=30.0, remembered=fleet.remembered)
     async with EngineWorker(fleet, queue=queue) as worker:
         await worker.until(lambda: worker.monitor.rounds > 12)
@@ -590,7 +591,7 @@ async def test_a_lost_settle_answer_counts_once(fleet: Fleet, lossy: LossyRedis)
     """A settle call whose answer is lost is sent again as it was, and its events count once."""
     fleet.send_many(20)
     network = Network({"tencent-3": [Result.TRANSIENT], "tencent-4": [Result.PERMANENT]})
-    lossy.lost_script, lossy.losses = "settle.lua", 3
+    lossy.lost_script, lossy.losses = "queue/settle.lua", 3
     async with EngineWorker(fleet, network) as worker:
         await worker.ended(20)
     assert len(worker.monitor.redis_errors) == 3
@@ -654,7 +655,7 @@ async def seconds_of_rounds(worker: EngineWorker) -> float:
 async def test_a_lost_admission_answer_sends_once(fleet: Fleet, lossy: LossyRedis) -> None:
     """Slots whose answer is lost are used by nobody; the events ask again and go once."""
     fleet.send_many(20)
-    lossy.lost_script, lossy.losses = "admit.lua", 2
+    lossy.lost_script, lossy.losses = "limiter/admit.lua", 2
     async with EngineWorker(fleet) as worker:
         await worker.ended(20)
     assert sorted(worker.network.ids) == sorted({f"tencent-{n}" for n in range(20)})
@@ -665,7 +666,7 @@ async def test_lost_answers_at_the_end_leave_nothing_held(fleet: Fleet, lossy: L
     fleet.send_many(10)
     async with EngineWorker(fleet, rates={"tencent": 1}) as worker:
         await worker.until(lambda: worker.engine.holds >= 2)
-        lossy.lost_script, lossy.losses = "settle.lua", 2
+        lossy.lost_script, lossy.losses = "queue/settle.lua", 2
         await worker.stop(5.0)
     assert fleet.places().held == 0
     assert fleet.places().balanced
@@ -721,7 +722,7 @@ async def test_a_full_redis_drains(tmp_path: Path) -> None:
         assert fleet.places().balanced
 
 
-@pytest.mark.parametrize("script", ["lease.lua", "settle.lua", "recover.lua"])
+@pytest.mark.parametrize("script", ["queue/lease.lua", "queue/settle.lua", "queue/recover.lua"])
 async def test_scripts_that_obey_the_memory_limit_do_not_drain(tmp_path: Path, script: str) -> None:
     """It is the flag in the first line: without it a full Redis refuses the script."""
     async with full_redis(tmp_path) as (fleet, _):

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tasks.epoch import Heartbeat, Loss, Memory
-from tasks.fitness import FORMAT, Unfit
-from tasks.pulse import PulseReader
+from tasks.fleet.epoch import Heartbeat, Loss, Memory
+from tasks.fleet.pulse import PulseReader
+from tasks.queue.fitness import FORMAT, Unfit
 from tests.support.admin import admin
 from tests.support.queues import AlteredScript, Fleet
 
@@ -101,7 +101,8 @@ async def test_without_the_look_nobody_is_told(fleet: Fleet) -> None:
     """The control: the script judges; where it does not, an emptied Redis is like any other."""
     worker = heart(fleet)
     await worker.beat()
-    worker._script = AlteredScript("epoch.lua", "local lost = seen ~= '' and older", "local lost = false")  # pyright: ignore[reportPrivateUsage]
+    blind = AlteredScript("fleet/epoch.lua", "local lost = seen ~= '' and older", "local lost = false")
+    worker._script = blind  # pyright: ignore[reportPrivateUsage]
     before = stored(fleet)
     await worker.beat()
     set_back(fleet, before)

@@ -14,8 +14,8 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.settings import load
+from tasks.accounts.states import NAMES
 from tasks.keys import Keys
-from tasks.states import NAMES
 from tests.support.command import ACCOUNTS, ROOT, SECRET, environment
 from tests.support.dead import Undertaker
 from tests.support.wait import until

@@ -7,8 +7,8 @@ import redis
 import redis.asyncio
 
 import config
-from tasks.groups import Derived, read_groups, settle_groups
 from tasks.keys import Keys
+from tasks.limiter.groups import Derived, read_groups, settle_groups
 from tests.support.admin import admin
 from tests.unit.config.environment import GOOD, account
 from worker.embedded import EmbeddedValkey

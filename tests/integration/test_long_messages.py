@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from otpreport.wire import MAX_BYTES
-from tasks.dead_letters import BYTES, DeadLetters, Pace
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.store import BYTES, DeadLetters, Pace
 from tasks.keys import Keys
-from tasks.letter_filter import Filter
-from tasks.queue import Recovered
+from tasks.queue.queue import Recovered
 from tasks.retry import Reason
 from tests.support.engine_worker import EngineWorker
 from tests.support.leased import event, message
@@ -178,7 +178,7 @@ async def test_redis_needs_little_beside_what_is_queued(own: EmbeddedValkey, *, 
         before, queue = watched(server), fleet.queue()
         if not bounded:
             judged, budget = "if #raw > #header + LONGEST then", "want and left > 0 do"
-            alter(queue, "_lease_script", "lease.lua", judged, "if false then", budget, "want do")
+            alter(queue, "_lease_script", "queue/lease.lua", judged, "if false then", budget, "want do")
         while (await queue.lease({"tencent": 100})).more:
             pass
         over = peak_of(server, before)

@@ -11,11 +11,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 
 from providers.base import Outcome, Result
-from tasks.deployment import Deployment
+from tasks.fleet.deployment import Deployment
+from tasks.fleet.last_error import LastErrors
+from tasks.fleet.presence import Presence
+from tasks.fleet.pulse import MOST_WORKERS, AccountPulse, PulseReader
 from tasks.keys import Keys
-from tasks.last_error import LastErrors
-from tasks.presence import Presence
-from tasks.pulse import MOST_WORKERS, AccountPulse, PulseReader
 from tests.support.admin import admin
 from tests.support.dead import Undertaker
 from tests.support.queues import Fleet

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from otpreport.wire import PRIORITY_STEPS, encode
-from tasks import queue as module
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
-from tasks.queue import Remembered
+from tasks.queue import queue as module
+from tasks.queue.queue import Remembered
 from tasks.retry import Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 from tests.support.leased import event
@@ -175,7 +175,7 @@ async def test_a_call_that_arrives_late_does_nothing(fleet: Fleet) -> None:
 async def test_without_the_order_of_calls_a_late_one_does_harm(fleet: Fleet) -> None:
     """The protection is the comparison of numbers: without it the late call ends a lease that is in use."""
     queue = fleet.queue()
-    alter(queue, "_settle_script", "settle.lua", "tonumber(last[1] or 0) > tonumber(call)", "false")
+    alter(queue, "_settle_script", "queue/settle.lua", "tonumber(last[1] or 0) > tonumber(call)", "false")
     fleet.send_many(2)
     first, second = await fleet.take(2)
     late = queue.next_call()
@@ -263,7 +263,13 @@ async def test_every_key_has_the_prefix(fleet: Fleet) -> None:
 async def test_a_forgotten_prefix_is_noticed(fleet: Fleet) -> None:
     """The look at all keys can fail: a script that forgets the prefix once is found out."""
     theirs = Fleet(fleet.client, fleet.server, prefix="team-a:")
-    alter(theirs.queue(), "_settle_script", "settle.lua", "prefix .. 'otpreport:done:'", "'otpreport:done:'")
+    alter(
+        theirs.queue(),
+        "_settle_script",
+        "queue/settle.lua",
+        "prefix .. 'otpreport:done:'",
+        "'otpreport:done:'",
+    )
     await go_through_everything(theirs)
     assert [key for key in theirs.all_keys() if not key.startswith("team-a:")]
 
@@ -402,7 +408,7 @@ async def test_faults_of_other_kinds_stop_no_account(fleet: Fleet) -> None:
 async def test_a_worker_knows_when_its_lease_ran_out(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts from when it asked; without an answer, or without a turn of the processor, it holds nothing."""
     queue, now = fleet.queue(), [1000.0]
-    monkeypatch.setattr("tasks.queue.now", lambda: now[0])
+    monkeypatch.setattr("tasks.queue.queue.now", lambda: now[0])
     assert not queue.holds
     await queue.lease({})
     now[0] += fleet.lease - 0.1
@@ -481,7 +487,11 @@ async def test_the_books_balance_at_every_step(fleet: Fleet, seed: int) -> None:
 async def test_a_settlement_that_forgets_the_lease_is_noticed(fleet: Fleet) -> None:
     """The balance can fail: a script that leaves the tag in `held` is found out."""
     alter(
-        fleet.queue(), "_settle_script", "settle.lua", "need(KEYS[1], redis.pcall('SREM', KEYS[1], tag))", "1"
+        fleet.queue(),
+        "_settle_script",
+        "queue/settle.lua",
+        "need(KEYS[1], redis.pcall('SREM', KEYS[1], tag))",
+        "1",
     )
     fleet.send_many(1)
     (delivery,) = await fleet.take()

@@ -2,9 +2,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from tasks.dead_letters.letter import Letter
 from tasks.delivery import Delivery, read
-from tasks.letter import Letter
-from tasks.queue import RECOVERED_AT_ONCE, Recovered
+from tasks.queue.queue import RECOVERED_AT_ONCE, Recovered
 from tasks.retry import Reason
 from tasks.settlement import Schedule
 from tests.support.leased import event, message
@@ -129,7 +129,9 @@ async def test_who_renews_after_a_gap_keeps_its_events(short_lived: Fleet) -> No
 async def test_without_the_grace_the_living_lose_their_events(short_lived: Fleet) -> None:
     """It is the grace that protects them: without it the first look after the gap takes everything."""
     fleet = short_lived
-    alter(fleet.queue("rescuer"), "_recover_script", "recover.lua", "if now < grace then", "if false then")
+    alter(
+        fleet.queue("rescuer"), "_recover_script", "queue/recover.lua", "if now < grace then", "if false then"
+    )
     fleet.send_many(1)
     await fleet.take()
     let_lease_end(fleet)
@@ -412,7 +414,9 @@ async def test_a_stranded_retry_is_found_among_many_etas(short_lived: Fleet) -> 
 async def test_without_the_look_it_stays_stranded(short_lived: Fleet) -> None:
     """The control: nothing else lets it go."""
     fleet = short_lived
-    alter(fleet.queue("rescuer"), "_recover_script", "recover.lua", "let_stranded_go(account) end", "end")
+    alter(
+        fleet.queue("rescuer"), "_recover_script", "queue/recover.lua", "let_stranded_go(account) end", "end"
+    )
     [tag] = await scheduled(fleet, Schedule(200))
     fleet.server.zadd(fleet.keys.scheduled("tencent"), {tag: round(now_ms(fleet)) + 3_600_000})
     assert await recovering_for(fleet, 2, each=lambda: fleet.queue().lease({})) == 0
@@ -437,7 +441,13 @@ async def test_a_clock_that_was_set_back_spares_the_living(short_lived: Fleet) -
         fleet.server.flushdb()
         rescuer = f"rescuer-{altered}"
         if altered:
-            alter(fleet.queue(rescuer), "_recover_script", "recover.lua", " or heartbeat > now then", " then")
+            alter(
+                fleet.queue(rescuer),
+                "_recover_script",
+                "queue/recover.lua",
+                " or heartbeat > now then",
+                " then",
+            )
         fleet.send_many(1)
         assert len(await fleet.take()) == 1
         fleet.server.zadd(fleet.keys.workers, {"w1": 1})

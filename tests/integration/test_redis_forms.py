@@ -14,8 +14,8 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from tasks.fitness import Unfit, check_fitness
 from tasks.keys import Keys
+from tasks.queue.fitness import Unfit, check_fitness
 from tests.support.admin import admin
 from tests.support.command import call
 from tests.support.dead import Undertaker

@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
-from tasks.admission import RateGroup
+from tasks.accounts.states import State, States
 from tasks.delivery import Delivery
-from tasks.operation import Mode, Operation
-from tasks.queue import Queue
+from tasks.fleet.operation import Mode, Operation
+from tasks.limiter.admission import RateGroup
+from tasks.queue.queue import Queue
 from tasks.retry import Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule
-from tasks.states import State, States
 from tests.support.leased import event
 from tests.support.queues import Fleet, alter
 
@@ -175,7 +175,7 @@ async def test_probing_the_oldest_alone_finds_none(fleet: Fleet) -> None:
     alter(
         fleet.queue(),
         "_lease_script",
-        "lease.lua",
+        "queue/lease.lua",
         "local WHERE = { 'newest', 'oldest', 'any' }",
         "local WHERE = { 'oldest' }",
     )
@@ -243,7 +243,11 @@ async def test_without_that_minute_it_stops_again(fleet: Fleet) -> None:
     await refuse(fleet, 50)
     fleet.send_many(1)
     alter(
-        fleet.queue(), "_settle_script", "settle.lua", "(now < cleared + CLEAR and cleared <= now)", "false"
+        fleet.queue(),
+        "_settle_script",
+        "queue/settle.lua",
+        "(now < cleared + CLEAR and cleared <= now)",
+        "false",
     )
     await deliver(fleet)
     await refuse(fleet, 50)

@@ -5,10 +5,10 @@ import time
 import pytest
 import redis
 
-from tasks.dead_letters import DeadLetters, Pace
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.store import DeadLetters, Pace
 from tasks.delivery import Leased
 from tasks.keys import Keys
-from tasks.letter_filter import Filter
 from tasks.retry import Reason
 from tasks.settlement import Bury, Schedule
 from tests.support.dead import Undertaker

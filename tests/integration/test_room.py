@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tasks.queue import Room
+from tasks.queue.queue import Room
 from tests.support.queues import SHARE, Fleet, alter
 
 
@@ -43,7 +43,7 @@ async def test_the_worker_is_never_overfull(fleet: Fleet, concurrency: int, acco
 
 async def test_without_shares_the_first_takes_all(fleet: Fleet) -> None:
     """It is the share that leaves something to the others."""
-    alter(fleet.queue(), "_lease_script", "lease.lua", SHARE, "free")
+    alter(fleet.queue(), "_lease_script", "queue/lease.lua", SHARE, "free")
     assert await fill(fleet, 20, 3) == [20, 0, 0]
 
 

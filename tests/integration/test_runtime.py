@@ -10,7 +10,7 @@ import config
 from otpreport import Verification
 from otpreport.wire import encode
 from tasks.delivery import Delivery
-from tasks.fitness import FORMAT
+from tasks.queue.fitness import FORMAT
 from tests.support.admin import admin
 from tests.support.events import verification
 from tests.support.wait import coming

@@ -6,10 +6,10 @@ import pytest
 import redis
 
 from otpreport.wire import encode
+from tasks.fleet.snapshot import AccountSnapshot, Snapshot, SnapshotReader
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
 from tasks.settlement import Ending, Finish, Schedule
-from tasks.snapshot import AccountSnapshot, Snapshot, SnapshotReader
 from tests.support.dead import Death, Undertaker
 from tests.support.events import NOON, verification
 from worker.unserved import unserved

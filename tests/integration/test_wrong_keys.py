@@ -9,13 +9,13 @@ import pytest
 from redis.exceptions import ResponseError
 
 from providers import Result
-from tasks.epoch import Heartbeat
-from tasks.faults import faults
-from tasks.groups import Derived, read_groups, settle_groups
+from tasks.fleet.epoch import Heartbeat
+from tasks.fleet.faults import faults
+from tasks.fleet.pulse import Pulse, PulseReader
+from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
-from tasks.pulse import Pulse, PulseReader
-from tasks.queue import Queue
-from tasks.snapshot import SnapshotReader
+from tasks.limiter.groups import Derived, read_groups, settle_groups
+from tasks.queue.queue import Queue
 from tests.support.engine_worker import EngineWorker, Network
 from tests.support.leased import event
 from tests.support.queues import Fleet, alter
@@ -270,7 +270,7 @@ async def test_without_the_look_the_queue_is_thrown_away(fleet: Fleet) -> None:
     fleet.send_many(20)
     fleet.server.set(fleet.keys.taken("tencent"), "x")
     queue = fleet.queue()
-    alter(queue, "_lease_script", "lease.lua", " or not can_take(account)", "")
+    alter(queue, "_lease_script", "queue/lease.lua", " or not can_take(account)", "")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await queue.lease({"tencent": 20})
     assert fleet.server.llen(fleet.keys.ready("tencent")[0]) == 0

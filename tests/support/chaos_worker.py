@@ -6,9 +6,9 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from tasks.breaker import Groups
 from tasks.delivery import Delivery, Leased
-from tasks.queue import Queue
+from tasks.queue.breaker import Groups
+from tasks.queue.queue import Queue
 from tasks.settlement import Settlement
 from tests.support import odd_worker
 

@@ -15,17 +15,17 @@ from urllib.parse import urlsplit
 from redis.exceptions import RedisError
 
 from providers import Answer, Result, SignedRequest
-from tasks.admission import Admission, RateGroup
-from tasks.breaker import Calls
-from tasks.clock import RedisClock
+from tasks.accounts.reach import Reach, Way
+from tasks.accounts.states import State, States
+from tasks.dead_letters.keep import Bounds, Keeper, ignore
 from tasks.delivery import Delivery, Leased
-from tasks.keep import Bounds, Keeper, ignore
-from tasks.queue import Queue, Recovered
-from tasks.reach import Reach, Way
+from tasks.limiter.admission import Admission, RateGroup
+from tasks.limiter.clock import RedisClock
+from tasks.queue.breaker import Calls
+from tasks.queue.queue import Queue, Recovered
 from tasks.report import Account, Report
 from tasks.retry import Policy
 from tasks.settlement import Bury, Finish, Settlement
-from tasks.states import State, States
 from tasks.wall import WallClock
 from tests.support.queues import Fleet
 from tests.support.report_twins import Observer, Provider, says

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tasks.accounts.states import State
+from tasks.fleet.pulse import AccountPulse, WorkerSeen
+from tasks.fleet.snapshot import AccountSnapshot, Snapshot
 from tasks.keyspace import Queues
-from tasks.pulse import AccountPulse, WorkerSeen
-from tasks.rate import Rate
-from tasks.snapshot import AccountSnapshot, Snapshot
-from tasks.states import State
+from tasks.limiter.rate import Rate
 from worker.fleet.look import AccountLook, Look
 
 NOW_MS = 1_777_636_800_000

@@ -17,10 +17,10 @@ from otpreport import Verification
 from providers.base import Answer, SignedRequest
 from providers.registry import REGISTRY
 from providers.tencent import Tencent
-from tasks.admission import RateGroup
-from tasks.breaker import Groups
 from tasks.delivery import Delivery, Leased
-from tasks.queue import Batch, Queue
+from tasks.limiter.admission import RateGroup
+from tasks.queue.breaker import Groups
+from tasks.queue.queue import Batch, Queue
 from tasks.settlement import Settlement
 
 AFTER = 40
@@ -145,7 +145,7 @@ def _waits_for_its_reader() -> None:
 
 def _impatient() -> None:
     """Be not ready after a second without a way out, not after half a minute."""
-    from tasks import reach
+    from tasks.accounts import reach
 
     setattr(reach, "PATIENCE", 1.0)  # noqa: B010 - the fault
 

@@ -15,7 +15,7 @@ from otpreport import Verification
 from otpreport.wire import encode
 from tasks.delivery import Delivery, Leased, read
 from tasks.keys import Keys
-from tasks.queue import Batch, Queue, Remembered, ignore
+from tasks.queue.queue import Batch, Queue, Remembered, ignore
 from tasks.script import Script
 from tasks.settlement import Settlement
 from tests.support.leased import event

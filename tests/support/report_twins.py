@@ -13,8 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from otpreport import Verification
 from providers import Answer, Outcome, Result, SignedRequest
-from tasks.admission import Refusal
 from tasks.delivery import Delivery
+from tasks.limiter.admission import Refusal
 from tasks.report import InDoubt, NotSent
 from tests.support.leased import NOW_MS
 

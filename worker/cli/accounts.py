@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.account import Account
-from tasks.snapshot import AccountSnapshot
+from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.screen import iso, moment, number, safe, screen, table, write_json
 from worker.cli.session import session
 from worker.cli.stop import DONE

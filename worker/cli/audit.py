@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from tasks.audit import Audit, Entry
+from tasks.fleet.audit import Audit, Entry
 from worker.cli.screen import iso, moment, safe, screen, table, write_json
 from worker.cli.session import session
 from worker.cli.stop import DONE

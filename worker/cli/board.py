@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasks.pulse import WorkerSeen
+from tasks.fleet.pulse import WorkerSeen
 from worker.cli.account_table import account_table
 from worker.cli.screen import count, moment, number, plain
 from worker.cli.shapes import shortened, whole

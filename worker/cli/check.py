@@ -16,10 +16,10 @@ from rich.text import Text
 from config.account import Account, key_hint, provider_of
 from config.settings import Settings
 from otpreport.address import place
-from tasks.faults import faults
+from tasks.fleet.faults import faults
+from tasks.fleet.pulse import PulseReader
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
-from tasks.pulse import PulseReader
 from worker import checks
 from worker.checks import Facts, Finding, Level
 from worker.cli.screen import safe, screen, span, table, write_json

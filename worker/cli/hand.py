@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from config.account import Account
-from tasks.audit import Audit
-from tasks.operation import Mode, Operation
-from tasks.snapshot import AccountSnapshot
+from tasks.fleet.audit import Audit
+from tasks.fleet.operation import Mode, Operation
+from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.accounts import goes_on_until
 from worker.cli.ask import ask
 from worker.cli.run import no_such_account

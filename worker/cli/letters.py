@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.text import Text
 
 from config.visible import visible
-from tasks.dead_letters import DeadLetters
-from tasks.letter import Letter
-from tasks.letter_filter import Filter
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.letter import Letter
+from tasks.dead_letters.store import DeadLetters
 from worker.cli.screen import count, moment, number, plain, safe, screen, span, table, write_json
 from worker.cli.selection import Query, check_id
 from worker.cli.session import session

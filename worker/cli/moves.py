@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from config.logging import configure, log_event
-from tasks.audit import Audit
-from tasks.letter import Letter
+from tasks.dead_letters.letter import Letter
+from tasks.fleet.audit import Audit
 from worker.cli.ask import ask
 from worker.cli.screen import count, number, plain, safe, screen, table
 from worker.cli.selection import Selection

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tasks.dead_letters import DeadLetters
-from tasks.letter import Letter
+from tasks.dead_letters.letter import Letter
+from tasks.dead_letters.store import DeadLetters
 from worker.cli.letters import write_letters
 from worker.cli.moves import Judge, Move, check_json
 from worker.cli.screen import count, screen, write_json

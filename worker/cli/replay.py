@@ -8,10 +8,10 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tasks.dead_letters import DeadLetters, Pace, Replay
-from tasks.letter import UNREADABLE, Letter
-from tasks.snapshot import AccountSnapshot
-from tasks.states import FLOWING
+from tasks.accounts.states import FLOWING
+from tasks.dead_letters.letter import UNREADABLE, Letter
+from tasks.dead_letters.store import DeadLetters, Pace, Replay
+from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.moves import Judge, Move, Preview, check_json, progress
 from worker.cli.screen import count, number, safe, screen, span, table, write_json
 from worker.cli.selection import Query

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from config.duration import parse_duration
 from config.faults import nearest
-from tasks.dead_letters import DeadLetters
-from tasks.letter import UNREADABLE, Letter
-from tasks.letter_filter import Filter
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.letter import UNREADABLE, Letter
+from tasks.dead_letters.store import DeadLetters
 from tasks.retry import Reason
 from worker.cli.screen import iso, plain
 from worker.cli.stop import WRONG, Stop

@@ -14,10 +14,10 @@ from redis.sentinel import MasterNotFoundError
 from config.faults import SettingsError
 from config.settings import Settings, load
 from otpreport.address import connection_pool, place, read
-from tasks.fitness import FORMAT, too_new
+from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
 from tasks.keyspace import naming
-from tasks.snapshot import SnapshotReader
+from tasks.queue.fitness import FORMAT, too_new
 from worker.cli.stop import NO, WRONG, Stop
 from worker.groups import in_force
 

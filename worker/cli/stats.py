@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.dead_letters import DeadLetters
-from tasks.letter import Letter
+from tasks.dead_letters.letter import Letter
+from tasks.dead_letters.store import DeadLetters
 from worker.cli.screen import count, iso, number, safe, screen, span, table, write_json
 from worker.cli.selection import Query
 from worker.cli.session import session

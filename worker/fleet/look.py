@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from config.settings import Settings
 from otpreport.address import place
-from tasks.epoch import Memory
-from tasks.faults import faults
+from tasks.fleet.epoch import Memory
+from tasks.fleet.faults import faults
+from tasks.fleet.pulse import AccountPulse, PulseReader, WorkerSeen
+from tasks.fleet.snapshot import AccountSnapshot, Snapshot, SnapshotReader
 from tasks.keys import Keys
 from tasks.keyspace import Queues
-from tasks.pulse import AccountPulse, PulseReader, WorkerSeen
 from tasks.settlement import Ending
-from tasks.snapshot import AccountSnapshot, Snapshot, SnapshotReader
 from worker.fleet.pace import Pace
 from worker.unserved import unserved
 

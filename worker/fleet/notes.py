@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.pulse import WorkerSeen
-from tasks.states import BY_HAND
+from tasks.accounts.states import BY_HAND
+from tasks.fleet.pulse import WorkerSeen
 from worker.cli.accounts import keeps_going, why_not_running
 from worker.cli.screen import count, number, plain, span
 from worker.endings import endings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasks.epoch import Memory
-from tasks.pulse import ErrorSeen, WorkerSeen
+from tasks.fleet.epoch import Memory
+from tasks.fleet.pulse import ErrorSeen, WorkerSeen
 from worker.fleet.look import AccountLook, Look
 from worker.fleet.notes import notes
 

@@ -9,10 +9,10 @@ from prometheus_client.core import Metric
 
 from config.account import Account
 from providers.base import Options
+from tasks.accounts.states import State
+from tasks.fleet.snapshot import AccountSnapshot, Kept, Snapshot
 from tasks.keyspace import Queues
-from tasks.rate import Rate
-from tasks.snapshot import AccountSnapshot, Kept, Snapshot
-from tasks.states import State
+from tasks.limiter.rate import Rate
 from worker.exporter import FleetCollector
 from worker.metrics import Metrics
 from worker.redis_memory import RedisMemory

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from tasks.pulse import AccountPulse, ErrorSeen
-from tasks.states import NAMES, State
+from tasks.accounts.states import NAMES, State
+from tasks.fleet.pulse import AccountPulse, ErrorSeen
 from tests.support.looks import NOW_MS, Seen, account, look, worker
 from worker.cli.account_table import MARKS
 from worker.cli.board import Canvas

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tasks.letter import Letter
-from tasks.letter_filter import Filter
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.letter import Letter
 from worker.cli.selection import Query, read_when
 from worker.cli.stop import WRONG, Stop
 

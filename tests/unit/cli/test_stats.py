@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tasks.letter import Letter
+from tasks.dead_letters.letter import Letter
 from worker.cli.stats import Stats
 
 HOUR = 3_600_000

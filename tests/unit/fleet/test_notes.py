@@ -5,9 +5,9 @@ from typing import cast
 
 import pytest
 
-from tasks.epoch import Loss, Memory
-from tasks.pulse import AccountPulse
-from tasks.states import NAMES, State
+from tasks.accounts.states import NAMES, State
+from tasks.fleet.epoch import Loss, Memory
+from tasks.fleet.pulse import AccountPulse
 from tests.support.looks import NOW_MS, Seen, account, look, worker
 from worker.fleet.notes import Level, notes
 from worker.fleet.record import record

@@ -3,10 +3,10 @@
 import orjson
 import pytest
 
-from tasks.letter import Letter
-from tasks.rate import Rate
-from tasks.snapshot import AccountSnapshot
-from tasks.states import State
+from tasks.accounts.states import State
+from tasks.dead_letters.letter import Letter
+from tasks.fleet.snapshot import AccountSnapshot
+from tasks.limiter.rate import Rate
 from worker.cli.letters import as_record
 
 STORY = {"id": "tencent:w:1", "account": "tencent", "reason": "permanent", "in_doubt": True, "first_at_ms": 5}

@@ -10,10 +10,10 @@ import pytest
 
 from otpreport import Verification
 from providers import Answer, Outcome, Result, SignedRequest
-from tasks.admission import Refusal
-from tasks.breaker import Calls
 from tasks.delivery import Delivery, Leased, Way
 from tasks.history import History, Unsent
+from tasks.limiter.admission import Refusal
+from tasks.queue.breaker import Calls
 from tasks.report import COPY_DELAY, STOPPED_DELAY, Account, InDoubt, NotSent, Report, TooLate, abandon
 from tasks.retry import Policy, Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement

@@ -1,7 +1,7 @@
 """What a worker tells of its accounts."""
 
 import config
-from tasks.deployment import Deployment, differences
+from tasks.fleet.deployment import Deployment, differences
 from tests.unit.config.environment import GOOD
 from worker.deployment import deployment_of
 

@@ -1,0 +1,1 @@
+"""The states of the accounts, and what stops and resumes them."""

@@ -1,0 +1,167 @@
+"""The state of each account, shared by all workers through Redis."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from providers.base import Outcome
+from tasks.keys import Keys
+from tasks.limiter.admission import RateGroup
+from tasks.script import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+PROBE_INTERVAL = 30.0
+"""Seconds between two probes of a stopped account."""
+
+ASK_AGAIN = 0.25
+"""Seconds between two calls to slow one group down, however many answers say so."""
+
+SLOWER = 0.7
+LOWEST = 0.02
+"""A throttled group steps down by this factor, not below this share of its limit."""
+
+
+LONGEST_PAUSE = 60.0
+"""Seconds that a provider which throttles may ask a rate group to send nothing at all."""
+
+RAMP = (0.01, 0.1, 0.5)
+RAMP_STEP_MS = 5000
+"""An account whose breaker closed takes so large a share of its rate, for so many ms each, as lease.lua has it."""
+
+NAMES = ("running", "recovering", "open", "stopped", "held", "shed")
+"""The states of an account: its events go; they go at a part of its rate, which ramps up; its breaker is open and one
+event at a time probes the provider; the provider refuses the account, which is probed; an operator holds its events
+back, or has them dropped. All but `recovering` are the words in Redis, where no word means `running`."""
+
+REFUSED_RUN = "permanent_run"
+"""The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
+
+BY_HAND = frozenset({"held", "shed"})
+"""The states that an operator chose."""
+
+FLOWING = frozenset({"running", "recovering"})
+"""The states in which an account's events are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One of NAMES, since when in ms, with the code and message that tell why, and who did it by hand.
+
+    `refused` is how many events in a row were refused where that stopped the account, else 0; `keep_going` is who said
+    that no such run may stop it.
+    """
+
+    name: str = "running"
+    code: str = ""
+    message: str = ""
+    by: str = ""
+    since_ms: int | None = None
+    refused: int = 0
+    keep_going: str = ""
+
+    @classmethod
+    def of(cls, fields: Sequence[str], now_ms: int) -> State:
+        """Read the values of FIELDS, an empty one for what is not set."""
+        name, code, message, by, since, resumed, ramp_rate, run, keep_going = fields
+        resumed_ms = _ms(resumed)
+        if not name and ramp_rate and 0 <= now_ms - (resumed_ms or 0) < len(RAMP) * RAMP_STEP_MS:
+            return cls("recovering", since_ms=resumed_ms, keep_going=keep_going)
+        refused = (_ms(run) or 0) if name == "stopped" and code == REFUSED_RUN else 0
+        return cls(name or "running", code, message, by, _ms(since), refused, keep_going)
+
+    @property
+    def said(self) -> str:
+        """The code and the message, as far as there are any."""
+        return ": ".join(word for word in (self.code, self.message) if word)
+
+    def share(self, now_ms: int) -> float:
+        """Return the share of its rate that the account may use: less than 1 only while it recovers."""
+        if self.name != "recovering" or self.since_ms is None:
+            return 1.0
+        step = max(0, now_ms - self.since_ms) // RAMP_STEP_MS
+        return RAMP[step] if step < len(RAMP) else 1.0
+
+
+FIELDS = (
+    "state",
+    "code",
+    "message",
+    "by",
+    "since_ms",
+    "resumed_ms",
+    "ramp_rate",
+    "permanent_run",
+    "keep_going",
+)
+"""The fields of an account's hash that make its state."""
+
+
+def _ms(text: str) -> int | None:
+    """Return a time in ms; None for nothing, and for what is none."""
+    return int(text) if text.isdecimal() else None
+
+
+class States:
+    """Read and change the accounts' states; every call raises `redis.RedisError` when Redis is away."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        groups: Mapping[str, RateGroup],
+        *,
+        probe_interval: float = PROBE_INTERVAL,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._groups = groups
+        self._probe_interval_ms = round(probe_interval * 1000)
+        self._stop = Script("accounts/stop.lua")
+        self._resume = Script("accounts/resume.lua")
+        self._throttle = Script("accounts/throttle.lua")
+        self._slowed: dict[str, float] = {}
+
+    async def stop(self, account: str, outcome: Outcome, seconds: float = 0.0) -> None:
+        """Stop the account, by a request that took so many seconds; its events wait, one at a time probes it."""
+        age_ms = round(seconds * 1000)
+        arguments: list[str | int] = [outcome.code, outcome.message, self._probe_interval_ms, age_ms]
+        await self._stop.run(self._redis, [self._keys.account(account)], arguments)
+
+    async def resume(self, account: str, *, delivered: bool) -> None:
+        """Let the account run: its probe was delivered, or answered with something else."""
+        keys = [self._keys.account(account), self._keys.breaker(account)]
+        await self._resume.run(self._redis, keys, [int(delivered), self._groups[account].limit])
+
+    async def slow_down(self, account: str, retry_after: float = 0.0) -> None:
+        """Step the account's rate group down; Redis does it once a second, and is asked little more often."""
+        group = self._groups[account]
+        now = time.monotonic()
+        if now < self._slowed.get(group.name, -math.inf) + ASK_AGAIN:
+            return
+        self._slowed[group.name] = now
+        pause_ms = round(min(retry_after, LONGEST_PAUSE) * 1000)
+        arguments: list[str | int] = [group.limit, str(SLOWER), str(max(1.0, group.limit * LOWEST)), pause_ms]
+        await self._throttle.run(self._redis, [self._keys.rate(group.name)], arguments)
+
+    async def read(self) -> dict[str, State]:
+        """Return the state of every account; not of one whose key is no hash."""
+        async with self._redis.pipeline(transaction=False) as untyped:
+            pipe: Any = untyped
+            for account in self._groups:
+                pipe.hmget(self._keys.account(account), FIELDS)
+            pipe.time()
+            *rows, (seconds, micros) = await pipe.execute(raise_on_error=False)
+        now_ms = seconds * 1000 + micros // 1000
+        return {
+            account: State.of([value.decode() if value else "" for value in row], now_ms)
+            for account, row in zip(self._groups, rows, strict=True)
+            if not isinstance(row, ResponseError)
+        }

@@ -1,0 +1,42 @@
+"""Which dead letters are meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tasks.dead_letters.letter import Letter
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a dead letter must be; an empty set and None let everything through.
+
+    A code may hold `*` and `?`. Times are ms of Redis' clock, both ends included.
+    """
+
+    accounts: frozenset[str] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    in_doubt: bool | None = None
+
+    def matches(self, letter: Letter) -> bool:
+        """Judge what the index does not know: account and time were chosen before."""
+        if self.reasons and letter.reason not in self.reasons:
+            return False
+        if self.in_doubt is not None and letter.in_doubt != self.in_doubt:
+            return False
+        code = letter.text("code")
+        return not self.codes or any(fnmatchcase(code, wanted) for wanted in self.codes)
+
+    @property
+    def reads_stories(self) -> bool:
+        """Whether the index of times alone does not answer it."""
+        return bool(self.reasons or self.codes) or self.in_doubt is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lets every dead letter through."""
+        return self == Filter()

@@ -1,0 +1,65 @@
+"""Who changed what by hand, and when: a stream in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from tasks.keys import Keys
+from tasks.script import text_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+KEPT = 10_000
+"""Entries that are kept, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change by hand; `at_ms` is Redis' time, `details` is what the action has to say."""
+
+    id: str
+    at_ms: int
+    action: str
+    by: str
+    details: Mapping[str, object]
+
+
+class Audit:
+    """Write and read the changes by hand; every call raises `redis.RedisError` when Redis is away."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client = client
+        self._key = keys.audit
+        self._script = client.register_script(text_of("fleet/audit.lua"))
+
+    def record(self, action: str, *, by: str, **details: object) -> str:
+        """Write down one change and return the entry's id; `details` is what JSON can say, None is left out."""
+        said = {name: value for name, value in details.items() if value is not None}
+        return cast("bytes", self._script([self._key], [KEPT, action, by, orjson.dumps(said)])).decode()
+
+    def read(self, count: int | None = None) -> list[Entry]:
+        """Return the newest entries, the newest first; None: all that are kept."""
+        untyped: Any = self._client
+        rows: list[tuple[bytes, dict[bytes, bytes]]] = untyped.xrevrange(self._key, count=count)
+        return [_entry(id_.decode(), fields) for id_, fields in rows]
+
+
+def _entry(id_: str, fields: Mapping[bytes, bytes]) -> Entry:
+    action, by = (fields.get(name, b"").decode(errors="backslashreplace") for name in (b"action", b"by"))
+    return Entry(id_, int(id_.partition("-")[0]), action, by, _details(fields.get(b"details", b"{}")))
+
+
+def _details(text: bytes) -> Mapping[str, object]:
+    """Return the details; what is no JSON of ours is shown as it is."""
+    try:
+        said: object = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        said = None
+    if isinstance(said, dict):
+        return cast("dict[str, object]", said)
+    return {"unreadable": text.decode(errors="backslashreplace")}

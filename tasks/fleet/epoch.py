@@ -1,0 +1,106 @@
+"""Whether Redis still has what was seen in it: it may come back empty, or as it was a while ago."""
+
+from __future__ import annotations
+
+import secrets
+from asyncio import Lock
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.keys import Keys
+from tasks.queue.fitness import FORMAT, too_new
+from tasks.script import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+TOLD = 86_400.0
+"""Seconds for which a loss is told: the next day's shift has to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """That Redis had lost its memory: when that was found, and of when what it has left is, None for nothing.
+
+    `by_hand` says what an operator held or shed before, as far as a worker knew.
+    """
+
+    at_ms: int
+    left_ms: int | None
+    by_hand: str = ""
+
+    def recent(self, now_ms: int) -> bool:
+        """Whether it is still worth telling."""
+        return abs(now_ms - self.at_ms) < TOLD * 1000
+
+    @property
+    def text(self) -> str:
+        """What happened, and what a hand has to do again."""
+        how = (
+            "empty"
+            if self.left_ms is None
+            else f"as it was {(self.at_ms - self.left_ms) / 1000:.0f} s before"
+        )
+        before = f" ({self.by_hand})" if self.by_hand else ""
+        return (
+            f"Redis came back {how}: what was held, shed or slowed down by hand{before} may be so no longer"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How far Redis remembers: its format, its epoch, the heartbeats counted in it, the last loss that was found."""
+
+    format: int = 0
+    epoch: str = ""
+    count: int = 0
+    loss: Loss | None = None
+
+    @classmethod
+    def of(cls, format_: str, epoch: str, count: str, at_ms: str, left_ms: str, by_hand: str) -> Memory:
+        """Read the fields of `maintenance`, an empty text for what is not set."""
+        loss = Loss(int(at_ms), int(left_ms) if left_ms else None, by_hand) if at_ms else None
+        return cls(int(format_ or 0), epoch, int(count or 0), loss)
+
+    def lacks(self, seen: Memory) -> bool:
+        """Whether what was seen before is there no longer, as epoch.lua judges it."""
+        if not seen.epoch:
+            return False
+        own, theirs = _number(self.epoch), _number(seen.epoch)
+        return own < theirs or (own == theirs and (self.epoch != seen.epoch or self.count < seen.count))
+
+
+class Heartbeat:
+    """Tell Redis every second that this worker is there, and remember how far Redis remembered."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._keys = [keys.maintenance]
+        self._script = Script("fleet/epoch.lua")
+        self._seen = Memory()
+        self._one_at_a_time = Lock()
+
+    async def beat(self, by_hand: str = "") -> Loss | None:
+        """Return what Redis lost since the last time, None for nothing.
+
+        Raise Unfit where a newer version keeps it in another format, `redis.RedisError` when it is away.
+        """
+        async with self._one_at_a_time:
+            seen = self._seen
+            arguments: list[str | int] = [FORMAT, seen.epoch, seen.count, secrets.token_hex(8), by_hand]
+            reply: list[bytes | int] = await self._script.run(self._redis, self._keys, arguments)
+            if len(reply) == 1:
+                raise too_new(int(reply[0]))
+            self._seen = found = _memory(reply)
+        return found.loss if seen.epoch not in {"", found.epoch} else None
+
+
+def _memory(fields: Sequence[bytes | int]) -> Memory:
+    return Memory.of(*(str(field) if isinstance(field, int) else field.decode() for field in fields))
+
+
+def _number(epoch: str) -> int:
+    number = epoch.partition(":")[0]
+    return int(number) if number.isdecimal() else 0

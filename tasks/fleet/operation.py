@@ -1,0 +1,56 @@
+"""What an operator changes by hand: an account's state, a rate group's rate."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, cast
+
+from tasks.accounts.states import State
+from tasks.keys import Keys
+from tasks.script import text_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+class Mode(enum.StrEnum):
+    """How an account is degraded: its events wait, or they are acknowledged, counted and not sent."""
+
+    HOLD = "hold"
+    SHED = "shed"
+
+    @property
+    def state(self) -> str:
+        """The account's state then, one of `tasks.accounts.states.NAMES`."""
+        return {"hold": "held", "shed": "shed"}[self.value]
+
+
+class Operation:
+    """Change what all workers share, at once; every call raises `redis.RedisError` when Redis is away."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._keys = keys
+        self._script = client.register_script(text_of("fleet/operate.lua"))
+        self._override = client.register_script(text_of("fleet/override.lua"))
+
+    def pause(self, account: str, mode: Mode, *, by: str, why: str) -> State:
+        """Degrade an account until it is resumed; return its state before."""
+        return self._operate(account, mode.state, by, why)
+
+    def resume(self, account: str, *, keep_going_by: str = "") -> State:
+        """Let an account run at its whole rate, whatever state it is in; return that state.
+
+        With `keep_going_by`, who wants it so, no run of refusals stops it until it is resumed without.
+        """
+        return self._operate(account, "running", keep_going_by, "", keep_going=bool(keep_going_by))
+
+    def limit(self, group: str, rate: int | None) -> int | None:
+        """Let a group go no faster than `rate` requests/s; None: than its settings say. Return what was set before."""
+        before = cast("bytes", self._override([self._keys.rate(group)], ["" if rate is None else rate]))
+        return int(before) if before else None
+
+    def _operate(self, account: str, state: str, by: str, why: str, *, keep_going: bool = False) -> State:
+        keys = [self._keys.account(account), self._keys.breaker(account)]
+        reply = cast("list[bytes]", self._script(keys, [state, by, why, int(keep_going)]))
+        name, code, message = (value.decode(errors="backslashreplace") for value in reply)
+        return State(name, code, message)

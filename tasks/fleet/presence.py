@@ -1,0 +1,77 @@
+"""What a worker tells of itself through Redis, for people to look at; no decision hangs on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tasks.fleet.deployment import Deployment, differences
+from tasks.fleet.last_error import LastErrors
+from tasks.keys import Keys
+from tasks.script import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+NONE = Deployment({})
+
+KEPT = 600
+"""Seconds that the word of a silent worker is kept."""
+
+ERROR_KEPT = 7 * 86_400
+"""Seconds that the last error of an account is kept."""
+
+
+class Presence:
+    """Tell Redis, in one call, how this worker is and which attempts failed."""
+
+    def __init__(self, redis: Redis, keys: Keys, worker: str, errors: LastErrors) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._worker = worker
+        self._errors = errors
+        self._script = Script("fleet/presence.lua")
+        self._others: frozenset[str] = frozenset()
+        self._known = True
+        self.differences: Mapping[str, str] = {}
+        """What living workers' settings say differently, by account."""
+
+    async def tell(self, note: Mapping[str, object], deployment: Deployment = NONE) -> None:
+        """Tell; redis.RedisError when Redis is away, and then the errors are told the next time.
+
+        The accounts' settings are told by their digest, and in full where Redis does not know that.
+        """
+        errors = self._errors.take()
+        digest = deployment.digest
+        keys = [self._keys.worker(self._worker), self._keys.deployments, self._keys.deployment(digest)]
+        keys += [self._keys.last_error(account) for account in errors]
+        accounts = {} if self._known else deployment.encode()
+        arguments: list[str | bytes | int] = [orjson.dumps(note), KEPT, ERROR_KEPT, digest, len(accounts)]
+        for name, said in accounts.items():
+            arguments += (name, said)
+        now = time.monotonic()
+        for error in errors.values():
+            arguments += (round((now - error.at) * 1000), error.result, error.code, error.message)
+        try:
+            unknown, *living = await self._script.run(self._redis, keys, arguments)
+        except BaseException:
+            self._errors.put_back(errors)
+            raise
+        self._known = unknown == b"0"
+        await self._compare(deployment, frozenset(other.decode() for other in living) - {digest})
+
+    async def _compare(self, own: Deployment, others: frozenset[str]) -> None:
+        """Read what other deployments say, where there are others than the last time."""
+        if others == self._others:
+            return
+        untyped: Any = self._redis
+        read: list[dict[bytes, bytes]] = [
+            await untyped.hgetall(self._keys.deployment(digest)) for digest in sorted(others)
+        ]
+        found = [Deployment.decode([word for pair in told.items() for word in pair]) for told in read]
+        self.differences = differences([own, *found])
+        if all(read):  # else one has not told its accounts yet
+            self._others = others

@@ -1,0 +1,175 @@
+"""The workers and what went wrong of late: what people look at besides the counts of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import orjson
+
+from tasks.fleet.deployment import Deployment, differences
+from tasks.fleet.epoch import Memory
+from tasks.keys import Keys
+from tasks.script import text_of
+from tasks.wall import FAR_APART
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+MOST_WORKERS = 500
+"""How many workers are read, those with the longest leases."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSeen:
+    """The last failed attempt of an account: when, what class of answer, the provider's code and message."""
+
+    at_ms: int
+    result: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPulse:
+    """What an account suffered of late; the dead are those that are dead letters still."""
+
+    dead_last_minute: int = 0
+    dead_last_hour: int = 0
+    probe_at_ms: int | None = None
+    last_error: ErrorSeen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker: what Redis knows of it, then what it said of itself, None or empty where it has not."""
+
+    worker: str
+    lease_end_ms: int
+    held: int
+    seen_ms: int | None = None
+    host: str = ""
+    pid: int | None = None
+    in_flight: int | None = None
+    concurrency: int | None = None
+    started_ms: int | None = None
+    redis_ahead: int | None = None
+    """Seconds that Redis' clock is ahead of its own."""
+    wanted: int | None = None
+    """The concurrency of its settings, where fewer requests fit under its limit of open files."""
+    aside: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The accounts that it leaves to others, for nothing gets out to their providers, and the last reason why."""
+
+    @property
+    def clock_off(self) -> str:
+        """Say by how much its clock is off, seen from Redis; nothing where that is not worth a word."""
+        apart = self.redis_ahead or 0
+        if abs(apart) <= FAR_APART:
+            return ""
+        how = "behind" if apart > 0 else "ahead of"
+        return f"the clock of worker {self.worker} on {self.host} is {abs(apart)} s {how} Redis'"
+
+    def alive(self, now_ms: int) -> bool:
+        """Whether its lease runs; what a worker held whose lease ran out is taken back by the others."""
+        return self.lease_end_ms > now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """The workers, by host and name, the accounts asked for, how far Redis remembers, and what settings differ in."""
+
+    workers: tuple[WorkerSeen, ...] = ()
+    accounts: Mapping[str, AccountPulse] | None = None
+    memory: Memory = Memory()  # noqa: RUF009 - frozen
+    differences: Mapping[str, str] = field(default_factory=dict[str, str])
+    faults: tuple[str, ...] = ()
+    """Keys that can't be used, each with the reason."""
+
+    def of(self, account: str) -> AccountPulse:
+        """Return an account's pulse; one that nobody asked for has none."""
+        return (self.accounts or {}).get(account, AccountPulse())
+
+
+class PulseReader:
+    """Read everything in one call."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._script = client.register_script(text_of("fleet/pulse.lua"))
+        self._keys = keys
+
+    def read(self, accounts: Sequence[str]) -> Pulse:
+        """Return the pulse as it is now; redis.RedisError when Redis is away."""
+        keys = [self._keys.workers, self._keys.maintenance]
+        reply = self._script(keys, [self._keys.prefix, MOST_WORKERS, *accounts])
+        workers, rows, memory, told, faults = cast(
+            "tuple[list[list[bytes]], list[list[object]], list[bytes], list[list[bytes]], list[bytes]]", reply
+        )
+        seen = sorted((_worker(row) for row in workers), key=lambda worker: (worker.host, worker.worker))
+        pulses = (_pulse(row) for row in rows)
+        remembered = Memory.of(*(_text(field) for field in memory))
+        differ = differences(Deployment.decode(each) for each in told)
+        unusable = tuple(_text(fault) for fault in faults)
+        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered, differ, unusable)
+
+
+def _worker(row: Sequence[object]) -> WorkerSeen:
+    worker, lease_end, held, seen, note = row
+    said = _note(cast("bytes", note))
+    host = said.get("host")
+    return WorkerSeen(
+        worker=_text(worker),
+        lease_end_ms=int(float(_text(lease_end))),
+        held=cast("int", held),
+        seen_ms=_int(seen),
+        host=host if isinstance(host, str) else "",
+        pid=_count(said, "pid"),
+        in_flight=_count(said, "in_flight"),
+        concurrency=_count(said, "concurrency"),
+        wanted=_count(said, "wanted"),
+        aside=_texts(said, "aside"),
+        started_ms=_count(said, "started_ms"),
+        redis_ahead=_count(said, "redis_ahead"),
+    )
+
+
+def _pulse(row: Sequence[object]) -> AccountPulse:
+    minute, hour, probe, error = row
+    at, result, code, message = cast("list[bytes]", error)
+    return AccountPulse(
+        cast("int", minute),
+        cast("int", hour),
+        _int(probe),
+        None if (at_ms := _int(at)) is None else ErrorSeen(at_ms, _text(result), _text(code), _text(message)),
+    )
+
+
+def _note(raw: bytes) -> Mapping[str, object]:
+    """Return what a worker says of itself; nothing of what is no note."""
+    try:
+        note = orjson.loads(raw)
+    except ValueError:
+        return {}
+    return cast("dict[str, object]", note) if isinstance(note, dict) else {}
+
+
+def _count(note: Mapping[str, object], field: str) -> int | None:
+    value = note.get(field)
+    return value if isinstance(value, int) else None
+
+
+def _texts(note: Mapping[str, object], field_: str) -> Mapping[str, str]:
+    value = note.get(field_)
+    if not isinstance(value, dict):
+        return {}
+    return {name: str(text) for name, text in cast("dict[str, object]", value).items()}
+
+
+def _int(value: object) -> int | None:
+    """Return a number of ms; None for nothing, and for what is no time."""
+    text = _text(value)
+    return int(text) if text.isdecimal() and len(text) <= 15 else None
+
+
+def _text(value: object) -> str:
+    return cast("bytes", value).decode(errors="backslashreplace")

@@ -1,0 +1,1 @@
+"""The rate limiter: each rate group's slots, given out by Redis."""

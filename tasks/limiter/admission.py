@@ -1,0 +1,310 @@
+"""Who may go, and when: the one door between a leased event and the provider."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+import random
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from tasks.delivery import Delivery
+from tasks.keys import Keys
+from tasks.limiter.clock import RedisClock
+from tasks.queue.queue import Remembered, ignore
+from tasks.script import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+HORIZON = 0.05
+"""Seconds ahead a slot may lie."""
+
+LEAD = HORIZON / 2
+"""Seconds ahead that a slot lies at most because Redis is far away: a nearer one would have passed on its way here."""
+
+TOLERANCE = 0.01
+"""Seconds after its slot that an event may still be sent; later the slot is thrown away."""
+
+TURN = 0.02
+"""Seconds between two questions for a line that has no slot: so many slots come at once."""
+
+LONG_TURN = 0.035
+"""Seconds until the next question after one that brought less than FEW slots: they are few, or shared by many workers,
+and asking costs everybody. Less by two round trips, or slots would pass in between."""
+
+FEW = 4
+
+AWAY = 0.2
+"""Seconds until the next question after Redis did not answer."""
+
+NO_SLOT = -1000
+"""Answers from here down say in how many ms to ask again."""
+
+AT_ONCE = 256
+"""Events of one line asked for in one call, at most."""
+
+TICK = 0.004
+"""Slots closer together are served on a grid of so many seconds, so that a thousand a second do not wake the loop a
+thousand times; an event goes up to so much before its slot."""
+
+
+class Refusal(enum.IntEnum):
+    """Why an event may not go; the numbers of admit.lua."""
+
+    LOST = -1
+    DUPLICATE = -2
+    HELD = -3
+    COPY = -4
+    FAULT = -5
+
+
+@dataclass(frozen=True, slots=True)
+class RateGroup:
+    """Accounts that share one limit at the provider, in requests/s."""
+
+    name: str
+    limit: int
+
+    @property
+    def headroom(self) -> float:
+        """Seconds by which arrivals may be late and still keep the limit in every second.
+
+        At a high rate independent delays even out, and 40 ms are enough for 50 ms of jitter beside what a busy worker
+        adds; at a low rate they don't, and 1.5 ms beside the jitter are the way from the slot to the socket.
+        """
+        return 0.04 if self.limit >= 500 else 0.0515
+
+    @property
+    def pace(self) -> float:
+        """Slots per second: the limit less the headroom."""
+        return self.limit / (1 + self.headroom)
+
+    def wake_at(self, slot: float) -> float:
+        """Return when to wake for a slot: on the grid before it, or just then where the slots are further apart."""
+        return math.floor(slot / TICK) * TICK if self.pace * TICK > 1 else slot
+
+
+Waiting = tuple[Delivery, asyncio.Future[Refusal | None]]
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """The deliveries of one rate group that wait for a slot, first come, first served."""
+
+    group: RateGroup
+    waiting: deque[Waiting] = field(default_factory=deque)
+    not_before: float = 0.0
+    likely: int = AT_ONCE
+    """How many slots may be had in one call: to ask for those that other workers take costs everybody."""
+
+    def take(self, now: float, at_once: int) -> list[Waiting]:
+        """Take as many as slots can exist within the horizon; none while the line knows there is no slot."""
+        if now < self.not_before:
+            return []
+        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, at_once, self.likely)
+        return [self.waiting.popleft() for _ in range(most)]
+
+    def learn(self, answers: Collection[int], now: float, long_turn: float) -> None:
+        """Ask for twice as many the next time; where there were not enough, later, and for a quarter more than came."""
+        waits = [NO_SLOT - answer for answer in answers if answer <= NO_SLOT]
+        if not waits:
+            self.likely = min(AT_ONCE, 2 * self.likely)
+            return
+        granted = sum(answer >= 0 for answer in answers)
+        self.likely = granted + granted // 4 + 2
+        # not all workers at the moment of the next slot: the nearest one would get it each time
+        spread = random.random() * TURN  # noqa: S311 - it hides nothing
+        self.not_before = now + max(long_turn if granted < FEW else TURN, min(waits) / 1000 + spread)
+
+
+class Admission:
+    """Ask Redis for many events in one call; hand each its slot, or the reason why not.
+
+    `on_error` hears of each failed call; the events then wait and are asked for again. Nothing goes without a slot.
+    `on_faults` hears of keys that can't be used.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        worker: str,
+        groups: Mapping[str, RateGroup],
+        *,
+        remembered: Remembered,
+        clock: RedisClock,
+        on_error: Callable[[RedisError], None],
+        on_faults: Callable[[Sequence[str]], None] = ignore,
+    ) -> None:
+        self._redis = redis
+        self._keys = [keys.held(worker), keys.claims]
+        self._prefix = keys.prefix
+        self._remembered = remembered
+        self._clock = clock
+        self._on_error = on_error
+        self._on_faults = on_faults
+        self._script = Script("limiter/admit.lua")
+        self._lines: list[Line] = []
+        self.regroup(groups)
+        self._wake = asyncio.Event()
+        self._late_until = 0.0
+        self.at_once = AT_ONCE
+        """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
+
+    def regroup(self, groups: Mapping[str, RateGroup]) -> None:
+        """Take other groups for the accounts; who waits for a slot goes on to wait in its new line."""
+        waiting = [entry for line in self._lines for entry in line.waiting]
+        lines = {group.name: Line(group) for group in groups.values()}
+        self._lines = list(lines.values())
+        self._line_of = {account: lines[group.name] for account, group in groups.items()}
+        for entry in waiting:
+            self._line_of[entry[0].account].waiting.append(entry)
+
+    async def enter(self, delivery: Delivery) -> Refusal | None:
+        """Wait for the delivery's slot and return None at that moment; or return why it may not go."""
+        if self._clock.monotonic() > delivery.send_by:
+            self._was_late()
+        future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self._line_of[delivery.account].waiting.append((delivery, future))
+        self._wake.set()
+        return await future
+
+    def turn_away(self, account: str | None = None) -> None:
+        """Let go of all that wait for a slot and have none yet, or of those of one account."""
+        for line in self._lines:
+            for _ in range(len(line.waiting)):
+                delivery, future = line.waiting.popleft()
+                if account not in {None, delivery.account}:
+                    line.waiting.append((delivery, future))
+                elif not future.done():
+                    future.set_result(Refusal.HELD)
+
+    async def run(self) -> None:
+        """Serve the lines until cancelled."""
+        while True:
+            asked = self._clock.monotonic()
+            batch = [
+                (line, entry)
+                for line in self._lines
+                for entry in line.take(asked, self.at_once)
+                if not entry[1].done()
+            ]
+            if batch:
+                await self._serve(batch, asked)
+            else:
+                await self._pause(asked)
+
+    def _put_back(self, entry: Waiting) -> None:
+        """Let an event that got no slot, or missed it, be the first of its line, which may be another one by now."""
+        self._line_of[entry[0].account].waiting.appendleft(entry)
+
+    def _was_late(self) -> None:
+        """Ask for half as many: a worker short of CPU would waste the slots that others could use, and its own time.
+
+        Once for one stall: all the slots that it missed lie within the horizon.
+        """
+        now = self._clock.monotonic()
+        if now >= self._late_until:
+            self._late_until = now + HORIZON
+            self.at_once = max(1, self.at_once // 2)
+
+    async def _pause(self, now: float) -> None:
+        """Wait until somebody comes, or until the next line may ask again."""
+        self._wake.clear()
+        due = [line.not_before for line in self._lines if line.waiting]
+        try:
+            async with asyncio.timeout(max(0.001, min(due) - now) if due else None):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _serve(self, batch: list[tuple[Line, Waiting]], asked: float) -> None:
+        try:
+            reply = await self._script.run(self._redis, self._keys, self._arguments(batch))
+        except RedisError as error:
+            self._on_error(error)
+            for line, entry in reversed(batch):
+                self._put_back(entry)
+                line.not_before = asked + AWAY
+            return
+        now_us = int(reply[0])
+        self._clock.observe(now_us, asked, self._clock.monotonic())
+        self._answer(batch, reply[1 : 1 + len(batch)], now_us)
+        if faults := reply[1 + len(batch) :]:
+            self._on_faults([fault.decode(errors="backslashreplace") for fault in faults])
+
+    def _arguments(self, batch: list[tuple[Line, Waiting]]) -> list[str | int]:
+        numbers = {line: number for number, line in enumerate(dict.fromkeys(line for line, _ in batch), 1)}
+        arguments: list[str | int] = [
+            self._prefix,
+            round(HORIZON * 1e6),
+            round(min(self._clock.round_trip, LEAD) * 1e6),
+            self._remembered.width,
+            len(numbers),
+        ]
+        for line in numbers:
+            arguments += (line.group.name, line.group.limit, str(line.group.headroom))
+        for line, (delivery, _) in batch:
+            arguments += (numbers[line], *_question(delivery))
+        return arguments
+
+    def _answer(self, batch: list[tuple[Line, Waiting]], answers: list[int], now_us: int) -> None:
+        """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
+        now = self._clock.monotonic()
+        of_line: defaultdict[Line, list[int]] = defaultdict(list)
+        slots: dict[float, list[tuple[Line, Waiting]]] = {}
+        for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
+            of_line[line].append(answer)
+            if answer >= 0:
+                slot = self._clock.local(now_us + answer)
+                entry[0].send_by = slot + TOLERANCE
+                slots.setdefault(line.group.wake_at(slot), []).append((line, entry))
+            elif answer <= NO_SLOT:
+                self._put_back(entry)
+            elif not entry[1].done():
+                entry[1].set_result(Refusal(answer))
+        long_turn = max(TURN, LONG_TURN - 2 * self._clock.round_trip)
+        for line, its_answers in of_line.items():
+            line.learn(its_answers, now, long_turn)
+        loop = asyncio.get_running_loop()
+        for moment, due in slots.items():
+            loop.call_at(moment, self._go, due)
+
+    def _go(self, due: list[tuple[Line, Waiting]]) -> None:
+        """Let the events of one tick go; who is late has lost the slot and asks for another."""
+        now = self._clock.monotonic()
+        late = False
+        for _, (delivery, future) in due:
+            if future.done():
+                continue
+            if now > delivery.send_by:
+                late = True
+                self._put_back((delivery, future))
+                self._wake.set()
+            else:
+                future.set_result(None)
+        if late:
+            self._was_late()
+        else:
+            self.at_once = min(AT_ONCE, self.at_once + 1)
+
+
+def _question(delivery: Delivery) -> tuple[str, str, str, str, str, str]:
+    """Return what admit.lua asks of one event."""
+    print_ = delivery.fingerprint
+    verified = delivery.event.verified
+    kind = ("p" if verified else "q") if delivery.leased.probe else str(int(verified))
+    return (
+        delivery.account,
+        delivery.tag,
+        print_.claim,
+        print_.member(verified=True),
+        print_.member(verified=False),
+        kind,
+    )

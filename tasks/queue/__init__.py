@@ -1,0 +1,1 @@
+"""The queue: lease, settle, recover, each one atomic script."""

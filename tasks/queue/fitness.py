@@ -1,0 +1,76 @@
+"""Whether a Redis can hold the queue at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import (
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    ResponseError,
+)
+
+from tasks.keys import Keys
+from tasks.script import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+FORMAT = 1
+"""The number of what this version keeps in Redis: raised when older workers would not be safe beside it."""
+
+
+class Unfit(Exception):  # noqa: N818 - a state of Redis, not an error of ours
+    """This Redis can't hold the queue before somebody changes it, or its user's rights; the text says why."""
+
+
+async def check_fitness(redis: Redis, keys: Keys) -> None:
+    """Raise Unfit when waiting would not help, `redis.RedisError` when Redis can't say so now."""
+    try:
+        missing: list[bytes] = await Script("queue/capability.lua").run(
+            redis, [keys.workers, keys.ready("x")[0]], []
+        )
+        untyped: Any = redis
+        stored: bytes | None = await untyped.hget(keys.maintenance, "format")
+    except ResponseError as error:
+        reason = _unfit(error, " ".join(str(error).split()))
+        if reason is None:
+            raise
+        raise Unfit(reason) from error
+    if missing:
+        names = ", ".join(command.decode() for command in missing)
+        raise Unfit(f"it forbids its user, or does not know, {names} on {keys.prefix}otpreport* ({_RIGHTS})")
+    if stored is not None and (number := int(stored)) > FORMAT:
+        raise too_new(number)
+
+
+def too_new(stored: int) -> Unfit:
+    """Return why this version must not touch what a newer one keeps."""
+    return Unfit(
+        f"a newer version keeps it, in format {stored}, and this one knows {FORMAT}: run the version of the others"
+    )
+
+
+_RIGHTS = "the rights a worker needs stand in docs/scaling.md"
+
+
+def _unfit(error: ResponseError, said: str) -> str | None:
+    """Return why no later try can succeed; None when one may."""
+    match error:
+        case NoPermissionError():
+            return f"it forbids its user a command or a key: {said} ({_RIGHTS})"
+        case ClusterCrossSlotError() | MovedError() | ClusterDownError():
+            return (
+                "it is a cluster: what belongs together is settled in one call; use one server, or Sentinel"
+            )
+        case _ if "compiling script" in said:
+            return "it is older than 7: use Redis or Valkey 7 or newer"
+        case _ if said.lower().startswith("unknown command"):
+            return f"it has no scripting, which the queue is made of: {said[:60]}"
+        case _ if "DB index is out of range" in said or "SELECT is not allowed" in said:
+            return f"it has no such database: {said}"
+        case _:
+            return None

@@ -1,0 +1,307 @@
+"""The queue in Redis as one worker sees it: lease, settle, recover; every step one atomic call."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+from tasks.delivery import Delivery, Leased, Way
+from tasks.history import History
+from tasks.keys import Keys
+from tasks.queue.breaker import Breaker, Groups, told
+from tasks.retry import Reason
+from tasks.script import Script
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+RECOVERED_AT_ONCE = 200
+SETTLED_AT_ONCE = 500
+SETTLED_BYTES = 500_000
+"""Bytes of records and letters in one settle call, or one of them."""
+
+LONGEST_WAIT = 300.0
+"""Seconds that an event waits for another try at most, unless somebody named a later time."""
+
+REFUSED_RUN = 50
+"""Events that the provider refuses for good, one after another, until their account stops."""
+
+FLAGS = {ord("0"): False, ord("1"): True, ord("2"): None}
+"""What settle.lua says of each event."""
+
+
+now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that go on while the machine is suspended, as those of the other workers do."""
+
+
+LONG_AT_ONCE = 4
+"""Long messages that one call buries, at most: with so many it had its bytes."""
+
+Buried = tuple[Leased, Bury]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one lease call brought: the events, how many the worker holds by Redis' books, how many suspects wait.
+
+    `now_us` is Redis' time. `buried` became dead letters, for no worker may have them; there is `more` where it stopped
+    for the bytes it had.
+    """
+
+    leased: list[Leased]
+    held: int
+    suspects: int
+    now_us: int
+    buried: Sequence[Buried] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a worker has room for: `free` more events in all, and how many it holds of each account."""
+
+    free: int
+    held: Mapping[str, int]
+
+
+UNBOUNDED = Room(10**9, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery call found: events of dead workers, events in no index, whether there is more, what it buried."""
+
+    taken_back: int
+    orphans: int
+    more: bool
+    buried: Sequence[Buried] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """For how long delivered events are remembered: `ttl` in seconds, kept in generations of half of it.
+
+    A look-up reads three, so that those which are complete span it (remembered.lua).
+    """
+
+    ttl: float = 86400.0
+
+    @property
+    def width(self) -> int:
+        """Seconds that one generation spans."""
+        return math.ceil(self.ttl / 2)
+
+
+def ignore(faults: Sequence[str]) -> None:
+    """Tell nobody of keys that can't be used."""
+
+
+class Queue:
+    """One worker's hold on the queue; not thread-safe, every call raises `redis.RedisError` when Redis is away.
+
+    `lease` is the lease time in seconds, `longest_wait` those that a retry waits at most; with `refused_run` 0 no run
+    of refusals stops an account. Calls of `lease` must not overlap, nor those of `settle`. `on_faults` hears of keys
+    that can't be used, each with the reason, after each call: what they belong to waits until they are mended.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        worker: str,
+        *,
+        lease: float,
+        remembered: Remembered,
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
+        refused_run: int = REFUSED_RUN,
+        on_faults: Callable[[Sequence[str]], None] = ignore,
+        longest_wait: float = LONGEST_WAIT,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._worker = worker
+        self._lease_ms = round(lease * 1000)
+        self._longest_wait = longest_wait
+        self._remembered = remembered
+        self._probe_interval = breaker.probe_interval
+        self._breaker = breaker.arguments()
+        self._refused_run = refused_run
+        self._on_faults = on_faults
+        self._tags = 0
+        self._calls = 0
+        self._leased_until = 0.0
+        self.alone: frozenset[str] = frozenset()
+        """Accounts of which no call told with the last settle call left, while another worker has answers."""
+        self._lease_script = Script("queue/lease.lua")
+        self._settle_script = Script("queue/settle.lua")
+        self._recover_script = Script("queue/recover.lua")
+
+    async def lease(
+        self,
+        wants: Mapping[str, int],
+        *,
+        room: Room = UNBOUNDED,
+        groups: Mapping[str, str] = MappingProxyType({}),
+        solo: bool = False,
+        probe_interval: float = 30.0,
+    ) -> Batch:
+        """Renew the lease and take up to `wants[account]` events, no account more than its share of the room.
+
+        Accounts of one of the rate `groups` take so many together. What is free goes to the first ones. `solo`: one
+        suspect and nothing else.
+        """
+        own = self._keys
+        keys = [own.workers, own.held(self._worker), own.books]
+        arguments: list[str | int] = [
+            self._keys.prefix,
+            self._worker,
+            self._lease_ms,
+            self._tags,
+            int(solo),
+            round(probe_interval * 1000),
+            round(min(probe_interval, self._probe_interval) * 1000),
+            room.free,
+        ]
+        for account, want in wants.items():
+            arguments += (account, want, room.held.get(account, 0), groups.get(account, account))
+        # Set before the call: a reply that is lost may have used the numbers.
+        self._tags += sum(wants.values()) + len(wants) + LONG_AT_ONCE
+        asked = now()
+        reply = await self._lease_script.run(self._redis, keys, arguments)
+        self._leased_until = asked + self._lease_ms / 1000
+        leased = [
+            Leased.parse(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], Way(reply[i + 3].decode()))
+            for i in range(6, len(reply), 4)
+        ]
+        self._tell(reply[3])
+        return Batch(
+            leased,
+            held=reply[1],
+            suspects=reply[2],
+            now_us=int(reply[0]),
+            buried=_buried(reply[4]),
+            more=bool(reply[5]),
+        )
+
+    async def settle(
+        self,
+        settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+        call: int,
+        calls: Groups | None = None,
+    ) -> list[bool | None]:
+        """Settle leased events; False: its lease was lost; None: it is leased still, for a key can't be used.
+
+        The same `call` again acts once.
+
+        `call` is from `next_call()`; at most SETTLED_AT_ONCE events. `calls` are those that the breakers hear of.
+        """
+        keys = [
+            self._keys.held(self._worker),
+            self._keys.settled(self._worker),
+            self._keys.books,
+            self._keys.claims,
+            self._keys.dead_reasons,
+        ]
+        arguments: list[str | bytes | int] = [self._keys.prefix, call, self._remembered.width]
+        arguments += (*self._breaker, self._refused_run, *told(calls or {}))
+        for delivery, settlement in settlements:
+            arguments += _arguments(delivery, settlement, self._longest_wait)
+        said, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
+        self._tell(faults)
+        flags, verdicts = said[: len(settlements)], said[len(settlements) :]
+        of_calls = zip(calls or {}, verdicts, strict=False)
+        self.alone = frozenset(account for (account, _, _), alone in of_calls if alone == ord("1"))
+        return [FLAGS[flag] for flag in flags]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the lease runs still: not if this process stood still, or had no answer, for as long as it lasts."""
+        return now() < self._leased_until
+
+    @property
+    def lease_time(self) -> float:
+        """Seconds that a lease lasts unless it is renewed."""
+        return self._lease_ms / 1000
+
+    def next_call(self) -> int:
+        """Return a number for a settle call, kept when it has to be sent again."""
+        self._calls += 1
+        return self._calls
+
+    async def recover(self, accounts: Sequence[str]) -> Recovered:
+        """Take back what dead workers held; with a gap in Redis' heartbeat nothing, for one lease time."""
+        keys = [self._keys.workers, self._keys.maintenance]
+        longest_ms = round(self._longest_wait * 1000)
+        arguments: list[str | int] = [
+            self._keys.prefix,
+            self._lease_ms,
+            RECOVERED_AT_ONCE,
+            longest_ms,
+            *accounts,
+        ]
+        taken_back, orphans, more, faults, buried = await self._recover_script.run(
+            self._redis, keys, arguments
+        )
+        self._tell(faults)
+        return Recovered(taken_back, orphans, bool(more), _buried(buried))
+
+    def _tell(self, faults: Iterable[bytes]) -> None:
+        if listed := [fault.decode(errors="backslashreplace") for fault in faults]:
+            self._on_faults(listed)
+
+    async def held(self) -> set[str]:
+        """Return the tags this worker holds by Redis' books."""
+        members = await self._redis.smembers(self._keys.held(self._worker))
+        return {tag.decode() for tag in cast("set[bytes]", members)}
+
+    async def leave(self) -> None:
+        """End this worker's lease; what it still holds is taken back by others when the lease ends."""
+        if not await self._redis.exists(self._keys.held(self._worker)):
+            await self._redis.zrem(self._keys.workers, self._worker)
+
+
+def _buried(words: Sequence[bytes]) -> list[Buried]:
+    """Read what a script says that it buried."""
+    rows = (map(bytes.decode, words[i : i + 4]) for i in range(0, len(words), 4))
+    return [
+        (
+            Leased(account, tag, 0, 0, 0, History(replayed_ms=0 if replayed else None), b""),
+            Bury(Reason(reason), b""),
+        )
+        for account, tag, reason, replayed in rows
+    ]
+
+
+def _arguments(
+    delivery: Delivery | Leased, settlement: Settlement, longest_wait: float
+) -> tuple[str | bytes | int, ...]:
+    """Return the seven arguments of settle.lua for one event."""
+    if isinstance(delivery, Delivery):
+        leased = delivery.leased
+        # a replayed event counts as old as its replay: an age of days would call for help
+        occurred_ms = leased.history.replayed_ms or delivery.event.occurred_at_ms
+        claim = delivery.fingerprint.claim
+    else:
+        leased, occurred_ms, claim = delivery, delivery.first_ms, ""
+    match settlement:
+        case Finish(ending):
+            member, bucket = "", 0
+            if ending is Ending.DELIVERED and isinstance(delivery, Delivery):
+                member = delivery.fingerprint.member(verified=delivery.event.verified)
+                bucket = delivery.fingerprint.bucket
+            return "finish", leased.account, leased.tag, ending, claim, member, bucket
+        case Schedule(delay, record, eta, unsent):
+            sent = isinstance(delivery, Delivery) and delivery.sending
+            unasked = "" if not leased.probe else "2" if unsent else "" if sent else "1"
+            delay_ms = round(delay * 1000)
+            verb = "eta" if eta or delay > longest_wait else "schedule"
+            return verb, leased.account, leased.tag, delay_ms, record or b"", occurred_ms, unasked
+        case Bury(reason, letter):
+            kind = "1" if leased.history.replayed_ms is not None else "p" if leased.probe else ""
+            return "bury", leased.account, leased.tag, reason, claim, letter, kind
