@@ -23,10 +23,10 @@ SAMPLES = 250
 """A second."""
 
 PARTS = {
-    "worker/http.py": "HTTP",
-    "worker/http1.py": "HTTP",
-    "worker/connections.py": "HTTP",
-    "worker/dial.py": "HTTP",
+    "worker/http/client.py": "HTTP",
+    "worker/http/http1.py": "HTTP",
+    "worker/http/connections.py": "HTTP",
+    "worker/http/dial.py": "HTTP",
     "redis/": "redis-py",
     "tasks/script.py": "redis-py",
     "providers/": "sign the request, read the answer",
@@ -42,9 +42,9 @@ PARTS = {
     "config/logging.py": "metrics and logs",
     "celery/": "Celery and kombu",
     "kombu/": "Celery and kombu",
-    "worker/pool.py": "Celery and kombu",
-    "worker/transport.py": "Celery and kombu",
-    "worker/bridge.py": "Celery and kombu",
+    "worker/bridge/pool.py": "Celery and kombu",
+    "worker/bridge/transport.py": "Celery and kombu",
+    "worker/bridge/handover.py": "Celery and kombu",
     "worker/runtime.py": "loop and the rest",
 }
 REST = "loop and the rest"

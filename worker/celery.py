@@ -18,11 +18,11 @@ from config.output import drain, take_over
 from config.settings import Settings, load
 from config.watch import Watch
 from otpreport.wire import TASK, queue_name
-from worker import refusals
-from worker.bridge import Bridge
+from worker.bridge import options as refusals
+from worker.bridge.handover import Bridge
 from worker.runtime import Runtime
 
-TRANSPORT_ALIASES["otpreport"] = "worker.transport:Transport"
+TRANSPORT_ALIASES["otpreport"] = "worker.bridge.transport:Transport"
 
 
 class App(Celery):
@@ -41,7 +41,7 @@ def build(settings: Settings) -> App:
         task_queues=[Queue(queue_name(account)) for account in settings.accounts],
         task_create_missing_queues=False,
         task_ignore_result=True,
-        worker_pool="worker.pool:AsyncioPool",
+        worker_pool="worker.bridge.pool:AsyncioPool",
         worker_concurrency=1,
         worker_prefetch_multiplier=0,
         worker_send_task_events=False,
@@ -49,7 +49,7 @@ def build(settings: Settings) -> App:
         worker_hijack_root_logger=False,
     )
     app.otpreport_runtime = Runtime(settings, Watch(os.environ))
-    app.task(name=TASK, Strategy="worker.pool:strategy")(_report)
+    app.task(name=TASK, Strategy="worker.bridge.pool:strategy")(_report)
     return app
 
 

@@ -46,12 +46,12 @@ from worker.descriptors import make_room
 from worker.engine import Engine, Limits
 from worker.groups import derived, rate_groups, with_groups
 from worker.health import HealthServer
-from worker.http import http_client
+from worker.http.client import http_client
 from worker.metrics import Metrics
 from worker.observer import WorkerObserver
 
 if TYPE_CHECKING:
-    from worker.bridge import Bridge
+    from worker.bridge.handover import Bridge
 
 logger = logging.getLogger("otpreport.worker")
 

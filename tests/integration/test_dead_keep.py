@@ -17,7 +17,7 @@ from tests.support.dead import bury_many
 from tests.support.events import verification
 from tests.support.queues import Fleet, alter
 from worker.embedded import EmbeddedValkey
-from worker.endings import endings
+from worker.fleet.endings import endings
 
 DAY = 86_400_000
 

@@ -20,7 +20,7 @@ from tests.support.command import ACCOUNTS, ROOT, SECRET, environment
 from tests.support.dead import Undertaker
 from tests.support.wait import until
 from worker.embedded import EmbeddedValkey
-from worker.exporter import Exporter
+from worker.fleet.exporter import Exporter
 from worker.groups import derived
 from worker.reference.metrics import exporter_metrics
 

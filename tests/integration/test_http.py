@@ -27,7 +27,7 @@ from tests.support.raw_server import (
     silent,
 )
 from worker.embedded import free_port
-from worker.http1 import MAX_ANSWER
+from worker.http.http1 import MAX_ANSWER
 
 ENGINES: list[HttpEngine] = ["builtin", "httpx"]
 

@@ -15,8 +15,8 @@ from tests.support.command import SECRET, Ran, call
 from tests.support.raw_server import RawServer, answering
 from tests.support.simulator import SimulatorProcess
 from worker.embedded import EmbeddedValkey, free_port
-from worker.http import http_client
-from worker.probes import Prober, probe_all
+from worker.fleet.probes import Prober, probe_all
+from worker.http.client import http_client
 
 TENCENT_ID, ALIBABA_ID = "AKIDEXAMPLEEXAMPLE0001", "LTAI5tEXAMPLEEXAMPLE0001"
 DENIED = "AKIDEXAMPLEEXAMPLE0009"

@@ -15,7 +15,7 @@ from tests.support.admin import admin
 from tests.support.events import verification
 from tests.support.wait import coming
 from tests.unit.config.environment import GOOD
-from worker.bridge import Bridge
+from worker.bridge.handover import Bridge
 from worker.embedded import EmbeddedValkey, free_port
 from worker.engine import Engine
 from worker.runtime import FAILED, WRONG, Runtime

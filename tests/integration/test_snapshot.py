@@ -12,7 +12,7 @@ from tasks.keyspace import find_queues
 from tasks.settlement import Ending, Finish, Schedule
 from tests.support.dead import Death, Undertaker
 from tests.support.events import NOON, verification
-from worker.unserved import unserved
+from worker.fleet.unserved import unserved
 
 KEYS = Keys()
 NOON_MS = round(NOON.timestamp() * 1000)

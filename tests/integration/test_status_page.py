@@ -22,8 +22,8 @@ from config.settings import load
 from tests.support.command import ROOT, SECRET, call, environment
 from tests.support.dead import Undertaker
 from worker.embedded import EmbeddedValkey
-from worker.exporter import Exporter
-from worker.page import PATHS
+from worker.fleet.exporter import Exporter
+from worker.fleet.page import PATHS
 
 HOSTILE = "<img src=x onerror=document.title='owned'></td><script>document.title='owned'</script>\u202e"
 FILES = ROOT / "worker" / "web"
@@ -125,7 +125,7 @@ async def test_the_rest_of_the_exporter_is_where_it_was(site: Site) -> None:
     """Metrics and health keep their places; what is not there is not there."""
     for path, status in (("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/status.html", 404)):
         assert (await site.get(path)).status == status
-    assert (await site.get("/../worker/page.py")).status == 404
+    assert (await site.get("/../worker/fleet/page.py")).status == 404
 
 
 async def test_it_shows_what_the_command_shows(site: Site, valkey_server: EmbeddedValkey) -> None:

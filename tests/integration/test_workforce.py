@@ -10,7 +10,7 @@ from config.settings import load
 from tasks.keys import Keys
 from tests.support.admin import admin
 from tests.support.command import environment
-from worker.exporter import Exporter
+from worker.fleet.exporter import Exporter
 
 BACKLOG = 60_000
 ACCOUNTS = ("tencent", "alibaba")

@@ -13,7 +13,7 @@ from config.settings import HttpEngine
 from providers import Answer, SignedRequest
 from tests.support.certificates import Authority
 from tests.support.raw_server import Handler, RawServer
-from worker.http import HttpClient, http_client
+from worker.http.client import HttpClient, http_client
 
 QUERY = (
     "?Action=SmsConversion&To=%2B86&Empty=&Tilde=~&Percent=%7E&Slash=a%2Fb&Space=a%20b&Plus=a%2Bb&Star=%2A"

@@ -104,7 +104,7 @@ def _with_queue(queue: type[Queue]) -> Callable[[], None]:
 
 def _around_send(*, before: bool) -> Callable[[], None]:
     def replace() -> None:
-        from worker import http
+        from worker.http import client as http
 
         class Dying(http.OwnClient):
             async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from worker.http1 import Connection
+from worker.http.http1 import Connection
 
 
 class Wire(asyncio.Transport):

@@ -30,9 +30,9 @@ LIBRARIES = {
 FOREIGN = {"tasks": {"celery", "kombu", "httpx", "aiohttp"}, "config": {"celery", "kombu", "httpx", "redis"}}
 # library: the only files of the programs that know it. What sends a report knows no HTTP library but the parser.
 ONLY_IN = {
-    "httptools": {"worker/http1.py", "simulator/connection.py"},
-    "httpx": {"worker/httpx_client.py", "worker/demo/evidence.py", "worker/demo/processes.py"},
-    "aiohttp": {"worker/health.py", "worker/page.py"},
+    "httptools": {"worker/http/http1.py", "simulator/connection.py"},
+    "httpx": {"worker/http/httpx_client.py", "worker/demo/evidence.py", "worker/demo/processes.py"},
+    "aiohttp": {"worker/health.py", "worker/fleet/page.py"},
 }
 # package: the only names that it may take from another of ours.
 NAMES = {("providers", "otpreport"): {"Verification"}}

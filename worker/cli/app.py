@@ -83,7 +83,7 @@ def exporter() -> None:
     They are read from Redis; one exporter is enough. Serves until SIGTERM, on OTPREPORT_METRICS_PORT or 9807.
     """
     from worker.cli.session import settings_or_stop
-    from worker.exporter import main as exporter_main
+    from worker.fleet.exporter import main as exporter_main
 
     raise typer.Exit(exporter_main(settings_or_stop()))
 

@@ -20,15 +20,15 @@ from tasks.fleet.faults import faults
 from tasks.fleet.pulse import PulseReader
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
-from worker import checks
-from worker.checks import Facts, Finding, Level
 from worker.cli.screen import safe, screen, span, table, write_json
 from worker.cli.session import Session, connect, refusal, settings_or_stop
 from worker.cli.stop import DONE, NO, WRONG
+from worker.fleet import checks
+from worker.fleet.checks import Facts, Finding, Level
 from worker.groups import in_force
 
 if TYPE_CHECKING:
-    from worker.probes import Probed
+    from worker.fleet.probes import Probed
 
 STATUS = {Level.OK: DONE, Level.NOTE: DONE, Level.WARN: NO, Level.FAIL: WRONG}
 STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAIL: "bold red"}
@@ -64,7 +64,7 @@ def check(*, probe: bool, as_json: bool) -> int:
 
 def _probed(settings: Settings) -> list[Probed]:
     # only now: it brings an HTTP library, which without --probe nobody needs
-    from worker.probes import probe_all  # noqa: PLC0415
+    from worker.fleet.probes import probe_all  # noqa: PLC0415
 
     return probe_all(settings)
 

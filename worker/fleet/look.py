@@ -16,7 +16,7 @@ from tasks.keys import Keys
 from tasks.keyspace import Queues
 from tasks.settlement import Ending
 from worker.fleet.pace import Pace
-from worker.unserved import unserved
+from worker.fleet.unserved import unserved
 
 if TYPE_CHECKING:
     from redis import Redis

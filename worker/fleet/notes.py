@@ -11,7 +11,7 @@ from tasks.accounts.states import BY_HAND
 from tasks.fleet.pulse import WorkerSeen
 from worker.cli.accounts import keeps_going, why_not_running
 from worker.cli.screen import count, number, plain, span
-from worker.endings import endings
+from worker.fleet.endings import endings
 from worker.fleet.look import AccountLook, Look
 
 MOST_CLOCKS = 3

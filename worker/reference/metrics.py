@@ -13,9 +13,9 @@ from tasks.accounts.states import State
 from tasks.fleet.snapshot import AccountSnapshot, Kept, Snapshot
 from tasks.keyspace import Queues
 from tasks.limiter.rate import Rate
-from worker.exporter import FleetCollector
+from worker.fleet.exporter import FleetCollector
+from worker.fleet.redis_memory import RedisMemory
 from worker.metrics import Metrics
-from worker.redis_memory import RedisMemory
 from worker.reference.page import Blocks, code, table
 
 ACCOUNT, PROVIDER = "<account>", "<provider>"

@@ -16,10 +16,10 @@ from tests.support.certificates import Authority
 from tests.support.http_clients import Clients, server_context, signed, trusting
 from tests.support.raw_server import OK, RawServer, answering, full_backlog, silent
 from tests.support.wait import coming
-from worker.connections import Connections
-from worker.dial import ANEW, REMEMBERED, Address, Dialer, LookUp, Place
-from worker.http import OwnClient
-from worker.http1 import Connection
+from worker.http.client import OwnClient
+from worker.http.connections import Connections
+from worker.http.dial import ANEW, REMEMBERED, Address, Dialer, LookUp, Place
+from worker.http.http1 import Connection
 
 client = Clients("builtin")
 

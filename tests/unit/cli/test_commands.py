@@ -11,12 +11,12 @@ from redis.exceptions import ConnectionError as NotConnected
 from redis.sentinel import MasterNotFoundError
 
 from config.settings import Settings, load
-from worker.checks import Finding, Level, worst
 from worker.cli.app import app
 from worker.cli.check import credentials, masked_url
 from worker.cli.run import chosen
 from worker.cli.session import refusal
 from worker.cli.stop import NO, WRONG, Stop
+from worker.fleet.checks import Finding, Level, worst
 
 SECRET = "the-secret-itself"
 

@@ -20,7 +20,7 @@ from deploy.dashboard.rows.well import STATES
 from providers.base import Result
 from tests.support.board import FILE, Json, asked, board, metrics, panels
 from tests.support.worker_process import ROOT
-from worker.exporter import STATES as KNOWN_STATES
+from worker.fleet.exporter import STATES as KNOWN_STATES
 from worker.metrics import AGES, OUTCOMES
 
 UNITS = {"bytes", "eps", "ops", "percentunit", "reqps", "s", "short"}

@@ -26,9 +26,7 @@ OUTSIDE_OF_SCRIPTS = {"EVAL", "EVALSHA", "PING"}
 def test_every_command_is_probed() -> None:
     """The probe asks for each command that a worker's scripts call, and for no other."""
     called = {
-        command
-        for text in WORKERS.values()
-        for command in re.findall(r"redis\.p?call\('([A-Z]+)'", text)
+        command for text in WORKERS.values() for command in re.findall(r"redis\.p?call\('([A-Z]+)'", text)
     }
     probed = set(re.findall(r"'([A-Z]{3,})'", (TASKS / "queue/capability.lua").read_text()))
     assert probed == called | OUTSIDE_OF_SCRIPTS

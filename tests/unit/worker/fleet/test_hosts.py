@@ -1,6 +1,6 @@
 import pytest
 
-from worker.hosts import is_ours
+from worker.fleet.hosts import is_ours
 
 ALLOWED = frozenset({"status.example.com"})
 

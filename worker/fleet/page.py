@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from worker.hosts import is_ours
+from worker.fleet.hosts import is_ours
 
 FILES = Path(__file__).with_name("web")
 PATHS = {"/": "status.html", "/status": "status.html", "/status.css": "status.css", "/status.js": "status.js"}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import cast
 
 from config.faults import nearest
-from worker.pool import AsyncioPool
+from worker.bridge.pool import AsyncioPool
 
 
 def faults(options: Mapping[str, object], queues: Collection[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kombu.asynchronous import Hub
 
-from worker.awake import keep_awake
+from worker.bridge.hub import keep_awake
 
 
 @pytest.fixture

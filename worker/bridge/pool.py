@@ -12,9 +12,9 @@ from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
 from celery.worker import state
 
-from worker.bridge import Bridge
+from worker.bridge.handover import Bridge
+from worker.bridge.transport import Message
 from worker.runtime import Runtime
-from worker.transport import Message
 
 
 class AsyncioPool(BasePool):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.http1 import Connection
+from worker.http.http1 import Connection
 
 REMEMBERED = 10.0
 """Seconds for which a name's addresses are known, and for which one that is not found is given up, at most."""

@@ -3,8 +3,8 @@
 import pytest
 from celery.concurrency.solo import TaskPool
 
-from worker.pool import AsyncioPool
-from worker.refusals import faults
+from worker.bridge.options import faults
+from worker.bridge.pool import AsyncioPool
 
 QUEUES = ["otpreport.tencent", "otpreport.alibaba"]
 

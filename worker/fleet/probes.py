@@ -17,8 +17,8 @@ from providers.base import Answer, Outcome, Provider, Result
 from providers.proof import Proof, Standing, weigh
 from tasks.report import Http, InDoubt, NotSent, Wall
 from tasks.wall import WallClock
-from worker.checks import Finding, Level
-from worker.http import http_client
+from worker.fleet.checks import Finding, Level
+from worker.http.client import http_client
 
 TRY_AGAIN = "look at its endpoint and the network, then try again"
 

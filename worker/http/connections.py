@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from worker.dial import Place
-from worker.http1 import Connection
+from worker.http.dial import Place
+from worker.http.http1 import Connection
 
 KEPT = 15.0
 """Seconds that a connection is kept without use: less than any server waits before it closes one."""

@@ -13,9 +13,9 @@ from typing import Protocol
 from config.settings import HttpEngine
 from providers.base import Answer, SignedRequest
 from tasks.report import NotSent, TooLate
-from worker.connections import Connections
-from worker.dial import Dialer, Place
-from worker.http1 import Connection, request
+from worker.http.connections import Connections
+from worker.http.dial import Dialer, Place
+from worker.http.http1 import Connection, request
 
 
 class HttpClient(Protocol):
@@ -46,7 +46,7 @@ def http_client(
     """
     if engine == "httpx":
         # who does not use it need not wait for its import
-        from worker.httpx_client import HttpxClient  # noqa: PLC0415
+        from worker.http.httpx_client import HttpxClient  # noqa: PLC0415
 
         return HttpxClient(connections, connect_timeout, read_timeout, tls, may_send)
     return OwnClient(

@@ -15,9 +15,9 @@ from tasks.fleet.pulse import WorkerSeen
 from tasks.fleet.snapshot import Snapshot
 from tasks.keyspace import Queues, redis_time_us
 from tasks.queue.fitness import FORMAT, too_new
-from worker.endings import endings
+from worker.fleet.endings import endings
 from worker.fleet.notes import troubles
-from worker.unserved import unserved
+from worker.fleet.unserved import unserved
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -14,11 +14,11 @@ from kombu.message import Message as KombuMessage
 from kombu.transport import virtual
 
 from otpreport.wire import TASK, queue_name
-from worker.awake import keep_awake
+from worker.bridge.hub import keep_awake
 
 if TYPE_CHECKING:
     from tasks.delivery import Delivery
-    from worker.bridge import Bridge
+    from worker.bridge.handover import Bridge
 
 
 class Message(KombuMessage):

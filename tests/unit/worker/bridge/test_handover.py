@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tasks.delivery import Delivery
 from tests.support.leased import delivery
-from worker.bridge import Bridge
+from worker.bridge.handover import Bridge
 
 
 class Hub:

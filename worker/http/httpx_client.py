@@ -13,7 +13,7 @@ import httpx
 
 from providers.base import Answer, SignedRequest
 from tasks.report import InDoubt, NotSent, TooLate
-from worker.http1 import MAX_ANSWER, Headers, request
+from worker.http.http1 import MAX_ANSWER, Headers, request
 
 _WRITES = "http11.send_request_headers.started"
 

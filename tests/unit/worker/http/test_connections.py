@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.wait import coming
 from tests.support.wire import Wire
-from worker.connections import Connections
-from worker.dial import Place
-from worker.http1 import Connection
+from worker.http.connections import Connections
+from worker.http.dial import Place
+from worker.http.http1 import Connection
 
 HERE, THERE = Place.of("http://here"), Place.of("https://there:8443")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

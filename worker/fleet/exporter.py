@@ -26,13 +26,13 @@ from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
 from worker.cli.session import connect, refusal
 from worker.fleet.look import FleetReader, Look
+from worker.fleet.page import StatusPage
 from worker.fleet.record import away, record
+from worker.fleet.redis_memory import RedisMemory, read_memory
+from worker.fleet.unserved import unserved
 from worker.groups import in_force, rate_groups
 from worker.health import HealthServer
-from worker.page import StatusPage
 from worker.redis_fault import RedisFault
-from worker.redis_memory import RedisMemory, read_memory
-from worker.unserved import unserved
 
 logger = logging.getLogger("otpreport.exporter")
 

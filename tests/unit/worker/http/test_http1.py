@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from providers.base import Answer
 from tasks.report import InDoubt
 from tests.support.wire import Wire
-from worker.http1 import MAX_ANSWER, MAX_AROUND, MAX_INTERIM, MAX_READS, request
+from worker.http.http1 import MAX_ANSWER, MAX_AROUND, MAX_INTERIM, MAX_READS, request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = (
