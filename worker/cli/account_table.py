@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.screen import number, plain, span
 from worker.cli.shapes import bar, short, sparkline
 from worker.fleet.look import AccountLook, Look
+from worker.fleet.wording import number, plain, span
 
 MARKS = {"running": "●", "recovering": "◐", "open": "✖", "stopped": "■", "held": "‖", "shed": "↓"}
 COLOURS = {"running": "green", "recovering": "cyan", "held": "yellow", "shed": "yellow"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from config.account import Account
 from tasks.fleet.snapshot import AccountSnapshot
-from worker.cli.screen import iso, moment, number, safe, screen, table, write_json
+from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.session import session
 from worker.cli.stop import DONE
+from worker.fleet.wording import iso, keeps_going, number, why_not_running
 
 
 def list_accounts(*, as_json: bool) -> int:
@@ -32,25 +33,6 @@ def list_accounts(*, as_json: bool) -> int:
         if seen.state.keep_going:
             console.print(safe(keeps_going(seen), "yellow"))
     return DONE
-
-
-def why_not_running(account: AccountSnapshot) -> str:
-    """Return what stopped an account, and when."""
-    state = account.state
-    since = f" since {moment(state.since_ms)} UTC" if state.since_ms is not None else ""
-    by = f" by {state.by}" if state.by else ""
-    return f"{account.name} is {state.name}{by}{since}" + (f": {state.said}" if state.said else "")
-
-
-def keeps_going(account: AccountSnapshot) -> str:
-    """Return that no run of refusals stops an account, by whose will, and what ends it."""
-    goes_on = f"{account.name} goes on however many events are refused"
-    return f"{goes_on}, by {account.state.keep_going}: {goes_on_until(account.name)}"
-
-
-def goes_on_until(name: str) -> str:
-    """Return what ends it that an account goes on however many events are refused."""
-    return f"until `accounts resume {name}` without --keep-going"
 
 
 def _record(account: Account, seen: AccountSnapshot) -> dict[str, object]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import orjson
 
 from tasks.fleet.audit import Audit, Entry
-from worker.cli.screen import iso, moment, safe, screen, table, write_json
+from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.session import session
 from worker.cli.stop import DONE
+from worker.fleet.wording import iso, moment
 
 
 def show_audit(*, count: int, as_json: bool) -> int:

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from tasks.fleet.pulse import WorkerSeen
 from worker.cli.account_table import account_table
-from worker.cli.screen import count, moment, number, plain
 from worker.cli.shapes import shortened, whole
 from worker.fleet.look import Look
 from worker.fleet.notes import SILENT, Level, Note, notes
+from worker.fleet.wording import count, moment, number, plain
 
 WIDE = 112
 """Columns from which names are whole and the tables airy."""

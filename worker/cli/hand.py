@@ -8,13 +8,13 @@ from config.account import Account
 from tasks.fleet.audit import Audit
 from tasks.fleet.operation import Mode, Operation
 from tasks.fleet.snapshot import AccountSnapshot
-from worker.cli.accounts import goes_on_until
 from worker.cli.ask import ask
 from worker.cli.run import no_such_account
-from worker.cli.screen import count, plain, screen, write_json
+from worker.cli.screen import screen, write_json
 from worker.cli.session import Session, session
 from worker.cli.stop import DONE, WRONG, Stop
 from worker.cli.who import who
+from worker.fleet.wording import count, goes_on_until, plain
 
 DEFAULT = "default"
 """The word for the rate of the settings."""

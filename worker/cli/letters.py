@@ -19,10 +19,11 @@ from config.visible import visible
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters
-from worker.cli.screen import count, moment, number, plain, safe, screen, span, table, write_json
+from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import Query, check_id
 from worker.cli.session import session
 from worker.cli.stop import DONE, NO, WRONG, Stop
+from worker.fleet.wording import count, moment, number, plain, span
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 """How an export is opened: its letters hold message ids, so it is its owner's alone and never somebody's old file."""

@@ -16,10 +16,11 @@ from config.logging import configure, log_event
 from tasks.dead_letters.letter import Letter
 from tasks.fleet.audit import Audit
 from worker.cli.ask import ask
-from worker.cli.screen import count, number, plain, safe, screen, table
+from worker.cli.screen import safe, screen, table
 from worker.cli.selection import Selection
 from worker.cli.session import Session, refusal
 from worker.cli.stop import WRONG, Stop
+from worker.fleet.wording import count, number, plain
 
 logger = logging.getLogger("otpreport.dead")
 

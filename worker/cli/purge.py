@@ -10,11 +10,12 @@ from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters
 from worker.cli.letters import write_letters
 from worker.cli.moves import Judge, Move, check_json
-from worker.cli.screen import count, screen, write_json
+from worker.cli.screen import screen, write_json
 from worker.cli.selection import Query, Selection
 from worker.cli.session import session
 from worker.cli.stop import DONE, NO, WRONG, Stop
 from worker.cli.who import who
+from worker.fleet.wording import count
 
 WAITING = "that wait to be sent again (`dead recall` ends that)"
 

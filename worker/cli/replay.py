@@ -13,11 +13,12 @@ from tasks.dead_letters.letter import UNREADABLE, Letter
 from tasks.dead_letters.store import DeadLetters, Pace, Replay
 from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.moves import Judge, Move, Preview, check_json, progress
-from worker.cli.screen import count, number, safe, screen, span, table, write_json
+from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import Query
 from worker.cli.session import Session, session
 from worker.cli.stop import DONE, NO, WRONG, Stop
 from worker.cli.who import who
+from worker.fleet.wording import count, number, span
 
 LOOK = 0.5
 """Seconds between two looks at how far a replay is."""

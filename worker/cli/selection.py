@@ -13,8 +13,8 @@ from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import UNREADABLE, Letter
 from tasks.dead_letters.store import DeadLetters
 from tasks.retry import Reason
-from worker.cli.screen import iso, plain
 from worker.cli.stop import WRONG, Stop
+from worker.fleet.wording import iso, plain
 
 ID = re.compile(r"[a-z0-9_-]{1,64}:[^\s:]+:[0-9]+")
 """What an id looks like: account, worker, number."""

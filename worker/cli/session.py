@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
-from redis.sentinel import MasterNotFoundError
+from redis.exceptions import RedisError
 
 from config.faults import SettingsError
 from config.settings import Settings, load
-from otpreport.address import connection_pool, place, read
 from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.queue.fitness import FORMAT, too_new
 from worker.cli.stop import NO, WRONG, Stop
+from worker.fleet.client import connect, is_wrong, refused
 from worker.groups import in_force
-
-TIMEOUT = 5.0
-"""Seconds a command of Redis may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +42,6 @@ def settings_or_stop() -> Settings:
     except SettingsError as error:
         faults = error.faults
     raise Stop(WRONG, *faults)
-
-
-def connect(settings: Settings) -> Redis:
-    """Return a client of the configured Redis, which has not connected yet."""
-    return Redis(connection_pool=connection_pool(settings.redis_url.get_secret_value(), timeout=TIMEOUT))
 
 
 @contextmanager
@@ -78,19 +69,4 @@ def _check_format(client: Redis, keys: Keys) -> None:
 
 def refusal(settings: Settings, error: RedisError) -> Stop:
     """Return how a command ends that Redis refused: 2 where the settings or this Redis are wrong, else 1."""
-    where = f"redis at {place(settings.redis_url.get_secret_value())}"
-    said = " ".join(str(error).split())
-    match error:
-        case MasterNotFoundError():  # redis-py tells of each sentinel's connection pool
-            service = read(settings.redis_url.get_secret_value()).service
-            return Stop(NO, f"{where} can't be reached: no sentinel knows a living master {service!r}")
-        case AuthenticationError():
-            return Stop(WRONG, f"{where} refuses the user or password ({said}): look at OTPREPORT_REDIS_URL")
-        case NoPermissionError():
-            return Stop(WRONG, f"{where} forbids its user a command: {said}")
-        case ResponseError() if "compiling script" in said:
-            return Stop(WRONG, f"{where} is too old, 7 is needed: see `python -m worker check`")
-        case ResponseError():
-            return Stop(NO, f"{where} refuses: {said}")
-        case _:
-            return Stop(NO, f"{where} can't be reached: {said}")
+    return Stop(WRONG if is_wrong(error) else NO, refused(settings, error))

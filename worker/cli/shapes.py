@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from worker.cli.screen import number, span
+from worker.fleet.wording import number, span
 
 STEPS = "▁▂▃▄▅▆▇█"
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters
-from worker.cli.screen import count, iso, number, safe, screen, span, table, write_json
+from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import Query
 from worker.cli.session import session
 from worker.cli.stop import DONE, WRONG, Stop
+from worker.fleet.wording import count, iso, number, span
 
 MOST = 10_000
 """Groups that are told apart; the letters of any others are counted together."""

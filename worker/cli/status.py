@@ -15,11 +15,12 @@ from rich.text import Text
 
 from tasks.keyspace import Queues, find_queues
 from worker.cli.board import Canvas, board, heading
-from worker.cli.screen import moment, plain, screen, span, write_json
+from worker.cli.screen import screen, write_json
 from worker.cli.session import Session, refusal, session
 from worker.cli.stop import DONE, WRONG, Stop
 from worker.fleet.look import FleetReader, Look
 from worker.fleet.record import record
+from worker.fleet.wording import moment, plain, span
 
 INTERVAL = 1.0
 """Seconds between two looks of --watch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.fleet.snapshot import AccountSnapshot
-from worker.cli.screen import count, span
+from worker.fleet.wording import count, span
 
 NEARLY = 0.9
 """The share of what is kept from which on it is told."""

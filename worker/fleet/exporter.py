@@ -24,7 +24,7 @@ from tasks.fleet.workforce import Workforce
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
-from worker.cli.session import connect, refusal
+from worker.fleet.client import connect, refused
 from worker.fleet.look import FleetReader, Look
 from worker.fleet.page import StatusPage
 from worker.fleet.record import away, record
@@ -292,7 +292,7 @@ class Exporter:
     def _show_away(self, error: RedisError) -> None:
         if self._away_ms is None:
             self._away_ms = time.time_ns() // 1_000_000
-        said = refusal(self._settings, error).lines[0]
+        said = refused(self._settings, error)
         self._page.show(away(self._fleet.redis, said, self._away_ms), up=False)
 
     async def _search(self) -> None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from tasks.accounts.states import BY_HAND
 from tasks.fleet.pulse import WorkerSeen
-from worker.cli.accounts import keeps_going, why_not_running
-from worker.cli.screen import count, number, plain, span
 from worker.fleet.endings import endings
 from worker.fleet.look import AccountLook, Look
+from worker.fleet.wording import count, keeps_going, number, plain, span, why_not_running
 
 MOST_CLOCKS = 3
 """Workers whose clocks are named."""

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from worker.cli.screen import count, iso, moment, number, plain, safe, screen, span, table
+from worker.cli.screen import safe, screen, table
+from worker.fleet.wording import count, iso, moment, number, plain, span
 
 NOON = 1_777_636_800_123  # 2026-05-01T12:00:00.123Z
 

@@ -1,0 +1,67 @@
+"""Numbers, times and states in words, as the command line, the page and the checks say them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tasks.fleet.snapshot import AccountSnapshot
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def plain(text: str) -> str:
+    r"""Return text from outside without anything that steers a terminal: such characters read \x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def number(value: float) -> str:
+    """Return a number as people read it: 12,345."""
+    return f"{value:,.0f}"
+
+
+def moment(ms: int) -> str:
+    """Return a time, UTC to the second."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def iso(ms: int | None) -> str | None:
+    """Return a time for a script, to the millisecond."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its two greatest units: 1d 3h, 5m 2s, 0.4s."""
+    if seconds < 60:
+        return f"{seconds:.1f}s" if 0 < seconds < 10 else f"{seconds:.0f}s"
+    for i, (size, unit) in enumerate(_UNITS):
+        if seconds >= size:
+            smaller, name = _UNITS[i + 1] if i + 1 < len(_UNITS) else (1, "s")
+            rest = int(seconds % size / smaller)
+            return f"{int(seconds / size)}{unit} {rest}{name}" if rest else f"{int(seconds / size)}{unit}"
+    raise AssertionError(seconds)
+
+
+def count(value: int, noun: str) -> str:
+    """Return `1 dead letter`, `12,345 dead letters`."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def why_not_running(account: AccountSnapshot) -> str:
+    """Return what stopped an account, and when."""
+    state = account.state
+    since = f" since {moment(state.since_ms)} UTC" if state.since_ms is not None else ""
+    by = f" by {state.by}" if state.by else ""
+    return f"{account.name} is {state.name}{by}{since}" + (f": {state.said}" if state.said else "")
+
+
+def keeps_going(account: AccountSnapshot) -> str:
+    """Return that no run of refusals stops an account, by whose will, and what ends it."""
+    goes_on = f"{account.name} goes on however many events are refused"
+    return f"{goes_on}, by {account.state.keep_going}: {goes_on_until(account.name)}"
+
+
+def goes_on_until(name: str) -> str:
+    """Return what ends it that an account goes on however many events are refused."""
+    return f"until `accounts resume {name}` without --keep-going"
