@@ -19,7 +19,7 @@ from benchmarks.accounts import UNLIMITED, Account
 from benchmarks.events import events
 from benchmarks.stage import Stage
 from otpreport import Reporter
-from tasks.fingerprint import BUCKET_BITS, Fingerprint
+from tasks.dedupe import BUCKET_BITS, Fingerprint
 
 SETTLE = 3.0
 """Seconds until workers have started to work at their pace."""

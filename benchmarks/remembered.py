@@ -9,9 +9,10 @@ from benchmarks.backlog import NO_FILE
 from benchmarks.effort import Effort, say
 from benchmarks.finding import Finding
 from benchmarks.stage import Stage
+from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, read
 from tasks.keys import Keys
-from tasks.queue.queue import SETTLED_AT_ONCE, Queue, Remembered
+from tasks.queue.queue import SETTLED_AT_ONCE, Queue
 from tasks.settlement import Ending, Finish
 from worker.connect import connect
 

@@ -32,7 +32,7 @@ PARTS = {
     "providers/": "sign the request, read the answer",
     "otpreport/": "read the message",
     "tasks/delivery.py": "read the message",
-    "tasks/fingerprint.py": "read the message",
+    "tasks/dedupe.py": "read the message",
     "tasks/limiter/admission.py": "admission: rate and dedupe",
     "tasks/queue/queue.py": "lease and settle",
     "worker/engine.py": "lease and settle",

@@ -1,8 +1,9 @@
-"""The compact form in which a delivered event is remembered."""
+"""How delivered events are remembered: for how long, and in which compact form."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 BUCKET_BITS = 17
@@ -34,3 +35,18 @@ class Fingerprint:
     def member(self, *, verified: bool) -> str:
         """Return the signed 64-bit number that stands in the set."""
         return str((self.number & ~1 | verified) - 2**62)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """For how long delivered events are remembered: `ttl` in seconds, kept in generations of half of it.
+
+    A look-up reads three, so that those which are complete span it (remembered.lua).
+    """
+
+    ttl: float = 86400.0
+
+    @property
+    def width(self) -> int:
+        """Seconds that one generation spans."""
+        return math.ceil(self.ttl / 2)

@@ -9,7 +9,7 @@ from typing import cast
 
 from otpreport import Verification
 from otpreport.wire import TASK, MalformedMessage, Task, decode
-from tasks.fingerprint import Fingerprint
+from tasks.dedupe import Fingerprint
 from tasks.history import NO_HISTORY, History
 from tasks.retry import Reason
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...  # noqa: D102
 
 
+Arguments = list[bytes | bytearray | memoryview | str | int | float]
+
 FOLDER = Path(__file__).parent
 
 SHARED = {
@@ -41,6 +43,10 @@ def text_of(name: str) -> str:
     first, _, rest = (FOLDER / name).read_text(encoding="utf-8").partition("\n")
     shared = "".join((FOLDER / file).read_text(encoding="utf-8") for file in SHARED.get(name, ()))
     return f"{first}\n{shared}{rest}"
+
+
+def ignore(faults: Sequence[str]) -> None:
+    """Tell nobody of keys that can't be used."""
 
 
 class Script:

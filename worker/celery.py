@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -101,6 +102,7 @@ def _keep_our_logging(**_: Any) -> None:
 
 
 take_over()
+gc.set_threshold(20_000)  # as `python -m worker` does
 settings = load_or_exit()
 configure(settings.log_level, settings.log_format)
 # it would say "Connected" of a transport that has no connection; the engine tells of Redis

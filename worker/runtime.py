@@ -26,6 +26,7 @@ from otpreport.address import place
 from tasks.accounts.reach import Reach
 from tasks.accounts.states import LONGEST_PAUSE, States
 from tasks.dead_letters.keep import Bounds, Keeper
+from tasks.dedupe import Remembered
 from tasks.fleet.epoch import Heartbeat
 from tasks.fleet.presence import Presence
 from tasks.keys import Keys
@@ -34,7 +35,7 @@ from tasks.limiter.clock import RedisClock
 from tasks.limiter.groups import Derived, are_forgotten, settle_groups
 from tasks.queue.breaker import Breaker, Calls
 from tasks.queue.fitness import Unfit
-from tasks.queue.queue import Queue, Remembered
+from tasks.queue.queue import Queue
 from tasks.report import Account, Report
 from tasks.retry import Policy
 from tasks.wall import WallClock

@@ -12,7 +12,7 @@ from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
 from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
-from tasks.script import text_of
+from tasks.script import Arguments, text_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -27,7 +27,6 @@ BATCH = 200
 """Letters moved in one atomic call."""
 
 
-Arguments = list[bytes | bytearray | memoryview | str | int | float]
 """What redis-py's scripts take."""
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, cast
 from otpreport import Verification
 from otpreport.wire import MAX_BYTES, decode
 from tasks.accounts.states import FIELDS, State
-from tasks.dead_letters.store import Arguments
 from tasks.keys import Keys
 from tasks.limiter.rate import Rate
-from tasks.script import text_of
+from tasks.script import Arguments, text_of
 from tasks.settlement import Ending
 
 if TYPE_CHECKING:

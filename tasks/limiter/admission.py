@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from tasks.dedupe import Remembered
 from tasks.delivery import Delivery
 from tasks.keys import Keys
 from tasks.limiter.clock import RedisClock
-from tasks.queue.queue import Remembered, ignore
-from tasks.script import Script
+from tasks.script import Script, ignore
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

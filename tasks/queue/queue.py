@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased, Way
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.queue.breaker import Breaker, Groups, told
 from tasks.retry import Reason
-from tasks.script import Script
+from tasks.script import Script, ignore
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 
 if TYPE_CHECKING:
@@ -81,25 +81,6 @@ class Recovered:
     orphans: int
     more: bool
     buried: Sequence[Buried] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """For how long delivered events are remembered: `ttl` in seconds, kept in generations of half of it.
-
-    A look-up reads three, so that those which are complete span it (remembered.lua).
-    """
-
-    ttl: float = 86400.0
-
-    @property
-    def width(self) -> int:
-        """Seconds that one generation spans."""
-        return math.ceil(self.ttl / 2)
-
-
-def ignore(faults: Sequence[str]) -> None:
-    """Tell nobody of keys that can't be used."""
 
 
 class Queue:

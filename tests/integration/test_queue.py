@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from otpreport.wire import PRIORITY_STEPS, encode
+from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.queue import queue as module
-from tasks.queue.queue import Remembered
 from tasks.retry import Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 from tests.support.leased import event

@@ -16,7 +16,7 @@ import redis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tasks.queue.queue import Remembered
+from tasks.dedupe import Remembered
 from tasks.script import FOLDER
 
 HOUR = 3600

@@ -14,10 +14,11 @@ from otpreport import Verification
 from otpreport.wire import encode
 from providers.base import Result
 from tasks.dead_letters import write as dead_letter
+from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased, Undeliverable, read
 from tasks.history import Attempt, History
 from tasks.keys import Keys
-from tasks.queue.queue import SETTLED_AT_ONCE, Queue, Remembered
+from tasks.queue.queue import SETTLED_AT_ONCE, Queue
 from tasks.retry import Reason
 from tasks.settlement import Bury, Settlement
 from tests.support.events import verification

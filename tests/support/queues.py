@@ -13,10 +13,11 @@ from redis.asyncio import Redis
 
 from otpreport import Verification
 from otpreport.wire import encode
+from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased, read
 from tasks.keys import Keys
-from tasks.queue.queue import Batch, Queue, Remembered, ignore
-from tasks.script import Script
+from tasks.queue.queue import Batch, Queue
+from tasks.script import Script, ignore
 from tasks.settlement import Settlement
 from tests.support.leased import event
 

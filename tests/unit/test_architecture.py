@@ -29,11 +29,30 @@ LIBRARIES = {
 # package: libraries that it must not know.
 FOREIGN = {"tasks": {"celery", "kombu", "httpx", "aiohttp"}, "config": {"celery", "kombu", "httpx", "redis"}}
 # library: the only files of the programs that know it. What sends a report knows no HTTP library but the parser.
+# A name that ends with / is a folder.
 ONLY_IN = {
+    "celery": {"worker/celery.py", "worker/bridge/"},
+    "kombu": {"worker/celery.py", "worker/bridge/"},
+    "rich": {"worker/cli/", "worker/demo/"},
+    "typer": {"worker/cli/"},
     "httptools": {"worker/http/http1.py", "simulator/connection.py"},
     "httpx": {"worker/http/httpx_client.py", "worker/demo/evidence.py", "worker/demo/processes.py"},
     "aiohttp": {"worker/health.py", "worker/fleet/page.py"},
 }
+# folder of ours: modules of ours that it must not know.
+NEVER = {
+    "worker/fleet": {"worker.cli", "worker.engine", "worker.runtime"},
+    "worker/http": {"worker.cli", "worker.engine", "worker.runtime", "worker.bridge"},
+    "worker/bridge": {"worker.cli", "worker.fleet"},
+    "tasks/limiter": {"tasks.queue", "tasks.dead_letters", "tasks.report"},
+    "tasks/dead_letters": {"tasks.limiter", "tasks.accounts", "tasks.report"},
+}
+# files that only decide: they know no Redis, not even its errors.
+DECIDING = [
+    *("delivery.py", "dedupe.py", "history.py", "keys.py", "retry.py", "settlement.py", "wall.py"),
+    *("dead_letters/filter.py", "dead_letters/letter.py", "dead_letters/write.py", "fleet/workforce.py"),
+    *("limiter/clock.py", "limiter/rate.py", "queue/breaker.py", "accounts/reach.py"),
+]
 # package: the only names that it may take from another of ours.
 NAMES = {("providers", "otpreport"): {"Verification"}}
 
@@ -112,15 +131,66 @@ def test_the_allowed_imports_are_let_through() -> None:
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
-def test_who_knows_an_http_library(library: str) -> None:
+def test_who_knows_a_library(library: str) -> None:
     """No other file imports it, and none of these would do without."""
     knowing = {
-        str(file.relative_to(ROOT))
+        place_of(library, str(file.relative_to(ROOT)))
         for package in PACKAGES
         for file in (ROOT / package).rglob("*.py")
         if any(module.partition(".")[0] == library for module, _ in imports(file.read_text()))
     }
     assert knowing == ONLY_IN[library]
+
+
+def place_of(library: str, file: str) -> str:
+    """Return the folder that may know the library and holds this file, else the file."""
+    folders = (place for place in ONLY_IN[library] if place.endswith("/") and file.startswith(place))
+    return next(folders, file)
+
+
+def known(source: str) -> Iterator[str]:
+    """Yield each module that a source may import, with `from a import b` as a and a.b."""
+    for module, names in imports(source):
+        yield module
+        yield from (f"{module}.{name}" for name in names)
+
+
+def below(module: str, roots: set[str]) -> bool:
+    """Return whether a module is one of these, or in one of them."""
+    return any(module == root or module.startswith(f"{root}.") for root in roots)
+
+
+@pytest.mark.parametrize("folder", NEVER)
+def test_no_room_knows_what_stands_above_it(folder: str) -> None:
+    """What looks at the fleet needs no terminal, what sends a report no engine."""
+    found = {
+        f"{file.relative_to(ROOT)}: {module}"
+        for file in (ROOT / folder).rglob("*.py")
+        for module in known(file.read_text())
+        if below(module, NEVER[folder])
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("file", DECIDING)
+def test_what_decides_knows_no_redis(file: str) -> None:
+    """Each decision can be read and tested without a server."""
+    assert not [m for m in known((ROOT / "tasks" / file).read_text()) if below(m, {"redis", "tasks.script"})]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_happens_at_import(package: str) -> None:
+    """A package's `__init__` says what it is and what it exports, and does nothing."""
+    for node in ast.parse((ROOT / package / "__init__.py").read_text()).body:
+        assert isinstance(node, ast.Expr | ast.Import | ast.ImportFrom | ast.Assign), ast.unparse(node)
+        assert not isinstance(node, ast.Expr) or isinstance(node.value, ast.Constant), ast.unparse(node)
+
+
+def test_an_import_from_a_package_is_seen() -> None:
+    """Both ways to import a module count, a longer name that begins alike does not."""
+    assert list(known("from worker import cli")) == ["worker", "worker.cli"]
+    assert below("worker.cli.screen", {"worker.cli"})
+    assert not below("worker.client", {"worker.cli"})
 
 
 @pytest.mark.parametrize("package", PACKAGES)
