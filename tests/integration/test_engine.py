@@ -727,7 +727,7 @@ async def test_scripts_that_obey_the_memory_limit_do_not_drain(tmp_path: Path, s
     """It is the flag in the first line: without it a full Redis refuses the script."""
     async with full_redis(tmp_path) as (fleet, _):
         queue = fleet.queue()
-        name = script.removesuffix(".lua")
+        name = Path(script).stem
         alter(queue, f"_{name}_script", script, "#!lua flags=allow-oom", "#!lua")
         calls: dict[str, Callable[[], Awaitable[object]]] = {
             "lease": lambda: queue.lease({"tencent": 1}),

@@ -26,7 +26,7 @@ from worker.fleet.exporter import Exporter
 from worker.fleet.page import PATHS
 
 HOSTILE = "<img src=x onerror=document.title='owned'></td><script>document.title='owned'</script>\u202e"
-FILES = ROOT / "worker" / "web"
+FILES = ROOT / "worker" / "fleet" / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
