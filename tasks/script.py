@@ -27,6 +27,7 @@ FOLDER = Path(__file__).parent
 SHARED = {
     "limiter/admit.lua": ("sound.lua", "limiter/rate.lua", "remembered.lua"),
     "fleet/epoch.lua": ("sound.lua",),
+    "dead_letters/keep.lua": ("sound.lua",),
     "limiter/groups.lua": ("sound.lua",),
     "queue/lease.lua": ("sound.lua", "queue/bury.lua", "limiter/rate.lua"),
     "fleet/pulse.lua": ("sound.lua",),

@@ -27,8 +27,8 @@ logger = logging.getLogger("otpreport.worker")
 WELL = 2.0
 """Seconds without a failed call after which the next one is news."""
 
-MENDED = 10.0
-"""Seconds without a word of it after which a key that could not be used can be; recovery looks every second."""
+MENDED = 25.0
+"""Seconds without a word of it after which a key that could not be used can be; some are looked at every ten."""
 
 
 class WorkerObserver:

@@ -300,6 +300,7 @@ class Runtime:
                 sorted(settings.accounts),
                 Bounds(settings.dead_keep_age, settings.dead_keep_count),
                 self._observer.removed,
+                on_faults=self._observer.faults,
             ),
         )
 

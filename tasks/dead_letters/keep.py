@@ -56,6 +56,7 @@ class Keeper:
         bounds: Bounds,
         on_removed: Removed,
         *,
+        on_faults: Callable[[Sequence[str]], None],
         pause: float = PAUSE,
     ) -> None:
         self._redis = redis
@@ -64,6 +65,7 @@ class Keeper:
         self._accounts = accounts
         self._bounds = bounds
         self._on_removed = on_removed
+        self._on_faults = on_faults
         self._pause_ms = round(pause * 1000)
         self._script = Script("dead_letters/keep.lua")
 
@@ -81,7 +83,9 @@ class Keeper:
                 self._pause_ms,
                 *self._accounts,
             ]
-            more, *rows = await self._script.run(self._redis, self._keys, arguments)
+            more, faults, *rows = await self._script.run(self._redis, self._keys, arguments)
+            if faults:
+                self._on_faults([fault.decode(errors="backslashreplace") for fault in faults])
             self._tell(rows)
             if not more:
                 break

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from tasks.keys import Keys
+from tasks.keyspace import naming
 from tasks.script import text_of
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class Audit:
     def record(self, action: str, *, by: str, **details: object) -> str:
         """Write down one change and return the entry's id; `details` is what JSON can say, None is left out."""
         said = {name: value for name, value in details.items() if value is not None}
-        return cast("bytes", self._script([self._key], [KEPT, action, by, orjson.dumps(said)])).decode()
+        with naming(self._key):
+            return cast("bytes", self._script([self._key], [KEPT, action, by, orjson.dumps(said)])).decode()
 
     def read(self, count: int | None = None) -> list[Entry]:
         """Return the newest entries, the newest first; None: all that are kept."""
         untyped: Any = self._client
-        rows: list[tuple[bytes, dict[bytes, bytes]]] = untyped.xrevrange(self._key, count=count)
+        with naming(self._key):
+            rows: list[tuple[bytes, dict[bytes, bytes]]] = untyped.xrevrange(self._key, count=count)
         return [_entry(id_.decode(), fields) for id_, fields in rows]
 
 

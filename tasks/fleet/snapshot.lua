@@ -20,6 +20,7 @@ local books = got(KEYS[2], redis.pcall('HGETALL', KEYS[2]), {})
 local reasons = got(KEYS[3], redis.pcall('HGETALL', KEYS[3]), {})
 sound(prefix .. 'otpreport:claims', 'hash')
 sound(prefix .. 'otpreport:maintenance', 'hash')
+got(prefix .. 'otpreport:audit', redis.pcall('XLEN', prefix .. 'otpreport:audit'))
 local reply = { string.format('%.0f', now_us), living, {}, {}, faults }
 local most_strangers, longest_name, longest_text = 100, 64, 1000
 

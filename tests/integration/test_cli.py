@@ -285,6 +285,7 @@ def test_a_fault_of_ours_is_one_line(url: str, valkey: redis.Redis) -> None:
     ran = call(url, "audit")
     assert ran.status == 1
     assert "WRONGTYPE" in ran.line
+    assert "(otpreport:audit)" in ran.line
 
 
 def test_a_key_of_another_type_is_named_among_the_rest(url: str, valkey: redis.Redis) -> None:

@@ -110,6 +110,31 @@ def test_a_replay_and_its_recall_are_written_down(url: str, undertaker: Undertak
     assert "replay" not in shown
 
 
+def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
+    url: str, valkey: redis.Redis, undertaker: Undertaker
+) -> None:
+    """A key of a wrong type there is named, and what it would hold is logged; `audit`, status and check name it."""
+    undertaker.bury("tencent", 5)
+    valkey.set("otpreport:audit", "not a stream")
+    for command, action in (
+        (("accounts", "pause", "tencent", "--reason", "why", "--by", "kim"), "pause"),
+        (("accounts", "rate", "tencent", "100"), "rate"),
+        (("accounts", "resume", "tencent"), "resume"),
+        (("dead", "replay", "--all", "--yes"), "replay"),
+        (("dead", "recall", "--all", "--yes"), "recall"),
+        (("dead", "purge", "--all", "--yes"), "purge"),
+    ):
+        ran = call(url, *command)
+        assert ran.status == 0, ran.err
+        said = [orjson.loads(line) for line in ran.err.splitlines() if "not in the audit" in line]
+        assert said[0]["action"] == action
+        assert all("WRONGTYPE" in one["reason"] and "otpreport:audit" in one["reason"] for one in said)
+    assert Keys().audit in call(url, "status").out
+    assert Keys().audit in call(url, "check").out
+    assert Keys().audit in call(url, "audit").line
+    assert valkey.hget(Keys().books, "tencent:purged") == b"5"
+
+
 def test_nothing_to_do_is_not_written_down(url: str) -> None:
     """The audit is of changes."""
     assert call(url, "dead", "replay", "--all", "--yes").status == 0

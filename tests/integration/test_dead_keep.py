@@ -43,8 +43,11 @@ class Kept:
 
     def __init__(self, fleet: Fleet, *accounts: str, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - frozen
         self.removed: Counter[tuple[str, str]] = Counter()
+        self.faults: set[str] = set()
         names = accounts or ("tencent",)
-        self.keeper = Keeper(fleet.client, fleet.keys, names, bounds, self._note, pause=0.0)
+        self.keeper = Keeper(
+            fleet.client, fleet.keys, names, bounds, self._note, on_faults=self.faults.update, pause=0.0
+        )
 
     def _note(self, account: str, bound: str, letters: int) -> None:
         self.removed[account, bound] += letters
@@ -139,28 +142,97 @@ async def test_records_of_strangers_go_too(fleet: Fleet) -> None:
     assert fleet.books()["purged"] == 1
 
 
-async def test_books_that_cannot_be_written_cost_no_letter(fleet: Fleet) -> None:
-    """Nothing is taken before it can be put: with a key of a wrong type all letters stay."""
+@pytest.mark.parametrize("kind", ["dead", "dead_index", "replays", "dead_keep"])
+async def test_a_wrong_key_keeps_the_letters_of_its_own_account(fleet: Fleet, kind: str) -> None:
+    """It is named, also by who looks in vain; those of other accounts go, and its own once it is gone."""
+    for account in ("tencent", "alibaba"):
+        bury(fleet, 3, account, days=31)
+    key = getattr(fleet.keys, kind)("tencent")
+    if kept := bool(fleet.server.exists(key)):
+        fleet.server.rename(key, "aside")
+    fleet.server.set(key, "x")
+    keeping = Kept(fleet, "tencent", "alibaba")
+    assert await keeping.keep() == {("alibaba", "age"): 3}
+    assert [fault.partition(": ")[0] for fault in keeping.faults] == [key]
+    fleet.server.delete(key)
+    if kept:
+        fleet.server.rename("aside", key)
+    assert await keeping.keep() == {("tencent", "age"): 3}
+    check(fleet, 0, 3)
+
+
+@pytest.mark.parametrize("kind", ["books", "dead_reasons", "maintenance"])
+async def test_a_wrong_shared_key_costs_no_letter(fleet: Fleet, kind: str) -> None:
+    """Nothing is taken before it can be put: the key is named, and all letters stay until it is gone."""
     bury(fleet, 3, days=31)
-    fleet.server.rename(fleet.keys.books, "aside")
-    fleet.server.set(fleet.keys.books, "no hash")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await Kept(fleet).keep()
-    fleet.server.rename("aside", fleet.keys.books)
+    key = getattr(fleet.keys, kind)
+    if kept := bool(fleet.server.exists(key)):
+        fleet.server.rename(key, "aside")
+    fleet.server.set(key, "x")
+    keeping = Kept(fleet)
+    assert await keeping.keep() == {}
+    assert [fault.partition(": ")[0] for fault in keeping.faults] == [key]
+    fleet.server.delete(key)
+    if kept:
+        fleet.server.rename("aside", key)
     check(fleet, 3, 0)
-    assert await Kept(fleet).keep() == {("tencent", "age"): 3}
+    assert await keeping.keep() == {("tencent", "age"): 3}
+
+
+@pytest.mark.parametrize(("hash_", "field"), [("books", "purged"), ("dead_reasons", "exhausted")])
+async def test_a_count_that_is_none_keeps_the_letters_of_its_own_account(
+    fleet: Fleet, hash_: str, field: str
+) -> None:
+    """What can't be booked stays, and is named; those of other accounts go."""
+    for account in ("tencent", "alibaba"):
+        bury(fleet, 3, account, days=31)
+    key = getattr(fleet.keys, hash_)
+    before = fleet.server.hget(key, f"tencent:{field}")
+    fleet.server.hset(key, f"tencent:{field}", "many")
+    keeping = Kept(fleet, "tencent", "alibaba")
+    assert await keeping.keep() == {("alibaba", "age"): 3}
+    assert keeping.faults == {f"{key} tencent:{field}: ERR it is no number"}
+    fleet.server.hset(key, f"tencent:{field}", before or 0)
+    check(fleet, 3, 0)
+
+
+async def test_without_the_look_one_account_keeps_those_of_all(fleet: Fleet) -> None:
+    """It is the look at an account's keys that lets the others' letters go."""
+    fleet.server.set(fleet.keys.dead_index("tencent"), "x")
+    bury(fleet, 3, "alibaba", days=31)
+    keeping = Kept(fleet, "tencent", "alibaba")
+    alter(
+        keeping.keeper,
+        "_script",
+        "dead_letters/keep.lua",
+        "if is_sound(account) then keep",
+        "if true then keep",
+    )
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await keeping.keep()
+
+
+async def test_nonsense_in_what_was_noted_of_them_removes_nothing(fleet: Fleet) -> None:
+    """A mean size and a place to go on that can't be are measured and begun anew."""
+    bury(fleet, 3)
+    for nonsense in ("1e300", "x", "-1", "0", "1.5", "nan"):
+        fleet.server.hset(fleet.keys.dead_keep("tencent"), mapping={"mean": nonsense, "from": nonsense})
+        assert await Kept(fleet).keep() == {}
+    check(fleet, 3, 0)
 
 
 async def test_only_one_worker_looks(fleet: Fleet) -> None:
     """Others that ask within seconds do nothing; Redis' clock that was set back keeps nobody from it."""
     bury(fleet, 3, days=31)
     fleet.server.hset(fleet.keys.maintenance, "dead_kept_ms", fleet.now_us() // 1000)
-    keeper = Keeper(fleet.client, fleet.keys, ["tencent"], Bounds(), ignore)
+    said: list[str] = []
+    keeper = Keeper(fleet.client, fleet.keys, ["tencent"], Bounds(), ignore, on_faults=said.extend)
     await keeper.keep()
     check(fleet, 3, 0)
     fleet.server.hset(fleet.keys.maintenance, "dead_kept_ms", fleet.now_us() // 1000 + 3_600_000)
     await keeper.keep()
     check(fleet, 0, 3)
+    assert not said
 
 
 @pytest.fixture

@@ -280,6 +280,8 @@ OTHERS: dict[str, tuple[Callable[[Keys], str], str]] = {
     "last-error": (lambda keys: keys.last_error("bad"), "hash"),
     "maintenance": (lambda keys: keys.maintenance, "hash"),
     "dead-reasons": (lambda keys: keys.dead_reasons, "hash"),
+    "dead-keep": (lambda keys: keys.dead_keep("bad"), "hash"),
+    "audit": (lambda keys: keys.audit, "stream"),
 }
 EVERY = {**OWN, **SHARED, **OTHERS}
 

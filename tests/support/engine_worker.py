@@ -192,7 +192,14 @@ class EngineWorker:
             hand_over=hand_over or self._start,
             beat=self._beat,
             wall=wall,
-            keeper=Keeper(fleet.client, fleet.keys, sorted(groups), Bounds(), ignore),
+            keeper=Keeper(
+                fleet.client,
+                fleet.keys,
+                sorted(groups),
+                Bounds(),
+                ignore,
+                on_faults=self.monitor.faults,
+            ),
         )
         self.accounts = tuple(groups)
         self.tasks: list[asyncio.Task[None]] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from config.account import Account
-from tasks.fleet.audit import Audit
 from tasks.fleet.operation import Mode, Operation
 from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.ask import ask
@@ -14,6 +13,7 @@ from worker.cli.screen import screen, write_json
 from worker.cli.session import Session, session
 from worker.cli.stop import DONE, WRONG, Stop
 from worker.cli.who import who
+from worker.cli.written import write_down
 from worker.fleet.wording import count, goes_on_until, plain
 
 DEFAULT = "default"
@@ -33,7 +33,9 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
         if chosen is Mode.SHED and not yes:
             _ask(_seen(opened, account.name))
         before = Operation(opened.client, opened.keys).pause(account.name, chosen, by=person, why=why)
-        _record(opened, "pause", person, account=account.name, mode=chosen.value, reason=why, was=before.name)
+        write_down(
+            opened, "pause", by=person, account=account.name, mode=chosen.value, reason=why, was=before.name
+        )
     if as_json:
         write_json({"account": account.name, "state": chosen.state, "was": before.name})
     else:
@@ -52,10 +54,10 @@ def resume(name: str, reason: str, by: str, *, keep_going: bool, as_json: bool) 
         account = _account(opened, name)
         operation = Operation(opened.client, opened.keys)
         before = operation.resume(account.name, keep_going_by=person if keep_going else "")
-        _record(
+        write_down(
             opened,
             "resume",
-            person,
+            by=person,
             account=account.name,
             reason=why or None,
             was=before.name,
@@ -82,10 +84,10 @@ def rate(name: str, text: str, reason: str, by: str, *, as_json: bool) -> int:
         account = _account(opened, name)
         wanted = _rate(text, account)
         before = Operation(opened.client, opened.keys).limit(account.rate_group, wanted)
-        _record(
+        write_down(
             opened,
             "rate",
-            person,
+            by=person,
             account=account.name,
             group=account.rate_group,
             rate=wanted or DEFAULT,
@@ -154,7 +156,3 @@ def _ask(account: AccountSnapshot) -> None:
         unattended=f"shed would drop {waiting}, and all that come, for good: add --yes to do it",
         refused="nothing was changed",
     )
-
-
-def _record(opened: Session, action: str, by: str, **details: object) -> None:
-    Audit(opened.client, opened.keys).record(action, by=by, **details)

@@ -14,12 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from config.logging import configure, log_event
 from tasks.dead_letters.letter import Letter
-from tasks.fleet.audit import Audit
 from worker.cli.ask import ask
 from worker.cli.screen import safe, screen, table
 from worker.cli.selection import Selection
 from worker.cli.session import Session, refusal
 from worker.cli.stop import WRONG, Stop
+from worker.cli.written import write_down
 from worker.fleet.wording import count, number, plain
 
 logger = logging.getLogger("otpreport.dead")
@@ -143,8 +143,8 @@ class _SoFar:
 @contextlib.contextmanager
 def _audited(opened: Session, move: Move, selection: Selection, total: int, by: str) -> Generator[_SoFar]:
     """Write down start and end; a start without an end was killed, and the same command goes on with the rest."""
-    audit, so_far, result = Audit(opened.client, opened.keys), _SoFar(), "interrupted"
-    began = audit.record(move.asked, by=by, letters=total, **selection.said, **move.details)
+    so_far, result = _SoFar(), "interrupted"
+    began = write_down(opened, move.asked, by=by, letters=total, **selection.said, **move.details)
     try:
         yield so_far
         result = "done"
@@ -156,7 +156,7 @@ def _audited(opened: Session, move: Move, selection: Selection, total: int, by: 
     finally:
         facts = {move.done: so_far.moved, "of": total, "result": result}
         with contextlib.suppress(RedisError):
-            audit.record(f"{move.asked}-end", by=by, began=began, **facts)
+            write_down(opened, f"{move.asked}-end", by=by, began=began, **facts)
         log_event(
             logger,
             logging.INFO,
