@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated, TypeVar, cast
 from urllib.parse import urlsplit
@@ -85,19 +85,29 @@ class Account:
     """Whether somebody set `rate_group`; if not, it goes with the key id."""
 
 
-def resolve(tables: Mapping[str, object]) -> tuple[dict[str, Account], list[Fault]]:
-    """Return the accounts that are right, and what is wrong with the others and with them together."""
+class NoKeys(BaseModel):
+    """In place of a provider's options where the keys are not there, for nothing is sent."""
+
+
+def resolve(tables: Mapping[str, object], *, keyless: bool = False) -> tuple[dict[str, Account], list[Fault]]:
+    """Return the accounts that are right, and what is wrong with the others and with them together.
+
+    `keyless`: keys that are not there are not missed. The account then has no options, and a group of its own until
+    Redis says which one its workers use.
+    """
     accounts: dict[str, Account] = {}
     faults: list[Fault] = []
     for name, table in tables.items():
-        account, found = _resolve(name, table, tables)
+        account, found = _resolve(name, table, tables, keyless=keyless)
         faults += found
         if account is not None:
             accounts[name] = account
     return accounts, faults + _unequal_limits(accounts)
 
 
-def _resolve(name: str, table: object, tables: Mapping[str, object]) -> tuple[Account | None, list[Fault]]:
+def _resolve(
+    name: str, table: object, tables: Mapping[str, object], *, keyless: bool
+) -> tuple[Account | None, list[Fault]]:
     path = ("accounts", name)
     if isinstance(table, Account):
         return table, []
@@ -109,7 +119,7 @@ def _resolve(name: str, table: object, tables: Mapping[str, object]) -> tuple[Ac
     provider = fields.get("provider")
     if not isinstance(provider, str) or provider not in REGISTRY:
         return None, [_no_provider((*path, "provider"), provider, tables)]
-    return _fill(path, fields, REGISTRY[provider])
+    return _fill(path, fields, REGISTRY[provider], keyless=keyless)
 
 
 def _no_provider(where: tuple[str, str, str], value: object, tables: Mapping[str, object]) -> Fault:
@@ -125,7 +135,7 @@ def _no_provider(where: tuple[str, str, str], value: object, tables: Mapping[str
 
 
 def _fill(
-    path: tuple[str, str], fields: Mapping[str, object], provider: type[Provider]
+    path: tuple[str, str], fields: Mapping[str, object], provider: type[Provider], *, keyless: bool
 ) -> tuple[Account | None, list[Fault]]:
     common = {name: value for name, value in fields.items() if name in AccountSettings.model_fields}
     own = {name: value for name, value in fields.items() if name in provider.Options.model_fields}
@@ -136,6 +146,10 @@ def _fill(
     ]
     settings, wrong_settings = _validated(AccountSettings, common, path)
     options, wrong_options = _validated(provider.Options, own, path)
+    if keyless and options is None:
+        absent = [missing((*path, name)) for name in provider.credentials]
+        wrong_options = [fault for fault in wrong_options if fault not in absent]
+        options = NoKeys()
     faults += wrong_settings + wrong_options
     if settings is None or options is None or faults:
         return None, faults
@@ -158,12 +172,23 @@ def _account(name: str, settings: AccountSettings, options: BaseModel, provider:
         provider=settings.provider,
         endpoint=endpoint,
         rate_limit=settings.rate_limit or provider.rate_limit,
-        rate_group=settings.rate_group or _default_group(endpoint, options, provider),
+        rate_group=settings.rate_group or _default_group(name, endpoint, options, provider),
         max_attempts=settings.max_attempts,
         max_age=settings.max_age,
         options=options,
         group_is_chosen=settings.rate_group is not None,
     )
+
+
+def told(name: str, fields: Mapping[str, str]) -> Account | None:
+    """Return an account by what its workers tell of it, without its keys; None where that says too little."""
+    known = {field: value for field, value in fields.items() if field in AccountSettings.model_fields}
+    group = known.pop("rate_group", "")
+    settings, _ = _validated(AccountSettings, known, ("accounts", name))
+    if settings is None or settings.provider not in REGISTRY or not group or not _NAME.fullmatch(name):
+        return None
+    account = _account(name, settings, NoKeys(), REGISTRY[settings.provider])
+    return replace(account, rate_group=group, group_is_chosen=True)
 
 
 def provider_of(account: Account) -> Provider:
@@ -176,9 +201,9 @@ def key_hint(account: Account) -> str:
     return shortened(provider_of(account).key_id)
 
 
-def _default_group(endpoint: str, options: BaseModel, provider: type[Provider]) -> str:
+def _default_group(name: str, endpoint: str, options: BaseModel, provider: type[Provider]) -> str:
     """Return provider, host and a digest of the key id, which then stands in no Redis key or log line."""
-    key_id = provider(endpoint, options).key_id
+    key_id = f"keys of {name}" if isinstance(options, NoKeys) else provider(endpoint, options).key_id
     digest = hashlib.sha256(key_id.encode()).hexdigest()[:12]
     return f"{provider.name}:{urlsplit(endpoint).netloc}:{digest}"
 

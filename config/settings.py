@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -189,6 +189,9 @@ class Settings(BaseSettings):
         default_factory=dict, validate_default=True, description="The accounts, by name; at least one."
     )
 
+    keyless: ClassVar[bool] = False
+    """Whether accounts may lack their keys, or all be left out: who looks on finds the rest in Redis."""
+
     _refuse_bool = field_validator("*", mode="before")(refuse_bool)
 
     @property
@@ -220,9 +223,9 @@ class Settings(BaseSettings):
     @classmethod
     def _resolve_accounts(cls, value: object, info: ValidationInfo) -> dict[str, Account]:
         tables = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-        if not tables:
+        if not tables and not cls.keyless:
             raise collected([_no_account()])
-        accounts, faults = resolve(tables)
+        accounts, faults = resolve(tables, keyless=cls.keyless)
         faults += _forgotten_too_early(info.data.get("dedupe_ttl"), accounts)
         if faults:
             raise collected(faults)
@@ -253,10 +256,16 @@ class Settings(BaseSettings):
         return value
 
 
-def load(env: Mapping[str, str] | None = None) -> Settings:
+class KeylessSettings(Settings):
+    """What those run with who only look on."""
+
+    keyless: ClassVar[bool] = True
+
+
+def load(env: Mapping[str, str] | None = None, *, keyless: bool = False) -> Settings:
     """Read the settings: the environment wins over the TOML file, and that over the secrets folder.
 
-    `env` stands for the environment. Raises SettingsError with all faults at once.
+    `env` stands for the environment; `keyless`: accounts need no keys. Raises SettingsError with all faults at once.
     """
     environment = os.environ if env is None else env
     layers: tuple[Layer, ...] = (
@@ -264,19 +273,19 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
         TomlFile(Settings, environment.get(CONFIG_VARIABLE, "")),
         SecretsFolder(Settings, environment.get(SECRETS_VARIABLE, "")),
     )
-    settings, faults = _validated(layers)
+    settings, faults = _validated(layers, KeylessSettings if keyless else Settings)
     if settings is None or faults:
         # outside of the except clause, so that pydantic's error, which holds the values, is not its context
         raise SettingsError(faults)
     return settings
 
 
-def _validated(layers: tuple[Layer, ...]) -> tuple[Settings | None, list[str]]:
+def _validated(layers: tuple[Layer, ...], kind: type[Settings]) -> tuple[Settings | None, list[str]]:
     faults = [fault for layer in layers for fault in layer.faults]
     settings: Settings | None = None
     sources: dict[str, Any] = {"_build_sources": (layers, {})}  # unknown to the type checkers under its name
     try:
-        settings = Settings(**sources)
+        settings = kind(**sources)
     except ValidationError as error:
         faults += from_validation(error, Settings)
     unread = [path for layer in layers for path in layer.unread]

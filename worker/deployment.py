@@ -21,5 +21,6 @@ def _fields(account: Account) -> dict[str, str]:
         "endpoint": account.endpoint,
         "rate_limit": str(account.rate_limit),
         "rate_group": account.rate_group,
+        "max_age": f"{account.max_age:g}",
         "key": f"{key_hint(account)} (#{hashlib.sha256(key_id.encode()).hexdigest()[:6]})",
     }

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from config.account import told
 from config.settings import Settings
+from tasks.fleet.deployment import read_deployment
 from tasks.keys import Keys
 from tasks.limiter.admission import RateGroup
 from tasks.limiter.groups import Derived, read_groups
@@ -45,5 +47,13 @@ def rate_groups(settings: Settings) -> dict[str, RateGroup]:
 
 
 def in_force(settings: Settings, client: Redis) -> Settings:
-    """Return the settings with the groups that the workers use; `redis.RedisError` when Redis is away."""
-    return with_groups(settings, read_groups(client, Keys(settings.key_prefix), derived(settings)))
+    """Return the settings with the groups that the workers use; `redis.RedisError` when Redis is away.
+
+    Without any account, which they may be who look on, with those that the workers tell of.
+    """
+    keys = Keys(settings.key_prefix)
+    if settings.accounts:
+        return with_groups(settings, read_groups(client, keys, derived(settings)))
+    found = {name: told(name, fields) for name, fields in read_deployment(client, keys).accounts.items()}
+    accounts = {name: account for name, account in sorted(found.items()) if account is not None}
+    return settings.model_copy(update={"accounts": accounts})

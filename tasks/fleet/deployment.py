@@ -6,8 +6,17 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from tasks.keys import Keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+MOST = 10
+"""Deployments that are looked at, as in presence.lua."""
 
 Fields = Mapping[str, str]
 """What the settings say of one account, by the setting's name; nothing secret."""
@@ -33,6 +42,17 @@ class Deployment:
         """Read what was stored, name and value in turn; what can't be read is left out."""
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return cls({name.decode(errors="backslashreplace"): _fields(raw) for name, raw in pairs})
+
+
+def read_deployment(client: Redis, keys: Keys) -> Deployment:
+    """Return the accounts that workers told of, the newest word on each; `redis.RedisError` when Redis is away."""
+    untyped: Any = client
+    digests: list[bytes] = untyped.zrange(keys.deployments, -MOST, -1)
+    accounts: dict[str, Fields] = {}
+    for digest in digests:
+        told: dict[bytes, bytes] = untyped.hgetall(keys.deployment(digest.decode(errors="replace")))
+        accounts |= Deployment.decode([word for pair in told.items() for word in pair]).accounts
+    return Deployment(accounts)
 
 
 def _fields(raw: bytes) -> Fields:

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read what people look at besides the counts: the workers, and of each account what failed last and what died of late.
 --
--- KEYS  1 workers  2 maintenance
+-- No KEYS, as in snapshot.lua.
 -- ARGV  1 key prefix  2 how many workers at most  then the accounts
 -- reply { { worker, end of its lease (ms), events it holds, seen (ms) or '', its note (JSON) or '' } ... },
 --       { { dead in the last minute, in the last hour, probe due (ms) or '',
@@ -26,7 +26,8 @@ local function fields(name, ...)
 end
 
 local workers = {}
-local alive = got(KEYS[1], redis.pcall('ZRANGE', KEYS[1], 0, most - 1, 'REV', 'WITHSCORES'), {})
+local present = prefix .. 'otpreport:workers'
+local alive = got(present, redis.pcall('ZRANGE', present, 0, most - 1, 'REV', 'WITHSCORES'), {})
 for i = 1, #alive, 2 do
   local said = fields(key('worker', alive[i]), 'seen_ms', 'note')
   local held = key('held', alive[i])
@@ -51,5 +52,5 @@ for _, digest in ipairs(#digests > 1 and digests or {}) do
   local name = key('deployment', digest)
   deployments[#deployments + 1] = got(name, redis.pcall('HGETALL', name), {})
 end
-local memory = fields(KEYS[2], 'format', 'epoch', 'count', 'lost_at_ms', 'lost_left_ms', 'lost_by_hand')
+local memory = fields(prefix .. 'otpreport:maintenance', 'format', 'epoch', 'count', 'lost_at_ms', 'lost_left_ms', 'lost_by_hand')
 return { workers, accounts, memory, deployments, faults }

@@ -96,12 +96,11 @@ class PulseReader:
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._script = client.register_script(text_of("fleet/pulse.lua"))
-        self._keys = keys
+        self._prefix = keys.prefix
 
     def read(self, accounts: Sequence[str]) -> Pulse:
         """Return the pulse as it is now; redis.RedisError when Redis is away."""
-        keys = [self._keys.workers, self._keys.maintenance]
-        reply = self._script(keys, [self._keys.prefix, MOST_WORKERS, *accounts])
+        reply = self._script([], [self._prefix, MOST_WORKERS, *accounts])
         workers, rows, memory, told, faults = cast(
             "tuple[list[list[bytes]], list[list[object]], list[bytes], list[list[bytes]], list[bytes]]", reply
         )

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read where every event of every account is, all at one moment, so that the books can be balanced exactly.
 --
--- KEYS  1 workers  2 books  3 dead-reasons
+-- No KEYS: of a key that is named Redis asks for the right to write it, and who looks on needs none.
 -- ARGV  1 key prefix  2 longest message that is read (bytes)  then for each configured account: name, rate group
 -- reply { now (us), living workers, books (field, count, ...), dead-reasons (field, count, ...), keys that can't be used,
 --         account, ... }
@@ -15,9 +15,15 @@
 local prefix, longest = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local living = got(KEYS[1], redis.pcall('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now_us / 1000), '+inf'), 0)
-local books = got(KEYS[2], redis.pcall('HGETALL', KEYS[2]), {})
-local reasons = got(KEYS[3], redis.pcall('HGETALL', KEYS[3]), {})
+local workers = prefix .. 'otpreport:workers'
+local living = got(workers, redis.pcall('ZCOUNT', workers, '(' .. string.format('%.0f', now_us / 1000), '+inf'), 0)
+
+local function counts(kind)
+  local name = prefix .. 'otpreport:' .. kind
+  return got(name, redis.pcall('HGETALL', name), {})
+end
+
+local books, reasons = counts('books'), counts('dead-reasons')
 sound(prefix .. 'otpreport:claims', 'hash')
 sound(prefix .. 'otpreport:maintenance', 'hash')
 got(prefix .. 'otpreport:audit', redis.pcall('XLEN', prefix .. 'otpreport:audit'))

@@ -137,14 +137,13 @@ class SnapshotReader:
 
     def __init__(self, client: Redis, keys: Keys, groups: Mapping[str, str]) -> None:
         self._script = client.register_script(text_of("fleet/snapshot.lua"))
-        self._keys = [keys.workers, keys.books, keys.dead_reasons]
         names = (word for pair in groups.items() for word in pair)
         self._arguments: Arguments = [keys.prefix, MAX_BYTES, *names]
         self._configured = frozenset(groups)
 
     def read(self) -> Snapshot:
         """Return the fleet as it is now; redis.RedisError when Redis is away."""
-        reply = cast("list[object]", self._script(self._keys, self._arguments))
+        reply = cast("list[object]", self._script([], self._arguments))
         now_us = int(cast("bytes", reply[0]))
         books, reasons = _by_account(reply[2]), _by_account(reply[3])
         faults = tuple(_text(fault) for fault in cast("list[bytes]", reply[4]))

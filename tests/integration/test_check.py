@@ -210,7 +210,7 @@ def test_a_user_without_scripts_is_a_wrong_setting(valkey_server: EmbeddedValkey
         )
     ran = call(f"redis://noscript:x@127.0.0.1:{valkey_server.port}/0", "check")
     assert ran.status == 2
-    assert "forbids its user a command" in ran.line
+    assert "a command: " in ran.line
 
 
 def test_what_needs_a_look_in_redis_is_told(valkey_server: EmbeddedValkey) -> None:

@@ -464,7 +464,9 @@ def test_the_producer_sends_to_every_account(served: int, tmp_path: Path) -> Non
 # Redis' users.
 
 
-@pytest.mark.parametrize("user", ["otpreport-worker", "otpreport-web", "otpreport-operator"])
+@pytest.mark.parametrize(
+    "user", ["otpreport-worker", "otpreport-web", "otpreport-exporter", "otpreport-operator"]
+)
 def test_rights_are_those_of_the_docs(user: str) -> None:
     """The users of a container's Redis have the rights that docs/scaling.md gives, and its tests prove.
 
@@ -490,7 +492,7 @@ def test_secrets_are_random_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "first").stat().st_mode & 0o777 == 0o700
     assert make_secrets(tmp_path / "first") == first
     assert first["smtp-password"] == ""
-    for user in ("worker", "operator", "web", "admin"):
+    for user in ("worker", "exporter", "operator", "web", "admin"):
         name = f"{user}-redis-url"
         assert first[name] != other[name]
         found = re.fullmatch(rf"redis://otpreport-{user}:([0-9a-f]{{48}})@redis:6379/0\n", first[name])

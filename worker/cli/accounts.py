@@ -12,7 +12,7 @@ from worker.fleet.wording import iso, keeps_going, number, why_not_running
 
 def list_accounts(*, as_json: bool) -> int:
     """Print every configured account with its state."""
-    with session() as opened:
+    with session(keyless=True) as opened:
         snapshot = opened.snapshots().read()
         accounts = opened.settings.accounts
     pairs = [(accounts[seen.name], seen) for seen in snapshot.configured]

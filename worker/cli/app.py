@@ -80,12 +80,13 @@ def simulate(
 def exporter() -> None:
     """Serve the metrics of the whole fleet to Prometheus.
 
-    They are read from Redis; one exporter is enough. Serves until SIGTERM, on OTPREPORT_METRICS_PORT or 9807.
+    They are read from Redis; one exporter is enough. It needs no keys, and without any account in its settings it goes
+    by those that the workers tell of. Serves until SIGTERM, on OTPREPORT_METRICS_PORT or 9807.
     """
     from worker.cli.session import settings_or_stop
     from worker.fleet.exporter import main as exporter_main
 
-    raise typer.Exit(exporter_main(settings_or_stop()))
+    raise typer.Exit(exporter_main(settings_or_stop(keyless=True)))
 
 
 @app.command(epilog="Example: docker compose exec worker python -m worker ready")

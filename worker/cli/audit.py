@@ -15,7 +15,7 @@ from worker.fleet.wording import iso, moment
 
 def show_audit(*, count: int, as_json: bool) -> int:
     """Print the newest changes by hand, the newest first; `count` 0: all."""
-    with session() as opened:
+    with session(keyless=True) as opened:
         entries = Audit(opened.client, opened.keys).read(count or None)
     if as_json:
         write_json({"audit": [_record(entry) for entry in entries]})

@@ -30,7 +30,7 @@ def ready(port: int | None) -> int:
 
 
 def _configured() -> tuple[str, int]:
-    settings = settings_or_stop()
+    settings = settings_or_stop(keyless=True)
     port = settings.metrics_port
     if not port:
         raise Stop(WRONG, "metrics_port is 0, so the port is any: name the one of the log with --port")

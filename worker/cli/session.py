@@ -17,7 +17,7 @@ from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.queue.fitness import FORMAT, too_new
 from worker.cli.stop import NO, WRONG, Stop
-from worker.fleet.client import connect, is_wrong, refused
+from worker.fleet.client import NOBODY, connect, is_wrong, refused
 from worker.groups import in_force
 
 
@@ -35,23 +35,29 @@ class Session:
         return SnapshotReader(self.client, self.keys, groups)
 
 
-def settings_or_stop() -> Settings:
-    """Return the settings; Stop with a line for each fault."""
+def settings_or_stop(*, keyless: bool = False) -> Settings:
+    """Return the settings; Stop with a line for each fault. `keyless`: the accounts need no keys."""
     try:
-        return load()
+        return load(keyless=keyless)
     except SettingsError as error:
         faults = error.faults
     raise Stop(WRONG, *faults)
 
 
 @contextmanager
-def session() -> Generator[Session]:
-    """Open a session; whatever Redis refuses in it ends the command with one line."""
-    settings = settings_or_stop()
+def session(*, keyless: bool = False) -> Generator[Session]:
+    """Open a session; whatever Redis refuses in it ends the command with one line.
+
+    `keyless`: for commands that look and change nothing, so that the accounts need no keys.
+    """
+    settings = settings_or_stop(keyless=keyless)
     client = connect(settings)
     try:
         _check_format(client, Keys(settings.key_prefix))
-        yield Session(in_force(settings, client), client, Keys(settings.key_prefix))
+        found = in_force(settings, client)
+        if not found.accounts:
+            raise Stop(NO, NOBODY)
+        yield Session(found, client, Keys(settings.key_prefix))
     except RedisError as error:
         raise refusal(settings, error) from error
     finally:

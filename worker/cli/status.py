@@ -38,7 +38,7 @@ def status(*, watch: bool, as_json: bool, interval: float | None = None) -> int:
         raise Stop(WRONG, "--json prints once: leave out --watch")
     if interval is not None and not watch:
         raise Stop(WRONG, "--interval is for --watch")
-    with session() as opened:
+    with session(keyless=True) as opened:
         if watch:
             _watch(opened, interval or INTERVAL)
             return DONE

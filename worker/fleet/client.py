@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.sentinel import MasterNotFoundError
@@ -11,6 +14,12 @@ from otpreport.address import connection_pool, place, read
 
 TIMEOUT = 5.0
 """Seconds a command of Redis may take."""
+
+NOBODY = "no account is configured here, and no worker has told of one in the last ten minutes"
+
+_RIGHTS = "who may do what stands in docs/scaling.md, Rights"
+_OF_A_KEY = re.compile(r"access (a|one of the) key")
+_IN_A_SCRIPT = re.compile(r"ACL failure in script|The user executing the script can't")
 
 _TOO_OLD = "compiling script"
 """What a Redis says that does not know a script's flags."""
@@ -24,7 +33,10 @@ def connect(settings: Settings) -> Redis:
 def is_wrong(error: RedisError) -> bool:
     """Return whether the settings or this Redis are wrong: another try would meet the same."""
     denied = isinstance(error, AuthenticationError | NoPermissionError)
-    return denied or (isinstance(error, ResponseError) and _TOO_OLD in str(error))
+    said = str(error)
+    return denied or (
+        isinstance(error, ResponseError) and (_TOO_OLD in said or _IN_A_SCRIPT.search(said) is not None)
+    )
 
 
 def refused(settings: Settings, error: RedisError) -> str:
@@ -37,11 +49,21 @@ def refused(settings: Settings, error: RedisError) -> str:
             return f"{where} can't be reached: no sentinel knows a living master {service!r}"
         case AuthenticationError():
             return f"{where} refuses the user or password ({said}): look at OTPREPORT_REDIS_URL"
+        case NoPermissionError() if _OF_A_KEY.search(said):
+            keys = f"{settings.key_prefix}otpreport.* and {settings.key_prefix}otpreport:*"
+            return f"{where} forbids {_user(settings)} to read and write {keys}: {said} ({_RIGHTS})"
         case NoPermissionError():
-            return f"{where} forbids its user a command: {said}"
+            return f"{where} forbids {_user(settings)} a command: {said} ({_RIGHTS})"
+        case ResponseError() if _IN_A_SCRIPT.search(said):
+            return f"{where} forbids {_user(settings)} a command of a script: {said} ({_RIGHTS})"
         case ResponseError() if _TOO_OLD in said:
             return f"{where} is too old, 7 is needed: see `python -m worker check`"
         case ResponseError():
             return f"{where} refuses: {said}"
         case _:
             return f"{where} can't be reached: {said}"
+
+
+def _user(settings: Settings) -> str:
+    user = urlsplit(settings.redis_url.get_secret_value()).netloc.rpartition("@")[0].partition(":")[0]
+    return f"user {user}" if user else "its user"

@@ -24,7 +24,7 @@ from tasks.fleet.workforce import Workforce
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
-from worker.fleet.client import connect, refused
+from worker.fleet.client import NOBODY, connect, refused
 from worker.fleet.look import FleetReader, Look
 from worker.fleet.page import StatusPage
 from worker.fleet.record import away, record
@@ -127,7 +127,7 @@ class FleetCollector(Collector):
         text = "Age at which an event expires (`MAX_AGE`)."
         limits = (((account.name,), self.accounts[account.name].max_age) for account in accounts)
         yield _labelled("event_max_age_seconds", text, ("account",), limits)
-        text = "1 while living workers have different settings for the account: provider, endpoint, rate, group or key."
+        text = "1 while living workers differ in its provider, endpoint, rate, group, max_age or key."
         differ = (((account.name,), float(account.name in self.differ)) for account in accounts)
         yield _labelled("settings_differ", text, ("account",), differ)
         yield _labelled(
@@ -229,7 +229,7 @@ class Exporter:
     async def _regroup(self) -> None:
         """Take over the rate groups that the workers use; `redis.RedisError` when Redis is away."""
         found = await asyncio.to_thread(in_force, self._settings, self._client)
-        if found.accounts != self._grouped.accounts:
+        if found.accounts and found.accounts != self._grouped.accounts:
             self._group(found)
 
     async def start(self) -> int:
@@ -298,8 +298,12 @@ class Exporter:
     async def _search(self) -> None:
         try:
             await self._regroup()
-            accounts = self._settings.accounts
-            self._collector.queues = await asyncio.to_thread(find_queues, self._client, self._keys, accounts)
+            if accounts := self._grouped.accounts:
+                self._collector.queues = await asyncio.to_thread(
+                    find_queues, self._client, self._keys, accounts
+                )
+            else:
+                log_event(logger, logging.WARNING, "no account known", reason=NOBODY)
         except RedisError as error:
             log_event(logger, logging.WARNING, "queues not searched", reason=str(error))
 

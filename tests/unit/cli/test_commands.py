@@ -118,7 +118,7 @@ def test_the_password_of_redis_is_masked(url: str, shown: str) -> None:
     [
         (NotConnected("Error 111\nrefused"), NO, "can't be reached: Error 111 refused"),
         (AuthenticationError("WRONGPASS"), WRONG, "refuses the user or password (WRONGPASS)"),
-        (NoPermissionError("no permission for evalsha"), WRONG, "forbids its user a command"),
+        (NoPermissionError("no permission for evalsha"), WRONG, "forbids user op a command"),
         (ResponseError("Error compiling script (new function): '#'"), WRONG, "too old, 7 is needed"),
         (ResponseError("MISCONF"), NO, "refuses: MISCONF"),
     ],

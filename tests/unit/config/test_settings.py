@@ -191,6 +191,31 @@ def test_no_account() -> None:
     )
 
 
+def test_who_only_looks_on_needs_no_keys() -> None:
+    """Keys that are not there are not missed; what else is wrong is told, and so are keys that are no keys."""
+    bare = {name: value for name, value in GOOD.items() if "SECRET" not in name}
+    [found] = config.load(bare, keyless=True).accounts.values()
+    assert (found.provider, found.rate_limit, found.group_is_chosen) == ("tencent", 1000, False)
+    assert config.load(GOOD, keyless=True).accounts == config.load(GOOD).accounts
+    assert config.load({"OTPREPORT_REDIS_URL": "redis://localhost"}, keyless=True).accounts == {}
+    for wrong, named in (
+        (bare | {"OTPREPORT_ACCOUNTS__TENCENT__SDK_APP_ID": ""}, "sdk_app_id is missing"),
+        (bare | {"OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY": "a b"}, "secret_key is not valid"),
+        (bare | {"OTPREPORT_ACCOUNTS__TENCENT__PROVIDER": "nobody"}, "is no known provider"),
+    ):
+        with pytest.raises(config.SettingsError, match=named):
+            config.load(wrong, keyless=True)
+    assert len(faults(bare)) == 2
+
+
+def test_two_accounts_without_keys_are_two_groups() -> None:
+    """Nobody can tell whether they share a key, so their limits may differ until Redis says that they do."""
+    both = GOOD | account("OTHER", RATE_LIMIT="5")
+    bare = {name: value for name, value in both.items() if "SECRET" not in name}
+    groups = {one.rate_group for one in config.load(bare, keyless=True).accounts.values()}
+    assert len(groups) == 2
+
+
 def test_unequal_limits_in_a_group() -> None:
     """Accounts of one key share a limiter, so their limits have to be the same; another group parts them."""
     second = account("SECOND", RATE_LIMIT="500")
