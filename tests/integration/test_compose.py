@@ -34,7 +34,9 @@ FILES = {
     "production": ["docker-compose.yml"],
     "demo": ["docker-compose.yml", "docker-compose.demo.yml"],
 }
-FLEET = {"redis", "worker", "exporter", "prometheus", "grafana", "alertmanager"}
+FLEET = {"redis", "worker", "exporter", "operator", "prometheus", "grafana", "alertmanager"}
+
+PAUSE = ("accounts", "pause", "tencent", "--reason", "x")
 
 Service = dict[str, Any]
 Compose = dict[str, dict[str, Service]]
@@ -75,7 +77,11 @@ def _open(name: str, service: Service) -> list[str]:
         *(["cpu"] if not service.get("cpus") else []),
         *(["processes"] if not service.get("pids_limit") else []),
         *(["limits"] if not {"core", "nofile"} <= service.get("ulimits", {}).keys() else []),
-        *(["restart"] if service.get("restart") != "unless-stopped" else []),
+        *(
+            ["restart"]
+            if service.get("restart") != ("no" if service.get("profiles") else "unless-stopped")
+            else []
+        ),
         *(["health"] if not service.get("healthcheck") and service.get("image") != "otpreport" else []),
         *(["network of its own"] if not service.get("networks") else []),
         *(["privileged"] if service.get("privileged") or service.get("network_mode") else []),
@@ -231,7 +237,7 @@ def settings_of(name: str, port: int | None = None) -> dict[str, str]:
 
 
 @needs_compose
-@pytest.mark.parametrize("name", ["worker", "exporter"])
+@pytest.mark.parametrize("name", ["worker", "operator"])
 def test_the_settings_and_the_simulator_agree(name: str) -> None:
     """The settings of the try-out have no fault, and the simulator knows each key."""
     settings = config.load(settings_of(name))
@@ -262,7 +268,7 @@ def test_a_key_id_in_the_toml_file_is_seen() -> None:
 
 
 @needs_compose
-@pytest.mark.parametrize("name", ["worker", "exporter"])
+@pytest.mark.parametrize("name", ["worker", "operator"])
 def test_a_key_and_its_id_come_from_one_folder(name: str) -> None:
     """For real as in the try-out the folder of keys is mounted whole, and what the settings know of keys is in it."""
     for kind in FILES:
@@ -337,9 +343,39 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @needs_debians
 def test_redis_is_as_workers_want_it(served: int) -> None:
     """`check`, with the operator's user, finds a Redis that is fit and keeps what it is given."""
-    ran = call_in(settings_of("exporter", served), "check", "--json")
+    ran = call_in(settings_of("operator", served), "check", "--json")
     levels = {finding["name"]: finding["level"] for finding in ran.json["findings"]}
     assert [levels[name] for name in ("redis", "server", "access", "durability", "eviction")] == ["ok"] * 5
+
+
+@needs_compose
+def test_who_is_asked_over_http_has_no_key(services: dict[str, Service]) -> None:
+    """The exporter finds its settings and the password of a user of its own, and nothing else of ours."""
+    exporter = services["exporter"]
+    assert "OTPREPORT_SECRETS_DIR" not in exporter["environment"]
+    assert [volume["target"] for volume in exporter["volumes"]] == ["/etc/otpreport.toml"]
+    assert exporter["secrets"] == [{"source": "exporter_redis_url", "target": "redis_url"}]
+
+
+@needs_compose
+@needs_debians
+def test_the_exporter_looks_on(served: int) -> None:
+    """With what it finds it sees the fleet, and can't hold an account, even with the keys."""
+    assert call_in(settings_of("exporter", served), "status").status == 0
+    url = settings_of("exporter", served)["OTPREPORT_REDIS_URL"]
+    ran = call_in(settings_of("operator", served) | {"OTPREPORT_REDIS_URL": url}, *PAUSE)
+    assert (ran.status, "forbids user otpreport-exporter" in ran.line) == (2, True)
+
+
+@needs_compose
+@needs_debians
+def test_the_operator_s_service_acts(served: int) -> None:
+    """It is there for one command, publishes nothing, starts no other service, and may change what people change."""
+    operator = compose("demo")["services"]["operator"]
+    assert operator["profiles"] == ["operator"]
+    assert not {"ports", "expose", "depends_on"} & operator.keys()
+    for command in (PAUSE, ("accounts", "resume", "tencent"), ("dead", "list"), ("audit",)):
+        assert call_in(settings_of("operator", served), *command).status == 0
 
 
 @needs_compose
@@ -450,7 +486,7 @@ def test_the_producer_sends_to_every_account(served: int, tmp_path: Path) -> Non
     assert program == "python"
     url = tmp_path / "url"
     url.write_text(files["/run/secrets/redis_url"].read_text().replace("@redis:6379", f"@127.0.0.1:{served}"))
-    operator = settings_of("exporter", served)["OTPREPORT_REDIS_URL"]
+    operator = settings_of("operator", served)["OTPREPORT_REDIS_URL"]
     environment = {"PYTHONPATH": str(ROOT), "REDIS_URL_FILE": str(url)}
     with subprocess.Popen([sys.executable, str(files[script])], env=environment) as process:
         try:

@@ -35,6 +35,7 @@ OLDEST, NEWEST = "1.27", "1.37"
 METRIC = "otpreport_desired_workers"
 USER = 10001
 DEPLOYMENTS = ("otpreport-worker", "otpreport-exporter")
+OPERATOR = "otpreport-operator"
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
@@ -182,13 +183,33 @@ def _contents(volume: Manifest) -> dict[str, bytes]:
     return {path: base64.b64decode(data[key]) for key, path in names.items()}
 
 
-@pytest.mark.parametrize("name", DEPLOYMENTS)
+@pytest.mark.parametrize("name", [*DEPLOYMENTS, OPERATOR])
 def test_the_pods_find_their_settings(name: str, tmp_path: Path) -> None:
-    """With the files that the pod mounts and its environment the settings have no fault."""
-    settings = config.load(_relocated(name, tmp_path))
+    """With the files that the pod mounts and its environment the settings have no fault; each has a user of its own."""
+    settings = config.load(_relocated(name, tmp_path), keyless=name == "otpreport-exporter")
     assert set(settings.accounts) == {"tencent", "alibaba"}
-    user = "worker" if name == "otpreport-worker" else "operator"
-    assert settings.redis_url.get_secret_value().startswith(f"redis://otpreport-{user}:")
+    assert settings.redis_url.get_secret_value().startswith(f"redis://{name}:")
+
+
+def test_who_is_asked_over_http_has_no_key() -> None:
+    """No key of a provider is mounted where the exporter runs, and no port is where they are."""
+    mounted = {name: _volumes(name) for name in (*DEPLOYMENTS, OPERATOR)}
+    assert mounted["otpreport-exporter"] == {"settings", "redis", "tmp"}
+    assert mounted["otpreport-worker"] == mounted[OPERATOR] == {"settings", "redis", "tmp", "keys"}
+    assert not {"ports", "livenessProbe"} & container(OPERATOR).keys()
+    assert "ingress" not in found("NetworkPolicy", OPERATOR)["spec"]
+    assert found("NetworkPolicy", OPERATOR)["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def _volumes(name: str) -> set[str]:
+    return {str(volume["name"]) for volume in pod(name)["spec"]["volumes"]}
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_metrics_are_open_to_the_pod_s_network(name: str) -> None:
+    """Prometheus and the probes come from outside of the pod."""
+    environment = {variable["name"]: variable["value"] for variable in container(name)["env"]}
+    assert environment["OTPREPORT_METRICS_HOST"] == "*"
 
 
 def test_without_its_keys_a_pod_would_not_start(tmp_path: Path) -> None:
@@ -217,11 +238,12 @@ def _unrestricted(spec: Manifest) -> list[str]:
         faults += ["capabilities"] if own.get("capabilities") != {"drop": ["ALL"]} else []
         faults += ["root file system"] if own.get("readOnlyRootFilesystem") is not True else []
         faults += ["memory"] if "memory" not in one_container["resources"].get("limits", {}) else []
-        faults += ["ports of the host"] if any("hostPort" in port for port in one_container["ports"]) else []
+        ports = one_container.get("ports", [])
+        faults += ["ports of the host"] if any("hostPort" in port for port in ports) else []
     return faults
 
 
-@pytest.mark.parametrize("name", DEPLOYMENTS)
+@pytest.mark.parametrize("name", [*DEPLOYMENTS, OPERATOR])
 def test_pods_have_no_right_that_they_do_not_need(name: str) -> None:
     """Every pod keeps to the profile `restricted`, with a root that can't be written and no token."""
     assert not _unrestricted(pod(name)["spec"])
@@ -269,9 +291,12 @@ def test_a_namespace_is_a_fleet() -> None:
 
 
 def test_pods_reach_redis_and_the_providers_alone() -> None:
-    """Workers send, and in the exporter's pod `check --probe` asks; neither goes to the cloud's metadata."""
-    worker, exporter = (found("NetworkPolicy", name)["spec"]["egress"] for name in DEPLOYMENTS)
-    assert worker == exporter
+    """Workers send, and in the operator's pod `check --probe` asks; neither goes to the cloud's metadata."""
+    worker, exporter, operator = (
+        found("NetworkPolicy", name)["spec"]["egress"] for name in (*DEPLOYMENTS, OPERATOR)
+    )
+    assert worker == operator
+    assert exporter == worker[:2]  # names and Redis
     assert {port["port"] for rule in worker for port in rule["ports"]} == {53, 6379, 443}
     (block,) = [to["ipBlock"] for rule in worker for to in rule["to"] if "ipBlock" in to]
     assert "169.254.0.0/16" in block["except"]
