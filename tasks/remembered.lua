@@ -67,27 +67,40 @@ local function widths_in_use(prefix, own, now)
   return widths, best
 end
 
--- Returns whether it is remembered.
-local function remember(prefix, widths, member, bucket, now)
-  for _, width in ipairs(widths) do
-    local done = done_key(prefix, width, 0, bucket, now)
-    local ends = (math.floor(now / width) + 3) * width
-    if failed(done, redis.pcall('SADD', done, member)) then return false end
-    -- where two widths give one name, the set lives as long as either needs it
-    if redis.call('TTL', done) < ends - now - 1 then redis.call('EXPIREAT', done, string.format('%.0f', ends)) end
+-- Returns a function that remembers a delivery and tells whether that could be done.
+local function memory(prefix, widths, now)
+  local heads, ends = {}, {}
+  for i, width in ipairs(widths) do
+    heads[i] = done_key(prefix, width, 0, '', now)
+    ends[i] = string.format('%.0f', (math.floor(now / width) + 3) * width)
   end
-  return true
+  return function(member, bucket)
+    for i, head in ipairs(heads) do
+      local done = head .. bucket
+      if failed(done, redis.pcall('SADD', done, member)) then return false end
+      if not heads[2] then
+        redis.call('EXPIREAT', done, ends[i], 'NX')
+      elseif redis.call('TTL', done) < ends[i] - now - 1 then -- where two widths give one name, as long as either needs it
+        redis.call('EXPIREAT', done, ends[i])
+      end
+    end
+    return true
+  end
 end
 
--- Whether a true was delivered, or a false and the event is no true; nil where that can't be read. It looks into
--- three sets.
-local function is_remembered(prefix, width, bucket, yes, no, says_true, now)
-  for age = 0, 2 do
-    local done = done_key(prefix, width, age, bucket, now)
-    local known = redis.pcall('SMISMEMBER', done, yes, no)
-    if failed(done, known) then return nil end
-    if known[1] == 1 or (known[2] == 1 and not says_true) then return true end
+-- Returns a function that tells whether a delivery counts as done: one of a true, or of a false where the event is no true,
+-- whose member stands behind the other's then; nil where that can't be read. It looks into three sets.
+local function recollection(prefix, width, now)
+  local heads = {}
+  for age = 0, 2 do heads[age + 1] = done_key(prefix, width, age, '', now) end
+  return function(bucket, member, also)
+    for _, head in ipairs(heads) do
+      local done = head .. bucket
+      local known = redis.pcall('SISMEMBER', done, member)
+      if known == 0 and also then known = redis.pcall('SISMEMBER', done, also) end
+      if failed(done, known) then return nil end
+      if known == 1 then return true end
+    end
+    return false
   end
-  return false
 end
-

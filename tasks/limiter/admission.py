@@ -250,9 +250,15 @@ class Admission:
         ]
         for line in numbers:
             arguments += (line.group.name, line.group.limit, str(line.group.headroom))
+        kinds: dict[tuple[int, str, str], int] = {}
+        events: list[str | int] = []
         for line, (delivery, _) in batch:
-            arguments += (numbers[line], *_question(delivery))
-        return arguments
+            kind, print_ = (numbers[line], delivery.account, _kind(delivery)), delivery.fingerprint
+            events += (kinds.setdefault(kind, len(kinds) + 1), delivery.tag, print_.claim, _members(delivery))
+        arguments.append(len(kinds))
+        for kind in kinds:
+            arguments += kind
+        return arguments + events
 
     def _answer(self, batch: list[tuple[Line, Waiting]], answers: list[int], now_us: int) -> None:
         """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
@@ -295,16 +301,13 @@ class Admission:
             self.at_once = min(AT_ONCE, self.at_once + 1)
 
 
-def _question(delivery: Delivery) -> tuple[str, str, str, str, str, str]:
-    """Return what admit.lua asks of one event."""
-    print_ = delivery.fingerprint
+def _kind(delivery: Delivery) -> str:
+    """Return what admit.lua calls an event that says so, and a probe."""
     verified = delivery.event.verified
-    kind = ("p" if verified else "q") if delivery.leased.probe else str(int(verified))
-    return (
-        delivery.account,
-        delivery.tag,
-        print_.claim,
-        print_.member(verified=True),
-        print_.member(verified=False),
-        kind,
-    )
+    return ("p" if verified else "q") if delivery.leased.probe else str(int(verified))
+
+
+def _members(delivery: Delivery) -> str:
+    """Return what was remembered if the event, or what makes it needless, was delivered."""
+    true = delivery.fingerprint.member(verified=True)
+    return true if delivery.event.verified else f"{true} {delivery.fingerprint.member(verified=False)}"

@@ -5,8 +5,10 @@
 -- ARGV  1 key prefix  2 horizon (us): how far ahead a slot may lie  3 lead (us): how far ahead it has to lie
 --       4 generation width of the delivered sets (s)
 --       5 number of rate groups, then three for each: name, configured rate (1/s), headroom (s)
---       then seven for each event: group (from 1), account, tag, claim, member if true was delivered,
---       member if false was, "1" when the event says true, or "p" when it is a probe that says true, "q" one that says false
+--       then the number of kinds of events, then three for each: group (from 1), account, "1" where they say true, "0" where
+--       they say false, "p" where they are probes that say true, "q" where false
+--       then four for each event: kind (from 1), tag, claim, member if true was delivered; where it says false that, a space,
+--       and the member if false was
 -- reply { now (us), one number an event, keys that can't be used }: >= 0 its slot, us from now; -1 the lease is lost;
 --       -2 already delivered; -3 the account is held; -4 a copy of it is on its way; -5 a key can't be used;
 --       <= -1000 no slot yet: ask again in (-1000 - n) ms
@@ -19,6 +21,7 @@ local time = redis.call('TIME')
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local _, width = widths_in_use(prefix, tonumber(ARGV[4]), seconds)
+local is_remembered = recollection(prefix, width, seconds)
 local groups, states = {}, {}
 local reply = { string.format('%.0f', now) }
 
@@ -44,9 +47,11 @@ local function account_state(account)
   return states[account]
 end
 
+local owners, claims = {}, {} -- of claims, as far as they are read; those to write
+
 -- Returns why it is not this one that is sent, of all events with its message id; nil when it is.
 local function claimed_by_another(account, claim, tag)
-  local owner = redis.pcall('HGET', KEYS[2], claim)
+  local owner = owners[claim]
   if owner == tag then return end
   if failed(KEYS[2], owner) then return NOT_NOW end
   if owner then
@@ -55,19 +60,22 @@ local function claimed_by_another(account, claim, tag)
     if failed(taken, known) then return UNREADABLE end
     if known == 1 then return -4 end
   end
-  redis.call('HSET', KEYS[2], claim, tag)
+  owners[claim] = tag
+  claims[#claims + 1] = claim
+  claims[#claims + 1] = tag
 end
 
-local function admit(group, account, tag, claim, yes, no, kind)
-  local held = redis.pcall('SISMEMBER', KEYS[1], tag)
+local function admit(held, kind, tag, claim, member)
   if held == 0 then return -1 end
+  local group, account = kind.group, kind.account
   if not group or failed(KEYS[1], held) then return NOT_NOW end
-  local probe, says_true = kind == 'p' or kind == 'q', kind == '1' or kind == 'p'
   local state = account_state(account)
   if state == 'unreadable' then return UNREADABLE end
-  if state ~= 'running' and not (probe and (state == 'stopped' or state == 'open')) then return -3 end
+  if state ~= 'running' and not (kind.probe and (state == 'stopped' or state == 'open')) then return -3 end
   if group.next > now + horizon then return -1000 - math.ceil((group.next - now - horizon) / 1000) end
-  local known = is_remembered(prefix, width, string.match(claim, '^%d+'), yes, no, says_true, seconds)
+  local also
+  if kind.says_false then member, also = string.match(member, '^(%S+) (%S+)$') end
+  local known = is_remembered(string.match(claim, '^%d+'), member, also)
   if known == nil then return UNREADABLE end
   local refused = known and -2 or claimed_by_another(account, claim, tag)
   if refused then return refused end
@@ -76,9 +84,8 @@ local function admit(group, account, tag, claim, yes, no, kind)
   return math.floor(slot - now)
 end
 
-local count = tonumber(ARGV[5])
-for i = 1, count do
-  local at = 3 + 3 * i
+local at = 6
+for i = 1, tonumber(ARGV[5]) do
   local rate = prefix .. 'otpreport:rate:' .. ARGV[at]
   local read, group = pcall(open, rate, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
   if read then
@@ -86,10 +93,30 @@ for i = 1, count do
   elseif sound(rate, 'hash') then
     note(rate, 'ERR it can not be read')
   end
+  at = at + 3
 end
-for i = 6 + 3 * count, #ARGV, 7 do
-  reply[#reply + 1] = admit(groups[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+local kinds = {}
+for i = 1, tonumber(ARGV[at]) do
+  local word = ARGV[at + 3]
+  kinds[i] = {
+    group = groups[tonumber(ARGV[at + 1])], account = ARGV[at + 2],
+    probe = word == 'p' or word == 'q', says_false = word == '0' or word == 'q',
+  }
+  at = at + 3
 end
+
+local tags, fields = {}, {}
+for i = at + 1, #ARGV, 4 do
+  tags[#tags + 1] = ARGV[i + 1]
+  fields[#fields + 1] = ARGV[i + 2]
+end
+local held, known = many('SMISMEMBER', KEYS[1], tags), many('HMGET', KEYS[2], fields)
+for n, claim in ipairs(fields) do owners[claim] = known.err and known or known[n] end
+for n, tag in ipairs(tags) do
+  local i = at + 4 * n - 3
+  reply[n + 1] = admit(held.err and held or held[n], kinds[tonumber(ARGV[i])], tag, fields[n], ARGV[i + 3])
+end
+if #claims > 0 then need(KEYS[2], many('HSET', KEYS[2], claims)) end
 for _, group in pairs(groups) do
   if group.changed then redis.call('HSET', group.key, 'next_us', string.format('%.0f', math.ceil(group.next))) end
 end

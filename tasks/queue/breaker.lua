@@ -42,18 +42,22 @@ local function window_sums(window, second)
   return calls, failed
 end
 
+-- Returns whether a run of failures goes on.
 local function count(window, second, calls, failed)
   local slot = second % WINDOW
-  local at, some, bad = string.match(redis.call('HGET', window, slot) or '', '^(%d+) (%d+) (%d+)$')
-  if tonumber(at) == second then calls, failed = calls + some, failed + bad end
+  local stored = redis.call('HMGET', window, slot, 'run')
+  local at, some, bad = string.match(stored[1] or '', '^(%d+) (%d+) (%d+)$')
+  local is_new = tonumber(at) ~= second
+  if not is_new then calls, failed = calls + some, failed + bad end
   redis.call('HSET', window, slot, string.format('%d %d %d', second, calls, failed))
-  redis.call('EXPIRE', window, 3600)
+  if is_new then redis.call('EXPIRE', window, 3600) end
+  return stored[2]
 end
 
 -- Returns how many calls failed one after another, how many events were tried for the first time, and for how long (ms).
-local function failure_run(window, now, calls, failed, fresh)
+local function failure_run(window, now, calls, failed, fresh, goes_on)
   if failed < calls then
-    redis.call('HDEL', window, 'run', 'run_fresh', 'run_ms')
+    if goes_on then redis.call('HDEL', window, 'run', 'run_fresh', 'run_ms') end
     return 0, 0, 0
   end
   local run = redis.call('HINCRBY', window, 'run', calls)
@@ -73,8 +77,8 @@ local function feed_breaker(account, window, now, calls, failed, fresh, began, e
   if now - began < resumed and resumed <= now then return end -- it tells of the outage before the account ran again
   if ended >= WINDOW * 1000 then return end -- Redis was away meanwhile
   local second = math.floor(now / 1000)
-  count(window, math.floor((now - ended) / 1000), calls, failed)
-  local run, events, lasted = failure_run(window, now, calls, failed, fresh)
+  local goes_on = count(window, math.floor((now - ended) / 1000), calls, failed)
+  local run, events, lasted = failure_run(window, now, calls, failed, fresh, goes_on)
   if failed == 0 then return end
   local all, bad = window_sums(window, second)
   local mostly = all >= limits.least and bad >= all * limits.share

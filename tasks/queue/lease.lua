@@ -10,7 +10,7 @@
 --       holds, rate group; what is free goes to the first ones
 -- reply { now (us), tags the worker holds, suspects that may be leased, keys that can't be used,
 --         { account, tag, reason, '1' if it had been sent again, ... } of what became a dead letter,
---         1 if it stopped for the bytes that it had, account, tag, record, way, ... }
+--         1 if it stopped for the bytes that it had, { account, way, tag, record, tag, record, ... }, ... }
 --       way: "send"; "probe": of an account that is stopped or open; "shed": to be dropped, as the operator said
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
 local prefix, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -27,14 +27,16 @@ local suspects_waiting = 0
 local held, given = need(KEYS[2], redis.pcall('SCARD', KEYS[2])), {}
 need(KEYS[1], redis.pcall('ZADD', KEYS[1], now + lease, worker))
 
-local MOST = 1000 -- values in one call: Lua hands over some thousand
+local part = {} -- the last of the reply
 
 local function give(account, tag, record, way)
+  if part[1] ~= account or part[2] ~= way then
+    part = { account, way }
+    reply[#reply + 1] = part
+  end
   given[#given + 1] = tag
-  reply[#reply + 1] = account
-  reply[#reply + 1] = tag
-  reply[#reply + 1] = record
-  reply[#reply + 1] = way
+  part[#part + 1] = tag
+  part[#part + 1] = record
 end
 
 local function is_suspect(record)
@@ -84,15 +86,16 @@ local function oldest(list)
   return redis.pcall('RPOP', list)
 end
 
-local function from_ready(account, want, way, pop)
+local function from_ready(account, want, way, pop, steps)
   if not countable(KEYS[3], account .. ':taken') then return 0 end
   local records, long, header = {}, 0, '0 0 ' .. string.format('%.0f', now) .. '\n\n'
-  for _, step in ipairs(STEPS) do
+  local name = account .. ':' .. worker .. ':'
+  for _, step in ipairs(steps or STEPS) do
     local list = prefix .. 'otpreport.' .. account .. step
     while #records < 2 * want and left > 0 do
       local raw = (pop or oldest)(list)
       if not raw or failed(list, raw) then break end
-      local tag = account .. ':' .. worker .. ':' .. string.format('%.0f', number)
+      local tag = string.format('%s%.0f', name, number)
       number, left = number + 1, left - #raw
       raw = header .. raw
       if #raw > #header + LONGEST then
@@ -108,8 +111,8 @@ local function from_ready(account, want, way, pop)
   end
   local got = #records / 2
   if got + long > 0 then
-    local name = key('taken', account)
-    for i = 1, #records, MOST do redis.call('HSET', name, unpack(records, i, math.min(i + MOST - 1, #records))) end
+    local taken = key('taken', account)
+    if got > 0 then need(taken, many('HSET', taken, records)) end
     redis.call('HINCRBY', KEYS[3], account .. ':taken', got + long)
   end
   return got
@@ -307,7 +310,7 @@ end
 local function spend(account, got, limit)
   if got == 0 or not limit then return end
   if limit.probe_at then
-    redis.call('HSET', key('account', account), 'probe_at_ms', limit.probe_at, 'probe_tag', reply[#reply - 2])
+    redis.call('HSET', key('account', account), 'probe_at_ms', limit.probe_at, 'probe_tag', part[#part - 1])
   else
     redis.call('HSET', key('account', account), 'ramp_next_ms', string.format('%.3f', limit.from + got * limit.interval))
   end
@@ -320,11 +323,13 @@ local function room(held)
   return math.max(0, math.ceil((2 * free - held) / 3))
 end
 
--- Most of many accounts have nothing most of the time: one look tells.
-local function has_none(account)
-  local keys = { key('scheduled', account), key('replays', account) }
-  for _, step in ipairs(STEPS) do keys[#keys + 1] = prefix .. 'otpreport.' .. account .. step end
-  return redis.call('EXISTS', unpack(keys)) == 0
+-- Most of many accounts have nothing most of the time: one look tells. And a busy one has mostly new events alone: the other
+-- places need not be looked at one by one, then. Returns whether there is anything, and whether there is anything else.
+local function looked_for(account)
+  local keys = { prefix .. 'otpreport.' .. account, key('scheduled', account), key('replays', account) }
+  for i = 2, #STEPS do keys[#keys + 1] = keys[1] .. STEPS[i] end
+  if redis.call('EXISTS', unpack(keys)) == 0 then return false end
+  return true, redis.call('EXISTS', unpack(keys, 2)) > 0
 end
 
 local WHERE = { 'newest', 'oldest', 'any' }
@@ -363,12 +368,16 @@ end
 
 -- Returns how many events were given.
 local function serve(account, want)
-  if want == 0 or has_none(account) then return 0 end
+  if want == 0 then return 0 end
+  local any, others = looked_for(account)
+  if not any then return 0 end
   local allowed, way, limit = admitted(account, want)
   if allowed == 0 or not can_take(account) then return 0 end
   local got = 0
   if way == 'probe' then
     got = from_all(account, allowed, way, limit.refused)
+  elseif not others then
+    got = from_ready(account, allowed, way, nil, { STEPS[1] })
   else
     -- half and half, also for those who take one at a time
     got = from_index(account, 'scheduled', math.floor((allowed + now_us % 2) / 2), way)

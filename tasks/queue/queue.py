@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -157,8 +158,9 @@ class Queue:
         reply = await self._lease_script.run(self._redis, keys, arguments)
         self._leased_until = asked + self._lease_ms / 1000
         leased = [
-            Leased.parse(reply[i].decode(), reply[i + 1].decode(), reply[i + 2], Way(reply[i + 3].decode()))
-            for i in range(6, len(reply), 4)
+            Leased.parse(account, events[i].decode(), events[i + 1], way)
+            for account, way, events in map(_of_account, reply[6:])
+            for i in range(0, len(events), 2)
         ]
         self._tell(reply[3])
         return Batch(
@@ -191,8 +193,12 @@ class Queue:
         ]
         arguments: list[str | bytes | int] = [self._keys.prefix, call, self._remembered.width]
         arguments += (*self._breaker, self._refused_run, *told(calls or {}))
+        kinds: dict[_Kind, int] = {}
+        events: list[str | bytes | int] = []
         for delivery, settlement in settlements:
-            arguments += _arguments(delivery, settlement, self._longest_wait)
+            kind, of_event = _arguments(delivery, settlement, self._longest_wait)
+            events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
+        arguments += (len(kinds), *chain.from_iterable(kinds), *events)
         said, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
         self._tell(faults)
         flags, verdicts = said[: len(settlements)], said[len(settlements) :]
@@ -247,6 +253,11 @@ class Queue:
             await self._redis.zrem(self._keys.workers, self._worker)
 
 
+def _of_account(listed: Sequence[bytes]) -> tuple[str, Way, Sequence[bytes]]:
+    """Read one list of lease.lua's: its account, its way, and tags and records by turns."""
+    return listed[0].decode(), Way(listed[1].decode()), listed[2:]
+
+
 def _buried(words: Sequence[bytes]) -> list[Buried]:
     """Read what a script says that it buried."""
     rows = (map(bytes.decode, words[i : i + 4]) for i in range(0, len(words), 4))
@@ -259,10 +270,14 @@ def _buried(words: Sequence[bytes]) -> list[Buried]:
     ]
 
 
+_Kind = tuple[str, str, str, str]
+"""Verb, account, word and mark of settle.lua."""
+
+
 def _arguments(
     delivery: Delivery | Leased, settlement: Settlement, longest_wait: float
-) -> tuple[str | bytes | int, ...]:
-    """Return the seven arguments of settle.lua for one event."""
+) -> tuple[_Kind, tuple[str | bytes | int, ...]]:
+    """Return what settle.lua needs of one event: of its kind, and of itself."""
     if isinstance(delivery, Delivery):
         leased = delivery.leased
         # a replayed event counts as old as its replay: an age of days would call for help
@@ -272,17 +287,16 @@ def _arguments(
         leased, occurred_ms, claim = delivery, delivery.first_ms, ""
     match settlement:
         case Finish(ending):
-            member, bucket = "", 0
+            member = ""
             if ending is Ending.DELIVERED and isinstance(delivery, Delivery):
                 member = delivery.fingerprint.member(verified=delivery.event.verified)
-                bucket = delivery.fingerprint.bucket
-            return "finish", leased.account, leased.tag, ending, claim, member, bucket
+            return ("finish", leased.account, ending, ""), (leased.tag, claim, member)
         case Schedule(delay, record, eta, unsent):
             sent = isinstance(delivery, Delivery) and delivery.sending
-            unasked = "" if not leased.probe else "2" if unsent else "" if sent else "1"
-            delay_ms = round(delay * 1000)
+            mark = "" if not leased.probe else "2" if unsent else "" if sent else "1"
             verb = "eta" if eta or delay > longest_wait else "schedule"
-            return verb, leased.account, leased.tag, delay_ms, record or b"", occurred_ms, unasked
+            of_event = leased.tag, round(delay * 1000), record or b"", occurred_ms
+            return (verb, leased.account, "", mark), of_event
         case Bury(reason, letter):
-            kind = "1" if leased.history.replayed_ms is not None else "p" if leased.probe else ""
-            return "bury", leased.account, leased.tag, reason, claim, letter, kind
+            mark = "1" if leased.history.replayed_ms is not None else "p" if leased.probe else ""
+            return ("bury", leased.account, reason, mark), (leased.tag, claim, letter)

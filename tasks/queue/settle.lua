@@ -8,12 +8,13 @@
 --       9 how many events refused in a row stop their account, 0: never
 --       10 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
 --       before, how many never left, how many were answered, how long ago they began and ended (ms), code of the last failure
---       then seven for each event: verb, account, tag, then by verb
---         finish    outcome, claim, member of the delivered set ('' = not delivered), bucket
---         schedule  delay (ms), record ('' = unchanged), occurred_at (ms), '1' if it was a probe that was never tried,
+--       then how many kinds of ends there are, and for each: verb, account, word, mark
+--       then for each event: kind (from 1), tag, and by verb
+--         finish    claim, member of the delivered set ('' = not delivered); its word is the outcome
+--         schedule  delay (ms), record ('' = unchanged), occurred_at (ms); its mark '1' if it was a probe that was never tried,
 --                   '2' if it was one that could not leave
 --         eta       as schedule, for a time that somebody named and that may lie anywhere: its score ends in .5
---         bury      reason, claim, dead letter, '1' if an operator had sent it again, 'p' if it was a probe
+--         bury      claim, dead letter; its word is the reason, its mark '1' if an operator had sent it again, 'p' if it was a probe
 -- reply { a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved), '2' it is leased
 --         still, for a key can't be used (nothing was moved: settle it again later); then one a group of calls: '1' none of them left, while
 --         another worker has answers; keys that can't be used, ... }
@@ -31,18 +32,22 @@ local function key(kind, account)
 end
 
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local widths = widths_in_use(prefix, tonumber(ARGV[3]), seconds)
+local remember = memory(prefix, widths_in_use(prefix, tonumber(ARGV[3]), seconds), seconds)
 
--- Returns whether the event is forgotten: it has to be counted elsewhere, then.
-local function forget(account, tag, claim)
+-- Returns whether the events are forgotten: they have to be counted elsewhere, then.
+local function forget(account, tags, claims)
   local aged, taken = key('aged', account), key('taken', account)
-  if failed(aged, redis.pcall('ZREM', aged, tag)) or failed(taken, redis.pcall('HDEL', taken, tag)) then return false end
-  local owner = claim ~= '' and redis.pcall('HGET', KEYS[4], claim)
-  if not failed(KEYS[4], owner) and owner == tag then redis.call('HDEL', KEYS[4], claim) end
+  if failed(aged, many('ZREM', aged, tags)) or failed(taken, many('HDEL', taken, tags)) then return false end
+  local owners, own = many('HMGET', KEYS[4], claims), {}
+  if failed(KEYS[4], owners) then return true end
+  for n, owner in ipairs(owners) do
+    if owner == tags[n] then own[#own + 1] = claims[n] end
+  end
+  if own[1] then many('HDEL', KEYS[4], own) end
   return true
 end
 
-local ended = {} -- accounts whose run of refusals ended in this call
+local ended, again = {}, {} -- accounts whose run of refusals ended in this call; which may be probed at once
 
 -- Returns the code and message of the attempt that a dead letter ended with.
 local function last_word(letter)
@@ -72,6 +77,7 @@ local function suspect_account(account, letter, is_probe)
   if (state or 'running') == 'running' and not may_go_on(cleared, keep_going) then
     redis.call('HSET', hash, 'state', 'stopped', 'code', 'permanent_run', 'since_ms', now, 'probe_at_ms', now + 1000,
       'search_refused', 0)
+    again[account] = nil
   elseif not is_searched then
     return
   elseif is_probe then
@@ -82,6 +88,8 @@ end
 
 -- An event that ended without a word of the provider was no probe: a stopped account may have the next one at once.
 local function probe_again(account)
+  if again[account] then return end
+  again[account] = true
   local name = key('account', account)
   local state = redis.pcall('HGET', name, 'state')
   if not failed(name, state) and (state == 'stopped' or state == 'open') then
@@ -104,23 +112,20 @@ local function probe_elsewhere(account)
   end
 end
 
-local verbs, unasked = {}, { expired = true, invalid = true, poison = true }
+local verbs, moves, unasked = {}, {}, { expired = true, invalid = true, poison = true }
 
--- Count one more of what became of an event; returns whether that could be done.
+-- Count what became of events; returns whether that could be done.
 local function count(book, account, word, by)
   local field = account .. ':' .. word
   local counted = redis.pcall('HINCRBY', book, field, by)
   return type(counted) ~= 'table' or not failed(book .. ' ' .. field, counted)
 end
 
--- Each returns whether it was done; if not, nothing was moved.
-function verbs.finish(account, tag, outcome, claim)
-  if not count(KEYS[3], account, outcome, 1) then return false end
-  if not forget(account, tag, claim) then
-    count(KEYS[3], account, outcome, -1)
-    return false
-  end
-  if outcome ~= 'delivered' then
+-- Each returns whether it was done; if not, nothing was moved. Those that have moves are gathered, and moved together.
+function verbs.finish(kind, tag, claim)
+  kind.tags[#kind.tags + 1], kind.claims[#kind.claims + 1] = tag, claim
+  local account = kind.account
+  if kind.word ~= 'delivered' then
     probe_again(account)
   elseif not ended[account] then
     local state = key('account', account)
@@ -129,32 +134,54 @@ function verbs.finish(account, tag, outcome, claim)
   return true
 end
 
-function verbs.schedule(account, tag, delay, record, occurred, unasked_probe)
-  local taken, scheduled, aged = key('taken', account), key('scheduled', account), key('aged', account)
-  local due = string.format('%.1f', now + tonumber(delay))
-  if record ~= '' and failed(taken, redis.pcall('HSET', taken, tag, record)) then return false end
-  if failed(scheduled, redis.pcall('ZADD', scheduled, due, tag)) then return false end
-  if occurred ~= '0' then failed(aged, redis.pcall('ZADD', aged, occurred, tag)) end
-  if unasked_probe == '1' then probe_again(account) end
-  if unasked_probe == '2' then probe_elsewhere(account) end
+function moves.finish(kind)
+  if not count(KEYS[3], kind.account, kind.word, #kind.tags) then return false end
+  if forget(kind.account, kind.tags, kind.claims) then return true end
+  count(KEYS[3], kind.account, kind.word, -#kind.tags)
+  return false
+end
+
+local function append(list, one, other)
+  list[#list + 1] = one
+  list[#list + 1] = other
+end
+
+function verbs.schedule(kind, tag, delay, record, occurred)
+  append(kind.due, string.format('%.1f', now + tonumber(delay)), tag)
+  if record ~= '' then append(kind.records, tag, record) end
+  if occurred ~= '0' then append(kind.ages, occurred, tag) end
+  if kind.mark == '1' then probe_again(kind.account) end
+  if kind.mark == '2' then probe_elsewhere(kind.account) end
   return true
 end
 
-function verbs.eta(account, tag, delay, ...)
-  return verbs.schedule(account, tag, tonumber(delay) + 0.5, ...)
+function moves.schedule(kind)
+  local account = kind.account
+  local taken, scheduled, aged = key('taken', account), key('scheduled', account), key('aged', account)
+  if kind.records[1] and failed(taken, many('HSET', taken, kind.records)) then return false end
+  if failed(scheduled, many('ZADD', scheduled, kind.due)) then return false end
+  if kind.ages[1] then failed(aged, many('ZADD', aged, kind.ages)) end
+  return true
 end
 
-function verbs.bury(account, tag, reason, claim, letter, replayed)
+function verbs.eta(kind, tag, delay, ...)
+  return verbs.schedule(kind, tag, tonumber(delay) + 0.5, ...)
+end
+
+moves.eta = moves.schedule
+
+function verbs.bury(kind, tag, claim, letter)
+  local account, reason = kind.account, kind.word
   local dead, index = key('dead', account), key('dead-index', account)
   if not sound(dead, 'hash') or not sound(index, 'zset') or not count(KEYS[5], account, reason, 1) then return false end
-  if not forget(account, tag, claim) then
+  if not forget(account, { tag }, { claim }) then
     count(KEYS[5], account, reason, -1)
     return false
   end
   redis.call('HSET', dead, tag, letter)
   redis.call('ZADD', index, now, tag)
   -- a letter that was refused before and is refused again is no news
-  if reason == 'permanent' and replayed ~= '1' then suspect_account(account, letter, replayed == 'p') end
+  if reason == 'permanent' and kind.mark ~= '1' then suspect_account(account, letter, kind.mark == 'p') end
   if unasked[reason] then probe_again(account) end
   return true
 end
@@ -180,18 +207,48 @@ for i = 11, 10 + 9 * groups, 9 do
   end
 end
 
-local flags = {}
-for i = 11 + 9 * groups, #ARGV, 7 do
-  local verb, account, tag = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  -- what the provider took stays known, whoever holds the lease by now
-  local known = verb ~= 'finish' or ARGV[i + 5] == '' or remember(prefix, widths, ARGV[i + 5], ARGV[i + 6], seconds)
-  local flag = need(KEYS[1], redis.pcall('SREM', KEYS[1], tag))
-  if flag == 1 and not (known and verbs[verb](account, tag, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])) then
-    redis.call('SADD', KEYS[1], tag)
-    flag = 2
-  end
-  flags[#flags + 1] = flag
+local kinds, at, LENGTH = {}, 11 + 9 * groups, { finish = 4, schedule = 5, eta = 5, bury = 4 }
+for i = 1, tonumber(ARGV[at]) do
+  kinds[i] = {
+    verb = ARGV[at + 1], account = ARGV[at + 2], word = ARGV[at + 3], mark = ARGV[at + 4],
+    events = {}, tags = {}, claims = {}, due = {}, records = {}, ages = {},
+  }
+  at = at + 4
 end
+local tags, places = {}, {}
+at = at + 1
+while at <= #ARGV do
+  tags[#tags + 1], places[#places + 1] = ARGV[at + 1], at
+  at = at + LENGTH[kinds[tonumber(ARGV[at])].verb]
+end
+local held, flags, back = {}, {}, {}
+if tags[1] then
+  held = need(KEYS[1], many('SMISMEMBER', KEYS[1], tags))
+  need(KEYS[1], many('SREM', KEYS[1], tags))
+end
+local seen = {}
+for n, tag in ipairs(tags) do
+  local i = places[n]
+  local kind, claim, member = kinds[tonumber(ARGV[i])], ARGV[i + 2], ARGV[i + 3]
+  -- what the provider took stays known, whoever holds the lease by now
+  local known = kind.verb ~= 'finish' or member == '' or remember(member, string.match(claim, '^%d+'))
+  flags[n] = seen[tag] and 0 or held[n]
+  seen[tag] = true
+  if flags[n] == 1 and not (known and verbs[kind.verb](kind, tag, claim, member, ARGV[i + 4])) then
+    flags[n] = 2
+  elseif flags[n] == 1 then
+    kind.events[#kind.events + 1] = n
+  end
+end
+for _, kind in ipairs(kinds) do
+  if kind.events[1] and moves[kind.verb] and not moves[kind.verb](kind) then
+    for _, n in ipairs(kind.events) do flags[n] = 2 end
+  end
+end
+for n, flag in ipairs(flags) do
+  if flag == 2 then back[#back + 1] = tags[n] end
+end
+if back[1] then need(KEYS[1], many('SADD', KEYS[1], back)) end
 local reply = table.concat(flags) .. table.concat(alone)
 redis.call('HSET', KEYS[2], 'call', call, 'reply', reply)
 redis.call('EXPIRE', KEYS[2], 600)

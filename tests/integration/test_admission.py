@@ -532,6 +532,14 @@ async def test_a_copy_waits_for_the_first_to_end(fleet: Fleet) -> None:
         assert await door.enter(await door.lease("m1")) is Refusal.DUPLICATE
 
 
+async def test_of_copies_asked_for_together_one_goes(fleet: Fleet) -> None:
+    """Copies that one call asks for are told apart as those of two calls are."""
+    async with opened(fleet) as door:
+        copies = [await door.lease("m1") for _ in range(3)]
+        answers = await asyncio.gather(*map(door.enter, copies))
+    assert sorted(answers, key=repr) == [Refusal.COPY, Refusal.COPY, None]
+
+
 async def test_without_the_claim_both_copies_go(fleet: Fleet) -> None:
     """It is the claim that keeps the copy back."""
     async with opened(fleet) as door:

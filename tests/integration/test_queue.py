@@ -149,6 +149,38 @@ async def test_the_same_call_acts_once(fleet: Fleet) -> None:
     assert (again.tag, fleet.places().held, fleet.books()["delivered"]) == (first.tag, 1, 1)
 
 
+async def test_an_event_is_settled_once_in_a_call(fleet: Fleet) -> None:
+    """The same event twice in one call is counted once, as in two calls."""
+    fleet.send_many(2)
+    queue = fleet.queue()
+    first, second = await fleet.take(2)
+    batch: list[tuple[Delivery, Settlement]] = [(first, DONE), (second, DONE), (first, Schedule(0.0))]
+    assert await queue.settle(batch, queue.next_call()) == [True, True, False]
+    assert (fleet.books()["delivered"], fleet.places().scheduled) == (2, 0)
+    assert fleet.places().balanced
+
+
+@pytest.mark.parametrize(
+    "settlement", [DONE, Schedule(60.0, b"0 0 0\n\n{}"), Bury(Reason.EXPIRED, b"{}")], ids=repr
+)
+async def test_thousands_in_one_call(fleet: Fleet, settlement: Settlement) -> None:
+    """More events than Lua hands over at once are settled in one call, each once."""
+    many = 2001
+    fleet.send_many(many)
+    queue = fleet.queue()
+    held: list[Delivery] = []
+    while len(held) < many:  # a call takes so many bytes at most
+        held += await fleet.take(many)
+    claims = {delivery.fingerprint.claim: delivery.tag for delivery in held}
+    fleet.server.hset(fleet.keys.claims, mapping=claims)
+    assert (
+        await queue.settle([(delivery, settlement) for delivery in held], queue.next_call()) == [True] * many
+    )
+    assert fleet.places().balanced
+    assert fleet.places().held == 0
+    assert fleet.server.hlen(fleet.keys.claims) == (many if isinstance(settlement, Schedule) else 0)
+
+
 async def test_another_call_acts_again(fleet: Fleet) -> None:
     """It is the number of the call that protects: with a new one the event would be taken from its lease."""
     fleet.send_many(1)
@@ -487,11 +519,7 @@ async def test_the_books_balance_at_every_step(fleet: Fleet, seed: int) -> None:
 async def test_a_settlement_that_forgets_the_lease_is_noticed(fleet: Fleet) -> None:
     """The balance can fail: a script that leaves the tag in `held` is found out."""
     alter(
-        fleet.queue(),
-        "_settle_script",
-        "queue/settle.lua",
-        "need(KEYS[1], redis.pcall('SREM', KEYS[1], tag))",
-        "1",
+        fleet.queue(), "_settle_script", "queue/settle.lua", "need(KEYS[1], many('SREM', KEYS[1], tags))", ""
     )
     fleet.send_many(1)
     (delivery,) = await fleet.take()

@@ -23,11 +23,13 @@ HOUR = 3600
 BUCKET = 7
 FUNCTIONS = "".join((FOLDER / file).read_text(encoding="utf-8") for file in ("sound.lua", "remembered.lua"))
 DELIVER = f"""{FUNCTIONS}
-remember('', widths_in_use('', tonumber(ARGV[1]), tonumber(ARGV[2])), ARGV[3], {BUCKET}, tonumber(ARGV[2]))
+local now = tonumber(ARGV[2])
+memory('', widths_in_use('', tonumber(ARGV[1]), now), now)(ARGV[3], {BUCKET})
 """
 ASK = f"""{FUNCTIONS}
-local _, width = widths_in_use('', tonumber(ARGV[1]), tonumber(ARGV[2]))
-return is_remembered('', width, {BUCKET}, ARGV[3], '0', true, tonumber(ARGV[2])) and 1 or 0
+local now = tonumber(ARGV[2])
+local _, width = widths_in_use('', tonumber(ARGV[1]), now)
+return recollection('', width, now)({BUCKET}, ARGV[3]) and 1 or 0
 """
 
 
@@ -209,6 +211,6 @@ def test_one_look_up_one_write(valkey: Any) -> None:
     course = Course(valkey, [Worker(valkey, 48)])
     course.deliver(course.workers[0])
     assert len(valkey.keys("otpreport:done:*")) == 1
-    calls = valkey.info("commandstats").get("cmdstat_smismember", {"calls": 0})["calls"]
+    calls = valkey.info("commandstats").get("cmdstat_sismember", {"calls": 0})["calls"]
     assert not course.workers[0].knows(99, course.now)
-    assert valkey.info("commandstats")["cmdstat_smismember"]["calls"] == calls + 3
+    assert valkey.info("commandstats")["cmdstat_sismember"]["calls"] == calls + 3
