@@ -19,6 +19,7 @@ from benchmarks import (
     delay,
     hang,
     idle,
+    imports,
     many_accounts,
     remembered,
     start,
@@ -35,6 +36,7 @@ PLOT = DOCUMENT.with_suffix(".svg")
 BENCHMARKS: dict[str, Callable[[Effort], Finding]] = {
     "compare": compare.run,
     "client": client.run,
+    "import": imports.run,
     "ceiling": ceiling.run,
     "delay": delay.run,
     "accounts": many_accounts.run,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -121,19 +120,6 @@ def connection_pool(url: str, *, timeout: float) -> ConnectionPool:
     kind = _connection.SSLConnection if address.tls else _connection.Connection
     kind = _connection.UnixDomainSocketConnection if address.unix else kind
     return cast("ConnectionPool", _connection.ConnectionPool(kind, **{**options, **address.options}))
-
-
-def place(url: str) -> str:
-    """Return the URL without user, password and options: safe to show."""
-    scheme, _, rest = url.partition("?")[0].partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def slug(url: str) -> str:
-    """Return a file name for the place, the same for every user and password."""
-    shown = place(url)
-    digest = hashlib.sha256(shown.encode()).hexdigest()[:8]
-    return f"{re.sub('[^A-Za-z0-9.]+', '-', shown)[:60]}-{digest}"
 
 
 def _mend(url: str) -> str:

@@ -1,43 +1,34 @@
-"""One open connection to Redis that keeps a deadline."""
+"""One open connection to Redis that keeps a deadline.
+
+This file and `address.py` alone import redis-py, which costs more than all else of this package: whoever makes a
+Reporter imports them, not whoever imports `otpreport`.
+"""
 
 from __future__ import annotations
 
 import select
 import ssl
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Any, cast
 
 import hiredis
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
+
+from otpreport.address import connection_pool
+from otpreport.push import Push, Unavailable
 
 _MORE = object()
 """What the parser returns while a reply is incomplete."""
 
 
-class Unavailable(Exception):  # noqa: N818 - a state of Redis, not an error of ours
-    """Redis did not take the write; `reason` says why, and whether it may have arrived after all."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """Messages for the left end of one Redis list."""
-
-    key: str
-    messages: Sequence[bytes]
-
-    def packed(self) -> bytes:
-        """Return the LPUSH command in Redis' protocol."""
-        command = ("LPUSH", self.key, *self.messages)
-        return cast("bytes", hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one item
+def connector(url: str, *, timeout: float) -> Callable[[], Connection]:
+    """Return what opens a connection; ValueError for a wrong URL. `timeout` as for `connection_pool`."""
+    pool = connection_pool(url, timeout=timeout)
+    return lambda: Connection(pool)
 
 
 class Connection:
@@ -48,9 +39,21 @@ class Connection:
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
-        """Connect and see Redis answer; blocks as the pool's timeouts allow, raises redis-py's errors."""
+        """Connect and see Redis answer; blocks as the pool's timeouts allow; Unavailable or OSError."""
         # redis-py leaves these signatures untyped.
         self._redis: Any = pool.connection_class(**pool.connection_kwargs)
+        try:
+            self._socket = self._opened()
+        except RedisError as error:
+            raise Unavailable(str(error)) from error
+        self._socket.settimeout(0)
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._pending = cast("Callable[[], int]", getattr(self._socket, "pending", int))
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(self._socket, select.POLLIN)
+        self._writable.register(self._socket, select.POLLOUT)
+
+    def _opened(self) -> socket:
         self._redis.connect()
         try:
             self._redis.send_command("PING", check_health=False)
@@ -60,12 +63,6 @@ class Connection:
         except BaseException:
             self._redis.disconnect()
             raise
-        self._socket = self._open_socket()
-        self._reader = hiredis.Reader(notEnoughData=_MORE)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
-
-    def _open_socket(self) -> socket:
         opened = cast("socket | None", self._redis._sock)
         if opened is None:
             raise RedisConnectionError("Connection closed by server.")
@@ -73,11 +70,10 @@ class Connection:
 
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is open as far as this machine knows: it has nothing to read."""
-        return not self._poll.poll(0) or self._has_nothing_to_say()
+        return not self._readable.poll(0) or self._has_nothing_to_say()
 
     def _has_nothing_to_say(self) -> bool:
         """Tell a TLS session ticket, which wakes the poll, from a closed or confused connection."""
-        self._socket.settimeout(0)
         try:
             self._socket.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -88,7 +84,7 @@ class Connection:
 
     def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
         """Write to lists; return "" or why Redis refused, for each; TimeoutError after `deadline`."""
-        self._send(b"".join(push.packed() for push in pushes), deadline)
+        self._send(b"".join([push.packed() for push in pushes]), deadline)
         return [self._reply(deadline) for _ in pushes]
 
     def close(self) -> None:
@@ -98,17 +94,34 @@ class Connection:
     def _send(self, data: bytes, deadline: float) -> None:
         view = memoryview(data)
         while view:
-            self._socket.settimeout(_remaining(deadline))
-            view = view[self._socket.send(view) :]
+            try:
+                view = view[self._socket.send(view) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                _wait(self._writable, deadline)
+            except ssl.SSLWantReadError:
+                _wait(self._readable, deadline)
 
     def _reply(self, deadline: float) -> str:
         while (reply := self._parsed()) is _MORE:
-            self._socket.settimeout(_remaining(deadline))
-            received = self._socket.recv(4096)
+            received = self._receive(deadline)
             if not received:
                 raise ConnectionResetError("connection closed by Redis")
             self._reader.feed(received)
         return str(reply) if isinstance(reply, hiredis.ReplyError) else ""
+
+    def _receive(self, deadline: float) -> bytes:
+        """Return what comes next; Redis takes its time, so the poll comes first, but for what TLS has read already."""
+        ready = self._pending() > 0
+        while True:
+            if not ready:
+                _wait(self._readable, deadline)
+            try:
+                return self._socket.recv(4096)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                ready = False
+            except ssl.SSLWantWriteError:
+                _wait(self._writable, deadline)
+                ready = True
 
     def _parsed(self) -> object:
         """Return the next reply; ConnectionError where it is none: a proxy's error page, for example."""
@@ -118,9 +131,8 @@ class Connection:
             raise ConnectionError(str(error)) from error
 
 
-def _remaining(deadline: float) -> float:
-    """Return the seconds left; TimeoutError when there are none, for 0 would mean a non-blocking socket."""
+def _wait(until: select.poll, deadline: float) -> None:
+    """Wait for the socket; TimeoutError after the deadline."""
     seconds = deadline - time.monotonic()
-    if seconds <= 0:
+    if seconds <= 0 or not until.poll(seconds * 1000):
         raise TimeoutError("timed out")
-    return seconds

@@ -7,11 +7,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
-from otpreport.connection import Connection, Push, Unavailable
 from otpreport.forks import on_fork
+from otpreport.push import Push, Unavailable
+
+if TYPE_CHECKING:
+    from otpreport.connection import Connection
 
 _log = logging.getLogger("otpreport")
 
@@ -184,7 +186,7 @@ class Link:
         while self._wait_until_needed():
             try:
                 connection = self._connect()
-            except (RedisError, OSError) as error:
+            except (Unavailable, OSError) as error:
                 self._failed(str(error))
             except Exception as error:
                 _log.exception("connecting to Redis failed in an unforeseen way")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
@@ -10,19 +9,22 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from otpreport.address import connection_pool, place, slug
-from otpreport.connection import Connection, Push, Unavailable
 from otpreport.drops import Drops
 from otpreport.event import Verification
 from otpreport.forks import on_fork, renew
 from otpreport.link import Link
+from otpreport.place import place, slug
+from otpreport.push import Push, Unavailable
 from otpreport.receipt import Receipt, Receipts, Tally
 from otpreport.spool import Spool, default_path
 from otpreport.wire import encode, queue_name
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _log = logging.getLogger("otpreport")
 
@@ -62,11 +64,17 @@ class Reporter:
     ) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
             raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
-        pool = connection_pool(redis_url, timeout=max(_CONNECT_TIMEOUT, timeout))
+        # Here, so that neither the import of this package pays for it nor the first report.
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+        from otpreport.connection import connector  # noqa: PLC0415 - it imports redis-py
+
+        connect = connector(redis_url, timeout=max(_CONNECT_TIMEOUT, timeout))
+        self._new_threads = partial(ThreadPoolExecutor, 8, thread_name_prefix="otpreport-areport")
         self._place = place(redis_url)
         self._timeout = timeout
         self._key_prefix = key_prefix
-        self._link = Link(lambda: Connection(pool))
+        self._link = Link(connect)
         self._spool = self._open_spool(spool, spool_limit, slug(redis_url))
         self._drops = Drops()
         self._closer = weakref.finalize(self, _close, self._link, self._spool, self._drops)
@@ -94,6 +102,8 @@ class Reporter:
 
     async def areport(self, event: Verification) -> Receipt:
         """Put one event on the queue without holding the event loop, even if the caller is cancelled."""
+        import asyncio  # noqa: PLC0415 - whoever awaits has it; an app with threads alone shall not pay for it
+
         check(event)
         renew()
         deadline = time.monotonic() + self._timeout
@@ -172,7 +182,8 @@ class Reporter:
         return budget if failed else deadline
 
     def _push(self, account: str, events: Sequence[Verification]) -> Push:
-        messages = [encode(event, task_id=os.urandom(16).hex()) for event in events]
+        ids = os.urandom(16 * len(events)).hex()
+        messages = [encode(event, task_id=ids[32 * i : 32 * i + 32]) for i, event in enumerate(events)]
         return Push(self._key_prefix + queue_name(account), messages)
 
     def _enqueue(self, pushes: Sequence[Push], deadline: float) -> list[str]:
@@ -194,7 +205,7 @@ class Reporter:
         """Return threads of our own: the loop's may be busy for longer than the budget."""
         with self._lock:
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(8, thread_name_prefix="otpreport-areport")
+                self._executor = self._new_threads()
             return self._executor
 
     def _open_spool(self, spool: SpoolPath, limit: int, name: str) -> Spool | None:

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otpreport.connection import Push, Unavailable
 from otpreport.database import NotOurs
 from otpreport.forks import on_fork
 from otpreport.link import FATAL, Link
 from otpreport.notices import Notices
+from otpreport.push import Push, Unavailable
 from otpreport.store import Row, Store, Turn, is_corrupt, is_damage, move_aside, waiting
 
 _log = logging.getLogger("otpreport")

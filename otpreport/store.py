@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from otpreport.connection import Push
 from otpreport.database import Database, NotOurs, keep_private
 from otpreport.forks import steady
+from otpreport.push import Push
 
 _log = logging.getLogger("otpreport")
 

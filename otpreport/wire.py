@@ -1,27 +1,19 @@
 """The message on the queue: a plain Celery task message (protocol 2, JSON) as kombu lays it into Redis.
 
-Source: https://docs.celeryq.dev/en/stable/internals/protocol.html and kombu's virtual transport.
+Source: https://docs.celeryq.dev/en/stable/internals/protocol.html and kombu's virtual transport. `tasks/message.py`
+reads it.
 """
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import cast
-
-from pydantic_core import from_json, to_json
+from binascii import b2a_base64
+from json import JSONEncoder
 
 from otpreport.event import Verification, milliseconds
 
 TASK = "otpreport.report"
 PRIORITY_STEPS = (0, 3, 6, 9)
 """kombu keeps one list per step; step 0 has the queue's own name."""
-
-MAX_BYTES = 64 * 1024
-"""A longer message is not read."""
-
-_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 # delivery_tag repeats the task id: a message written twice is then one message for a stock worker, too.
 _ENVELOPE = (
@@ -32,27 +24,11 @@ _ENVELOPE = (
     b'"delivery_info":{"exchange":"","routing_key":"otpreport.%(account)b"},"priority":0,'
     b'"body_encoding":"base64","delivery_tag":%(id)b}}'
 )
-_BODY = b'[[],{"event":%b},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+_BODY = '[[],{"event":%s},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 
+_EVENT = '{"account":%s,"message_id":%s,"occurred_at":%d,"verified":%s%s%s}'
 
-class MalformedMessage(ValueError):  # noqa: N818 - the dead letter says what it is
-    """Bytes on a queue that are no task message for us; `reason` says why."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task message as any Celery producer may have sent it; times are UNIX milliseconds."""
-
-    task_id: str
-    task: str
-    args: list[object]
-    kwargs: dict[str, object]
-    eta_ms: int | None
-    expires_ms: int | None
+_json = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def queue_name(account: str) -> str:
@@ -67,97 +43,23 @@ def queue_keys(prefix: str, account: str) -> tuple[str, ...]:
 
 
 def encode(event: Verification, *, task_id: str) -> bytes:
-    """Return the message for a Redis list of the event's account."""
+    """Return the message for a Redis list of the event's account; an error of any kind for an invalid event."""
+    fields = _event(event) if type(event) is Verification else _json(event.to_wire())
     return _ENVELOPE % {
-        b"body": b2a_base64(_BODY % to_json(event.to_wire()), newline=False),
-        b"id": to_json(task_id),
+        b"body": b2a_base64((_BODY % fields).encode(), newline=False),
+        b"id": _json(task_id).encode(),
         b"account": event.account.encode(),
     }
 
 
-def decode(raw: bytes) -> Task:
-    """Read a message; MalformedMessage for anything but a protocol-2 JSON task message."""
-    if len(raw) > MAX_BYTES:
-        raise MalformedMessage(f"the message has {len(raw)} bytes, more than {MAX_BYTES}")
-    envelope = _json_object(_json(raw, "the message"), "the message")
-    headers = _json_object(envelope.get("headers"), "headers")
-    args, kwargs = _payload(_body(envelope, headers))
-    return Task(
-        task_id=_text(headers, "id"),
-        task=_text(headers, "task"),
-        args=args,
-        kwargs=kwargs,
-        eta_ms=_moment(headers, "eta"),
-        expires_ms=_moment(headers, "expires"),
+def _event(event: Verification) -> str:
+    """Return `to_wire()` as JSON, in a third of the time that a dict of it takes."""
+    sent_at, app_id = event.sent_at, event.app_id
+    return _EVENT % (
+        _json(event.account),
+        _json(event.message_id),
+        milliseconds(event.occurred_at),
+        "true" if event.verified else "false",
+        "" if sent_at is None else f',"sent_at":{milliseconds(sent_at)}',
+        "" if app_id is None else f',"app_id":{_json(app_id)}',
     )
-
-
-def _body(envelope: dict[str, object], headers: dict[str, object]) -> bytes | str:
-    """Return the body's JSON text, out of the encodings we read."""
-    if envelope.get("content-type") != "application/json":
-        raise MalformedMessage("content-type is not application/json")
-    if str(envelope.get("content-encoding", "utf-8")).lower() not in _CHARSETS:
-        raise MalformedMessage("content-encoding is not utf-8")
-    if headers.get("compression"):
-        raise MalformedMessage("the body is compressed")
-    body = envelope.get("body")
-    if not isinstance(body, str):
-        raise MalformedMessage("body is not a string")
-    return _decoded(body, _json_object(envelope.get("properties", {}), "properties").get("body_encoding"))
-
-
-def _decoded(body: str, encoding: object) -> bytes | str:
-    if encoding == "base64":
-        try:
-            return a2b_base64(body, strict_mode=True)
-        except ValueError as error:
-            raise MalformedMessage("body is not base64") from error
-    if encoding is None or encoding == "utf-8":
-        return body
-    raise MalformedMessage("properties.body_encoding is not base64")
-
-
-def _payload(text: bytes | str) -> tuple[list[object], dict[str, object]]:
-    body = _json(text, "body")
-    if not isinstance(body, list):
-        raise MalformedMessage("body is not a list: not protocol 2")
-    parts = cast("list[object]", body)
-    if len(parts) != 3:
-        raise MalformedMessage("body is not [args, kwargs, embed]")
-    args = parts[0]
-    if not isinstance(args, list):
-        raise MalformedMessage("args is not a list")
-    return cast("list[object]", args), _json_object(parts[1], "kwargs")
-
-
-def _json(text: bytes | str, what: str) -> object:
-    try:
-        value: object = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise MalformedMessage(f"{what} is not JSON: {error}") from error
-    return value
-
-
-def _json_object(value: object, what: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise MalformedMessage(f"{what} is not a JSON object")
-    return cast("dict[str, object]", value)
-
-
-def _text(headers: dict[str, object], name: str) -> str:
-    value = headers.get(name)
-    if not isinstance(value, str) or not value:
-        raise MalformedMessage(f"headers.{name} is not a text: not protocol 2")
-    return value
-
-
-def _moment(headers: dict[str, object], name: str) -> int | None:
-    """Return an ISO 8601 header as UNIX milliseconds; without a zone it is UTC, Celery's default."""
-    value = headers.get(name)
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(cast("str", value))
-    except (TypeError, ValueError) as error:
-        raise MalformedMessage(f"headers.{name} is not an ISO 8601 time") from error
-    return milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from otpreport import Verification
-from otpreport.wire import TASK, MalformedMessage, Task, decode
+from otpreport.wire import TASK
 from tasks.dedupe import Fingerprint
 from tasks.history import NO_HISTORY, History
+from tasks.message import MalformedMessage, Task, decode
 from tasks.retry import Reason
 
 SOLITARY_DEATHS = 3

@@ -22,7 +22,7 @@ from config.logging import log_event
 from config.output import dropped
 from config.settings import Settings
 from config.watch import Watch
-from otpreport.address import place
+from otpreport.place import place
 from tasks.accounts.reach import Reach
 from tasks.accounts.states import LONGEST_PAUSE, States
 from tasks.dead_letters.keep import Bounds, Keeper

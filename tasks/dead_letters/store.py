@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from otpreport.wire import MAX_BYTES
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
 from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
+from tasks.message import MAX_BYTES
 from tasks.script import Arguments, text_of
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from otpreport import Verification
-from otpreport.wire import MAX_BYTES, decode
 from tasks.accounts.states import FIELDS, State
 from tasks.keys import Keys
 from tasks.limiter.rate import Rate
+from tasks.message import MAX_BYTES, decode
 from tasks.script import Arguments, text_of
 from tasks.settlement import Ending
 

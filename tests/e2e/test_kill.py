@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from otpreport.wire import decode, encode
+from otpreport.wire import encode
+from tasks.message import decode
 from tests.support.admin import admin
 from tests.support.fleet import ALIBABA, LONG, PROMISE, SHORT, TENCENT, Account, Fleet
 from tests.support.odd_worker import KILLS

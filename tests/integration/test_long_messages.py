@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import redis
 
-from otpreport.wire import MAX_BYTES
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.store import BYTES, DeadLetters, Pace
 from tasks.keys import Keys
+from tasks.message import MAX_BYTES
 from tasks.queue.queue import Recovered
 from tasks.retry import Reason
 from tests.support.engine_worker import EngineWorker

@@ -18,8 +18,9 @@ import redis
 
 from otpreport import Receipt, Reporter, Verification
 from otpreport.address import connection_pool
-from otpreport.connection import Connection, Push, Unavailable
+from otpreport.connection import Connection
 from otpreport.link import Link
+from otpreport.push import Push, Unavailable
 from tests.support.admin import admin
 from tests.support.events import arrived, verification
 from tests.support.wait import until
@@ -57,7 +58,7 @@ INVALID = {
     "no time": verification().model_copy(update={"occurred_at": None}),
     "a naive time": verification().model_copy(update={"occurred_at": datetime(2026, 5, 1)}),  # noqa: DTZ001
     "nothing at all": Verification.model_construct(),
-    "a subclass": Odd(**dict(verification())),
+    "a subclass": Odd(**verification().model_dump()),
 }
 
 

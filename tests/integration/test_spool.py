@@ -16,8 +16,9 @@ import pytest
 import redis
 
 from otpreport import Receipt, Reporter, Verification
-from otpreport.connection import Connection, Push
+from otpreport.connection import Connection
 from otpreport.link import Link
+from otpreport.push import Push
 from otpreport.spool import Entry, Spool
 from otpreport.store import Row, Store, Turn, move_aside
 from tests.support.admin import admin

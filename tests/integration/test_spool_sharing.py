@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from otpreport import Reporter
-from otpreport.connection import Push
+from otpreport.push import Push
 from otpreport.store import Store, Turn
 from tests.support.c_forks import child_says
 from tests.support.events import arrived, verification

@@ -13,7 +13,8 @@ import redis
 from celery import Celery
 
 from otpreport import Reporter
-from otpreport.wire import MalformedMessage, Task, decode, queue_keys
+from otpreport.wire import queue_keys
+from tasks.message import MalformedMessage, Task, decode
 from tests.support.admin import admin
 from tests.support.events import verification
 from tests.support.wait import until

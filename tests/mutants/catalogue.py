@@ -990,6 +990,20 @@ MUTANTS = (
         "tests/unit/config/test_logging.py::test_a_line_per_request_is_not_logged",
     ),
     Mutant(
+        "event-unicode",
+        "otpreport/event.py",
+        "    if not value.isascii():\n",
+        "    if False:\n",
+        "tests/unit/otpreport/test_event.py::test_wrong_field_is_named",
+    ),
+    Mutant(
+        "event-pydantic",
+        "otpreport/event.py",
+        "            self.__init__(**self.model_dump())\n",
+        "            pass\n",
+        "tests/unit/otpreport/test_event.py::test_a_model_of_pydantic_takes_an_event",
+    ),
+    Mutant(
         "link-quiet",
         "otpreport/link.py",
         "            if connection.is_quiet():\n",
@@ -1265,8 +1279,8 @@ MUTANTS = (
     Mutant(
         "conn-drip",
         "otpreport/connection.py",
-        "            self._socket.settimeout(_remaining(deadline))\n            received",
-        "            self._socket.settimeout(1.0)\n            received",
+        "    seconds = deadline - time.monotonic()\n",
+        "    seconds = 1.0\n",
         "tests/integration/test_reporter_budget.py::test_dripping",
     ),
     Mutant(

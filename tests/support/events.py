@@ -6,7 +6,7 @@ from typing import cast
 import redis
 
 from otpreport import Verification
-from otpreport.wire import decode
+from tasks.message import decode
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Self
 
-from otpreport.wire import decode
+from tasks.message import decode
 from tests.support.admin import admin
 from tests.support.fleet import Fleet
 from tests.support.wait import until

@@ -23,7 +23,7 @@ PACKAGES = sorted(MAY_IMPORT)
 
 # package: the only libraries that it may import. The wheel needs no others, a provider has no HTTP library.
 LIBRARIES = {
-    "otpreport": {"pydantic", "pydantic_core", "redis", "hiredis"},
+    "otpreport": {"redis", "hiredis"},
     "providers": {"pydantic", "pydantic_core"},
 }
 # package: libraries that it must not know.

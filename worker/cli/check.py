@@ -15,7 +15,7 @@ from rich.text import Text
 
 from config.account import Account, key_hint, provider_of
 from config.settings import Settings
-from otpreport.address import place
+from otpreport.place import place
 from tasks.fleet.faults import faults
 from tasks.fleet.pulse import PulseReader
 from tasks.keys import Keys

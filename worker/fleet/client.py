@@ -10,7 +10,8 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from redis.sentinel import MasterNotFoundError
 
 from config.settings import Settings
-from otpreport.address import connection_pool, place, read
+from otpreport.address import connection_pool, read
+from otpreport.place import place
 
 TIMEOUT = 5.0
 """Seconds a command of Redis may take."""

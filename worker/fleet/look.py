@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
-from otpreport.address import place
+from otpreport.place import place
 from tasks.fleet.epoch import Memory
 from tasks.fleet.faults import faults
 from tasks.fleet.pulse import AccountPulse, PulseReader, WorkerSeen

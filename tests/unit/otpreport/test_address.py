@@ -6,7 +6,8 @@ import pytest
 from redis.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from otpreport.address import connection_pool, place, read, slug
+from otpreport.address import connection_pool, read
+from otpreport.place import place, slug
 
 
 def sentinel_pools(pool: SentinelConnectionPool) -> list[ConnectionPool]:

@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from otpreport.connection import Connection, Push, Unavailable
+from otpreport.connection import Connection
 from otpreport.link import Link
+from otpreport.push import Push, Unavailable
 from tests.support.wait import until
 
 TIMEOUT = 0.05

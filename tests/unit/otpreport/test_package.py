@@ -4,6 +4,8 @@ import inspect
 import subprocess
 import sys
 
+import pytest
+
 import otpreport
 
 
@@ -18,23 +20,50 @@ def test_all() -> None:
 
 
 PROBE = """
-import sys
+import {loop}sys
 before = set(sys.modules)
-import otpreport
-import otpreport.testing
-new = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(*(name for name in new - set(sys.stdlib_module_names) if not name.startswith("_sysconfigdata")))
+import otpreport, otpreport.testing
+from otpreport import *
+{more}
+print(*(name for name in set(sys.modules) - before if not name.startswith("_sysconfigdata")))
 """
+EVENT = """
+from datetime import UTC, datetime
+event = Verification(account="a", message_id="m", occurred_at=datetime.now(UTC))
+try:
+    Verification(account="A", message_id="m", occurred_at=datetime.now(UTC))
+except ValueError:
+    pass
+"""
+RECORDED = f"{EVENT}\notpreport.testing.RecordingReporter().report(event)"
+MADE = "reporter = Reporter('redis://127.0.0.1:1/0', spool=False)"
+REPORTED = f"{MADE}\n{EVENT}\nreporter.report(event); reporter.report_many([event])"
+AWAITED = f"{REPORTED}\nasyncio.run(reporter.areport(event))"
 
-DEPENDENCIES = {"otpreport", "redis", "hiredis", "pydantic", "pydantic_core"}
-THEIRS = {"annotated_types", "typing_extensions", "typing_inspection"}
-WHERE_INSTALLED = {
-    "cryptography",
-    "opentelemetry",
-}  # redis looks for them; tests/integration/test_wheel.py has none
+
+def brought(more: str, *, with_asyncio: bool = False) -> set[str]:
+    """Return the modules that importing ours brings, and what `more` needs besides."""
+    probe = PROBE.format(more=more, loop="asyncio, " if with_asyncio else "")
+    command = [sys.executable, "-c", probe]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_imports() -> None:
-    """Importing the package imports redis, pydantic and what they need, nothing of ours besides."""
-    shown = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
-    assert set(shown.stdout.split()) <= DEPENDENCIES | THEIRS | WHERE_INSTALLED
+@pytest.mark.parametrize("more", ["", RECORDED], ids=["the import", "a recorded event"])
+def test_imports(more: str) -> None:
+    """Importing the package, and events themselves, bring hiredis alone: a login service starts as fast as without."""
+    found = {name.partition(".")[0] for name in brought(more)}
+    assert found - sys.stdlib_module_names == {"otpreport", "hiredis"}
+    assert not found & {"asyncio", "ssl"}
+
+
+def test_a_reporter_pays_for_redis() -> None:
+    """Making a Reporter imports redis-py, so that no report imports anything; pydantic it never needs."""
+    made, reported = brought(MADE), brought(REPORTED)
+    assert {"redis.connection", "ssl"} <= made
+    assert "pydantic" not in reported
+    assert not reported - made
+
+
+def test_nor_does_one_that_is_awaited() -> None:
+    """An event loop has imported what is its own."""
+    assert not brought(AWAITED, with_asyncio=True) - brought(MADE, with_asyncio=True)
