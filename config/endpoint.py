@@ -37,7 +37,7 @@ def check_redis_url(value: SecretStr) -> SecretStr:
     try:
         address.read(text)
     except address.UnknownOptionError as error:
-        raise wrong(error.problem, error.mend) from None
+        raise wrong(error.problem, error.fix) from None
     except ValueError:
         raise fault from None
     if re.search(r"\s", text):

@@ -40,11 +40,11 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One wrong setting: where, what, and the mend."""
+    """One wrong setting: where, what, and the fix."""
 
     path: tuple[str, ...]
     problem: str
-    mend: str
+    fix: str
 
     def stems_from(self, unread: Iterable[tuple[str, ...]]) -> bool:
         """Say whether a value is only missing because its file, named by another fault, could not be read."""
@@ -55,7 +55,7 @@ class Fault:
         origin = origins.get(self.path)
         source = f" (from {origin})" if origin else ""
         subject = ".".join(self.path)
-        return " ".join(f"{subject} {self.problem}{source}: {self.mend}".split())
+        return " ".join(f"{subject} {self.problem}{source}: {self.fix}".split())
 
 
 def variable(path: Sequence[str]) -> str:
@@ -64,7 +64,7 @@ def variable(path: Sequence[str]) -> str:
 
 
 def how_to_set(path: Sequence[str]) -> str:
-    """Return the mend for a value that is not there; a name with a dash fits into no shell variable."""
+    """Return the fix for a value that is not there; a name with a dash fits into no shell variable."""
     if "-" in "".join(path):
         return f"set {path[-1]} under [{'.'.join(path[:-1])}] in the TOML file that {PREFIX}CONFIG names"
     return f"set {variable(path)}"
@@ -79,8 +79,8 @@ def unknown(path: Sequence[str], known: Iterable[str]) -> Fault:
     """Return the fault of a setting that does not exist, with the nearest one that does."""
     names = sorted(known)
     near = nearest(path[-1], names)
-    mend = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
-    return Fault(tuple(path), "is unknown", mend)
+    fix = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
+    return Fault(tuple(path), "is unknown", fix)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -88,9 +88,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
-def wrong(problem: str, mend: str) -> PydanticCustomError:
+def wrong(problem: str, fix: str) -> PydanticCustomError:
     """Return what a validator of ours raises; neither text may hold the value."""
-    return PydanticCustomError("fault", "{problem}: {mend}", {"problem": problem, "mend": mend})
+    return PydanticCustomError("fault", "{problem}: {fix}", {"problem": problem, "fix": fix})
 
 
 def collected(faults: Sequence[Fault]) -> PydanticCustomError:
@@ -115,7 +115,7 @@ def _translate(detail: ErrorDetails, model: type[BaseModel], path: tuple[str, ..
     if detail["type"] == "extra_forbidden":
         return [unknown(where, model.model_fields)]
     if detail["type"] == "fault":
-        return [Fault(where, str(context["problem"]), str(context["mend"]))]
+        return [Fault(where, str(context["problem"]), str(context["fix"]))]
     return [_invalid(detail, model.model_fields.get(field), where)]
 
 

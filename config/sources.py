@@ -65,9 +65,9 @@ class Layer(PydanticBaseSettingsSource):
         table[path[-1]] = value
         self.origins[path] = origin
 
-    def blame(self, name: str, problem: str, mend: str) -> None:
+    def blame(self, name: str, problem: str, fix: str) -> None:
         """Note that a file or variable can't be used."""
-        self.faults.append(Fault((name,), problem, mend))
+        self.faults.append(Fault((name,), problem, fix))
 
     def read(self, file: Path, named_by: str) -> str | None:
         """Return the text of a file without its last line break, or None and a fault."""
@@ -181,7 +181,7 @@ class TomlFile(Layer):
             self.blame(
                 CONFIG_VARIABLE,
                 f"names {file}, which is no valid TOML",
-                f"mend it {place[0] if place else ''}",
+                f"fix it {place[0] if place else ''}",
             )
             return None
 

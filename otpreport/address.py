@@ -55,12 +55,12 @@ _sentinel: Any = redis.sentinel
 
 
 class UnknownOptionError(ValueError):
-    """Say which option of a URL is unknown, and the mend; no value is shown."""
+    """Say which option of a URL is unknown, and the fix; no value is shown."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.problem = f"has the unknown option {name}"
-        self.mend = f"known are {', '.join(sorted(known))}"
-        super().__init__(f"redis_url {self.problem}: {self.mend}")
+        self.fix = f"known are {', '.join(sorted(known))}"
+        super().__init__(f"redis_url {self.problem}: {self.fix}")
 
 
 @dataclass(frozen=True, slots=True)

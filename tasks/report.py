@@ -18,7 +18,7 @@ from tasks.history import Attempt, History
 from tasks.limiter.admission import Refusal
 from tasks.queue.breaker import UNANSWERED, Calls
 from tasks.retry import Bury as BuryEvent
-from tasks.retry import Deliver, Hold, Policy, Reason, Retry, StopAccount, Wait, decide
+from tasks.retry import Deliver, Policy, Reason, Retry, SlowDown, StopAccount, Wait, decide
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 
 COPY_DELAY = 1.0
@@ -270,7 +270,7 @@ class Report:
                 return Finish(Ending.DELIVERED)
             case Retry(delay) | Wait(delay):
                 return self._later(delivery, history, delay)
-            case Hold(delay):
+            case SlowDown(delay):
                 await _tell(self._states.slow_down(account.name, outcome.retry_after or 0.0))
                 return wait(delivery, delay)
             case StopAccount():
@@ -356,7 +356,7 @@ def _refused(delivery: Delivery, refusal: Refusal) -> Settlement | None:
             return None
         case Refusal.DUPLICATE:
             return Finish(Ending.DUPLICATE)
-        case Refusal.HELD:
+        case Refusal.NOT_RUNNING:
             return wait(delivery)
         case Refusal.COPY:
             return wait(delivery, COPY_DELAY)

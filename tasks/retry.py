@@ -27,7 +27,7 @@ class Policy:
     base: float = 1.0
     cap: float = 300.0
     doubtful_attempts: int = 3
-    hold: float = 1.0
+    throttled_delay: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class SlowDown:
     """Ask again after `delay` seconds; no attempt was used."""
 
     delay: float
@@ -68,7 +68,7 @@ class Bury:
     reason: Reason
 
 
-Decision = Deliver | Retry | Hold | Wait | StopAccount | Bury
+Decision = Deliver | Retry | SlowDown | Wait | StopAccount | Bury
 
 
 def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) -> Decision:
@@ -77,7 +77,7 @@ def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) ->
         case Result.DELIVERED:
             return Deliver()
         case Result.THROTTLED:
-            return Hold(max(outcome.retry_after or 0.0, policy.hold * (0.5 + jitter)))
+            return SlowDown(max(outcome.retry_after or 0.0, policy.throttled_delay * (0.5 + jitter)))
         case Result.NOT_SENT:
             return Wait(backoff(history.unsent.times if history.unsent else 1, policy, jitter))
         case Result.ACCOUNT | Result.CLOCK:

@@ -36,15 +36,27 @@ RAMP = (0.01, 0.1, 0.5)
 RAMP_STEP_MS = 5000
 """An account whose breaker closed takes so large a share of its rate, for so many ms each, as lease.lua has it."""
 
-NAMES = ("running", "recovering", "open", "stopped", "held", "shed")
-"""The states of an account: its events go; they go at a part of its rate, which ramps up; its breaker is open and one
-event at a time probes the provider; the provider refuses the account, which is probed; an operator holds its events
-back, or has them dropped. All but `recovering` are the words in Redis, where no word means `running`."""
+STORED = {
+    "": "running",
+    "open": "circuit_open",
+    "stopped": "refused",
+    "held": "paused",
+    "shed": "shedding",
+}
+"""The words that Redis and its scripts have for an account's state, and what the state is called everywhere else."""
+
+UNKNOWN = "unknown"
+"""The state of an account for which Redis has another word, of a later version: it sends nothing."""
+
+NAMES = ("running", "recovering", "circuit_open", "refused", "paused", "shedding", UNKNOWN)
+"""The states of an account: its events go; they go at a part of its rate, which ramps up; its circuit breaker is open
+and one event at a time probes the provider; the provider refuses the account, which is probed; an operator lets its
+events wait, or has them dropped."""
 
 REFUSED_RUN = "permanent_run"
 """The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
 
-BY_HAND = frozenset({"held", "shed"})
+BY_HAND = frozenset({"paused", "shedding"})
 """The states that an operator chose."""
 
 FLOWING = frozenset({"running", "recovering"})
@@ -70,12 +82,12 @@ class State:
     @classmethod
     def of(cls, fields: Sequence[str], now_ms: int) -> State:
         """Read the values of FIELDS, an empty one for what is not set."""
-        name, code, message, by, since, resumed, ramp_rate, run, keep_going = fields
+        stored, code, message, by, since, resumed, ramp_rate, run, keep_going = fields
         resumed_ms = _ms(resumed)
-        if not name and ramp_rate and 0 <= now_ms - (resumed_ms or 0) < len(RAMP) * RAMP_STEP_MS:
+        if not stored and ramp_rate and 0 <= now_ms - (resumed_ms or 0) < len(RAMP) * RAMP_STEP_MS:
             return cls("recovering", since_ms=resumed_ms, keep_going=keep_going)
-        refused = (_ms(run) or 0) if name == "stopped" and code == REFUSED_RUN else 0
-        return cls(name or "running", code, message, by, _ms(since), refused, keep_going)
+        refused = (_ms(run) or 0) if stored == "stopped" and code == REFUSED_RUN else 0
+        return cls(STORED.get(stored, UNKNOWN), code, message, by, _ms(since), refused, keep_going)
 
     @property
     def said(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, cast
 
-from tasks.accounts.states import State
+from tasks.accounts.states import STORED, UNKNOWN, State
 from tasks.keys import Keys
 from tasks.script import text_of
 
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 class Mode(enum.StrEnum):
     """How an account is degraded: its events wait, or they are acknowledged, counted and not sent."""
 
-    HOLD = "hold"
+    WAIT = "wait"
     SHED = "shed"
 
     @property
     def state(self) -> str:
         """The account's state then, one of `tasks.accounts.states.NAMES`."""
-        return {"hold": "held", "shed": "shed"}[self.value]
+        return STORED[self.stored]
+
+    @property
+    def stored(self) -> str:
+        """That state's word in Redis."""
+        return {"wait": "held", "shed": "shed"}[self.value]
 
 
 class Operation:
@@ -35,7 +40,7 @@ class Operation:
 
     def pause(self, account: str, mode: Mode, *, by: str, why: str) -> State:
         """Degrade an account until it is resumed; return its state before."""
-        return self._operate(account, mode.state, by, why)
+        return self._operate(account, mode.stored, by, why)
 
     def resume(self, account: str, *, keep_going_by: str = "") -> State:
         """Let an account run at its whole rate, whatever state it is in; return that state.
@@ -53,4 +58,4 @@ class Operation:
         keys = [self._keys.account(account), self._keys.breaker(account)]
         reply = cast("list[bytes]", self._script(keys, [state, by, why, int(keep_going)]))
         name, code, message = (value.decode(errors="backslashreplace") for value in reply)
-        return State(name, code, message)
+        return State(STORED.get("" if name == "running" else name, UNKNOWN), code, message)

@@ -26,7 +26,7 @@ SLOWEST = 2.0
 LEAST = 0.5
 """Seconds at least from one look to the next: less tells nothing about a second."""
 
-WAITING = frozenset({"held", "stopped", "open"})
+WAITING = frozenset({"paused", "refused", "circuit_open", "unknown"})
 """States in which an account's events wait, however many workers there are."""
 
 ROUNDING = 1e-6

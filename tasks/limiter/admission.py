@@ -59,7 +59,7 @@ class Refusal(enum.IntEnum):
 
     LOST = -1
     DUPLICATE = -2
-    HELD = -3
+    NOT_RUNNING = -3
     COPY = -4
     FAULT = -5
 
@@ -183,7 +183,7 @@ class Admission:
                 if account not in {None, delivery.account}:
                     line.waiting.append((delivery, future))
                 elif not future.done():
-                    future.set_result(Refusal.HELD)
+                    future.set_result(Refusal.NOT_RUNNING)
 
     async def run(self) -> None:
         """Serve the lines until cancelled."""

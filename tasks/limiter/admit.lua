@@ -10,7 +10,7 @@
 --       then four for each event: kind (from 1), tag, claim, member if true was delivered; where it says false that, a space,
 --       and the member if false was
 -- reply { now (us), one number an event, keys that can't be used }: >= 0 its slot, us from now; -1 the lease is lost;
---       -2 already delivered; -3 the account is held; -4 a copy of it is on its way; -5 a key can't be used;
+--       -2 already delivered; -3 the account is not running; -4 a copy of it is on its way; -5 a key can't be used;
 --       <= -1000 no slot yet: ask again in (-1000 - n) ms
 -- cost  O(events)
 --

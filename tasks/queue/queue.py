@@ -89,7 +89,7 @@ class Queue:
 
     `lease` is the lease time in seconds, `longest_wait` those that a retry waits at most; with `refused_run` 0 no run
     of refusals stops an account. Calls of `lease` must not overlap, nor those of `settle`. `on_faults` hears of keys
-    that can't be used, each with the reason, after each call: what they belong to waits until they are mended.
+    that can't be used, each with the reason, after each call: what they belong to waits until they are fixed.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ local function ended_leases()
   return workers
 end
 
--- What can't be put elsewhere stays held by the dead, until the key is mended.
+-- What can't be put elsewhere stays held by the dead, until the key is fixed.
 local taken_back = 0
 for _, worker in ipairs(ended_leases()) do
   local held = prefix .. 'otpreport:held:' .. worker

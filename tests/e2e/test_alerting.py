@@ -67,17 +67,17 @@ def test_a_fault_reaches_who_is_on_call(tmp_path: Path, listener: Listener) -> N
             until(lambda: watching.firing().keys() <= BUSY, pause=0.2)
 
             fleet.enqueue(1, prefix="refused-")
-            until(lambda: "OtpreportAccountStopped" in listener.names(account="tencent"), pause=0.1)
-            [told, *_] = [told for told in listener.told if told.name == "OtpreportAccountStopped"]
+            until(lambda: "OtpreportAccountRefused" in listener.names(account="tencent"), pause=0.1)
+            [told, *_] = [told for told in listener.told if told.name == "OtpreportAccountRefused"]
             assert (told.receiver, told.status) == ("on-call", "firing")
-            assert told.annotations["summary"] == "Account tencent is stopped: its provider refuses it"
-            assert "OtpreportAccountStopped" not in listener.names(account="alibaba")
+            assert told.annotations["summary"] == "Account tencent is refused by its provider"
+            assert "OtpreportAccountRefused" not in listener.names(account="alibaba")
 
             fleet.valkey.kill()
             until(lambda: "OtpreportRedisDown" in listener.names(severity="critical"), pause=0.1)
 
 
-STOPPED = {"alertname": "OtpreportAccountStopped", "severity": "critical", "account": "tencent"}
+STOPPED = {"alertname": "OtpreportAccountRefused", "severity": "critical", "account": "tencent"}
 OLD = {"alertname": "OtpreportOldestEvent", "severity": "warning", "account": "tencent"}
 OTHER = OLD | {"account": "alibaba"}
 DOWN = {"alertname": "OtpreportRedisDown", "severity": "critical"}

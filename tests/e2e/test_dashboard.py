@@ -116,7 +116,7 @@ def trouble_with_an_account(fleet: Fleet, prometheus: Prometheus) -> None:
     fleet.simulator.change_plan(faults=REFUSED, latency={"base_ms": 20}, clock_offset_s=900.0)
     fleet.enqueue(100, "alibaba")
     fleet.enqueue(20)
-    until(lambda: prometheus.query('otpreport_account_state{state="stopped"} == 1'), pause=0.2)
+    until(lambda: prometheus.query('otpreport_account_state{state="refused"} == 1'), pause=0.2)
     admin(fleet.redis).hincrby("otpreport:books", "tencent:taken", 1)
     until(lambda: prometheus.query("otpreport_books_gap_events == 1"), pause=0.2)
     until(lambda: prometheus.query("otpreport_clock_offset_seconds > 800"), pause=0.2)
@@ -160,7 +160,7 @@ def test_the_timelines_have_words_for_what_they_show(watched: Watched) -> None:
     """Each value of a state timeline is one that has a name; the account whose key was refused was seen stopped."""
     shown = {panel["title"]: words(watched, panel) for panel in panels() if panel["type"] == "state-timeline"}
     assert shown["Redis answers"]["Redis"] == {"answers", "away"}
-    assert "stopped" in shown["Account states"]["alibaba"]
+    assert "refused" in shown["Account states"]["alibaba"]
     assert "running" in shown["Account states"]["tencent"]
 
 
@@ -204,10 +204,10 @@ def test_alerts_are_asked_for(watched: Watched) -> None:
 
 def test_a_bad_question_is_seen(watched: Watched) -> None:
     """A misspelt metric, a label's wrong value and a legend's wrong label are each found by what is checked above."""
-    good = Asked("made up", 'otpreport_account_state{state="stopped"}', "{{account}}")
+    good = Asked("made up", 'otpreport_account_state{state="refused"}', "{{account}}")
     assert not watched.fault(good)
     assert "no data" in watched.fault(replace(good, expr="otpreport_acount_state{}"))
-    assert "no data" in watched.fault(replace(good, expr='otpreport_account_state{state="stoped"}'))
-    assert "always 0" in watched.fault(replace(good, expr='otpreport_account_state{state="other"}'))
+    assert "no data" in watched.fault(replace(good, expr='otpreport_account_state{state="refussed"}'))
+    assert "always 0" in watched.fault(replace(good, expr='otpreport_account_state{state="unknown"}'))
     with pytest.raises(KeyError):
         replace(good, legend="{{acount}}").name(watched.graph(good)[0])

@@ -158,7 +158,7 @@ def test_by_hand(tmp_path: Path) -> None:
         assert arrived(fleet) == before, "a held account was sent for"
         fleet.enqueue(50, "alibaba")
         until(lambda: fleet.books()["alibaba"].settled)
-        assert until(lambda: worker.lines("account held"))[0]["message"] == "a bill"
+        assert until(lambda: worker.lines("account paused"))[0]["message"] == "a bill"
 
         fleet.simulator.change_plan(faults=[{"kind": "unavailable"}])
         by_hand(fleet, "accounts", "pause", "tencent", "--mode", "shed", "--yes", "--reason", "a bill")

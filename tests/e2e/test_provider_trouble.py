@@ -112,7 +112,7 @@ def test_wrong_credentials(tmp_path: Path) -> None:
         assert refused < 400, "the account was not stopped"
         books = fleet.books()["tencent"]
         assert (books.delivered, books.dead, books.ready + books.open) == (0, 0, 500)
-        (line,) = until(lambda: worker.lines("account stopped"))
+        (line,) = until(lambda: worker.lines("account refused"))
         assert (line["account"], line["level"], line["code"]) == (
             "tencent",
             "error",
@@ -141,7 +141,7 @@ def test_probes(tmp_path: Path) -> None:
         workers = fleet.start_workers(2)
         fleet.enqueue(1)
         for worker in workers:
-            until(partial(worker.lines, "account stopped"))
+            until(partial(worker.lines, "account refused"))
         fleet.enqueue(300)
         for number in range(3):
             before = fleet.arrivals()

@@ -63,8 +63,8 @@ def test_an_account_of_which_all_is_refused_keeps_its_events(tmp_path: Path) -> 
     with Fleet(tmp_path, SLOW, plan=plan, settings=LONG) as fleet:
         worker = fleet.start_worker()
         fleet.enqueue(500)
-        until(lambda: worker.lines("account stopped"))
-        [line] = worker.lines("account stopped")
+        until(lambda: worker.lines("account refused"))
+        [line] = worker.lines("account refused")
         assert line["code"] == "permanent_run"
         assert line["message"].partition(" events ")[2] == (
             "in a row were refused, the last: InvalidParameterValue: planned by the simulator"

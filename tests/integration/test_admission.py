@@ -574,11 +574,13 @@ async def test_nothing_of_a_held_account_goes(fleet: Fleet, state: str) -> None:
     async with opened(fleet) as door:
         waiting, other = await door.lease("m1"), await door.lease("m1", "alibaba")
         fleet.set_state(state)
-        assert await door.enter(waiting) is Refusal.HELD
+        assert await door.enter(waiting) is Refusal.NOT_RUNNING
         assert await door.enter(other) is None
 
 
-@pytest.mark.parametrize(("state", "refusal"), [("stopped", None), ("held", Refusal.HELD), ("running", None)])
+@pytest.mark.parametrize(
+    ("state", "refusal"), [("stopped", None), ("held", Refusal.NOT_RUNNING), ("running", None)]
+)
 async def test_a_probe_goes_unless_an_operator_holds_the_account(
     fleet: Fleet, state: str, refusal: Refusal | None
 ) -> None:

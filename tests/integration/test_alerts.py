@@ -79,7 +79,7 @@ def test_alerts_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=NAMES)
 def test_an_alert_says_what_to_do(rule: Yaml) -> None:
-    """It says how urgent it is, what is wrong, and under which heading of the docs the mend stands."""
+    """It says how urgent it is, what is wrong, and under which heading of the docs the fix stands."""
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     page, _, anchor = rule["annotations"]["runbook"].partition("#")
@@ -111,8 +111,8 @@ def test_the_tests_name_what_there_is() -> None:
     ("expression", "faults"),
     [
         ("max(otpreport_worker) == 0", ["otpreport_worker"]),
-        ('otpreport_account_state{state="paused"}', ["otpreport_account_state{state=paused}"]),
-        ('otpreport_account_state{state=~"open|shut"}', ["otpreport_account_state{state=shut}"]),
+        ('otpreport_account_state{state="held"}', ["otpreport_account_state{state=held}"]),
+        ('otpreport_account_state{state=~"circuit_open|shut"}', ["otpreport_account_state{state=shut}"]),
         ('otpreport_workers{account="a"}', ["otpreport_workers{account}"]),
         (
             'rate(otpreport_event_age_seconds_bucket{le="61.0"}[5m])',

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from providers import Outcome, Result
-from tasks.accounts.states import State, States
+from tasks.accounts.states import STORED, State, States
 from tasks.delivery import Delivery
 from tasks.fleet.operation import Operation
 from tasks.limiter.admission import RateGroup
@@ -71,7 +71,7 @@ async def test_half_of_twenty_calls_open_it(fleet: Fleet) -> None:
     assert (await state(fleet)).name == "running"
     await tell(fleet, good=9, worker="w2")
     await tell(fleet, failed=1)
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
     assert (await state(fleet)).code == "InternalError"
     assert (await state(fleet)).message == "10 of the last 20 calls failed or were slow"
 
@@ -88,7 +88,7 @@ async def test_the_settings_decide(fleet: Fleet) -> None:
     strict = Breaker(failures=0.1, calls=5)
     queue = Queue(fleet.client, fleet.keys, "w9", lease=30.0, remembered=fleet.remembered, breaker=strict)
     await settle(queue, calls(failed=1, good=5))
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
 
 
 async def test_it_can_be_switched_off(fleet: Fleet) -> None:
@@ -130,7 +130,7 @@ async def test_one_machine_without_a_way_out_opens_nothing(fleet: Fleet) -> None
         assert await fail_to_send(fleet, 50, "bad")
     assert (await state(fleet)).name == "running"
     await tell(fleet, failed=19, good=1, worker="good")
-    assert (await state(fleet)).name == "open", "what the provider says of itself counts as ever"
+    assert (await state(fleet)).name == "circuit_open", "what the provider says of itself counts as ever"
 
 
 async def test_without_that_look_one_machine_stops_all(fleet: Fleet) -> None:
@@ -144,14 +144,14 @@ async def test_without_that_look_one_machine_stops_all(fleet: Fleet) -> None:
         "if false then",
     )
     await fail_to_send(fleet, 50, "bad")
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
 
 
 async def test_a_fleet_of_one_is_everybody(fleet: Fleet) -> None:
     """Where no other worker tried, what never leaves is an outage like any other."""
     await tell(fleet, good=5, worker="only")
     assert not await fail_to_send(fleet, 30, "only")
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
     assert (await state(fleet)).code == "not_sent"
 
 
@@ -163,11 +163,11 @@ async def test_when_every_worker_fails_it_opens_at_once(fleet: Fleet) -> None:
     assert await fail_to_send(fleet, 20, "w2")
     assert (await state(fleet)).name == "running"
     assert not await fail_to_send(fleet, 40, "w3")
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
 
 
 @pytest.mark.parametrize(
-    ("ago", "alone", "name"), [(9, True, "running"), (11, True, "open"), (61, False, "open")]
+    ("ago", "alone", "name"), [(9, True, "running"), (11, True, "circuit_open"), (61, False, "circuit_open")]
 )
 async def test_an_answer_proves_something_for_a_while(fleet: Fleet, ago: int, alone: bool, name: str) -> None:
     """The breaker looks back ten seconds; a worker takes itself for the odd one out for a minute."""
@@ -246,7 +246,7 @@ async def test_one_event_alone_opens_nothing(fleet: Fleet) -> None:
         await tell(fleet, failed=1, fresh=0)
     assert (await state(fleet)).name == "running"
     await tell(fleet, failed=1)
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
 
 
 async def test_calls_that_redis_hears_of_late_open_nothing(fleet: Fleet) -> None:
@@ -256,7 +256,7 @@ async def test_calls_that_redis_hears_of_late_open_nothing(fleet: Fleet) -> None
     await settle(fleet.queue(), calls(failed=19, began=5.0, ended=5.0))
     assert (await state(fleet)).name == "running"
     await settle(fleet.queue(), calls(failed=1))
-    assert (await state(fleet)).name == "open", "of the last ten seconds"
+    assert (await state(fleet)).name == "circuit_open", "of the last ten seconds"
 
 
 async def test_calls_that_redis_hears_of_late_begin_no_run(fleet: Fleet) -> None:
@@ -288,10 +288,10 @@ async def test_a_settle_that_is_sent_twice_counts_once(fleet: Fleet) -> None:
 
 async def test_a_hand_is_stronger(fleet: Fleet) -> None:
     """What an operator holds back or drops stays so, whatever fails."""
-    for name in ("held", "shed", "stopped"):
-        fleet.set_state(name)
+    for stored in ("held", "shed", "stopped"):
+        fleet.set_state(stored)
         await tell(fleet, failed=40)
-        assert (await state(fleet)).name == name
+        assert (await state(fleet)).name == STORED[stored]
 
 
 async def opened(fleet: Fleet) -> None:
@@ -363,26 +363,26 @@ async def test_a_clock_that_was_set_back_stops_nothing(fleet: Fleet) -> None:
     fleet.server.hset(fleet.keys.account("tencent"), mapping={"resumed_ms": hour, "ramp_rate": LIMIT})
     assert (await state(fleet)).name == "running"
     await tell(fleet, failed=20)
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
 
 
 async def test_a_refusal_from_before_stops_nothing(fleet: Fleet) -> None:
-    """An operator who mended the keys and resumed is not undone by a request signed with the old ones."""
+    """An operator who fixed the keys and resumed is not undone by a request signed with the old ones."""
     Operation(fleet.server, fleet.keys).resume("tencent")
     refused = Outcome(Result.ACCOUNT, "AuthFailure")
     await states(fleet).stop("tencent", refused, 5.0)
     assert (await state(fleet)).name == "running"
     fleet.server.hincrby(fleet.keys.account("tencent"), "resumed_ms", -10_000)
     await states(fleet).stop("tencent", refused, 5.0)
-    assert (await state(fleet)).name == "stopped"
+    assert (await state(fleet)).name == "refused"
 
 
-@pytest.mark.parametrize("name", ["held", "shed"])
-async def test_a_refusal_undoes_no_hand(fleet: Fleet, name: str) -> None:
+@pytest.mark.parametrize("stored", ["held", "shed"])
+async def test_a_refusal_undoes_no_hand(fleet: Fleet, stored: str) -> None:
     """An account that an operator holds or sheds stays so, whatever the answer to a request that was under way."""
-    fleet.set_state(name)
+    fleet.set_state(stored)
     await states(fleet).stop("tencent", Outcome(Result.ACCOUNT, "AuthFailure"), 0.0)
-    assert await state(fleet) == State(name)
+    assert await state(fleet) == State(STORED[stored])
 
 
 async def test_a_worker_that_starts_does_not_close_it(fleet: Fleet) -> None:
@@ -391,7 +391,7 @@ async def test_a_worker_that_starts_does_not_close_it(fleet: Fleet) -> None:
     newcomer = fleet.new_queue("new")
     await newcomer.lease({"tencent": 10})
     await settle(newcomer, calls(good=50))
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
 
 
 @pytest.mark.parametrize("delivered", [True, False])
@@ -406,7 +406,7 @@ async def test_a_stopped_account_needs_a_delivery(fleet: Fleet) -> None:
     """An answer that takes nothing proves no key right; a delivery does, and needs no ramp."""
     fleet.set_state("stopped")
     await states(fleet).resume("tencent", delivered=False)
-    assert (await state(fleet)).name == "stopped"
+    assert (await state(fleet)).name == "refused"
     await states(fleet).resume("tencent", delivered=True)
     assert (await state(fleet)).name == "running"
 
@@ -419,7 +419,7 @@ async def test_calls_of_the_outage_do_not_open_it_again(fleet: Fleet) -> None:
     assert (await state(fleet)).name == "recovering"
     fleet.server.hincrby(fleet.keys.account("tencent"), "resumed_ms", -1000)
     await tell(fleet, failed=20)
-    assert (await state(fleet)).name == "open"
+    assert (await state(fleet)).name == "circuit_open"
 
 
 async def leased_at(fleet: Fleet, seconds: float) -> float:

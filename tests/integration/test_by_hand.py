@@ -4,6 +4,7 @@ import pytest
 import redis
 
 from otpreport.wire import encode
+from tasks.accounts.states import STORED
 from tests.support.admin import admin
 from tests.support.command import call, run
 from tests.support.events import verification
@@ -22,12 +23,12 @@ def test_a_paused_account_says_who_and_why(url: str, valkey: redis.Redis) -> Non
     state = stored(valkey)
     assert (state["state"], state["by"], state["message"]) == ("held", "alice", "ticket 4711")
     (listed,) = (row for row in call(url, "accounts", "list", "--json").json if row["account"] == "tencent")
-    assert (listed["state"], listed["by"], listed["message"]) == ("held", "alice", "ticket 4711")
-    assert "tencent is held by alice since" in call(url, "accounts", "list").out
+    assert (listed["state"], listed["by"], listed["message"]) == ("paused", "alice", "ticket 4711")
+    assert "tencent is paused by alice since" in call(url, "accounts", "list").out
     assert call(url, "accounts", "resume", "tencent", "--json").json == {
         "account": "tencent",
         "state": "running",
-        "was": "held",
+        "was": "paused",
     }
     assert stored(valkey).keys() == {"resumed_ms"}
     actions = [
@@ -43,7 +44,7 @@ def test_resume_ends_every_state(url: str, valkey: redis.Redis, state: str) -> N
         "otpreport:account:tencent", mapping={"state": state, "permanent_run": 50, "code": "x"}
     )
     admin(valkey).hset("otpreport:breaker:tencent", mapping={"run": 9})
-    assert call(url, "accounts", "resume", "tencent").out == f"tencent runs (it was {state})\n"
+    assert call(url, "accounts", "resume", "tencent").out == f"tencent runs (it was {STORED[state]})\n"
     assert stored(valkey).keys() == {"resumed_ms"}
     assert not valkey.exists("otpreport:breaker:tencent")
 
@@ -103,7 +104,7 @@ def test_a_rate_is_set_and_set_back(url: str, valkey: redis.Redis) -> None:
         (("pause", "tencent"), "Missing option '--reason'"),
         (
             ("pause", "tencent", "--reason", "x", "--mode", "drop"),
-            "--mode 'drop' is unknown: hold lets events wait",
+            "--mode 'drop' is unknown: wait lets events wait",
         ),
         (("pause", "tencent", "--reason", "x\ny"), "--reason is not one line"),
         (("pause", "tencent", "--reason", ""), "--reason is blank: say why, "),

@@ -76,7 +76,7 @@ def test_a_redis_that_lost_its_memory_is_told(url: str, valkey: redis.Redis) -> 
     now = admin(valkey).time()[0] * 1000
     for ago, level in ((3000, "warn"), (90_000_000, "ok")):
         valkey.hset(
-            "otpreport:maintenance", mapping={"lost_at_ms": now - ago, "lost_by_hand": "tencent held"}
+            "otpreport:maintenance", mapping={"lost_at_ms": now - ago, "lost_by_hand": "tencent paused"}
         )
         assert levels(call(url, "check", "--json").json)["memory"] == level
     status = call(url, "status", "--json").json
@@ -117,7 +117,7 @@ def test_the_advice_on_the_append_only_file_costs_nothing(tmp_path: Path) -> Non
                 for one in call(server.url, "check", "--json").json["findings"]
                 if one["name"] == "durability"
             ]
-            assert found["mend"].startswith("first `CONFIG SET appendonly yes`")
+            assert found["fix"].startswith("first `CONFIG SET appendonly yes`")
             if as_told:
                 client.config_set("appendonly", "yes")
                 until(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
@@ -224,7 +224,8 @@ def test_what_needs_a_look_in_redis_is_told(valkey_server: EmbeddedValkey) -> No
     found = levels(ran.json)
     assert ran.status == 1
     assert (found["accounts"], found["queues"], found["books"]) == ("warn", "warn", "warn")
-    assert "tencent is stopped: permanent_run: 50 events in a row were refused, the last: " in ran.out
+    assert "tencent is refused by its provider since " in ran.out
+    assert "UTC: permanent_run: 50 events in a row were refused, the last: " in ran.out
     assert "python -m worker dead stats --account tencent" in ran.out
     assert "nobody serves tencnet, where 3 wait" in ran.out
     assert "1 of 51 events taken stand nowhere" in ran.out

@@ -108,10 +108,12 @@ def test_accounts_list_says_why_one_is_stopped(url: str, valkey: redis.Redis, un
         valkey.hset(key, field, value)
     ran = call(url, "accounts", "list")
     assert ran.status == 0
-    assert r"tencent is stopped since 1970-01-01 00:00:00 UTC: AuthFailure: no\x1b[2J" in ran.out
+    assert (
+        r"tencent is refused by its provider since 1970-01-01 00:00:00 UTC: AuthFailure: no\x1b[2J" in ran.out
+    )
     [tencent, alibaba] = call(url, "accounts", "list", "--json").json
     assert (tencent["state"], tencent["since"], alibaba["state"]) == (
-        "stopped",
+        "refused",
         "1970-01-01T00:00:00.000Z",
         "running",
     )

@@ -154,7 +154,7 @@ def test_progress_says_how_far_it_is(url: str, valkey: redis.Redis, undertaker: 
     [tencent] = call(url, "dead", "progress", "--json").json["replays"]
     assert tencent == {
         "account": "tencent",
-        "state": "held",
+        "state": "paused",
         "waiting": 100,
         "share": 0.05,
         "rate": 50.0,
@@ -164,7 +164,7 @@ def test_progress_says_how_far_it_is(url: str, valkey: redis.Redis, undertaker: 
     assert (ran.status, "nothing to replay" in ran.out) == (0, True)
     assert call(url, "dead", "progress").out.splitlines()[1].split()[:5] == [
         "tencent",
-        "held",
+        "paused",
         "100",
         "0.05",
         "50",

@@ -155,7 +155,7 @@ async def test_throttled_events_wait_and_use_no_attempt(fleet: Fleet) -> None:
     """However often the provider throttles, the event is delivered in the end, with a clean history."""
     fleet.send(event("m"))
     network = Network({"m": [Result.THROTTLED] * 10})
-    async with EngineWorker(fleet, network, policy=Policy(max_attempts=1, hold=0.02)) as worker:
+    async with EngineWorker(fleet, network, policy=Policy(max_attempts=1, throttled_delay=0.02)) as worker:
         await worker.ended(1)
     assert worker.monitor.endings == {"again": 10, "delivered": 1}
     assert float(fleet.server.hget(fleet.keys.rate("tencent"), "rate")) < 1000
@@ -171,7 +171,7 @@ async def test_an_account_fault_stops_the_account_until_a_probe_succeeds(
     async with EngineWorker(fleet, network, probe_interval=2.0) as worker:
         await worker.until(lambda: fleet.state().get("state") == "stopped")
         fleet.send_many(50)
-        await worker.until(lambda: worker.monitor.seen["tencent"].name == "stopped")
+        await worker.until(lambda: worker.monitor.seen["tencent"].name == "refused")
         assert worker.monitor.seen["tencent"].code == "Code"
         await worker.until(lambda: len(network.sent) == 2)
         assert network.ids[1] != "culprit"
@@ -851,11 +851,11 @@ async def test_several_workers_share_the_work(fleet: Fleet) -> None:
 class NoWayOut(Network):
     """A machine that nothing leaves."""
 
-    mended = False
+    fixed = False
 
     async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
-        """Fail as a look-up of a name does, until it is mended."""
-        if self.mended:
+        """Fail as a look-up of a name does, until it is fixed."""
+        if self.fixed:
             return await super().send(request, send_by)
         self.sent.append(("", request.body.decode(), time.monotonic()))
         self.on_send(request.body.decode())
@@ -919,7 +919,7 @@ async def test_a_way_out_that_is_mended_is_found(fleet: Fleet) -> None:
         while not fails.reach.is_aside("tencent"):
             fleet.send_many(10)
             await asyncio.sleep(0.02)
-        bad.mended = True
+        bad.fixed = True
         for _, way in fails.reach.aside():
             way.next_try = 0.0
         while fails.reach.is_aside("tencent"):

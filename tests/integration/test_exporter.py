@@ -94,7 +94,7 @@ def test_the_fleet_is_shown_and_goes_and_comes_with_redis(valkey_server: Embedde
         assert samples["oldest_event_age_seconds", "alibaba"] == 0
         assert samples["rate_limit_per_second", "tencent", "configured"] == 1000
         assert samples["account_state", "tencent", "running"] == 1
-        assert samples["account_state", "tencent", "stopped"] == 0
+        assert samples["account_state", "tencent", "refused"] == 0
         assert [get(port, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
 
         with redis.Redis(port=valkey_server.port) as client:
@@ -132,7 +132,7 @@ def test_labels_come_from_closed_sets(valkey_server: EmbeddedValkey) -> None:
         client.hincrby(undertaker.keys.dead_reasons, "tencent:made-up", 3)
     with exporter(valkey_server.url) as (port, _):
         samples = scrape(port)
-    assert samples["account_state", "tencent", "other"] == 1
+    assert samples["account_state", "tencent", "unknown"] == 1
     values = {value for name in samples for value in name[1:]}
     assert not values & {"gone", "evil{name}", "from-the-future", "made-up"}
 
@@ -165,7 +165,7 @@ def test_what_the_limits_are(valkey_server: EmbeddedValkey) -> None:
     assert samples["rate_limit_per_second", "alibaba", "allowed"] == 500
     assert samples["event_max_age_seconds", "tencent"] == 7200
     states = {name[2]: value for name, value in samples.items() if name[:2] == ("account_state", "alibaba")}
-    assert states == {state: float(state == "held") for state in (*NAMES, "other")}
+    assert states == {state: float(state == "paused") for state in NAMES}
 
 
 def test_a_redis_that_is_away_at_the_start_is_waited_for(valkey_server: EmbeddedValkey) -> None:

@@ -238,7 +238,7 @@ async def test_a_control_without_an_answer_is_told_as_such() -> None:
     assert "the same with other secrets than its own got no answer that counts" in probed.finding.text
     assert probed.control.outcome.message in probed.finding.text
     assert "MissingParameter" not in probed.finding.text
-    assert "network" in probed.finding.mend
+    assert "network" in probed.finding.fix
 
 
 def test_probing_leaves_no_secret(simulator: SimulatorProcess) -> None:

@@ -65,7 +65,7 @@ async def test_it_is_named_for_what_it_is(fleet: Fleet) -> None:
     assert (await state(fleet)).name == "running"
     await refuse(fleet, 1)
     stopped = await state(fleet)
-    assert (stopped.name, stopped.code, stopped.refused) == ("stopped", "permanent_run", 50)
+    assert (stopped.name, stopped.code, stopped.refused) == ("refused", "permanent_run", 50)
     last = "InvalidParameterValue: SerialNo is not of this account"
     assert stopped.message == f"50 events in a row were refused, the last: {last}"
     fleet.send_many(1)
@@ -80,7 +80,7 @@ async def test_a_letter_that_says_nothing_stops_it_all_the_same(fleet: Fleet, le
     fleet.send_many(50)
     for delivery in await fleet.take(50):
         await fleet.settle(delivery, Bury(Reason.PERMANENT, letter))
-    assert (await state(fleet)).name == "stopped"
+    assert (await state(fleet)).name == "refused"
 
 
 async def test_probes_double_while_all_are_refused(fleet: Fleet) -> None:
@@ -251,7 +251,7 @@ async def test_without_that_minute_it_stops_again(fleet: Fleet) -> None:
     )
     await deliver(fleet)
     await refuse(fleet, 50)
-    assert (await state(fleet)).name == "stopped"
+    assert (await state(fleet)).name == "refused"
 
 
 async def test_a_minute_that_lies_in_the_future_is_none(fleet: Fleet) -> None:
@@ -259,12 +259,12 @@ async def test_a_minute_that_lies_in_the_future_is_none(fleet: Fleet) -> None:
     hour = fleet.now_us() // 1000 + 3_600_000
     fleet.server.hset(fleet.keys.account(NAME), "cleared_ms", hour)
     await refuse(fleet, 50)
-    assert (await state(fleet)).name == "stopped"
+    assert (await state(fleet)).name == "refused"
 
 
 async def test_the_number_is_a_setting(fleet: Fleet) -> None:
     """Three in a row where the operator says three; with 0 any number of them stops nothing."""
-    for number, name in ((3, "stopped"), (0, "running")):
+    for number, name in ((3, "refused"), (0, "running")):
         fleet.server.flushall()
         queue = Queue(
             fleet.client, fleet.keys, "w1", lease=30.0, remembered=fleet.remembered, refused_run=number
@@ -286,12 +286,12 @@ async def test_it_keeps_going_where_an_operator_says_so(fleet: Fleet) -> None:
     fleet.set_state("open")
     await states(fleet).resume(NAME, delivered=True)
     assert (await state(fleet)).keep_going == "alice"
-    hand.pause(NAME, Mode.HOLD, by="bob", why="x")
+    hand.pause(NAME, Mode.WAIT, by="bob", why="x")
     assert (await state(fleet)).keep_going == "alice"
     hand.resume(NAME)
     assert (await state(fleet)).keep_going == ""
     await refuse(fleet, 50)
-    assert (await state(fleet)).name == "stopped"
+    assert (await state(fleet)).name == "refused"
 
 
 @pytest.mark.parametrize("name", ["held", "shed"])

@@ -99,12 +99,12 @@ async def test_a_worker_enters_its_groups_again(
     await coming(lambda: b"epoch" in admin(valkey).hgetall("otpreport:maintenance"))
     before = groups(valkey)
     admin(valkey).hset("otpreport:account:tencent", "state", "held")
-    await coming(lambda: "account held" in caplog.messages)
+    await coming(lambda: "account paused" in caplog.messages)
     admin(valkey).flushdb()
     await coming(lambda: groups(valkey) == before)
     [record] = [record for record in caplog.records if record.message == "redis lost its memory"]
     assert record.levelname == "ERROR"
-    assert record.__dict__["fields"]["by_hand_before"] == "tencent held"
+    assert record.__dict__["fields"]["by_hand_before"] == "tencent paused"
     assert bridge.status is None
 
 

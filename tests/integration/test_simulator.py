@@ -669,7 +669,7 @@ def test_a_lost_answer_takes_only_right_calls(simulator: SimulatorProcess) -> No
 
 
 def test_a_provider_whose_clock_is_wrong_says_so(simulator: SimulatorProcess) -> None:
-    """With the provider's clock an hour ahead our time is expired, and its Date header is what mends it."""
+    """With the provider's clock an hour ahead our time is expired, and its Date header is what fixes it."""
     simulator.set_plan({"clock_offset_s": 3600})
     answer = send(simulator.url, tencent_call())
     assert answer.code == "AuthFailure.SignatureExpire"

@@ -136,7 +136,7 @@ def test_state_and_rate_are_those_of_the_workers(valkey: redis.Redis, undertaker
     snapshot = look(valkey)
     [account] = snapshot.configured
     assert snapshot.workers == 1
-    assert (account.state.name, account.state.code, account.state.since_ms) == ("stopped", "AuthFailure", 5)
+    assert (account.state.name, account.state.code, account.state.since_ms) == ("refused", "AuthFailure", 5)
     assert 100 <= account.effective_rate(1000) < 1000
 
 

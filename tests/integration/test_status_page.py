@@ -208,8 +208,8 @@ def _plant(client: redis.Redis) -> None:
 
 # How long somebody has text of a row selected, if at all, and what then is seen: the state there, the mark of old rows.
 SELECTIONS = {
-    "never": ("", "open", False),
-    "briefly": ("setTimeout(() => getSelection().removeAllRanges(), 13000);", "open", False),
+    "never": ("", "circuit_open", False),
+    "briefly": ("setTimeout(() => getSelection().removeAllRanges(), 13000);", "circuit_open", False),
     "long": (" ", "running", True),
 }
 SELECT = """
@@ -225,13 +225,13 @@ async def test_trouble_is_seen_while_text_is_selected(site: Site, tmp_path: Path
     """Mood and notes go on; the rows alone stand still, are marked once they are old, and go on after it."""
     first = await site.json()
     later = json.loads(json.dumps(first))
-    later["accounts"][0]["state"] = "open"
-    later["notes"] = [{"level": "bad", "text": "tencent is open"}]
+    later["accounts"][0]["state"] = "circuit_open"
+    later["notes"] = [{"level": "bad", "text": "tencent has its circuit breaker open"}]
     script, state, old = SELECTIONS[selected]
     with acted(first, later, SELECT % script if script else "") as port:
         shown = await asyncio.to_thread(browse, f"http://127.0.0.1:{port}/status.html", tmp_path, 17_000)
     assert "<title>✖ otpreport: in trouble</title>" in shown
-    assert "tencent is open" in shown
+    assert "tencent has its circuit breaker open" in shown
     table = re.search(r'<table id="accounts"[^>]*>', shown)
     assert table is not None
     assert ("old" in table[0]) is old

@@ -31,7 +31,7 @@ from tests.support.queues import Fleet
 from tests.support.report_twins import Observer, Provider, says
 from worker.engine import Engine, Limits
 
-QUICK = Policy(max_attempts=4, base=0.01, cap=0.05, hold=0.05)
+QUICK = Policy(max_attempts=4, base=0.01, cap=0.05, throttled_delay=0.05)
 DEADLINE = 30.0
 
 Reply = Result | Exception

@@ -12,8 +12,16 @@ from worker.cli.shapes import bar, short, sparkline
 from worker.fleet.look import AccountLook, Look
 from worker.fleet.wording import number, plain, span
 
-MARKS = {"running": "●", "recovering": "◐", "open": "✖", "stopped": "■", "held": "‖", "shed": "↓"}
-COLOURS = {"running": "green", "recovering": "cyan", "held": "yellow", "shed": "yellow"}
+MARKS = {
+    "running": "●",
+    "recovering": "◐",
+    "circuit_open": "✖",
+    "refused": "■",
+    "paused": "‖",
+    "shedding": "↓",
+    "unknown": "?",
+}
+COLOURS = {"running": "green", "recovering": "cyan", "paused": "yellow", "shedding": "yellow"}
 """How the states look; any other is red."""
 
 FULL = 0.95
@@ -136,8 +144,8 @@ def _state(layout: Layout) -> Cell:
         if not account.seen.configured:
             return Text("not configured" if layout.words else "unknown", style="yellow")
         name = account.seen.state.name
-        mark = f"{MARKS.get(name, '■')} " if layout.marks else ""
-        return Text(mark + plain(name)[:14], style=COLOURS.get(name, "red"))
+        mark = f"{MARKS[name]} " if layout.marks else ""
+        return Text(mark + name.replace("_", " "), style=COLOURS.get(name, "red"))
 
     return cell
 

@@ -23,7 +23,7 @@ def list_accounts(*, as_json: bool) -> int:
     for account, seen in pairs:
         style = "green" if seen.state.name == "running" else "red"
         endpoint = account.endpoint.removeprefix("https://")
-        rate, state = number(account.rate_limit), safe(seen.state.name, style)
+        rate, state = number(account.rate_limit), safe(seen.state.name.replace("_", " "), style)
         rows.add_row(account.name, account.provider, rate, state, safe(endpoint))
     console = screen()
     console.print(rows)

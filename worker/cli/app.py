@@ -181,13 +181,13 @@ def accounts_pause(
     *,
     reason: Reason,
     mode: Annotated[
-        str, typer.Option(help="hold: its events wait; shed: they are dropped and counted.")
-    ] = "hold",
+        str, typer.Option(help="wait: its events wait; shed: they are dropped and counted.")
+    ] = "wait",
     by: By = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before events are dropped.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Hold an account's events back, or drop them.
+    """Let an account's events wait, or drop them.
 
     It is in force on all workers at once, until the account is resumed.
     """

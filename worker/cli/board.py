@@ -97,7 +97,7 @@ def _workers(look: Look, most: int, canvas: Canvas) -> Table:
         shown = tuple(sorted(shown, key=lambda worker: -worker.held)[: max(0, most - 1)])
     for title in ("worker", "host"):
         rows.add_column(title, no_wrap=title == "worker", overflow="ellipsis")
-    for title in ("pid", "held", "in flight", "of", "up", "seen"):
+    for title in ("pid", "leased", "in flight", "of", "up", "seen"):
         rows.add_column(title, justify="right", no_wrap=True)
     for worker in shown:
         rows.add_row(*_worker(worker, look.now_ms))

@@ -138,8 +138,8 @@ def _print_finding(console: Console, finding: Finding) -> None:
     rows.show_header = False
     level = Text(f"{finding.level:<4}", style=STYLES[finding.level])
     rows.add_row(level, safe(f"{finding.name}: {finding.text}"))
-    if finding.mend:
-        rows.add_row("", Text(f"-> {finding.mend}", style="dim"))
+    if finding.fix:
+        rows.add_row("", Text(f"-> {finding.fix}", style="dim"))
     console.print(rows)
 
 
@@ -179,7 +179,7 @@ def _record(settings: Settings, findings: list[Finding], status: int) -> dict[st
         "key_prefix": settings.key_prefix,
         "accounts": [_account_record(account) for account in settings.accounts.values()],
         "findings": [
-            {"name": found.name, "level": found.level, "text": found.text, "mend": found.mend}
+            {"name": found.name, "level": found.level, "text": found.text, "fix": found.fix}
             for found in findings
         ],
     }

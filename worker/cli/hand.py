@@ -24,7 +24,7 @@ LONGEST = 500
 
 
 def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: bool) -> int:
-    """Hold an account's events back, or drop them, until it is resumed."""
+    """Let an account's events wait, or drop them, until it is resumed."""
     chosen, person, why = _mode(mode), who(by), _reason(reason)
     if not why:
         raise Stop(WRONG, "--reason is blank: say why, for the audit and for whoever looks at the account")
@@ -39,9 +39,9 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
     if as_json:
         write_json({"account": account.name, "state": chosen.state, "was": before.name})
     else:
-        what = "its events wait" if chosen is Mode.HOLD else "its events are dropped, and counted as shed"
+        what = "its events wait" if chosen is Mode.WAIT else "its events are dropped, and counted as shed"
         screen().print(
-            f"{account.name} is paused (it was {plain(before.name)}): {what} until it is resumed",
+            f"{account.name} is {chosen.state} (it was {before.name}): {what} until it is resumed",
             soft_wrap=True,
         )
     return DONE
@@ -73,7 +73,7 @@ def resume(name: str, reason: str, by: str, *, keep_going: bool, as_json: bool) 
             if keep_going
             else ""
         )
-        screen().print(f"{account.name} runs (it was {plain(before.name)}){on}", soft_wrap=True)
+        screen().print(f"{account.name} runs (it was {before.name}){on}", soft_wrap=True)
     return DONE
 
 
@@ -122,7 +122,7 @@ def _mode(text: str) -> Mode:
         return Mode(text)
     except ValueError:
         raise Stop(
-            WRONG, f"--mode {text[:40]!r} is unknown: hold lets events wait, shed drops them"
+            WRONG, f"--mode {text[:40]!r} is unknown: wait lets events wait, shed drops them"
         ) from None
 
 

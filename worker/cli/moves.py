@@ -151,8 +151,8 @@ def _audited(opened: Session, move: Move, selection: Selection, total: int, by: 
     except RedisError as error:
         result = "redis failed"
         stop = refusal(opened.settings, error)
-        mend = f"{move.done} before that: {number(so_far.moved)}; run the same command again for the rest"
-        raise Stop(stop.status, *stop.lines, mend) from error
+        fix = f"{move.done} before that: {number(so_far.moved)}; run the same command again for the rest"
+        raise Stop(stop.status, *stop.lines, fix) from error
     finally:
         facts = {move.done: so_far.moved, "of": total, "result": result}
         with contextlib.suppress(RedisError):

@@ -50,5 +50,5 @@ def chosen(text: str, configured: Collection[str]) -> list[str]:
 def no_such_account(name: str, configured: Collection[str]) -> str:
     """Say that an account is not configured, and which one may be meant."""
     near = nearest(name, configured)
-    mend = f"did you mean {near}?" if near else f"configured are {', '.join(sorted(configured))}"
-    return f"{name[:80]}: no such account: {mend}"
+    fix = f"did you mean {near}?" if near else f"configured are {', '.join(sorted(configured))}"
+    return f"{name[:80]}: no such account: {fix}"

@@ -111,8 +111,8 @@ def _check_accounts(wanted: Filter, letters: DeadLetters, configured: Collection
     for name in strangers:
         if name not in known:
             near = nearest(name, known)
-            mend = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
-            raise Stop(WRONG, f"--account {plain(name)}: no such account: {mend}")
+            fix = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
+            raise Stop(WRONG, f"--account {plain(name)}: no such account: {fix}")
 
 
 def check_id(id_: str) -> None:
@@ -134,6 +134,6 @@ def read_when(option: str, text: str, now_ms: int) -> int | None:
     try:
         moment = datetime.fromisoformat("" if text.isdecimal() and len(text) < 8 else text)
     except ValueError:
-        mend = "write how long ago (30m, 2h, 7d) or a time such as 2026-05-01T12:00"
-        raise Stop(WRONG, f"{option} {text!r} is no time: {mend}") from None
+        fix = "write how long ago (30m, 2h, 7d) or a time such as 2026-05-01T12:00"
+        raise Stop(WRONG, f"{option} {text!r} is no time: {fix}") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -18,6 +18,7 @@ from tasks.queue.fitness import FORMAT, too_new
 from worker.fleet.endings import endings
 from worker.fleet.notes import troubles
 from worker.fleet.unserved import unserved
+from worker.fleet.wording import why_not_running
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -48,10 +49,11 @@ class Level(enum.StrEnum):
 
 STATES = {
     "recovering": (Level.NOTE, ""),
-    "open": (Level.WARN, "the provider does not answer: its events wait, a probe lets it run again"),
-    "stopped": (Level.WARN, "mend the cause: its events wait, a probe resumes it"),
-    "held": (Level.WARN, BY_HAND),
-    "shed": (Level.WARN, BY_HAND),
+    "circuit_open": (Level.WARN, "the provider does not answer: its events wait, a probe lets it run again"),
+    "refused": (Level.WARN, "fix the cause: its events wait, a probe resumes it"),
+    "paused": (Level.WARN, BY_HAND),
+    "shedding": (Level.WARN, BY_HAND),
+    "unknown": (Level.WARN, "Redis has a state of a later version: upgrade this one"),
 }
 """How much it matters that an account does not run, and what to do."""
 
@@ -64,12 +66,12 @@ REFUSED = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what was found, and what would mend it."""
+    """One thing that was looked at: what was found, and what would fix it."""
 
     name: str
     level: Level
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 class Facts:
@@ -107,8 +109,8 @@ def server(facts: Facts) -> Finding:
             "server", Level.FAIL, f"{name} is too old", f"use Redis or Valkey {LEAST_VERSION} or newer"
         )
     if info.get("redis_mode") == "cluster":
-        mend = "use one server, with Sentinel if need be: what belongs together is settled in one call"
-        return Finding("server", Level.FAIL, f"{name} is a cluster", mend)
+        fix = "use one server, with Sentinel if need be: what belongs together is settled in one call"
+        return Finding("server", Level.FAIL, f"{name} is a cluster", fix)
     if info.get("role") == "slave":
         return Finding("server", Level.FAIL, f"{name} is a replica", "name its primary, or use sentinel://")
     return Finding("server", Level.OK, name)
@@ -137,8 +139,8 @@ def clocks(workers: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
 def deployments(differ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the accounts for which living workers have different settings."""
     for account, how in differ.items():
-        mend = "end the roll-out, or give each deployment a Redis or a KEY_PREFIX of its own"
-        yield Finding("settings", Level.WARN, f"living workers differ in {account}: {how}", mend)
+        fix = "end the roll-out, or give each deployment a Redis or a KEY_PREFIX of its own"
+        yield Finding("settings", Level.WARN, f"living workers differ in {account}: {how}", fix)
 
 
 def access(stranger: Redis, *, has_user: bool) -> Finding:
@@ -195,28 +197,24 @@ def memory(remembered: Memory, now_ms: int) -> Finding:
     loss = remembered.loss
     if loss is None or not loss.recent(now_ms):
         return Finding("memory", Level.OK, "no worker has found that Redis lost what it held")
-    mend = "look at `audit` and `accounts list`, and hold or slow down again what has to be"
-    return Finding("memory", Level.WARN, loss.text, mend)
+    fix = "look at `audit` and `accounts list`, and pause or slow down again what has to be"
+    return Finding("memory", Level.WARN, loss.text, fix)
 
 
 def faults(found: Iterable[str]) -> Iterator[Finding]:
     """Judge what keeps events from being moved."""
     for fault in found:
-        mend = "see `redis refuses` and `redis key unusable` in docs/operations.md: once mended, all goes on"
-        yield Finding("faults", Level.WARN, fault, mend)
+        fix = "see `redis refuses` and `redis key unusable` in docs/operations.md: once fixed, all goes on"
+        yield Finding("faults", Level.WARN, fault, fix)
 
 
 def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
     """Judge what is in Redis: accounts that stopped, queues that nobody serves, books that do not balance."""
     for account in snapshot.configured:
         if account.state.name != "running":
-            said = account.state.said
-            text = f"{account.name} is {account.state.name}{said and f': {said}'}"
-            level, mend = STATES.get(
-                account.state.name, (Level.WARN, "this version does not know that state")
-            )
-            mend = REFUSED if account.state.refused else mend
-            yield Finding("accounts", level, text, mend.format(account.name))
+            level, fix = STATES[account.state.name]
+            fix = REFUSED if account.state.refused else fix
+            yield Finding("accounts", level, why_not_running(account), fix.format(account.name))
         if by := account.state.keep_going:
             text = f"{account.name} goes on however many events are refused, by {by}"
             yield Finding(
@@ -227,8 +225,8 @@ def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
             )
     for account in snapshot.accounts:
         for text in endings(account):
-            mend = "replay, or export, what is worth it: `python -m worker dead stats --account {}`"
-            yield Finding("dead letters", Level.WARN, text, mend.format(account.name))
+            fix = "replay, or export, what is worth it: `python -m worker dead stats --account {}`"
+            yield Finding("dead letters", Level.WARN, text, fix.format(account.name))
     yield from _queues(unserved(snapshot, queues))
     yield _books(snapshot)
     yield _workers(snapshot)
@@ -243,12 +241,12 @@ def workers(seen: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
 
 
 def _queues(queues: Queues) -> Iterator[Finding]:
-    mend = "configure the account, or correct it where events are sent"
+    fix = "configure the account, or correct it where events are sent"
     for name, waiting in queues.named.items():
-        yield Finding("queues", Level.WARN, f"nobody serves {name}, where {waiting} wait", mend)
+        yield Finding("queues", Level.WARN, f"nobody serves {name}, where {waiting} wait", fix)
     if queues.more:
         text = f"and {queues.more} more queues that nobody serves, where {queues.more_events} wait"
-        yield Finding("queues", Level.WARN, text, mend)
+        yield Finding("queues", Level.WARN, text, fix)
     if not queues.complete:
         yield Finding("queues", Level.NOTE, "too many keys to look at all of them: there may be more queues")
 

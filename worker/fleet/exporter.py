@@ -42,9 +42,6 @@ LOOK = 1.0
 SWEEP = 30.0
 """Seconds between two searches of the whole database for queues that nobody serves, and for regrouped accounts."""
 
-STATES = (*NAMES, "other")
-"""The states an account is shown in; `other` is one that this version does not know."""
-
 Row = tuple[tuple[str, ...], float]
 
 
@@ -176,9 +173,8 @@ def _dead(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
 
 def _states(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
     for account in accounts:
-        current = account.state.name if account.state.name in STATES else "other"
-        for state in STATES:
-            yield (account.name, state), float(state == current)
+        for state in NAMES:
+            yield (account.name, state), float(state == account.state.name)
 
 
 def _books(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:

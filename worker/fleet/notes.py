@@ -86,7 +86,7 @@ def _dead_letters(look: Look) -> Iterator[Note]:
 
 def _probe(account: AccountLook, now_ms: int) -> str:
     due_ms = account.pulse.probe_at_ms
-    if due_ms is None or account.seen.state.name not in {"open", "stopped"}:
+    if due_ms is None or account.seen.state.name not in {"circuit_open", "refused"}:
         return ""
     if account.seen.state.refused:
         return " (it is searched for one that is taken)"

@@ -40,18 +40,18 @@ class Probed:
             case Standing.ACCEPTED:
                 return Finding("keys", Level.OK, f"{self.account}: the provider accepts its keys")
             case Standing.REFUSED:
-                text, mend = "the provider refuses its keys", "put the right ones into its settings"
+                text, fix = "the provider refuses its keys", "put the right ones into its settings"
             case Standing.BARRED:
-                text, mend = "its keys are right, but it may not report", "have the provider allow it"
+                text, fix = "its keys are right, but it may not report", "have the provider allow it"
             case Standing.UNPROVED if self.control and self.control.standing is Standing.UNPROVED:
                 text = "not proved, for the same with other secrets than its own got no answer that counts"
-                said, mend = _said(self.control.outcome), TRY_AGAIN
+                said, fix = _said(self.control.outcome), TRY_AGAIN
             case Standing.UNPROVED if self.control is not None:
                 text = "not proved, for other secrets than its own got no other answer"
-                mend = "is its endpoint really the provider's?"
+                fix = "is its endpoint really the provider's?"
             case Standing.UNPROVED:
-                text, mend = "not proved", TRY_AGAIN
-        return Finding("keys", Level.WARN, f"{self.account}: {text}: {said}", mend)
+                text, fix = "not proved", TRY_AGAIN
+        return Finding("keys", Level.WARN, f"{self.account}: {text}: {said}", fix)
 
 
 def _said(outcome: Outcome) -> str:

@@ -90,7 +90,7 @@ def _worker(worker: WorkerSeen, now_ms: int) -> dict[str, object]:
         "alive": worker.alive(now_ms),
         "host": worker.host,
         "pid": worker.pid,
-        "held": worker.held,
+        "leased": worker.held,
         "in_flight": worker.in_flight,
         "concurrency": worker.concurrency,
         "concurrency_wanted": worker.wanted,

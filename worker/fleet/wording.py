@@ -48,12 +48,24 @@ def count(value: int, noun: str) -> str:
     return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
+IS = {
+    "running": "is running",
+    "recovering": "is recovering",
+    "circuit_open": "has its circuit breaker open",
+    "refused": "is refused by its provider",
+    "paused": "is paused",
+    "shedding": "is shedding its events",
+    "unknown": "is in a state that this version does not know",
+}
+"""Each state of an account, in a sentence after its name."""
+
+
 def why_not_running(account: AccountSnapshot) -> str:
-    """Return what stopped an account, and when."""
+    """Return what keeps an account from running, and since when."""
     state = account.state
     since = f" since {moment(state.since_ms)} UTC" if state.since_ms is not None else ""
     by = f" by {state.by}" if state.by else ""
-    return f"{account.name} is {state.name}{by}{since}" + (f": {state.said}" if state.said else "")
+    return f"{account.name} {IS[state.name]}{by}{since}" + (f": {state.said}" if state.said else "")
 
 
 def keeps_going(account: AccountSnapshot) -> str:

@@ -10,11 +10,11 @@ from deploy.dashboard.rows.row import AGES, AIM, LATE, PER_ACCOUNT, Row
 STATES = (
     Name(1, "running", GREEN),
     Name(2, "recovering", BLUE),
-    Name(3, "open", ORANGE),
-    Name(4, "stopped", RED),
-    Name(5, "held", PURPLE),
-    Name(6, "shed", YELLOW),
-    Name(7, "other", GREY),
+    Name(3, "circuit_open", ORANGE),
+    Name(4, "refused", RED),
+    Name(5, "paused", PURPLE),
+    Name(6, "shedding", YELLOW),
+    Name(7, "unknown", GREY),
 )
 """The states of an account, and the numbers that stand for them in the timeline."""
 
@@ -95,8 +95,8 @@ WELL = Row(
         ),
         Panel(
             "Account states",
-            "recovering: the rate ramps up; open: events wait for the provider, one probes it; stopped: the "
-            "provider refuses the account, or event after event; held, shed: by hand.",
+            "recovering: the rate ramps up; circuit_open: events wait for the provider, one probes it; refused: the "
+            "provider refuses the account, or event after event; paused, shedding: by an operator.",
             "short",
             (Query(_state(), PER_ACCOUNT),),
             12,

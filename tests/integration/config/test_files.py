@@ -117,7 +117,7 @@ def test_a_toml_file_that_is_none(tmp_path: Path) -> None:
     """A syntax error is told with its place alone; what the file would have set is not told as missing."""
     file = written(tmp_path / "x.toml", f'redis_url = "x" {SECRET}\n')
     assert faults({"OTPREPORT_CONFIG": file}) == [
-        f"OTPREPORT_CONFIG names {file}, which is no valid TOML: mend it (at line 1, column 17)"
+        f"OTPREPORT_CONFIG names {file}, which is no valid TOML: fix it (at line 1, column 17)"
     ]
 
 
@@ -183,7 +183,7 @@ def test_toml_that_is_nested_too_deep(tmp_path: Path, form: str, levels: int) ->
 
 
 def test_a_name_with_a_dash_is_mended_in_the_file(tmp_path: Path) -> None:
-    """No shell variable can hold a dash, so the mend points to the file."""
+    """No shell variable can hold a dash, so the fix points to the file."""
     file = written(
         tmp_path / "x.toml", '[accounts.my-app]\nprovider = "tencent"\nsecret_id = "a"\nsdk_app_id = "1"\n'
     )

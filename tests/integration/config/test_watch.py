@@ -118,9 +118,9 @@ def test_settings_that_are_wrong_are_told_once(file: Path, text: str | None) -> 
     assert len(refused.value.faults) == 1
     assert "words" not in str(refused.value)
     assert watch.look() is None
-    file.write_text("mended")
+    file.write_text("fixed")
     assert watch.look() is None
-    assert key(watch.look()) == "mended"
+    assert key(watch.look()) == "fixed"
 
 
 def test_files_of_others_are_not_looked_at(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def busy() -> Look:
         NOW_MS - 60_000, "throttled", "RequestLimitExceeded", f"{HOSTILE} and a long story " * 5
     )
     pulse = AccountPulse(dead_last_minute=1, dead_last_hour=812, last_error=error)
-    great = Seen(State("open", "no_answer", HOSTILE), ready=12_345_678, dead=1_234_567, oldest_ms=1)
+    great = Seen(State("circuit_open", "no_answer", HOSTILE), ready=12_345_678, dead=1_234_567, oldest_ms=1)
     accounts = [account(f"a-long-name-of-an-account-{i}", great, pulse=pulse, pace=987.6) for i in range(3)]
     workers = tuple(worker(f"{i:012x}") for i in range(40))
     return look(*accounts, account(), workers=workers, unserved={"tencnet": 3})
@@ -44,7 +44,14 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
     lines = drawn(busy(), Canvas(width, 40, drawn=True))
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
-    for piece in ("✖ open", "● running", "99%", "1,234,567" if width >= 200 else "1.2M", "+812", "oldest"):
+    for piece in (
+        "✖ circuit open",
+        "● running",
+        "99%",
+        "1,234,567" if width >= 200 else "1.2M",
+        "+812",
+        "oldest",
+    ):
         assert piece in text
     table = "\n".join(lines[: lines.index("", 2)])
     assert ("a-long-name-of-an-account-1" in table) == (width >= 100)

@@ -146,7 +146,7 @@ CASES = {
 
 @pytest.mark.parametrize(("change", "line"), CASES.values(), ids=CASES)
 def test_one_fault_one_line(change: dict[str, str], line: str) -> None:
-    """Each fault is told in one line that says what, where and the mend."""
+    """Each fault is told in one line that says what, where and the fix."""
     assert faults(GOOD | change) == [line]
 
 

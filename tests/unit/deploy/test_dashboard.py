@@ -18,9 +18,9 @@ from deploy.dashboard.rows.queue import PLACES
 from deploy.dashboard.rows.row import AIM
 from deploy.dashboard.rows.well import STATES
 from providers.base import Result
+from tasks.accounts.states import NAMES as KNOWN_STATES
 from tests.support.board import FILE, Json, asked, board, metrics, panels
 from tests.support.worker_process import ROOT
-from worker.fleet.exporter import STATES as KNOWN_STATES
 from worker.metrics import AGES, OUTCOMES
 
 UNITS = {"bytes", "eps", "ops", "percentunit", "reqps", "s", "short"}

@@ -11,6 +11,7 @@ from tasks.fleet.pulse import AccountPulse
 from tests.support.looks import NOW_MS, Seen, account, look, worker
 from worker.fleet.notes import Level, notes
 from worker.fleet.record import record
+from worker.fleet.wording import IS
 
 
 def test_a_quiet_fleet_has_none() -> None:
@@ -18,12 +19,12 @@ def test_a_quiet_fleet_has_none() -> None:
     assert notes(look(account(), workers=(worker(),))) == []
 
 
-@pytest.mark.parametrize("name", [*(name for name in NAMES if name != "running"), "from-the-future"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "running"])
 def test_every_state_but_running_is_told(name: str) -> None:
-    """What the operator chose, and what mends itself, is no trouble; anything else is."""
+    """What the operator chose, and what fixes itself, is no trouble; anything else is."""
     [note] = notes(look(account(seen=Seen(State(name, "Code", "why"))), workers=(worker(),)))
-    assert note.text.startswith(f"tencent is {name}")
-    assert (note.level is Level.WARN) == (name in {"held", "shed", "recovering"})
+    assert note.text == f"tencent {IS[name]}: Code: why"
+    assert (note.level is Level.WARN) == (name in {"paused", "shedding", "recovering"})
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,9 @@ def test_every_state_but_running_is_told(name: str) -> None:
 def test_the_next_probe_is_told(due: int | None, said: str) -> None:
     """An open breaker says when it tries."""
     pulse = AccountPulse(probe_at_ms=None if due is None else NOW_MS + due)
-    [note] = notes(look(account(seen=Seen(State("open", "", "why")), pulse=pulse), workers=(worker(),)))
+    [note] = notes(
+        look(account(seen=Seen(State("circuit_open", "", "why")), pulse=pulse), workers=(worker(),))
+    )
     assert note.text.endswith(said)
 
 

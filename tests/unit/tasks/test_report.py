@@ -196,7 +196,7 @@ def test_a_worker_that_stalls_and_loses_its_lease_sends_nothing() -> None:
     [
         (Refusal.LOST, None),
         (Refusal.DUPLICATE, Finish(Ending.DUPLICATE)),
-        (Refusal.HELD, Schedule(0.0)),
+        (Refusal.NOT_RUNNING, Schedule(0.0)),
         (Refusal.COPY, Schedule(COPY_DELAY)),
     ],
 )
@@ -287,7 +287,7 @@ def test_a_clock_fault_without_a_date_is_an_account_fault() -> None:
 def test_a_corrected_event_is_not_in_flight_while_it_waits() -> None:
     """Between the refused request and the next one nothing is in doubt."""
     world, corrected = (
-        World([says(Result.CLOCK, date="1767226200")], gate=Gate([None, Refusal.HELD])),
+        World([says(Result.CLOCK, date="1767226200")], gate=Gate([None, Refusal.NOT_RUNNING])),
         delivery(),
     )
     assert world.settle(corrected) == Schedule(0.0)

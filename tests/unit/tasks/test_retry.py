@@ -8,10 +8,10 @@ from tasks.retry import (
     Bury,
     Decision,
     Deliver,
-    Hold,
     Policy,
     Reason,
     Retry,
+    SlowDown,
     StopAccount,
     Wait,
     backoff,
@@ -28,7 +28,7 @@ RETRIED = (Result.TRANSIENT, Result.UNKNOWN, Result.DOUBTFUL)
     ("result", "decision"),
     [
         (Result.DELIVERED, Deliver()),
-        (Result.THROTTLED, Hold(1.0)),
+        (Result.THROTTLED, SlowDown(1.0)),
         (Result.TRANSIENT, Retry(0.5)),
         (Result.UNKNOWN, Retry(0.5)),
         (Result.NOT_SENT, Wait(0.5)),
@@ -70,7 +70,7 @@ def test_the_provider_may_ask_for_a_longer_wait() -> None:
     transient, throttled = attempts(Result.TRANSIENT), Result.THROTTLED
     assert decide(Outcome(Result.TRANSIENT, retry_after=60), transient, POLICY, 0.5) == Retry(60)
     assert decide(Outcome(Result.TRANSIENT, retry_after=0), transient, POLICY, 0.5) == Retry(0.5)
-    assert decide(Outcome(throttled, retry_after=7), attempts(throttled), POLICY, 0.5) == Hold(7)
+    assert decide(Outcome(throttled, retry_after=7), attempts(throttled), POLICY, 0.5) == SlowDown(7)
 
 
 @given(
@@ -112,7 +112,7 @@ def test_the_attempts_are_bounded(results: list[Result], most: int) -> None:
 def test_waiting_uses_no_attempt(result: Result, before: list[Result], jitter: float) -> None:
     """Throttling, clock and account faults, and what never left, bury no event, however often it was tried."""
     history = History((*attempts(*before).attempts, *attempts(result).attempts))
-    assert isinstance(decide(Outcome(result), history, POLICY, jitter), Hold | Wait | StopAccount)
+    assert isinstance(decide(Outcome(result), history, POLICY, jitter), SlowDown | Wait | StopAccount)
 
 
 def test_without_the_bound_an_event_is_tried_for_ever() -> None:

@@ -4,7 +4,7 @@
 const EVERY = 2000;
 const PATIENCE = 6000;
 const OLD = 10000;
-const MARKS = { running: "●", recovering: "◐", open: "✖", stopped: "■", held: "‖", shed: "↓" };
+const MARKS = { running: "●", recovering: "◐", circuit_open: "✖", refused: "■", paused: "‖", shedding: "↓", unknown: "?" };
 const SIGNS = { bad: "✖ Trouble:", warn: "▲ Look:", info: "ℹ Note:" };
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -66,10 +66,9 @@ function fill(id, rows) {
 
 function state(account) {
   if (!account.configured) return make("span", "state unknown", "not configured");
-  const known = Object.hasOwn(MARKS, account.state);
-  const mark = make("i", "", known ? MARKS[account.state] : "■");
+  const mark = make("i", "", MARKS[account.state]);
   mark.setAttribute("aria-hidden", "true");
-  return make("span", "state " + (known ? account.state : "other"), mark, account.state);
+  return make("span", "state " + account.state, mark, account.state.replace("_", " "));
 }
 
 function use(account) {
@@ -143,7 +142,7 @@ function workerRow(worker, now) {
     ["worker", "", worker.worker],
     ["host", "", worker.host || "–"],
     ["pid", "n", worker.pid === null ? "–" : String(worker.pid)],
-    ["held", ...figure(worker.held)],
+    ["leased", ...figure(worker.leased)],
     ["in flight", "n", flight],
     ["up", "n", worker.started_at_ms === null ? "–" : ago(worker.started_at_ms, now)],
     ["seen", !worker.alive ? "n gone" : silent > 5000 ? "n late" : "n", seen],

@@ -56,7 +56,7 @@ def test_an_account_that_is_held_for_all_is_left_to_nobody() -> None:
         alone(reach)
         reach.judge({"tencent": State(name)})
         assert reach.is_aside("tencent")
-    for name in ("open", "stopped"):
+    for name in ("circuit_open", "refused"):
         reach.judge({"tencent": State(name)})
         assert not reach.is_aside("tencent")
         alone(reach, unsent=1)

@@ -160,7 +160,9 @@ def test_workers_do_not_help_an_account_that_waits(state: str) -> None:
 def test_an_account_that_waits_leaves_the_others_their_workers() -> None:
     """Only what can be sent counts: here one account of two."""
     both = [seen(n, account("tencent", n, ready=10**6), account("alibaba", n, ready=10**6)) for n in (1, 2)]
-    one = seen(3, account("tencent", 3, ready=10**6), account("alibaba", 3, ready=10**6, state="open"))
+    one = seen(
+        3, account("tencent", 3, ready=10**6), account("alibaba", 3, ready=10**6, state="circuit_open")
+    )
     lesser = Workforce(GROUPS, concurrency=CONCURRENCY, pace=500)
     assert [lesser.needed(snapshot) for snapshot in (*both, one)] == [None, 3, 2]
 
