@@ -41,6 +41,7 @@ def test_a_fit_redis_passes(valkey_server: EmbeddedValkey) -> None:
         "server": "ok",
         "clock": "ok",
         "access": "note",
+        "rights": "note",
         "durability": "ok",
         "eviction": "ok",
         "memory": "ok",

@@ -416,3 +416,32 @@ def test_a_door_without_a_lock_is_told(valkey: redis.Redis, shared_valkey: Embed
     ran = call(worker_url(shared_valkey.port, "otpreport-operator"), "check", "--json")
     [found] = [finding for finding in ran.json["findings"] if finding["name"] == "access"]
     assert (found["level"], found["text"]) == ("warn", "anybody gets in without a password")
+
+
+@pytest.mark.parametrize("binary", ["valkey", pytest.param("redis-server", marks=needs_debians)])
+def test_a_user_who_may_do_everything_is_told(tmp_path: Path, binary: str) -> None:
+    """`check` warns of a user with rights that nothing here needs, and of none whose rights stand in the docs."""
+    server = debians(tmp_path) if binary == "redis-server" else EmbeddedValkey(tmp_path)
+
+    def rights(url: str) -> tuple[str, str]:
+        findings = call(url, "check", "--json").json["findings"]
+        [found] = [finding for finding in findings if finding["name"] == "rights"]
+        return found["level"], found["text"]
+
+    with server, admin(server.port) as client:
+        assert rights(server.url)[0] == "note"  # no users, and nobody else reaches it
+        add_user(server.port, "otpreport-operator")
+        assert rights(worker_url(server.port, "otpreport-operator"))[0] == "ok"
+        for more, named in (
+            ("+@all ~*", "FLUSHALL, SHUTDOWN, CONFIG SET, GET of any key"),
+            ("+config|set", "CONFIG SET"),
+            ("~*", "GET of any key"),
+        ):
+            client.execute_command(
+                "ACL", "SETUSER", "all", "reset", *documented_rights("otpreport-operator"), *more.split()
+            )
+            found = rights(worker_url(server.port, "all"))
+            assert found == ("warn", f"its user may do what nothing here needs: {named}")
+        client.execute_command("CONFIG", "SET", "requirepass", PASSWORD)
+        level, text = rights(f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0")
+        assert (level, "FLUSHALL" in text) == ("warn", True)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from config.account import Account, key_hint, provider_of
 from config.settings import Settings
+from otpreport.address import read
 from otpreport.place import place
 from tasks.fleet.faults import faults
 from tasks.fleet.pulse import PulseReader
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 STATUS = {Level.OK: DONE, Level.NOTE: DONE, Level.WARN: NO, Level.FAIL: WRONG}
 STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAIL: "bold red"}
 MASKED = "********"
+LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 def check(*, probe: bool, as_json: bool) -> int:
@@ -84,7 +86,7 @@ def _findings(opened: Session) -> Iterator[Finding]:
     if server.level is Level.FAIL:
         return
     yield checks.clock(opened.client)
-    yield _access(opened.settings)
+    yield from _access(opened)
     yield checks.durability(facts)
     yield checks.eviction(facts)
     queues = find_queues(opened.client, opened.keys, opened.settings.accounts)
@@ -99,18 +101,28 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield from checks.workers(pulse.workers, snapshot.now_us // 1000)
 
 
-def _access(settings: Settings) -> Finding:
-    """Knock as somebody who has no name and no password."""
-    url = settings.redis_url.get_secret_value()
+def _access(opened: Session) -> Iterator[Finding]:
+    """Knock as somebody who has no name and no password; then look at what we may."""
+    url = opened.settings.redis_url.get_secret_value()
     user, _, _ = urlsplit(url).netloc.rpartition("@")
-    nobody = settings.model_copy(
+    matters = Level.NOTE if is_try_out(url) else Level.WARN
+    nobody = opened.settings.model_copy(
         update={"redis_url": SecretStr(url.replace(f"{user}@", "", 1) if user else url)}
     )
     client = connect(nobody)
     try:
-        return checks.access(client, has_user=bool(user))
+        yield checks.access(client, matters=matters)
     finally:
         client.connection_pool.disconnect()
+    yield checks.rights(opened.client, matters=matters)
+
+
+def is_try_out(url: str) -> bool:
+    """Whether it is a Redis on this machine, named without a user or password."""
+    address = read(url)
+    has_user = {"username", "password"} & address.options.keys()
+    local = address.unix or address.options.get("host", "localhost") in LOCAL
+    return local and not has_user and not address.sentinels
 
 
 def _print_settings(console: Console, settings: Settings) -> None:

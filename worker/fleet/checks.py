@@ -6,7 +6,7 @@ import enum
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
@@ -36,6 +36,21 @@ APPEND = (
     "first `CONFIG SET appendonly yes`, which keeps what is there: with it in the file alone the next start is empty; "
     "then set appendonly yes and appendfsync always in the file"
 )
+
+
+TOO_MUCH = """#!lua flags=no-writes
+local may = {}
+local function ask(said, ...)
+  local known, allowed = pcall(redis.acl_check_cmd, ...)
+  if known and allowed then may[#may + 1] = said end
+end
+ask('FLUSHALL', 'FLUSHALL')
+ask('SHUTDOWN', 'SHUTDOWN')
+ask('CONFIG SET', 'CONFIG', 'SET', 'maxmemory', '1')
+ask('GET of any key', 'GET', 'not-of-ours')
+return may
+"""
+"""Redis' own word on what its user may do; it needs no right but to run scripts."""
 
 
 class Level(enum.StrEnum):
@@ -143,17 +158,25 @@ def deployments(differ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("settings", Level.WARN, f"living workers differ in {account}: {how}", fix)
 
 
-def access(stranger: Redis, *, has_user: bool) -> Finding:
+def access(stranger: Redis, *, matters: Level) -> Finding:
     """Judge whether anybody who reaches Redis gets in; `stranger` is a client without a name and a password."""
     untyped: Any = stranger
     try:
         untyped.ping()
     except (AuthenticationError, ResponseError):
         return Finding("access", Level.OK, "nobody gets in without a password")
-    level = Level.WARN if has_user else Level.NOTE
     return Finding(
-        "access", level, "anybody gets in without a password", "`ACL SETUSER default off`, docs/scaling.md"
+        "access", matters, "anybody gets in without a password", "`ACL SETUSER default off`, docs/scaling.md"
     )
+
+
+def rights(client: Redis, *, matters: Level) -> Finding:
+    """Judge whether our own user may do what nothing here ever asks for."""
+    may = cast("list[bytes]", client.eval(TOO_MUCH, 0))
+    if not may:
+        return Finding("rights", Level.OK, "its user may not do everything")
+    text = f"its user may do what nothing here needs: {', '.join(word.decode() for word in may)}"
+    return Finding("rights", matters, text, "give each program a user of its own: docs/scaling.md, Rights")
 
 
 def durability(facts: Facts) -> Finding:

@@ -12,7 +12,7 @@ from redis.sentinel import MasterNotFoundError
 
 from config.settings import Settings, load
 from worker.cli.app import app
-from worker.cli.check import credentials, masked_url
+from worker.cli.check import credentials, is_try_out, masked_url
 from worker.cli.run import chosen
 from worker.cli.session import refusal
 from worker.cli.stop import NO, WRONG, Stop
@@ -165,3 +165,22 @@ def test_the_worst_finding_decides() -> None:
     assert worst(Finding("x", level, "") for level in levels) is Level.FAIL
     assert worst(Finding("x", level, "") for level in levels if level is not Level.FAIL) is Level.WARN
     assert worst([]) is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://127.0.0.1:6379/0", True),
+        ("redis://localhost", True),
+        ("redis://[::1]:6379", True),
+        ("unix:///run/redis.sock", True),
+        ("redis://redis:6379/0", False),
+        ("redis://10.0.0.1", False),
+        ("redis://:password@127.0.0.1", False),
+        ("redis://op:password@127.0.0.1", False),
+        ("sentinel://127.0.0.1/orders", False),
+    ],
+)
+def test_a_try_out_has_no_users_and_no_strangers(url: str, *, expected: bool) -> None:
+    """Only of a Redis on this machine, named without a user, an open door is a note and no warning."""
+    assert is_try_out(url) is expected
