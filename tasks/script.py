@@ -29,6 +29,7 @@ SHARED = {
     "fleet/epoch.lua": ("sound.lua",),
     "dead_letters/keep.lua": ("sound.lua",),
     "limiter/groups.lua": ("sound.lua",),
+    "queue/drop.lua": ("sound.lua",),
     "queue/lease.lua": ("sound.lua", "queue/bury.lua", "limiter/rate.lua"),
     "fleet/pulse.lua": ("sound.lua",),
     "queue/recover.lua": ("sound.lua", "queue/bury.lua"),

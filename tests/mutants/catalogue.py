@@ -605,6 +605,27 @@ MUTANTS = (
         "tests/integration/test_dead_letters.py::test_purged_letters_are_booked",
     ),
     Mutant(
+        "drop-look",
+        "tasks/queue/drop.lua",
+        "if redis.call('ZSCORE', KEYS[1], tag) == ARGV[i + 1] then",
+        "if true then",
+        "tests/integration/test_purge_scheduled.py::test_one_that_was_taken_since_it_was_read_is_left",
+    ),
+    Mutant(
+        "drop-sound",
+        "tasks/queue/drop.lua",
+        "if not usable() then return redis.error_reply('WRONGTYPE ' .. faults[1]) end",
+        "",
+        "tests/integration/test_purge_scheduled.py::test_a_wrong_key_ends_nothing",
+    ),
+    Mutant(
+        "drop-claim",
+        "tasks/queue/drop.lua",
+        "if claim ~= '' and redis.call('HGET', KEYS[4], claim) == tag then redis.call('HDEL', KEYS[4], claim) end",
+        "",
+        "tests/integration/test_purge_scheduled.py::test_the_message_id_is_free_again",
+    ),
+    Mutant(
         "presence-newer",
         "tasks/fleet/presence.lua",
         "if type(known) ~= 'table' and happened >= (tonumber(known) or 0) then",

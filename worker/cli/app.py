@@ -238,6 +238,42 @@ def accounts_rate(
     raise typer.Exit(set_rate(name, rate, reason, by, as_json=as_json))
 
 
+@accounts_app.command(
+    "purge", epilog="Example: python -m worker accounts purge tencent --code 'FailedOperation*'"
+)
+def accounts_purge(
+    name: Name,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="All that wait for a retry or an eta.")] = False,
+    code: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--code", metavar="CODE", help="Whose last attempt ended so; * and ? match (repeatable)."
+        ),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(metavar="WHEN", help="Verified since then: 2h ago, or 2026-05-01T12:00 (UTC).")
+    ] = "",
+    until: Annotated[str, typer.Option(metavar="WHEN", help="Verified until then.")] = "",
+    eta: Annotated[
+        bool | None, typer.Option("--eta/--retry", help="That wait for their eta, or for another attempt.")
+    ] = None,
+    by: By = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """End events that wait for a retry or an eta, for good.
+
+    They are counted as purged and leave nothing behind, not even a dead letter. What a worker holds goes on. Events
+    that were never tried wait in the queue: `pause --mode shed` drops all, those and these.
+    """
+    from worker.cli.scheduled import purge_scheduled
+
+    raise typer.Exit(
+        purge_scheduled(name, code or (), since, until, eta, by, every=every, yes=yes, as_json=as_json)
+    )
+
+
 def main() -> None:
     """Run a command; whatever goes wrong is told in plain lines and the exit status."""
     try:

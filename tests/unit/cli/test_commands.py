@@ -54,6 +54,7 @@ def test_the_commands_are_those_of_the_design() -> None:
     assert sorted(path for path, _ in commands()) == [
         "accounts list",
         "accounts pause",
+        "accounts purge",
         "accounts rate",
         "accounts resume",
         "audit",

@@ -1,0 +1,120 @@
+"""The events of an account that wait for a retry or for their `eta`: read them, and end them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, cast
+
+from tasks.delivery import Delivery, Leased, Way, read
+from tasks.keys import Keys
+from tasks.message import MAX_BYTES
+from tasks.script import Arguments, text_of
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+PAGE = 200
+"""Events looked at, or ended, in one call."""
+
+BYTES = 1_000_000
+"""Bytes of records read in one call, and one record at least."""
+
+LONGEST = 4 * MAX_BYTES
+"""Bytes that are read of one record: a message, and the story of its attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An event in the schedule, its `score` as Redis says it; what can't be read occurred when it was taken."""
+
+    tag: str
+    score: str
+    eta: bool
+    """Whether it waits for a time that was named, else for another attempt."""
+    code: str
+    """What the last attempt ended with, or what kept it from leaving; empty where there was none."""
+    occurred_ms: int
+    claim: str
+
+    @classmethod
+    def of(cls, account: str, tag: str, score: str, record: bytes) -> Waiting:
+        """Read a record; what is no event of ours has no claim."""
+        leased = Leased.parse(account, tag, record, Way.SHED)
+        found = read(leased, now_ms=0)
+        history = leased.history
+        last = history.unsent or (history.attempts[-1] if history.attempts else None)
+        return cls(
+            tag,
+            score,
+            eta=float(score) % 1 == 0.5,
+            code=last.code if last else "",
+            occurred_ms=found.event.occurred_at_ms if isinstance(found, Delivery) else leased.first_ms,
+            claim=found.fingerprint.claim if isinstance(found, Delivery) else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an event in the schedule must be; an empty set and None let everything through. Codes may hold * and ?."""
+
+    codes: frozenset[str] = frozenset()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    eta: bool | None = None
+
+    def matches(self, event: Waiting) -> bool:
+        """Judge one event; times are those of `occurred_at`, both ends included."""
+        if self.eta is not None and event.eta != self.eta:
+            return False
+        if self.since_ms is not None and event.occurred_ms < self.since_ms:
+            return False
+        if self.until_ms is not None and event.occurred_ms > self.until_ms:
+            return False
+        return not self.codes or any(fnmatchcase(event.code, wanted) for wanted in self.codes)
+
+
+class Schedule:
+    """An account's schedule; every call raises `redis.RedisError` when Redis is away, or a key can't be used."""
+
+    def __init__(self, client: Redis, keys: Keys, account: str) -> None:
+        self._client = client
+        self._account = account
+        self._places = [keys.scheduled(account), keys.taken(account)]
+        self._booked = [*self._places, keys.aged(account), keys.claims, keys.books]
+        self._read_script = client.register_script(text_of("queue/scheduled.lua"))
+        self._drop_script = client.register_script(text_of("queue/drop.lua"))
+
+    def events(self, wanted: Wanted) -> Iterator[Waiting]:
+        """Yield what waits; one that comes or goes meanwhile may be seen or not, and one may be seen twice."""
+        untyped: Any = self._client
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, page = untyped.zscan(self._places[0], cursor or 0, count=PAGE)
+            yield from filter(wanted.matches, self._read([tag for tag, _ in page]))
+
+    def drop(self, events: Iterable[Waiting]) -> Iterator[int]:
+        """End events and book them as purged; yield how many after each call. What a worker has taken goes on."""
+        batch: list[Waiting] = []
+        for event in events:
+            batch.append(event)
+            if len(batch) == PAGE:
+                yield self._drop(batch)
+                batch = []
+        if batch:
+            yield self._drop(batch)
+
+    def _drop(self, batch: Iterable[Waiting]) -> int:
+        arguments: Arguments = [self._account]
+        for event in batch:
+            arguments += (event.tag, event.score, event.claim)
+        return cast("int", self._drop_script(self._booked, arguments))
+
+    def _read(self, tags: list[bytes]) -> Iterator[Waiting]:
+        while tags:
+            arguments: Arguments = [BYTES, LONGEST, *tags]
+            looked_at, *words = cast("list[bytes]", self._read_script(self._places, arguments))
+            for i in range(0, len(words), 3):
+                yield Waiting.of(self._account, words[i].decode(), words[i + 1].decode(), words[i + 2])
+            tags = tags[int(looked_at) :]

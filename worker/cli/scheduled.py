@@ -1,0 +1,112 @@
+"""End events of an account that wait for a retry or their eta."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Collection
+
+from redis.exceptions import RedisError
+
+from tasks.keyspace import redis_time_us
+from tasks.queue.scheduled import Schedule, Wanted
+from worker.cli.ask import ask
+from worker.cli.moves import check_json, progress
+from worker.cli.run import no_such_account
+from worker.cli.screen import safe, screen, table, write_json
+from worker.cli.selection import read_when
+from worker.cli.session import Session, session
+from worker.cli.stop import DONE, WRONG, Stop
+from worker.cli.who import who
+from worker.cli.written import write_down
+from worker.fleet.wording import count, iso, number, plain
+
+
+def purge_scheduled(
+    name: str,
+    codes: Collection[str],
+    since: str,
+    until: str,
+    eta: bool | None,
+    by: str,
+    *,
+    every: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Count what the filter finds, ask, and end it page by page; written down at the start and at the end."""
+    person = who(by)
+    check_json(as_json=as_json, yes=yes)
+    with session() as opened:
+        _check_account(opened, name)
+        now_ms = redis_time_us(opened.client) // 1000
+        wanted = Wanted(
+            frozenset(codes),
+            read_when("--since", since, now_ms),
+            read_when("--until", until, now_ms),
+            eta,
+        )
+        if every == (wanted != Wanted()):
+            raise Stop(WRONG, "say which: either a filter such as --code or --until, or --all")
+        schedule = Schedule(opened.client, opened.keys, name)
+        found = Counter(("eta" if one.eta else "retry", one.code) for one in schedule.events(wanted))
+        total = found.total()
+        if not as_json:
+            _show(found)
+        if total and not yes:
+            ask(
+                f"End {count(total, 'event')} of {name} for good?",
+                unattended="there is no terminal to ask on: add --yes to purge",
+                refused="nothing was purged",
+            )
+        purged = _carry_out(opened, schedule, wanted, name, total, person) if total else 0
+    if as_json:
+        write_json({"account": name, "found": total, "purged": purged})
+    elif total:
+        screen().print(f"purged {count(purged, 'event')}", soft_wrap=True)
+    return DONE
+
+
+def _check_account(opened: Session, name: str) -> None:
+    accounts = opened.settings.accounts
+    if name not in accounts and not opened.client.exists(opened.keys.scheduled(name)):
+        raise Stop(WRONG, no_such_account(plain(name), accounts))
+
+
+def _show(found: Counter[tuple[str, str]]) -> None:
+    if not found:
+        screen().print("nothing to purge")
+        return
+    rows = table("waits for", "last code", "events", right=("events",))
+    for (kind, code), events in sorted(found.items()):
+        rows.add_row(kind, safe(code or "-"), number(events))
+    screen().print(rows)
+
+
+def _carry_out(opened: Session, schedule: Schedule, wanted: Wanted, name: str, total: int, by: str) -> int:
+    """End the events and return how many; a start without an end was killed, and the same command goes on."""
+    words: dict[str, object] = {
+        "codes": sorted(wanted.codes),
+        "since": iso(wanted.since_ms),
+        "until": iso(wanted.until_ms),
+        "eta": wanted.eta,
+    }
+    chosen = {word: value for word, value in words.items() if value not in (None, [])}
+    began = write_down(opened, "purge-scheduled", by=by, account=name, events=total, filter=chosen)
+    purged, result = 0, "interrupted"
+    try:
+        with progress() as shown:
+            bar = shown.add_task("purge", total=total)
+            for ended in schedule.drop(schedule.events(wanted)):
+                purged += ended
+                shown.update(bar, completed=purged)
+        result = "done"
+    except RedisError:
+        result = "redis failed"
+        raise
+    finally:
+        with contextlib.suppress(RedisError):
+            write_down(
+                opened, "purge-scheduled-end", by=by, began=began, purged=purged, of=total, result=result
+            )
+    return purged
