@@ -847,7 +847,7 @@ MUTANTS = (
         "worker/engine.py",
         "        if batch.held > len(self._held):\n            self._in_step = False\n",
         "",
-        "tests/integration/test_engine.py::test_events_of_a_lost_lease_answer_are_given_back",
+        "tests/integration/test_engine.py::test_a_lease_that_redis_knows_of_alone_is_given_back",
     ),
     Mutant(
         "engine-fault",
