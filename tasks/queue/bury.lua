@@ -18,24 +18,24 @@ local function read_record(record)
   return 0, 0, 0, '', 1
 end
 
--- Returns the attempts of a history as a dead letter has them, the last one's answer, and whether one is in doubt.
-local function read_history(line)
-  local read, history = pcall(cjson.decode, line)
-  if not read or type(history) ~= 'table' or type(history.attempts) ~= 'table' then return '', {}, false, false end
-  local attempts, in_doubt = {}, history.doubted == true
-  for i, row in ipairs(history.attempts) do
-    local words = {}
-    for j = 1, 6 do words[j] = cjson.encode(row[j]) end
-    attempts[i] = string.format('{"at_ms":%s,"class":%s,"code":%s,"message":%s,"request_id":%s,"duration_ms":%s}', unpack(words))
-    in_doubt = in_doubt or row[2] == 'unknown'
-  end
-  local replayed = type(history.replayed_ms) == 'number'
-  return table.concat(attempts, ','), history.attempts[#history.attempts] or {}, in_doubt, replayed
-end
-
 -- Write a dead letter, as tasks/dead_letters/write.py does, with the first LONGEST bytes of the message; `bytes` tells of the rest.
 -- Returns whether that could be done; then the event may be in no other place.
 local function bury(account, tag, now, reason, record)
+  -- Returns the attempts of a history as a dead letter has them, the last one's answer, and whether one is in doubt.
+  local function read_history(line)
+    local read, history = pcall(cjson.decode, line)
+    if not read or type(history) ~= 'table' or type(history.attempts) ~= 'table' then return '', {}, false, false end
+    local attempts, in_doubt = {}, history.doubted == true
+    for i, row in ipairs(history.attempts) do
+      local words = {}
+      for j = 1, 6 do words[j] = cjson.encode(row[j]) end
+      attempts[i] = string.format('{"at_ms":%s,"class":%s,"code":%s,"message":%s,"request_id":%s,"duration_ms":%s}', unpack(words))
+      in_doubt = in_doubt or row[2] == 'unknown'
+    end
+    local replayed = type(history.replayed_ms) == 'number'
+    return table.concat(attempts, ','), history.attempts[#history.attempts] or {}, in_doubt, replayed
+  end
+
   local dead, index = key('dead', account), key('dead-index', account)
   if not (sound(dead, 'hash') and sound(index, 'zset') and countable(reasons, account .. ':' .. reason)) then return false end
   local deaths, _, first, line, from = read_record(record)

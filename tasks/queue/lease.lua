@@ -118,41 +118,42 @@ local function from_ready(account, want, way, pop, steps)
   return got
 end
 
--- Returns one of the account's lists and a place in it, drawn by lot: each of its messages has the same chance.
-local function drawn(account)
-  local lists, total = {}, 0
-  for i, step in ipairs(STEPS) do
-    local list = prefix .. 'otpreport.' .. account .. step
-    local length = redis.pcall('LLEN', list)
-    lists[i] = { name = list, length = failed(list, length) and 0 or length }
-    total = total + lists[i].length
-  end
-  local place = total > 0 and math.random(total) or 0
-  for _, list in ipairs(lists) do
-    if place <= list.length then return list.name, place - 1 end
-    place = place - list.length
-  end
-end
-
-local POP = {}
-
-function POP.newest(list)
-  return redis.call('LPOP', list)
-end
-
-function POP.oldest(list)
-  return redis.call('RPOP', list)
-end
-
--- The newest message fills the gap: none is moved back.
-function POP.any(list, place)
-  local raw = redis.call('LINDEX', list, place)
-  local newest = redis.call('LPOP', list)
-  if place > 0 then redis.call('LSET', list, place - 1, newest) end
-  return raw
-end
-
+-- Functions that few calls need are made where they are needed: to make one costs about as much as a command.
 local function from_place(account, way, where)
+  -- Returns one of the account's lists and a place in it, drawn by lot: each of its messages has the same chance.
+  local function drawn(account)
+    local lists, total = {}, 0
+    for i, step in ipairs(STEPS) do
+      local list = prefix .. 'otpreport.' .. account .. step
+      local length = redis.pcall('LLEN', list)
+      lists[i] = { name = list, length = failed(list, length) and 0 or length }
+      total = total + lists[i].length
+    end
+    local place = total > 0 and math.random(total) or 0
+    for _, list in ipairs(lists) do
+      if place <= list.length then return list.name, place - 1 end
+      place = place - list.length
+    end
+  end
+
+  local POP = {}
+
+  function POP.newest(list)
+    return redis.call('LPOP', list)
+  end
+
+  function POP.oldest(list)
+    return redis.call('RPOP', list)
+  end
+
+  -- The newest message fills the gap: none is moved back.
+  function POP.any(list, place)
+    local raw = redis.call('LINDEX', list, place)
+    local newest = redis.call('LPOP', list)
+    if place > 0 then redis.call('LSET', list, place - 1, newest) end
+    return raw
+  end
+
   local list, place = drawn(account)
   return from_ready(account, 1, way, function(name)
     return place >= 0 and name == list and POP[where](list, place)
@@ -162,42 +163,42 @@ end
 -- Dead letters that are to be sent again go last: at their share of the rate, and only while the next free slot of the
 -- rate group lies no further ahead than SPARE (us): slots that nobody else wants. What was not used for longer than BURST
 -- (us, a little more than a calm worker's round) is forgone: workers that are short of CPU, and so ask more seldom, take fewer.
-local SPARE, BURST = 25000, 60000
-
--- Returns how many of `want` may go now, the us between two, and from when on they are counted.
-local function replays_due(account, want)
-  local order = redis.pcall('HMGET', key('replay', account), 'share', 'group', 'limit', 'next_us')
-  if failed(key('replay', account), order) or not order[1] then return 0 end
-  local stored = redis.call('HMGET', key('rate', order[2]), unpack(RATE_FIELDS))
-  if math.max(moment(stored[5], now_us), pause_end(stored, now_us)) > now_us + SPARE then return 0 end
-  local interval = 1000000 / (tonumber(order[1]) * effective_rate(tonumber(order[3]), stored, now_us))
-  local from = math.max(tonumber(order[4] or 0), now_us - BURST)
-  if from > now_us + interval then from = now_us end -- the clock went back, or the share was raised
-  return math.max(0, math.min(want, math.floor((now_us - from) / interval) + 1)), interval, from
-end
-
--- Move a dead letter among the taken, as if nothing had been tried yet, and return its record; nil when it is gone, or
--- died again since it was asked for.
-local function revive(account, id, died)
-  local letter, index = redis.call('HGET', key('dead', account), id), key('dead-index', account)
-  if not letter or redis.call('ZSCORE', index, id) ~= died then return end
-  left = left - #letter
-  local cut = string.find(letter, '\n', 1, true) or #letter + 1
-  if #letter - cut > LONGEST then return end
-  local read, story = pcall(cjson.decode, string.sub(letter, 1, cut - 1))
-  if not read or type(story) ~= 'table' or story.bytes then return end
-  local field = account .. ':' .. tostring(story.reason)
-  if not countable(reasons, field) then return end
-  local history = string.format('{"attempts":[],"replayed_ms":%.0f,"doubted":%s}', now, tostring(story.in_doubt == true))
-  local record = string.format('0 0 %.0f\n', tonumber(story.first_at_ms) or now) .. history .. string.sub(letter, cut)
-  redis.call('HSET', key('taken', account), id, record)
-  redis.call('HDEL', key('dead', account), id)
-  redis.call('ZREM', index, id)
-  if redis.call('HINCRBY', reasons, field, -1) <= 0 then redis.call('HDEL', reasons, field) end
-  return record
-end
-
 local function from_replays(account, want, way)
+  local SPARE, BURST = 25000, 60000
+
+  -- Returns how many of `want` may go now, the us between two, and from when on they are counted.
+  local function replays_due(account, want)
+    local order = redis.pcall('HMGET', key('replay', account), 'share', 'group', 'limit', 'next_us')
+    if failed(key('replay', account), order) or not order[1] then return 0 end
+    local stored = redis.call('HMGET', key('rate', order[2]), unpack(RATE_FIELDS))
+    if math.max(moment(stored[5], now_us), pause_end(stored, now_us)) > now_us + SPARE then return 0 end
+    local interval = 1000000 / (tonumber(order[1]) * effective_rate(tonumber(order[3]), stored, now_us))
+    local from = math.max(tonumber(order[4] or 0), now_us - BURST)
+    if from > now_us + interval then from = now_us end -- the clock went back, or the share was raised
+    return math.max(0, math.min(want, math.floor((now_us - from) / interval) + 1)), interval, from
+  end
+
+  -- Move a dead letter among the taken, as if nothing had been tried yet, and return its record; nil when it is gone, or
+  -- died again since it was asked for.
+  local function revive(account, id, died)
+    local letter, index = redis.call('HGET', key('dead', account), id), key('dead-index', account)
+    if not letter or redis.call('ZSCORE', index, id) ~= died then return end
+    left = left - #letter
+    local cut = string.find(letter, '\n', 1, true) or #letter + 1
+    if #letter - cut > LONGEST then return end
+    local read, story = pcall(cjson.decode, string.sub(letter, 1, cut - 1))
+    if not read or type(story) ~= 'table' or story.bytes then return end
+    local field = account .. ':' .. tostring(story.reason)
+    if not countable(reasons, field) then return end
+    local history = string.format('{"attempts":[],"replayed_ms":%.0f,"doubted":%s}', now, tostring(story.in_doubt == true))
+    local record = string.format('0 0 %.0f\n', tonumber(story.first_at_ms) or now) .. history .. string.sub(letter, cut)
+    redis.call('HSET', key('taken', account), id, record)
+    redis.call('HDEL', key('dead', account), id)
+    redis.call('ZREM', index, id)
+    if redis.call('HINCRBY', reasons, field, -1) <= 0 then redis.call('HDEL', reasons, field) end
+    return record
+  end
+
   if way == 'shed' then return 0 end
   local read, due, interval, from = pcall(replays_due, account, want)
   local waiting, order, got = key('replays', account), key('replay', account), 0
@@ -237,46 +238,54 @@ local function ramped(state, want)
   return math.max(0, math.min(want, math.floor((now - from) / interval) + 1)), interval, from
 end
 
-local function is_leased(account, tag)
-  return tag and redis.call('HEXISTS', key('taken', account), tag) == 1
-    and not redis.call('ZSCORE', key('scheduled', account), tag)
-    and not redis.call('ZSCORE', key('suspects', account), tag)
-end
+-- What `let` says of an account that is probed.
+local function probed(account, want, name, state)
+  local function is_leased(account, tag)
+    return tag and redis.call('HEXISTS', key('taken', account), tag) == 1
+      and not redis.call('ZSCORE', key('scheduled', account), tag)
+      and not redis.call('ZSCORE', key('suspects', account), tag)
+  end
 
-local LONGEST_PAUSE = math.max(60000, probe_interval.stopped)
+  local LONGEST_PAUSE = math.max(60000, probe_interval.stopped)
 
--- The longer an outage lasts, the less often it is probed: after a quarter of its time, at least the interval.
-local function pause_after(name, state)
-  if name ~= 'open' then return probe_interval[name] end
-  local lasted = math.max(0, now - tonumber(state[7] or now))
-  return math.max(probe_interval.open, math.min(LONGEST_PAUSE, math.floor(lasted / 4)))
-end
+  -- The longer an outage lasts, the less often it is probed: after a quarter of its time, at least the interval.
+  local function pause_after(name, state)
+    if name ~= 'open' then return probe_interval[name] end
+    local lasted = math.max(0, now - tonumber(state[7] or now))
+    return math.max(probe_interval.open, math.min(LONGEST_PAUSE, math.floor(lasted / 4)))
+  end
 
--- An account that stopped since event after event was refused is searched for one that is taken: every second for as many
--- as were refused and one more, at most `most`; after a minute of nothing but refusals for a few now and then.
-local SEARCH = { most = 16, pause = 1000, lasts = 60000, few = 3, long_pause = 10000 }
+  -- An account that stopped since event after event was refused is searched for one that is taken: every second for as many
+  -- as were refused and one more, at most `most`; after a minute of nothing but refusals for a few now and then.
+  local SEARCH = { most = 16, pause = 1000, lasts = 60000, few = 3, long_pause = 10000 }
 
--- Returns how many to send now, the ms until the next ones, and how many were refused; nil where nothing is searched.
-local function search(name, state)
-  if name ~= 'stopped' or state[8] ~= 'permanent_run' then return end
-  local refused, lasted = tonumber(state[9] or 0), now - tonumber(state[7] or now)
-  if lasted < 0 or lasted >= SEARCH.lasts then return SEARCH.few, SEARCH.long_pause, refused end
-  return math.min(SEARCH.most, refused + 1), SEARCH.pause, refused
-end
+  -- Returns how many to send now, the ms until the next ones, and how many were refused; nil where nothing is searched.
+  local function search(name, state)
+    if name ~= 'stopped' or state[8] ~= 'permanent_run' then return end
+    local refused, lasted = tonumber(state[9] or 0), now - tonumber(state[7] or now)
+    if lasted < 0 or lasted >= SEARCH.lasts then return SEARCH.few, SEARCH.long_pause, refused end
+    return math.min(SEARCH.most, refused + 1), SEARCH.pause, refused
+  end
 
--- A probe that is due later than any pause lasts was put down before Redis' clock was set back.
-local function is_early(state, longest)
-  local due = tonumber(state[2] or 0)
-  return now < due and due <= now + longest
-end
+  -- A probe that is due later than any pause lasts was put down before Redis' clock was set back.
+  local function is_early(state, longest)
+    local due = tonumber(state[2] or 0)
+    return now < due and due <= now + longest
+  end
 
--- A worker whose last probe could not leave lets the others go first, so long (ms).
-local TURN = 2000
+  -- A worker whose last probe could not leave lets the others go first, so long (ms).
+  local TURN = 2000
 
-local function goes_later(account, state)
-  local unsent = key('unsent', account)
-  local at = now < tonumber(state[2] or 0) + TURN and redis.pcall('ZSCORE', unsent, worker)
-  return at and not failed(unsent, at)
+  local function goes_later(account, state)
+    local unsent = key('unsent', account)
+    local at = now < tonumber(state[2] or 0) + TURN and redis.pcall('ZSCORE', unsent, worker)
+    return at and not failed(unsent, at)
+  end
+
+  local some, pause, refused = search(name, state)
+  if is_early(state, pause or LONGEST_PAUSE) or is_leased(account, state[3])
+    or goes_later(account, state) then return 0, 'send' end
+  return math.min(want, some or 1), 'probe', { probe_at = now + (pause or pause_after(name, state)), refused = refused }
 end
 
 -- 'running' lets everything through, 'stopped' and 'open' one probe at a time or what a search wants, 'shed' everything, any
@@ -292,10 +301,8 @@ local function let(account, want)
     return most, 'send', interval and { interval = interval, from = from }
   end
   if name == 'shed' then return want, 'shed' end
-  local some, pause, refused = search(name, state)
-  if not probe_interval[name] or is_early(state, pause or LONGEST_PAUSE) or is_leased(account, state[3])
-    or goes_later(account, state) then return 0, 'send' end
-  return math.min(want, some or 1), 'probe', { probe_at = now + (pause or pause_after(name, state)), refused = refused }
+  if probe_interval[name] then return probed(account, want, name, state) end
+  return 0, 'send'
 end
 
 local function admitted(account, want)

@@ -49,25 +49,25 @@ end
 
 local ended, again = {}, {} -- accounts whose run of refusals ended in this call; which may be probed at once
 
--- Returns the code and message of the attempt that a dead letter ended with.
-local function last_word(letter)
-  local read, story = pcall(cjson.decode, string.match(letter, '^[^\n]*'))
-  if not read or type(story) ~= 'table' then return 'unknown' end
-  local said = type(story.message) == 'string' and story.message or ''
-  return tostring(story.code) .. (said ~= '' and ': ' .. said or '')
-end
-
 local MOST_REFUSED, CLEAR = tonumber(ARGV[9]), 60000
-
--- Whether a run of refusals is no reason to stop: the operator said so, or a search of the last minute (lease.lua) found that
--- the provider takes some.
-local function may_go_on(cleared, keep_going)
-  cleared = tonumber(cleared) or 0
-  return MOST_REFUSED == 0 or keep_going or (now < cleared + CLEAR and cleared <= now)
-end
 
 -- Events that were refused for good without one success between them may speak against the account, not the events.
 local function suspect_account(account, letter, is_probe)
+  -- Returns the code and message of the attempt that a dead letter ended with.
+  local function last_word(letter)
+    local read, story = pcall(cjson.decode, string.match(letter, '^[^\n]*'))
+    if not read or type(story) ~= 'table' then return 'unknown' end
+    local said = type(story.message) == 'string' and story.message or ''
+    return tostring(story.code) .. (said ~= '' and ': ' .. said or '')
+  end
+
+  -- Whether a run of refusals is no reason to stop: the operator said so, or a search of the last minute (lease.lua) found that
+  -- the provider takes some.
+  local function may_go_on(cleared, keep_going)
+    cleared = tonumber(cleared) or 0
+    return MOST_REFUSED == 0 or keep_going or (now < cleared + CLEAR and cleared <= now)
+  end
+
   local hash = key('account', account)
   local run = redis.pcall('HINCRBY', hash, 'permanent_run', 1)
   ended[account] = nil
@@ -211,7 +211,7 @@ local kinds, at, LENGTH = {}, 11 + 9 * groups, { finish = 4, schedule = 5, eta =
 for i = 1, tonumber(ARGV[at]) do
   kinds[i] = {
     verb = ARGV[at + 1], account = ARGV[at + 2], word = ARGV[at + 3], mark = ARGV[at + 4],
-    events = {}, tags = {}, claims = {}, due = {}, records = {}, ages = {},
+    tags = {}, claims = {}, due = {}, records = {}, ages = {},
   }
   at = at + 4
 end
@@ -222,9 +222,10 @@ while at <= #ARGV do
   at = at + LENGTH[kinds[tonumber(ARGV[at])].verb]
 end
 local held, flags, back = {}, {}, {}
+if tags[2] then held = need(KEYS[1], many('SMISMEMBER', KEYS[1], tags)) end
 if tags[1] then
-  held = need(KEYS[1], many('SMISMEMBER', KEYS[1], tags))
-  need(KEYS[1], many('SREM', KEYS[1], tags))
+  local removed = need(KEYS[1], many('SREM', KEYS[1], tags))
+  if not tags[2] then held = { removed } end
 end
 local seen = {}
 for n, tag in ipairs(tags) do
@@ -236,13 +237,13 @@ for n, tag in ipairs(tags) do
   seen[tag] = true
   if flags[n] == 1 and not (known and verbs[kind.verb](kind, tag, claim, member, ARGV[i + 4])) then
     flags[n] = 2
-  elseif flags[n] == 1 then
-    kind.events[#kind.events + 1] = n
   end
 end
-for _, kind in ipairs(kinds) do
-  if kind.events[1] and moves[kind.verb] and not moves[kind.verb](kind) then
-    for _, n in ipairs(kind.events) do flags[n] = 2 end
+for number, kind in ipairs(kinds) do
+  if (kind.tags[1] or kind.due[1]) and not moves[kind.verb](kind) then
+    for n, flag in ipairs(flags) do
+      if flag == 1 and tonumber(ARGV[places[n]]) == number then flags[n] = 2 end
+    end
   end
 end
 for n, flag in ipairs(flags) do

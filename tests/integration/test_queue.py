@@ -519,7 +519,7 @@ async def test_the_books_balance_at_every_step(fleet: Fleet, seed: int) -> None:
 async def test_a_settlement_that_forgets_the_lease_is_noticed(fleet: Fleet) -> None:
     """The balance can fail: a script that leaves the tag in `held` is found out."""
     alter(
-        fleet.queue(), "_settle_script", "queue/settle.lua", "need(KEYS[1], many('SREM', KEYS[1], tags))", ""
+        fleet.queue(), "_settle_script", "queue/settle.lua", "need(KEYS[1], many('SREM', KEYS[1], tags))", "1"
     )
     fleet.send_many(1)
     (delivery,) = await fleet.take()
