@@ -16,7 +16,7 @@ DEV := $(VENV)/dev.stamp
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint docs bench chaos mutants lock image clean
+.PHONY: help demo test check lint docs bench chaos mutants lock image pin sbom clean
 
 help: ## show this list
 	@echo "make TARGET [ARGS=...]"
@@ -55,6 +55,14 @@ lock: build/uv/bin/uv ## write requirements/*.txt anew (UPGRADE=--upgrade: with 
 	@$(LOCK) $(UPGRADE) --extra worker pyproject.toml -o requirements/worker.txt
 	@$(LOCK) $(UPGRADE) --extra demo -c requirements/worker.txt pyproject.toml -o requirements/demo.txt
 	@$(LOCK) $(UPGRADE) --extra demo --group dev -c requirements/worker.txt pyproject.toml -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) --group sbom -o requirements/sbom.txt
+
+pin: ## pin the images in Dockerfile and compose files by the digests that their tags have today
+	@$(PYTHON) -m deploy.pin
+
+sbom: build/sbom/bin/cyclonedx-py ## write build/sbom.json, the Python packages of the image as CycloneDX, judged by its schema
+	@build/sbom/bin/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --validate \
+		-o build/sbom.json requirements/worker.txt
 
 image: ## build the worker's image
 	@docker build --tag otpreport .
@@ -81,3 +89,8 @@ $(BIN)/python:
 build/uv/bin/uv:
 	@$(PYTHON) -m venv build/uv
 	@build/uv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/uv.txt
+
+build/sbom/bin/cyclonedx-py: requirements/sbom.txt
+	@$(PYTHON) -m venv --clear build/sbom
+	@build/sbom/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@

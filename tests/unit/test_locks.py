@@ -13,7 +13,7 @@ def pins(name: str) -> dict[str, str]:
     )
 
 
-@pytest.mark.parametrize("name", ["worker.txt", "demo.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["worker.txt", "demo.txt", "dev.txt", "sbom.txt"])
 def test_every_line_is_pinned_by_hash(name: str) -> None:
     """A lock holds exact versions with hashes, and says of no index where it is."""
     text = (FOLDER / name).read_text()
