@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from config.duration import Unit
+from otpreport.errors import OtpreportError
 
 PREFIX = "OTPREPORT_"
 NESTED = "__"
@@ -30,7 +31,7 @@ _PHRASES = {
 }
 
 
-class SettingsError(ValueError):
+class SettingsError(OtpreportError, ValueError):
     """Says everything that is wrong with the settings, one line a fault."""
 
     def __init__(self, faults: Iterable[str]) -> None:

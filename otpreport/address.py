@@ -15,6 +15,8 @@ from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from otpreport.errors import OtpreportError
+
 _PORT = 6379
 _SENTINEL_PORT = 26379
 _SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://")
@@ -54,7 +56,7 @@ _connection: Any = redis.connection
 _sentinel: Any = redis.sentinel
 
 
-class UnknownOptionError(ValueError):
+class UnknownOptionError(OtpreportError, ValueError):
     """Say which option of a URL is unknown, and the fix; no value is shown."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from otpreport.errors import OtpreportError
 from otpreport.forks import let_go, on_fork, steady
 
 OWNER_ALONE = 0o600
@@ -24,7 +25,7 @@ _inherited: dict[tuple[int, int], sqlite3.Connection] = {}
 their locks. They are neither used nor closed."""
 
 
-class NotOurs(OSError):  # noqa: N818 - it says what the file is
+class NotOurs(OtpreportError, OSError):  # noqa: N818 - it says what the file is
     """A file that is not to be used: another's, or one that SQLite can lock no more in this process."""
 
 

@@ -8,8 +8,10 @@ from typing import cast
 
 import hiredis
 
+from otpreport.errors import OtpreportError
 
-class Unavailable(Exception):  # noqa: N818 - a state of Redis, not an error of ours
+
+class Unavailable(OtpreportError):  # noqa: N818 - a state of Redis, not an error of ours
     """Redis did not take the write; `reason` says why, and whether it may have arrived after all."""
 
     def __init__(self, reason: str) -> None:

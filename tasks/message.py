@@ -12,6 +12,7 @@ from typing import cast
 
 from pydantic_core import from_json
 
+from otpreport.errors import OtpreportError
 from otpreport.event import milliseconds
 
 MAX_BYTES = 64 * 1024
@@ -20,7 +21,7 @@ MAX_BYTES = 64 * 1024
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
-class MalformedMessage(ValueError):  # noqa: N818 - the dead letter says what it is
+class MalformedMessage(OtpreportError, ValueError):  # noqa: N818 - the dead letter says what it is
     """Bytes on a queue that are no task message for us; `reason` says why."""
 
     def __init__(self, reason: str) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
+from otpreport.errors import OtpreportError
 from providers.base import Answer, Outcome, Provider, Result, SignedRequest
 from tasks.dead_letters import write as dead_letter
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, Way, read
@@ -37,15 +38,15 @@ REFUSED = frozenset({Result.ACCOUNT, Result.CLOCK})
 MISSED = Outcome(Result.UNKNOWN, code="shutdown", message="the worker ended before the answer came")
 
 
-class NotSent(Exception):  # noqa: N818 - it names the fact
+class NotSent(OtpreportError):  # noqa: N818 - it names the fact
     """The request never reached the provider."""
 
 
-class TooLate(Exception):  # noqa: N818 - it names the fact
+class TooLate(OtpreportError):  # noqa: N818 - it names the fact
     """The slot, or the lease, was over before the request could leave: nothing was sent."""
 
 
-class InDoubt(Exception):  # noqa: N818 - it names the fact
+class InDoubt(OtpreportError):  # noqa: N818 - it names the fact
     """The request was sent, or may have been, and no answer came: the provider may have taken it."""
 
 

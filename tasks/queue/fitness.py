@@ -12,6 +12,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from otpreport.errors import OtpreportError
 from tasks.keys import Keys
 from tasks.script import Script
 
@@ -23,7 +24,7 @@ FORMAT = 1
 """The number of what this version keeps in Redis: raised when older workers would not be safe beside it."""
 
 
-class Unfit(Exception):  # noqa: N818 - a state of Redis, not an error of ours
+class Unfit(OtpreportError):  # noqa: N818 - a state of Redis, not an error of ours
     """This Redis can't hold the queue before somebody changes it, or its user's rights; the text says why."""
 
 

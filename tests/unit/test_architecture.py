@@ -1,5 +1,6 @@
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,3 +229,29 @@ def test_public_names_are_seen() -> None:
     """The test of `__all__` would notice a name that is not in it."""
     source = "import a.b\nfrom c import d as e, _f\nclass G: ...\ndef h(): ...\nI = 1\n_j = 2\n"
     assert list(public_names(source)) == ["a", "e", "G", "h", "I"]
+
+
+def test_every_error_is_in_the_tree() -> None:
+    """An error of ours has the one base and is in the drawing, at its file; the simulator has its own."""
+    drawn = dict(re.findall(r"── (\w+) +(\S+\.py) ", (ROOT / "otpreport" / "errors.py").read_text()))
+    found = {
+        node.name: str(file.relative_to(ROOT))
+        for package in ("otpreport", "config", "providers", "tasks", "worker")
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name != "OtpreportError" and is_error(node)
+    }
+    assert found == drawn
+
+
+def is_error(node: ast.ClassDef) -> bool:
+    """Return whether a class is an exception, by its bases."""
+    return any(re.search(r"(Error|Exception)$", ast.unparse(base)) for base in node.bases)
+
+
+def test_an_error_beside_the_tree_is_seen() -> None:
+    """The test of the tree knows an exception by any base that is one."""
+    for source in ("class A(OSError): ...", "class A(x.RedisError, B): ...", "class A(OtpreportError): ..."):
+        (node,) = ast.parse(source).body
+        assert isinstance(node, ast.ClassDef)
+        assert is_error(node)

@@ -5,6 +5,8 @@ Stop: print its lines on standard error and exit with its status; there are thre
 
 from __future__ import annotations
 
+from otpreport.errors import OtpreportError
+
 DONE = 0
 NO = 1
 """The answer is no: something is wrong with what was asked about, or Redis can't be reached."""
@@ -13,7 +15,7 @@ WRONG = 2
 """Wrong use or settings: the same command can't succeed before somebody changes one of them."""
 
 
-class Stop(Exception):  # noqa: N818 - it says what to do
+class Stop(OtpreportError):  # noqa: N818 - it says what to do
     """End the command: `lines` for the operator, one thought each, and the exit status."""
 
     def __init__(self, status: int, *lines: str) -> None:
