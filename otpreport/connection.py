@@ -84,6 +84,9 @@ class Connection:
 
     def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
         """Write to lists; return "" or why Redis refused, for each; TimeoutError after `deadline`."""
+        if len(pushes) == 1:
+            self._send(pushes[0].packed(), deadline)
+            return [self._reply(deadline)]
         self._send(b"".join([push.packed() for push in pushes]), deadline)
         return [self._reply(deadline) for _ in pushes]
 
@@ -92,21 +95,23 @@ class Connection:
         self._redis.disconnect()
 
     def _send(self, data: bytes, deadline: float) -> None:
-        view = memoryview(data)
-        while view:
+        rest: bytes | memoryview = data
+        while rest:
             try:
-                view = view[self._socket.send(view) :]
+                sent = self._socket.send(rest)
+                rest = b"" if sent == len(rest) else memoryview(rest)[sent:]
             except (BlockingIOError, ssl.SSLWantWriteError):
                 _wait(self._writable, deadline)
             except ssl.SSLWantReadError:
                 _wait(self._readable, deadline)
 
     def _reply(self, deadline: float) -> str:
-        while (reply := self._parsed()) is _MORE:
-            received = self._receive(deadline)
-            if not received:
-                raise ConnectionResetError("connection closed by Redis")
-            self._reader.feed(received)
+        """Return one reply; ConnectionError where it is none: a proxy's error page, for example."""
+        try:
+            while (reply := cast("object", self._reader.gets())) is _MORE:
+                self._reader.feed(self._receive(deadline))
+        except hiredis.HiredisError as error:
+            raise ConnectionError(str(error)) from error
         return str(reply) if isinstance(reply, hiredis.ReplyError) else ""
 
     def _receive(self, deadline: float) -> bytes:
@@ -116,19 +121,16 @@ class Connection:
             if not ready:
                 _wait(self._readable, deadline)
             try:
-                return self._socket.recv(4096)
+                received = self._socket.recv(4096)
             except (BlockingIOError, ssl.SSLWantReadError):
                 ready = False
             except ssl.SSLWantWriteError:
                 _wait(self._writable, deadline)
                 ready = True
-
-    def _parsed(self) -> object:
-        """Return the next reply; ConnectionError where it is none: a proxy's error page, for example."""
-        try:
-            return cast("object", self._reader.gets())
-        except hiredis.HiredisError as error:
-            raise ConnectionError(str(error)) from error
+            else:
+                if not received:
+                    raise ConnectionResetError("connection closed by Redis")
+                return received
 
 
 def _wait(until: select.poll, deadline: float) -> None:

@@ -26,7 +26,8 @@ _set = object.__setattr__
 
 def milliseconds(moment: datetime) -> int:
     """Return an aware datetime as UNIX milliseconds, rounded down."""
-    return (moment - _EPOCH) // _MILLISECOND
+    since = moment - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

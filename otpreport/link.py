@@ -79,7 +79,8 @@ class Link:
     def wait_until_up(self, seconds: float) -> bool:
         """Wait while Redis is known to be away; False when it still is after that time."""
         with self._lock:
-            self._ensure_thread()
+            if self._thread is None:
+                self._start_thread()
             self._available.wait_for(lambda: self._closed or not self._away, seconds)
             return not self._away
 
@@ -96,7 +97,8 @@ class Link:
 
     def _borrow(self, deadline: float) -> Connection:
         with self._lock:
-            self._ensure_thread()
+            if self._thread is None:
+                self._start_thread()
             while True:
                 if self._away:
                     raise Unavailable(self._away)
@@ -130,25 +132,26 @@ class Link:
         raise Unavailable(self._away)
 
     def _give_back(self, connection: Connection, refusals: Sequence[str]) -> None:
-        fatal = next((refusal for refusal in refusals if refusal.startswith(FATAL)), "")
-        if fatal:
-            self._discard(connection, fatal)
-            return
+        for refusal in refusals:
+            if refusal and refusal.startswith(FATAL):
+                self._discard(connection, refusal)
+                return
         with self._lock:
             if self._away:
                 self._open -= 1
                 connection.close()
             else:
-                self._trust()
+                if not self._trusted:
+                    self._trust()
                 self._idle.append(connection)
-                self._available.notify()
+                if self._waiting:
+                    self._available.notify()
 
     def _trust(self) -> None:
         """Forget the faults: a write went well. That Redis answers a PING does not say that it takes writes."""
-        if not self._trusted:
-            self._trusted = True
-            self._delay = _FIRST_DELAY
-            self._needed.notify()  # to tell it
+        self._trusted = True
+        self._delay = _FIRST_DELAY
+        self._needed.notify()  # to tell it
 
     def _discard(self, connection: Connection, reason: str) -> None:
         """Close a broken connection, and the idle ones with it: what broke one has most likely broken all."""
@@ -170,8 +173,8 @@ class Link:
         self._available.notify_all()
         self._needed.notify()
 
-    def _ensure_thread(self) -> None:
-        if self._thread is not None or self._closed:
+    def _start_thread(self) -> None:
+        if self._closed:
             return
         thread = threading.Thread(target=self._run, name="otpreport-link", daemon=True)
         try:

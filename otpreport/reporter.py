@@ -152,10 +152,11 @@ class Reporter:
 
     def _report(self, event: Verification, deadline: float) -> Receipt:
         try:
-            pushes = (self._push(event.account, (event,)),)
+            message = encode(event, task_id=os.urandom(16).hex())
+            pushes = (Push(self._key_prefix + queue_name(event.account), (message,)),)
         except Exception as error:
             raise _invalid(error) from error
-        reason = self._enqueue(pushes, deadline)[0]
+        (reason,) = self._enqueue(pushes, deadline)
         if not reason:
             return _QUEUED
         receipt = _receipt(reason, self._set_aside(pushes, deadline))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from json import JSONEncoder
+from json.encoder import encode_basestring as _text
 
 from otpreport.event import Verification, milliseconds
 
@@ -15,20 +16,9 @@ TASK = "otpreport.report"
 PRIORITY_STEPS = (0, 3, 6, 9)
 """kombu keeps one list per step; step 0 has the queue's own name."""
 
-# delivery_tag repeats the task id: a message written twice is then one message for a stock worker, too.
-_ENVELOPE = (
-    b'{"body":"%(body)b","content-encoding":"utf-8","content-type":"application/json",'
-    b'"headers":{"lang":"py","task":"otpreport.report","id":%(id)b,"root_id":%(id)b,"parent_id":null,'
-    b'"group":null,"retries":0,"timelimit":[null,null],"eta":null,"expires":null,"argsrepr":"()",'
-    b'"kwargsrepr":"{}"},"properties":{"correlation_id":%(id)b,"reply_to":"","delivery_mode":2,'
-    b'"delivery_info":{"exchange":"","routing_key":"otpreport.%(account)b"},"priority":0,'
-    b'"body_encoding":"base64","delivery_tag":%(id)b}}'
-)
-_BODY = '[[],{"event":%s},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+_EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
-_EVENT = '{"account":%s,"message_id":%s,"occurred_at":%d,"verified":%s%s%s}'
-
-_json = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_subclass_json = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def queue_name(account: str) -> str:
@@ -44,22 +34,28 @@ def queue_keys(prefix: str, account: str) -> tuple[str, ...]:
 
 def encode(event: Verification, *, task_id: str) -> bytes:
     """Return the message for a Redis list of the event's account; an error of any kind for an invalid event."""
-    fields = _event(event) if type(event) is Verification else _json(event.to_wire())
-    return _ENVELOPE % {
-        b"body": b2a_base64((_BODY % fields).encode(), newline=False),
-        b"id": _json(task_id).encode(),
-        b"account": event.account.encode(),
-    }
+    fields = _event(event) if type(event) is Verification else _subclass_json(event.to_wire())
+    body = b2a_base64(f'[[],{{"event":{fields}}},{_EMBED}]'.encode(), newline=False).decode()
+    quoted = _text(task_id)
+    # delivery_tag repeats the task id: a message written twice is then one message for a stock worker, too.
+    return (
+        f'{{"body":"{body}","content-encoding":"utf-8","content-type":"application/json",'
+        f'"headers":{{"lang":"py","task":"otpreport.report","id":{quoted},"root_id":{quoted},"parent_id":null,'
+        f'"group":null,"retries":0,"timelimit":[null,null],"eta":null,"expires":null,"argsrepr":"()",'
+        f'"kwargsrepr":"{{}}"}},"properties":{{"correlation_id":{quoted},"reply_to":"","delivery_mode":2,'
+        f'"delivery_info":{{"exchange":"","routing_key":"otpreport.{event.account}"}},"priority":0,'
+        f'"body_encoding":"base64","delivery_tag":{quoted}}}}}'
+    ).encode()
 
 
 def _event(event: Verification) -> str:
-    """Return `to_wire()` as JSON, in a third of the time that a dict of it takes."""
-    sent_at, app_id = event.sent_at, event.app_id
-    return _EVENT % (
-        _json(event.account),
-        _json(event.message_id),
-        milliseconds(event.occurred_at),
-        "true" if event.verified else "false",
-        "" if sent_at is None else f',"sent_at":{milliseconds(sent_at)}',
-        "" if app_id is None else f',"app_id":{_json(app_id)}',
+    """Return `to_wire()` as JSON; a dict on the way, and formats with `%`, would take twice as long."""
+    wire = (
+        f'"account":{_text(event.account)},"message_id":{_text(event.message_id)},'
+        f'"occurred_at":{milliseconds(event.occurred_at)},"verified":{"true" if event.verified else "false"}'
     )
+    if event.sent_at is not None:
+        wire = f'{wire},"sent_at":{milliseconds(event.sent_at)}'
+    if event.app_id is not None:
+        wire = f'{wire},"app_id":{_text(event.app_id)}'
+    return f"{{{wire}}}"

