@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from config.duration import Seconds, Unit
 from config.endpoint import check_endpoint
 from config.faults import Fault, from_validation, missing, nearest, unknown
+from config.implied import ImpliedDefault
 from config.numbers import refuse_bool
-from config.otherwise import Otherwise
 from providers.base import Provider
 from providers.masking import shortened
 from providers.registry import REGISTRY
@@ -34,20 +34,20 @@ class AccountSettings(BaseModel):
 
     provider: str = Field(description=f"The provider's API that the account is at: {KNOWN}.")
     endpoint: Annotated[
-        Annotated[str, AfterValidator(check_endpoint)] | None, Otherwise("the provider's own")
+        Annotated[str, AfterValidator(check_endpoint)] | None, ImpliedDefault("the provider's own")
     ] = Field(
         default=None,
         description="Base URL that reports go to, `https://host[:port]` (http for this host and names without a dot).",
     )
-    rate_limit: Annotated[int | None, Unit("requests/s"), Otherwise("the provider's documented limit")] = (
-        Field(
-            default=None,
-            ge=1,
-            le=100_000,
-            description="Most requests a second, of all workers together.",
-        )
+    rate_limit: Annotated[
+        int | None, Unit("requests/s"), ImpliedDefault("the provider's documented limit")
+    ] = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Most requests a second, of all workers together.",
     )
-    rate_group: Annotated[str | None, Otherwise("provider, host and key id")] = Field(
+    rate_group: Annotated[str | None, ImpliedDefault("provider, host and key id")] = Field(
         default=None,
         pattern=r"^[A-Za-z0-9:._/-]{1,128}$",
         description="Accounts with the same group share one limit, as the provider counts them together.",

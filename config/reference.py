@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from config.account import AccountSettings
 from config.duration import written
 from config.faults import bounds, plain, unit, variable
-from config.otherwise import Otherwise
+from config.implied import ImpliedDefault
 from config.settings import Settings
 from providers.base import Provider
 from providers.registry import REGISTRY
@@ -91,7 +91,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return REQUIRED
     value: object = field.default
-    words = next((item.text for item in field.metadata if isinstance(item, Otherwise)), "")
+    words = next((item.text for item in field.metadata if isinstance(item, ImpliedDefault)), "")
     return words if value is None or value == "" else _shown(field, value)
 
 

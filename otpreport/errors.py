@@ -13,7 +13,7 @@
     │   ├── TooLate              tasks/report.py          its slot is over: it waits for another
     │   ├── NotSent              tasks/report.py          nothing left: it waits, no attempt is used
     │   └── InDoubt              tasks/report.py          the answer is missing: an attempt, in doubt
-    └── Stop                     worker/cli/stop.py       a command ends: lines for the operator, exit status
+    └── CommandError             worker/cli/errors.py       a command ends: lines for the operator, exit status
 
 An event or an argument that is wrong raises Python's own ValueError or TypeError. Errors of redis-py, httpx and the
 sockets are translated where they are met, with `raise ... from`.

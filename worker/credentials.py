@@ -16,7 +16,7 @@ from config.logging import log_event
 from config.settings import Settings
 from config.watch import Watch
 from providers.base import Provider
-from tasks.limiter.groups import Derived
+from tasks.limiter.groups import DerivedGroup
 from worker.daemon import in_daemon
 from worker.groups import derived, with_groups
 from worker.metrics import Metrics
@@ -35,7 +35,7 @@ class Renewable(Protocol):
         ...
 
 
-Settle = Callable[[Iterable[Derived]], Awaitable[Mapping[str, str]]]
+Settle = Callable[[Iterable[DerivedGroup]], Awaitable[Mapping[str, str]]]
 
 
 class Credentials:

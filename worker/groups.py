@@ -11,16 +11,16 @@ from config.settings import Settings
 from tasks.fleet.deployment import read_deployment
 from tasks.keys import Keys
 from tasks.limiter.admission import RateGroup
-from tasks.limiter.groups import Derived, read_groups
+from tasks.limiter.groups import DerivedGroup, read_groups
 
 if TYPE_CHECKING:
     from redis import Redis
 
 
-def derived(settings: Settings) -> list[Derived]:
+def derived(settings: Settings) -> list[DerivedGroup]:
     """Return the accounts whose group nobody chose."""
     return [
-        Derived(account.name, account.provider, account.rate_group)
+        DerivedGroup(account.name, account.provider, account.rate_group)
         for account in settings.accounts.values()
         if not account.group_is_chosen
     ]

@@ -32,7 +32,7 @@ from tasks.fleet.presence import Presence
 from tasks.keys import Keys
 from tasks.limiter.admission import Admission
 from tasks.limiter.clock import RedisClock
-from tasks.limiter.groups import Derived, are_forgotten, settle_groups
+from tasks.limiter.groups import DerivedGroup, are_forgotten, settle_groups
 from tasks.queue.breaker import Breaker, Calls
 from tasks.queue.fitness import Unfit
 from tasks.queue.queue import Queue
@@ -93,7 +93,7 @@ class Runtime:
         self._watch = watch
         self._services: list[asyncio.Task[None]] = []
         self._dropped = 0
-        self._derived: dict[str, Derived] = {}
+        self._derived: dict[str, DerivedGroup] = {}
         self._credentials: Credentials | None = None
         self._forgotten = False
         self.worker = secrets.token_hex(6)
@@ -200,7 +200,7 @@ class Runtime:
         ):
             await asyncio.sleep(LOOK_AGAIN)
 
-    async def _settle(self, wanted: Iterable[Derived]) -> dict[str, str]:
+    async def _settle(self, wanted: Iterable[DerivedGroup]) -> dict[str, str]:
         """Tell Redis which groups follow from the keys, and return those in force."""
         listed = list(wanted)
         self._derived |= {one.account: one for one in listed}

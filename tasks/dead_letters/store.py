@@ -31,7 +31,7 @@ BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReplayPace:
     """How fast an account's letters are sent again: at most this share of its rate group's effective rate."""
 
     share: float
@@ -45,7 +45,7 @@ class Replay:
 
     account: str
     waiting: int
-    pace: Pace | None
+    pace: ReplayPace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class DeadLetters:
         indexes = [self._keys.dead_index(account) for account in self._chosen(wanted)]
         return sum(self._client.zcount(index, *span) for index in indexes)
 
-    def replay(self, letters: Iterable[Letter], paces: Mapping[str, Pace]) -> Iterator[int]:
+    def replay(self, letters: Iterable[Letter], paces: Mapping[str, ReplayPace]) -> Iterator[int]:
         """Ask for letters to be sent again, each account's at its pace; yield how many after each batch.
 
         They stay dead letters until a worker takes them, which it does below live traffic: oldest first, each with a
@@ -153,7 +153,7 @@ class DeadLetters:
             "list[bytes | None]", self._client.hmget(self._keys.replay(account), ["share", "group", "limit"])
         )
         share, group, limit = fields
-        pace = Pace(float(share), group.decode(), float(limit)) if share and group and limit else None
+        pace = ReplayPace(float(share), group.decode(), float(limit)) if share and group and limit else None
         return Replay(account, waiting, pace)
 
     def _places(self, account: str) -> list[str]:

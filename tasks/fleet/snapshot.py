@@ -122,7 +122,7 @@ class Snapshot:
         return (account for account in self.accounts if account.configured)
 
     @property
-    def strangers(self) -> Iterator[AccountSnapshot]:
+    def unconfigured(self) -> Iterator[AccountSnapshot]:
         """The accounts that are in Redis but not in the settings."""
         return (account for account in self.accounts if not account.configured)
 

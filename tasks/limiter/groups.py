@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class DerivedGroup:
     """An account whose group nobody chose: it follows from provider, host and key id.
 
     `used` is the group that a running worker uses, which Redis may have forgotten.
@@ -32,7 +32,7 @@ class Derived:
         return group if group.startswith(f"{self.provider}:") else self.group
 
 
-async def settle_groups(client: Redis, keys: Keys, accounts: Iterable[Derived]) -> dict[str, str]:
+async def settle_groups(client: Redis, keys: Keys, accounts: Iterable[DerivedGroup]) -> dict[str, str]:
     """Return the group of each account, the same for every worker; `redis.RedisError` when Redis is away."""
     listed = list(accounts)
     if not listed:
@@ -48,7 +48,7 @@ async def are_forgotten(client: Redis, keys: Keys) -> bool:
     return bool(await untyped.zcard(keys.workers)) and not await untyped.exists(keys.groups)
 
 
-def read_groups(client: redis.Redis, keys: Keys, accounts: Iterable[Derived]) -> Mapping[str, str]:
+def read_groups(client: redis.Redis, keys: Keys, accounts: Iterable[DerivedGroup]) -> Mapping[str, str]:
     """Return the groups that the workers use; changes nothing. `redis.RedisError` when Redis is away."""
     listed = list(accounts)
     if not listed:

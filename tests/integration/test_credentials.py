@@ -19,7 +19,7 @@ import config
 from config.logging import JsonFormatter
 from config.watch import Watch
 from providers.base import Provider
-from tasks.limiter.groups import Derived
+from tasks.limiter.groups import DerivedGroup
 from tests.support.command import ROOT
 from tests.support.simulator import Json
 from tests.support.wait import coming
@@ -50,7 +50,7 @@ class Desk:
         """Take new keys."""
         self.renewed.append((account, provider))
 
-    async def settle(self, accounts: Iterable[Derived]) -> dict[str, str]:
+    async def settle(self, accounts: Iterable[DerivedGroup]) -> dict[str, str]:
         """Keep every group, as the first worker has it."""
         if self.redis_away:
             raise redis.ConnectionError

@@ -11,7 +11,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.keep import AT_ONCE, Bounds, Keeper, ignore
-from tasks.dead_letters.store import DeadLetters, Pace
+from tasks.dead_letters.store import DeadLetters, ReplayPace
 from tasks.fleet.snapshot import AccountSnapshot, SnapshotReader
 from tests.support.dead import bury_many
 from tests.support.events import verification
@@ -113,7 +113,7 @@ async def test_what_waits_to_be_sent_again_stays(fleet: Fleet) -> None:
     bury(fleet, 10, days=31)
     letters = DeadLetters(fleet.server, fleet.keys)
     chosen = [letter for letter in letters.letters(Filter()) if letter.id in set(waiting)]
-    assert sum(letters.replay(chosen, {"tencent": Pace(0.2, "g", 500)})) == 2 * AT_ONCE
+    assert sum(letters.replay(chosen, {"tencent": ReplayPace(0.2, "g", 500)})) == 2 * AT_ONCE
     assert await Kept(fleet).keep() == {("tencent", "age"): 10}
     check(fleet, 2 * AT_ONCE, 10)
     assert sum(letters.recall(chosen[:5])) == 5
@@ -126,7 +126,7 @@ async def test_without_that_look_they_would_go(fleet: Fleet) -> None:
     """It is the look at what waits that keeps a replay."""
     bury(fleet, 10, days=40)
     letters = DeadLetters(fleet.server, fleet.keys)
-    assert sum(letters.replay(letters.letters(Filter()), {"tencent": Pace(0.2, "g", 500)})) == 10
+    assert sum(letters.replay(letters.letters(Filter()), {"tencent": ReplayPace(0.2, "g", 500)})) == 10
     kept = Kept(fleet)
     alter(kept.keeper, "_script", "dead_letters/keep.lua", "or -1) == died then", "or -1) == 0 then")
     assert await kept.keep() == {("tencent", "age"): 10}

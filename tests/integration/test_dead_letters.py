@@ -10,7 +10,7 @@ from redis.exceptions import OutOfMemoryError
 
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
-from tasks.dead_letters.store import PAGE, DeadLetters, Pace
+from tasks.dead_letters.store import PAGE, DeadLetters, ReplayPace
 from tasks.fleet.snapshot import SnapshotReader
 from tasks.history import History
 from tasks.keys import Keys
@@ -21,7 +21,7 @@ from tests.support.dead import LOST, REFUSED, Death, Undertaker
 MANY = 2000
 EVERY = Filter()
 
-AT_ONCE = {"tencent": Pace(1.0, "g", 1e9)}
+AT_ONCE = {"tencent": ReplayPace(1.0, "g", 1e9)}
 """So fast that a lease gets all it asks for."""
 
 

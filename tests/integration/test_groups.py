@@ -8,7 +8,7 @@ import redis.asyncio
 
 import config
 from tasks.keys import Keys
-from tasks.limiter.groups import Derived, read_groups, settle_groups
+from tasks.limiter.groups import DerivedGroup, read_groups, settle_groups
 from tests.support.admin import admin
 from tests.unit.config.environment import GOOD, account
 from worker.embedded import EmbeddedValkey
@@ -33,7 +33,7 @@ async def settled(client: redis.asyncio.Redis, **groups: str) -> list[str]:
 
 async def entered(client: redis.asyncio.Redis, used: str, **groups: str) -> list[str]:
     """Let a worker that uses a group already enter it; return the groups in force."""
-    wanted = [Derived(name, group.partition(":")[0], group, used) for name, group in groups.items()]
+    wanted = [DerivedGroup(name, group.partition(":")[0], group, used) for name, group in groups.items()]
     return list((await settle_groups(client, KEYS, wanted)).values())
 
 
@@ -66,7 +66,7 @@ async def test_forgotten_groups_are_entered_again(
 async def test_a_rotated_key_keeps_its_group(client: redis.asyncio.Redis, valkey: redis.Redis) -> None:
     """Workers that know the new key and those that know the old one share a limiter, and so do commands."""
     assert await settled(client, one=K1) == [K1]
-    assert read_groups(valkey, KEYS, [Derived("one", "tencent", K2)]) == {"one": K1}
+    assert read_groups(valkey, KEYS, [DerivedGroup("one", "tencent", K2)]) == {"one": K1}
     assert await settled(client, one=K2) == [K1]
     assert await settled(client, one=K1) == [K1]
     assert await settled(client, one=K3) == [K1]
@@ -93,13 +93,13 @@ async def test_a_name_that_goes_to_another_provider_starts_anew(
     """Another provider counts for itself."""
     other = "alibaba:dysms.example:9"
     await settled(client, one=K1)
-    assert read_groups(valkey, KEYS, [Derived("one", "alibaba", other)]) == {"one": other}
+    assert read_groups(valkey, KEYS, [DerivedGroup("one", "alibaba", other)]) == {"one": other}
     assert await settled(client, one=other) == [other]
 
 
 async def test_reading_changes_nothing(valkey: redis.Redis) -> None:
     """A command that comes before any worker sees the groups that will be."""
-    assert read_groups(valkey, KEYS, [Derived("one", "tencent", K1)]) == {"one": K1}
+    assert read_groups(valkey, KEYS, [DerivedGroup("one", "tencent", K1)]) == {"one": K1}
     assert not admin(valkey).keys("*")
 
 

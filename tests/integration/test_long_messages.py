@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tasks.dead_letters.filter import Filter
-from tasks.dead_letters.store import BYTES, DeadLetters, Pace
+from tasks.dead_letters.store import BYTES, DeadLetters, ReplayPace
 from tasks.keys import Keys
 from tasks.message import MAX_BYTES
 from tasks.queue.queue import Recovered
@@ -113,7 +113,7 @@ async def test_a_long_letter_is_not_sent_again(fleet: Fleet, letters: DeadLetter
     (cut,) = letters.letters(Filter())
     fleet.server.hset(fleet.keys.dead("tencent"), "tencent:old:1", b'{"reason":"permanent"}\n' + LONG)
     fleet.server.zadd(fleet.keys.dead_index("tencent"), {"tencent:old:1": 5})
-    pace = {"tencent": Pace(1.0, "tencent", 1000)}
+    pace = {"tencent": ReplayPace(1.0, "tencent", 1000)}
     assert list(letters.replay(letters.letters(Filter()), pace)) == []
     fleet.server.zadd(fleet.keys.replays("tencent"), {cut.id: cut.died_ms, "tencent:old:1": 5})
     fleet.server.hset(

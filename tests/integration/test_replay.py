@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from tasks.dead_letters.filter import Filter
-from tasks.dead_letters.store import DeadLetters, Pace
+from tasks.dead_letters.store import DeadLetters, ReplayPace
 from tasks.delivery import Leased
 from tasks.keys import Keys
 from tasks.retry import Reason
@@ -17,7 +17,7 @@ from worker.engine import CALM
 
 EVERY = Filter()
 GROUP = "g"
-AT_ONCE = Pace(1.0, GROUP, 1e9)
+AT_ONCE = ReplayPace(1.0, GROUP, 1e9)
 """So fast that a lease gets all it asks for."""
 
 
@@ -27,7 +27,7 @@ def letters(valkey: redis.Redis) -> DeadLetters:
     return DeadLetters(valkey, Keys())
 
 
-def replay(letters: DeadLetters, pace: Pace = AT_ONCE) -> int:
+def replay(letters: DeadLetters, pace: ReplayPace = AT_ONCE) -> int:
     """Ask for all letters of the account again."""
     return sum(letters.replay(letters.letters(EVERY), {"tencent": pace}))
 
@@ -68,7 +68,7 @@ def test_among_the_scheduled_they_would_crowd_live_events(
 def test_no_faster_than_the_share(valkey: redis.Redis, letters: DeadLetters, undertaker: Undertaker) -> None:
     """A fifth of 1000/s, a burst of 0.06 s at most, however often and however much the workers ask."""
     undertaker.bury("tencent", 400)
-    replay(letters, Pace(0.2, GROUP, 1000))
+    replay(letters, ReplayPace(0.2, GROUP, 1000))
     began, taken = time.monotonic(), 0
     while time.monotonic() < began + 0.5:
         taken += len(undertaker.lease("tencent", 400))
@@ -79,7 +79,7 @@ def test_no_faster_than_the_share(valkey: redis.Redis, letters: DeadLetters, und
 def test_a_calm_worker_forgoes_nothing(fleet: Fleet, letters: DeadLetters, undertaker: Undertaker) -> None:
     """Whoever asks again only after a calm round gets every slot that there was meanwhile."""
     undertaker.bury("tencent", 50)
-    replay(letters, Pace(0.2, GROUP, 1000))
+    replay(letters, ReplayPace(0.2, GROUP, 1000))
     fleet.server.hset(Keys().replay("tencent"), "next_us", fleet.now_us() - round(CALM * 1e6))
     assert len(undertaker.lease("tencent", 50)) > 200 * CALM
 
@@ -89,7 +89,7 @@ def test_the_share_is_of_the_effective_rate(
 ) -> None:
     """Where the rate was set to 10/s by hand, a lease takes a single letter, not the 13 of the burst."""
     undertaker.bury("tencent", 50)
-    replay(letters, Pace(0.2, GROUP, 1000))
+    replay(letters, ReplayPace(0.2, GROUP, 1000))
     assert len(undertaker.lease("tencent", 50)) == 13
     valkey.hset(Keys().rate(GROUP), "override", 10)
     valkey.hdel(Keys().replay("tencent"), "next_us")

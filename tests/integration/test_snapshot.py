@@ -83,7 +83,7 @@ def test_an_account_that_is_not_configured_is_seen_by_its_books(
     """What was taken of it still counts, marked as a stranger's."""
     undertaker.bury("gone", 2)
     snapshot = look(valkey)
-    [stranger] = snapshot.strangers
+    [stranger] = snapshot.unconfigured
     assert (stranger.name, stranger.dead, stranger.configured) == ("gone", 2, False)
     assert [account.name for account in snapshot.configured] == ["tencent"]
 
@@ -205,7 +205,7 @@ def test_what_is_no_count_or_name_stays_in_redis(valkey: redis.Redis, undertaker
     assert untyped.info("stats")["total_net_output_bytes"] - sent < 100_000
     [account] = snapshot.configured
     assert (account.booked["taken"], account.dead) == (1, 1)
-    assert len(list(snapshot.strangers)) == 100
+    assert len(list(snapshot.unconfigured)) == 100
     assert len(account.state.message) == 1000
     assert (account.rate.lowered, account.rate.override) == (None, None)
 

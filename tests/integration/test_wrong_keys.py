@@ -14,7 +14,7 @@ from tasks.fleet.faults import faults
 from tasks.fleet.pulse import Pulse, PulseReader
 from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
-from tasks.limiter.groups import Derived, read_groups, settle_groups
+from tasks.limiter.groups import DerivedGroup, read_groups, settle_groups
 from tasks.queue.queue import Queue
 from tests.support.engine_worker import EngineWorker, Network
 from tests.support.leased import event
@@ -315,7 +315,7 @@ def test_whoever_looks_on_is_told_that_redis_writes_nothing(fleet: Fleet) -> Non
 async def test_the_groups_and_the_epoch_are_named_too(fleet: Fleet) -> None:
     """Whoever can't begin without them says which key it is."""
     keys = fleet.keys
-    derived = [Derived("good", "tencent", "tencent:key")]
+    derived = [DerivedGroup("good", "tencent", "tencent:key")]
     for key in (keys.groups, keys.maintenance):
         fleet.server.set(key, "x")
     with pytest.raises(ResponseError, match=keys.groups):

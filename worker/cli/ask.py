@@ -6,12 +6,12 @@ import sys
 
 import typer
 
-from worker.cli.stop import NO, WRONG, Stop
+from worker.cli.errors import NO, WRONG, CommandError
 
 
 def ask(question: str, *, unattended: str, refused: str) -> None:
-    """Ask on the terminal; Stop with `refused` when the answer is no, with `unattended` when nobody can be asked."""
+    """Ask on the terminal; CommandError with `refused` when the answer is no, `unattended` when nobody can be asked."""
     if not sys.stdin.isatty():
-        raise Stop(WRONG, unattended)
+        raise CommandError(WRONG, unattended)
     if not typer.confirm(question):
-        raise Stop(NO, refused)
+        raise CommandError(NO, refused)

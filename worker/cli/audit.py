@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import orjson
 
 from tasks.fleet.audit import Audit, Entry
+from worker.cli.errors import DONE
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.session import session
-from worker.cli.stop import DONE
 from worker.fleet.wording import iso, moment
 
 

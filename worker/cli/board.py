@@ -13,15 +13,15 @@ from rich.text import Text
 from tasks.fleet.pulse import WorkerSeen
 from worker.cli.account_table import account_table
 from worker.cli.shapes import shortened, whole
-from worker.fleet.look import Look
-from worker.fleet.notes import SILENT, Level, Note, notes
+from worker.fleet.notes import SILENT, Note, Severity, notes
+from worker.fleet.status import FleetStatus
 from worker.fleet.wording import count, moment, number, plain
 
 WIDE = 112
 """Columns from which names are whole and the tables airy."""
 
-STYLES = {Level.BAD: "bold red", Level.WARN: "yellow", Level.INFO: "cyan"}
-SIGNS = {Level.BAD: "✖", Level.WARN: "▲", Level.INFO: "·"}
+STYLES = {Severity.BAD: "bold red", Severity.WARN: "yellow", Severity.INFO: "cyan"}
+SIGNS = {Severity.BAD: "✖", Severity.WARN: "▲", Severity.INFO: "·"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Canvas:
     drawn: bool = False
 
 
-def board(look: Look, canvas: Canvas) -> Group:
+def board(look: FleetStatus, canvas: Canvas) -> Group:
     """Return the accounts, what needs attention, the last errors and the workers."""
     found = notes(look)
     parts: list[RenderableType] = [
@@ -48,11 +48,11 @@ def board(look: Look, canvas: Canvas) -> Group:
     return Group(*parts)
 
 
-def heading(look: Look, canvas: Canvas, fault: str = "") -> Text:
+def heading(look: FleetStatus, canvas: Canvas, fault: str = "") -> Text:
     """Return the first line: where, how it is, and when; `fault` is why these figures are old."""
     levels = {note.level for note in notes(look)}
-    trouble = Level.BAD in levels or bool(fault)
-    mood, style = ("all is well", "green") if not levels - {Level.INFO} else ("see below", "yellow")
+    trouble = Severity.BAD in levels or bool(fault)
+    mood, style = ("all is well", "green") if not levels - {Severity.INFO} else ("see below", "yellow")
     if trouble:
         mood, style = ("redis is away" if fault else "in trouble", "bold red")
     end = f"{'as of ' if fault else ''}{moment(look.now_ms)[11:]} UTC"
@@ -64,7 +64,7 @@ def heading(look: Look, canvas: Canvas, fault: str = "") -> Text:
     )
 
 
-def _notes(look: Look, found: Sequence[Note], canvas: Canvas) -> list[RenderableType]:
+def _notes(look: FleetStatus, found: Sequence[Note], canvas: Canvas) -> list[RenderableType]:
     if not canvas.drawn:
         alive = f"{count(look.snapshot.workers, 'worker')} alive, {plain(look.redis)}"
         return [Text(alive), *(Text(note.text, style=STYLES[note.level]) for note in found)]
@@ -76,7 +76,7 @@ def _notes(look: Look, found: Sequence[Note], canvas: Canvas) -> list[Renderable
     return [rows] if found else [Text("nothing needs attention", style="dim")]
 
 
-def _errors(look: Look, canvas: Canvas) -> Table | None:
+def _errors(look: FleetStatus, canvas: Canvas) -> Table | None:
     rows = _table(canvas)
     for title in ("last error", "ago", "class"):
         rows.add_column(title, justify="right" if title == "ago" else "left", no_wrap=True)
@@ -90,7 +90,7 @@ def _errors(look: Look, canvas: Canvas) -> Table | None:
     return rows if rows.row_count else None
 
 
-def _workers(look: Look, most: int, canvas: Canvas) -> Table:
+def _workers(look: FleetStatus, most: int, canvas: Canvas) -> Table:
     """Return the workers, `most` of them, those that hold most first where not all have room."""
     rows, shown = _table(canvas), look.workers
     if len(shown) > most:
@@ -128,7 +128,7 @@ def _last_seen(worker: WorkerSeen, now_ms: int) -> Text:
     return Text("now" if silent_ms < 2000 else f"{whole(silent_ms)} ago", style="yellow" if late else "")
 
 
-def _room(look: Look, found: Sequence[Note], canvas: Canvas) -> int:
+def _room(look: FleetStatus, found: Sequence[Note], canvas: Canvas) -> int:
     """Return how many lines are left for workers under all the rest."""
     if canvas.height is None:
         return len(look.workers)

@@ -21,9 +21,9 @@ from tasks.fleet.faults import faults
 from tasks.fleet.pulse import PulseReader
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
+from worker.cli.errors import DONE, NO, WRONG
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.session import Session, refusal, settings_or_stop
-from worker.cli.stop import DONE, NO, WRONG
 from worker.fleet import checks
 from worker.fleet.checks import Facts, Finding, Level
 from worker.fleet.client import connect

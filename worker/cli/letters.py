@@ -19,10 +19,10 @@ from config.visible import visible
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters
+from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import Query, check_id
 from worker.cli.session import session
-from worker.cli.stop import DONE, NO, WRONG, Stop
 from worker.fleet.wording import count, moment, number, plain, span
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -81,7 +81,7 @@ def show_letter(id_: str, *, as_json: bool) -> int:
         letters = DeadLetters(opened.client, opened.keys)
         letter, now_ms = letters.find(id_), letters.now_ms()
     if letter is None:
-        raise Stop(NO, f"no dead letter has the id {plain(id_)}")
+        raise CommandError(NO, f"no dead letter has the id {plain(id_)}")
     if as_json:
         write_json(as_record(letter))
     else:
@@ -157,7 +157,7 @@ def export_letters(query: Query, output: Path | None) -> int:
 
 
 def write_letters(letters: Iterable[Letter], output: Path | None) -> int:
-    """Write letters as JSON lines and return how many; a file is on the disk then, or Stop."""
+    """Write letters as JSON lines and return how many; a file is on the disk then, or CommandError is raised."""
     written = 0
     with _target(output) as file:
         for letter in letters:
@@ -174,10 +174,10 @@ def _target(output: Path | None) -> Generator[BinaryIO]:
         yield sys.stdout.buffer
         return
     if not output.name:
-        raise Stop(WRONG, f"{output} can't be written: it is no file")
+        raise CommandError(WRONG, f"{output} can't be written: it is no file")
     part = output.with_name(f"{output.name}.part")
     if os.path.lexists(output):
-        raise Stop(WRONG, f"{output} is there already: take it away, or name another file")
+        raise CommandError(WRONG, f"{output} is there already: take it away, or name another file")
     try:
         with os.fdopen(os.open(part, NEW, 0o600), "wb") as file, _taken_away(part):
             yield file
@@ -185,9 +185,9 @@ def _target(output: Path | None) -> Generator[BinaryIO]:
             os.link(part, output)  # unlike a renaming it replaces nothing
     except FileExistsError as error:
         there = error.filename2 or error.filename
-        raise Stop(WRONG, f"{there} is there already: take it away, or name another file") from error
+        raise CommandError(WRONG, f"{there} is there already: take it away, or name another file") from error
     except OSError as error:
-        raise Stop(WRONG, f"{output} can't be written: {error.strerror or error}") from error
+        raise CommandError(WRONG, f"{output} can't be written: {error.strerror or error}") from error
 
 
 @contextmanager

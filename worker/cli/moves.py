@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from config.logging import configure, log_event
 from tasks.dead_letters.letter import Letter
 from worker.cli.ask import ask
+from worker.cli.errors import WRONG, CommandError
 from worker.cli.screen import safe, screen, table
 from worker.cli.selection import Selection
 from worker.cli.session import Session, refusal
-from worker.cli.stop import WRONG, Stop
 from worker.cli.written import write_down
 from worker.fleet.wording import count, number, plain
 
@@ -130,9 +130,9 @@ class Move:
 
 
 def check_json(*, as_json: bool, yes: bool) -> None:
-    """Stop where a script would have to be asked."""
+    """Raise CommandError where a script would have to be asked."""
     if as_json and not yes:
-        raise Stop(WRONG, "--json needs --yes: a script can't be asked")
+        raise CommandError(WRONG, "--json needs --yes: a script can't be asked")
 
 
 @dataclass(slots=True)
@@ -152,7 +152,7 @@ def _audited(opened: Session, move: Move, selection: Selection, total: int, by: 
         result = "redis failed"
         stop = refusal(opened.settings, error)
         fix = f"{move.done} before that: {number(so_far.moved)}; run the same command again for the rest"
-        raise Stop(stop.status, *stop.lines, fix) from error
+        raise CommandError(stop.status, *stop.lines, fix) from error
     finally:
         facts = {move.done: so_far.moved, "of": total, "result": result}
         with contextlib.suppress(RedisError):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters
+from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.letters import write_letters
 from worker.cli.moves import Judge, Move, check_json
 from worker.cli.screen import screen, write_json
 from worker.cli.selection import Query, Selection
 from worker.cli.session import session
-from worker.cli.stop import DONE, NO, WRONG, Stop
 from worker.cli.who import who
 from worker.fleet.wording import count
 
@@ -48,7 +48,7 @@ def purge_letters(query: Query, *, export: Path | None, by: str, yes: bool, as_j
     person = who(by)
     check_json(as_json=as_json, yes=yes)
     if export is not None and export.exists():
-        raise Stop(WRONG, f"--export {export}: this file is there already, and is kept: name another")
+        raise CommandError(WRONG, f"--export {export}: this file is there already, and is kept: name another")
     with session() as opened:
         letters = DeadLetters(opened.client, opened.keys)
         selection = query.to_move(letters, opened.settings.accounts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import http.client
 
+from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.session import settings_or_stop
-from worker.cli.stop import DONE, NO, WRONG, Stop
 from worker.health import ADDRESSES
 
 TIMEOUT = 5.0
@@ -22,7 +22,7 @@ def ready(port: int | None) -> int:
         said = answer.read().decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
         fault = " ".join(str(error).split()) or type(error).__name__
-        raise Stop(NO, f"{host}:{port} does not answer: {fault}") from error
+        raise CommandError(NO, f"{host}:{port} does not answer: {fault}") from error
     finally:
         connection.close()
     print(said)
@@ -33,5 +33,7 @@ def _configured() -> tuple[str, int]:
     settings = settings_or_stop(keyless=True)
     port = settings.metrics_port
     if not port:
-        raise Stop(WRONG, "metrics_port is 0, so the port is any: name the one of the log with --port")
+        raise CommandError(
+            WRONG, "metrics_port is 0, so the port is any: name the one of the log with --port"
+        )
     return settings.metrics_host if settings.metrics_host not in ADDRESSES else "127.0.0.1", port

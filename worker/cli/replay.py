@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from tasks.accounts.states import FLOWING
 from tasks.dead_letters.letter import UNREADABLE, Letter
-from tasks.dead_letters.store import DeadLetters, Pace, Replay
+from tasks.dead_letters.store import DeadLetters, Replay, ReplayPace
 from tasks.fleet.snapshot import AccountSnapshot
+from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.moves import Judge, Move, Preview, check_json, progress
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import Query
 from worker.cli.session import Session, session
-from worker.cli.stop import DONE, NO, WRONG, Stop
 from worker.cli.who import who
 from worker.fleet.wording import count, number, span
 
@@ -88,7 +88,7 @@ def replay_letters(
     with session() as opened:
         accounts = opened.settings.accounts
         letters = DeadLetters(opened.client, opened.keys)
-        paces = {name: Pace(part, one.rate_group, one.rate_limit) for name, one in accounts.items()}
+        paces = {name: ReplayPace(part, one.rate_group, one.rate_limit) for name, one in accounts.items()}
         selection = query.to_move(letters, accounts)
         details: dict[str, object] = {"share": part, "include_in_doubt": include_in_doubt or None}
         judge = _judge(accounts, include_in_doubt=include_in_doubt)
@@ -190,19 +190,21 @@ def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | No
 
 
 def read_share(text: str) -> float:
-    """Return the part of a rate that `0.2` or `20%` is; Stop where it is none."""
+    """Return the part of a rate that `0.2` or `20%` is; CommandError where it is none."""
     number_, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
     try:
         share = float(number_) / (100 if percent else 1)
     except ValueError:
         share = math.nan
     if not LEAST <= share <= 1:
-        raise Stop(WRONG, f"--share {text!r} is no share of the rate: write {LEAST:f} to 1, such as 0.2")
+        raise CommandError(
+            WRONG, f"--share {text!r} is no share of the rate: write {LEAST:f} to 1, such as 0.2"
+        )
     return share
 
 
 def _foreseen(
-    opened: Session, letters: DeadLetters, preview: Preview, paces: Mapping[str, Pace]
+    opened: Session, letters: DeadLetters, preview: Preview, paces: Mapping[str, ReplayPace]
 ) -> list[Outlook]:
     """Return how it will be, with what waits already."""
     waiting = {one.account: one.waiting for one in letters.replays(preview.accounts)}

@@ -9,8 +9,8 @@ from typing import Any
 from config.faults import nearest
 from config.output import take_over
 from otpreport.wire import queue_name
+from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.session import settings_or_stop
-from worker.cli.stop import DONE, WRONG, Stop
 
 
 def run(accounts: str) -> int:
@@ -35,15 +35,15 @@ def run(accounts: str) -> int:
 
 
 def chosen(text: str, configured: Collection[str]) -> list[str]:
-    """Return the accounts of a list with commas; Stop for one that is not configured, or where none is named."""
+    """Return the accounts of a list with commas; CommandError for one that is not configured, or for none at all."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if text and not names:
-        raise Stop(
+        raise CommandError(
             WRONG, f"--accounts {text!r} names no account: configured are {', '.join(sorted(configured))}"
         )
     for name in names:
         if name not in configured:
-            raise Stop(WRONG, f"--accounts {no_such_account(name, configured)}")
+            raise CommandError(WRONG, f"--accounts {no_such_account(name, configured)}")
     return names or sorted(configured)
 
 

@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 from tasks.keyspace import redis_time_us
 from tasks.queue.scheduled import Schedule, Wanted
 from worker.cli.ask import ask
+from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.moves import check_json, progress
 from worker.cli.run import no_such_account
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import read_when
 from worker.cli.session import Session, session
-from worker.cli.stop import DONE, WRONG, Stop
 from worker.cli.who import who
 from worker.cli.written import write_down
 from worker.fleet.wording import count, iso, number, plain
@@ -47,7 +47,7 @@ def purge_scheduled(
             eta,
         )
         if every == (wanted != Wanted()):
-            raise Stop(WRONG, "say which: either a filter such as --code or --until, or --all")
+            raise CommandError(WRONG, "say which: either a filter such as --code or --until, or --all")
         schedule = Schedule(opened.client, opened.keys, name)
         found = Counter(("eta" if one.eta else "retry", one.code) for one in schedule.events(wanted))
         total = found.total()
@@ -70,7 +70,7 @@ def purge_scheduled(
 def _check_account(opened: Session, name: str) -> None:
     accounts = opened.settings.accounts
     if name not in accounts and not opened.client.exists(opened.keys.scheduled(name)):
-        raise Stop(WRONG, no_such_account(plain(name), accounts))
+        raise CommandError(WRONG, no_such_account(plain(name), accounts))
 
 
 def _show(found: Counter[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import UNREADABLE, Letter
 from tasks.dead_letters.store import DeadLetters
 from tasks.retry import Reason
-from worker.cli.stop import WRONG, Stop
+from worker.cli.errors import WRONG, CommandError
 from worker.fleet.wording import iso, plain
 
 ID = re.compile(r"[a-z0-9_-]{1,64}:[^\s:]+:[0-9]+")
@@ -36,10 +36,10 @@ class Query:
     every: bool = False
 
     def filter(self, now_ms: int) -> Filter:
-        """Return what is asked for at this time of Redis; Stop where it can't be read."""
+        """Return what is asked for at this time of Redis; CommandError where it can't be read."""
         reasons = frozenset(self.reasons or ())
         for reason in sorted(reasons - REASONS):
-            raise Stop(WRONG, f"--reason {reason}: known are {', '.join(sorted(REASONS))}")
+            raise CommandError(WRONG, f"--reason {reason}: known are {', '.join(sorted(REASONS))}")
         wanted = Filter(
             frozenset(self.accounts or ()),
             reasons,
@@ -49,26 +49,26 @@ class Query:
             self.in_doubt,
         )
         if wanted.since_ms is not None and wanted.until_ms is not None and wanted.since_ms > wanted.until_ms:
-            raise Stop(WRONG, "--since lies after --until: nothing can match")
+            raise CommandError(WRONG, "--since lies after --until: nothing can match")
         return wanted
 
     def checked(self, letters: DeadLetters, configured: Collection[str]) -> Filter:
-        """Return the filter; Stop, too, for an account that is neither configured nor has dead letters."""
+        """Return the filter; CommandError also for an account that is neither configured nor has dead letters."""
         wanted = self.filter(letters.now_ms())
         _check_accounts(wanted, letters, configured)
         return wanted
 
     def to_move(self, letters: DeadLetters, configured: Collection[str]) -> Selection:
-        """Return what a command shall move: named ones, a filter's, or all; Stop where it does not say."""
+        """Return what a command shall move: named ones, a filter's, or all; CommandError where it does not say."""
         wanted = self.filter(letters.now_ms())
         for id_ in self.ids:
             check_id(id_)
         if self.ids and (self.every or not wanted.is_open):
-            raise Stop(WRONG, "give either ids, or a filter, or --all")
+            raise CommandError(WRONG, "give either ids, or a filter, or --all")
         if self.every and not wanted.is_open:
-            raise Stop(WRONG, "--all is every dead letter: leave it out to use the filter")
+            raise CommandError(WRONG, "--all is every dead letter: leave it out to use the filter")
         if not self.ids and not self.every and wanted.is_open:
-            raise Stop(WRONG, "say which: ids, a filter such as --account or --code, or --all")
+            raise CommandError(WRONG, "say which: ids, a filter such as --account or --code, or --all")
         _check_accounts(wanted, letters, configured)
         return Selection(letters, letters.until_now(wanted), tuple(dict.fromkeys(self.ids)))
 
@@ -112,13 +112,13 @@ def _check_accounts(wanted: Filter, letters: DeadLetters, configured: Collection
         if name not in known:
             near = nearest(name, known)
             fix = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
-            raise Stop(WRONG, f"--account {plain(name)}: no such account: {fix}")
+            raise CommandError(WRONG, f"--account {plain(name)}: no such account: {fix}")
 
 
 def check_id(id_: str) -> None:
-    """Stop where this can't be the id of a dead letter."""
+    """Raise CommandError where this can't be the id of a dead letter."""
     if not ID.fullmatch(id_):
-        raise Stop(
+        raise CommandError(
             WRONG, f"{plain(id_[:80])} is no id: they look like tencent:4f1d2a90c3be:17, see `dead list`"
         )
 
@@ -135,5 +135,5 @@ def read_when(option: str, text: str, now_ms: int) -> int | None:
         moment = datetime.fromisoformat("" if text.isdecimal() and len(text) < 8 else text)
     except ValueError:
         fix = "write how long ago (30m, 2h, 7d) or a time such as 2026-05-01T12:00"
-        raise Stop(WRONG, f"{option} {text!r} is no time: {fix}") from None
+        raise CommandError(WRONG, f"{option} {text!r} is no time: {fix}") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

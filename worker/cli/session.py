@@ -16,7 +16,7 @@ from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.queue.fitness import FORMAT, too_new
-from worker.cli.stop import NO, WRONG, Stop
+from worker.cli.errors import NO, WRONG, CommandError
 from worker.fleet.client import NOBODY, connect, is_wrong, refused
 from worker.groups import in_force
 
@@ -36,12 +36,12 @@ class Session:
 
 
 def settings_or_stop(*, keyless: bool = False) -> Settings:
-    """Return the settings; Stop with a line for each fault. `keyless`: the accounts need no keys."""
+    """Return the settings; CommandError with a line for each fault. `keyless`: the accounts need no keys."""
     try:
         return load(keyless=keyless)
     except SettingsError as error:
         faults = error.faults
-    raise Stop(WRONG, *faults)
+    raise CommandError(WRONG, *faults)
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def session(*, keyless: bool = False) -> Generator[Session]:
         _check_format(client, Keys(settings.key_prefix))
         found = in_force(settings, client)
         if not found.accounts:
-            raise Stop(NO, NOBODY)
+            raise CommandError(NO, NOBODY)
         yield Session(found, client, Keys(settings.key_prefix))
     except RedisError as error:
         raise refusal(settings, error) from error
@@ -65,14 +65,14 @@ def session(*, keyless: bool = False) -> Generator[Session]:
 
 
 def _check_format(client: Redis, keys: Keys) -> None:
-    """Stop where a newer version keeps it: what this one would change it may not understand."""
+    """Raise CommandError where a newer version keeps it: what this one would change it may not understand."""
     untyped: Any = client
     with naming(keys.maintenance):
         stored = int(untyped.hget(keys.maintenance, "format") or 0)
     if stored > FORMAT:
-        raise Stop(WRONG, f"redis: {too_new(stored)}")
+        raise CommandError(WRONG, f"redis: {too_new(stored)}")
 
 
-def refusal(settings: Settings, error: RedisError) -> Stop:
+def refusal(settings: Settings, error: RedisError) -> CommandError:
     """Return how a command ends that Redis refused: 2 where the settings or this Redis are wrong, else 1."""
-    return Stop(WRONG if is_wrong(error) else NO, refused(settings, error))
+    return CommandError(WRONG if is_wrong(error) else NO, refused(settings, error))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters
+from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import Query
 from worker.cli.session import session
-from worker.cli.stop import DONE, WRONG, Stop
 from worker.fleet.wording import count, iso, number, span
 
 MOST = 10_000
@@ -105,13 +105,13 @@ def show_stats(query: Query, *, by: str, as_json: bool) -> int:
 
 
 def read_by(text: str) -> Key:
-    """Return the fields of `account,hour`; Stop for one that is not there, or none."""
+    """Return the fields of `account,hour`; CommandError for one that is not there, or none."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in FIELDS:
-            raise Stop(WRONG, f"--by {name}: known are {', '.join(FIELDS)}")
+            raise CommandError(WRONG, f"--by {name}: known are {', '.join(FIELDS)}")
     if not names:
-        raise Stop(WRONG, f"--by is empty: name one or more of {', '.join(FIELDS)}")
+        raise CommandError(WRONG, f"--by is empty: name one or more of {', '.join(FIELDS)}")
     return names
 
 

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from tasks.keyspace import Queues, find_queues
 from worker.cli.board import Canvas, board, heading
+from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.screen import screen, write_json
 from worker.cli.session import Session, refusal, session
-from worker.cli.stop import DONE, WRONG, Stop
-from worker.fleet.look import FleetReader, Look
 from worker.fleet.record import record
+from worker.fleet.status import FleetReader, FleetStatus
 from worker.fleet.wording import moment, plain, span
 
 INTERVAL = 1.0
@@ -35,9 +35,9 @@ GLANCE = 0.2
 def status(*, watch: bool, as_json: bool, interval: float | None = None) -> int:
     """Print the fleet once, or every `interval` seconds until Ctrl-C."""
     if watch and as_json:
-        raise Stop(WRONG, "--json prints once: leave out --watch")
+        raise CommandError(WRONG, "--json prints once: leave out --watch")
     if interval is not None and not watch:
-        raise Stop(WRONG, "--interval is for --watch")
+        raise CommandError(WRONG, "--interval is for --watch")
     with session(keyless=True) as opened:
         if watch:
             _watch(opened, interval or INTERVAL)
@@ -65,7 +65,7 @@ class Sight:
         self._queues: Queues | None = None
         self._searched = -SWEEP
         self._away_since = 0.0
-        self.look: Look | None = None
+        self.look: FleetStatus | None = None
         self.fault = ""
 
     def refresh(self) -> None:
@@ -84,7 +84,7 @@ class Sight:
             self.fault = ""
 
 
-def picture(look: Look | None, fault: str, canvas: Canvas) -> RenderableType:
+def picture(look: FleetStatus | None, fault: str, canvas: Canvas) -> RenderableType:
     """Return what --watch shows: the figures, dim and under the reason where they are old."""
     trouble = [Text(plain(fault), style="bold red")] if fault else []
     if look is None:

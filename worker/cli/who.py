@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from worker.cli.stop import WRONG, Stop
+from worker.cli.errors import WRONG, CommandError
 
 LONGEST = 128
 """Characters of a name."""
@@ -20,11 +20,11 @@ By: TypeAlias = Annotated[
 
 
 def who(by: str = "") -> str:
-    """Return the name that was given, or user@host of this process; Stop where it can't be a name."""
+    """Return the name that was given, or user@host of this process; CommandError where it can't be a name."""
     if not by:
         return f"{_user()}@{socket.gethostname()}"
     if not by.isprintable() or not by.strip() or len(by) > LONGEST:
-        raise Stop(WRONG, f"--by {by[:40]!r} is no name: write 1 to {LONGEST} printable characters")
+        raise CommandError(WRONG, f"--by {by[:40]!r} is no name: write 1 to {LONGEST} printable characters")
     return by
 
 

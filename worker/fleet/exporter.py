@@ -25,10 +25,10 @@ from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
 from worker.fleet.client import NOBODY, connect, refused
-from worker.fleet.look import FleetReader, Look
 from worker.fleet.page import StatusPage
 from worker.fleet.record import away, record
 from worker.fleet.redis_memory import RedisMemory, read_memory
+from worker.fleet.status import FleetReader, FleetStatus
 from worker.fleet.unserved import unserved
 from worker.groups import in_force, rate_groups
 from worker.health import HealthServer
@@ -275,7 +275,7 @@ class Exporter:
                 log_event(logger, logging.INFO, "redis reachable again")
         self._told = True
 
-    def _compare(self, look: Look) -> None:
+    def _compare(self, look: FleetStatus) -> None:
         """Find out, too, whether Redis lost its memory: there may be no worker that remembers."""
         self._collector.differ = look.differences
         seen, self._seen = self._seen, look.memory

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tasks.accounts.states import BY_HAND
 from tasks.fleet.pulse import WorkerSeen
 from worker.fleet.endings import endings
-from worker.fleet.look import AccountLook, Look
+from worker.fleet.status import AccountStatus, FleetStatus
 from worker.fleet.wording import count, keeps_going, number, plain, span, why_not_running
 
 MOST_CLOCKS = 3
@@ -20,7 +20,7 @@ SILENT = 5.0
 """Seconds without a word of a living worker that are worth one of ours."""
 
 
-class Level(enum.StrEnum):
+class Severity(enum.StrEnum):
     """How much a note matters: something is wrong, needs a look, or is good to know."""
 
     BAD = "bad"
@@ -32,14 +32,14 @@ class Level(enum.StrEnum):
 class Note:
     """A sentence, with nothing in it that steers a terminal."""
 
-    level: Level
+    level: Severity
     text: str
 
 
-def notes(look: Look) -> list[Note]:
+def notes(look: FleetStatus) -> list[Note]:
     """Return what stands out, the worst first."""
     found = [
-        *(Note(Level.BAD, plain(fault)) for fault in look.faults),
+        *(Note(Severity.BAD, plain(fault)) for fault in look.faults),
         *_memory(look),
         *_books(look),
         *_accounts(look),
@@ -50,41 +50,41 @@ def notes(look: Look) -> list[Note]:
         *_queues(look),
         *_shared_rates(look),
     ]
-    return sorted(found, key=lambda note: list(Level).index(note.level))
+    return sorted(found, key=lambda note: list(Severity).index(note.level))
 
 
-def _memory(look: Look) -> Iterator[Note]:
+def _memory(look: FleetStatus) -> Iterator[Note]:
     loss = look.memory.loss
     if loss is not None and loss.recent(look.now_ms):
         ago = span(max(0, look.now_ms - loss.at_ms) / 1000 // 1)
-        yield Note(Level.BAD, plain(f"{ago} ago {loss.text}"))
+        yield Note(Severity.BAD, plain(f"{ago} ago {loss.text}"))
 
 
-def _books(look: Look) -> Iterator[Note]:
+def _books(look: FleetStatus) -> Iterator[Note]:
     if look.snapshot.gap:
         text = f"{count(look.snapshot.gap, 'event')} taken that stand nowhere: see `status --json`"
-        yield Note(Level.BAD, text)
+        yield Note(Severity.BAD, text)
 
 
-def _accounts(look: Look) -> Iterator[Note]:
+def _accounts(look: FleetStatus) -> Iterator[Note]:
     for account in look.accounts:
         name = account.seen.state.name
         if account.seen.configured and name != "running":
-            level = Level.WARN if name in BY_HAND or name == "recovering" else Level.BAD
+            level = Severity.WARN if name in BY_HAND or name == "recovering" else Severity.BAD
             yield Note(
                 level, plain(why_not_running(account.seen).rstrip(": ") + _probe(account, look.now_ms))
             )
         if account.seen.state.keep_going:
-            yield Note(Level.INFO, plain(keeps_going(account.seen)))
+            yield Note(Severity.INFO, plain(keeps_going(account.seen)))
 
 
-def _dead_letters(look: Look) -> Iterator[Note]:
+def _dead_letters(look: FleetStatus) -> Iterator[Note]:
     for account in look.accounts:
         for text in endings(account.seen):
-            yield Note(Level.WARN, plain(text))
+            yield Note(Severity.WARN, plain(text))
 
 
-def _probe(account: AccountLook, now_ms: int) -> str:
+def _probe(account: AccountStatus, now_ms: int) -> str:
     due_ms = account.pulse.probe_at_ms
     if due_ms is None or account.seen.state.name not in {"circuit_open", "refused"}:
         return ""
@@ -94,20 +94,20 @@ def _probe(account: AccountLook, now_ms: int) -> str:
     return f" (next probe in {seconds:.0f} s)" if seconds > 0.5 else " (a probe is due)"
 
 
-def _workers(look: Look) -> Iterator[Note]:
+def _workers(look: FleetStatus) -> Iterator[Note]:
     if not look.snapshot.workers:
         waiting = any(account.seen.waiting for account in look.accounts)
-        yield Note(Level.BAD if waiting else Level.WARN, "no worker is alive")
+        yield Note(Severity.BAD if waiting else Severity.WARN, "no worker is alive")
     for worker in look.gone:
         where = f" on {worker.host}" if worker.host else ""
         text = f"worker {worker.worker}{where} is gone, {count(worker.held, 'event')} to be taken back"
-        yield Note(Level.WARN, plain(text))
+        yield Note(Severity.WARN, plain(text))
     for worker in look.workers:
         silent = (look.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
         if worker.alive(look.now_ms) and silent > SILENT:
-            yield Note(Level.WARN, plain(f"worker {worker.worker} has said nothing for {span(silent)}"))
+            yield Note(Severity.WARN, plain(f"worker {worker.worker} has said nothing for {span(silent)}"))
         if worker.alive(look.now_ms):
-            yield from (Note(Level.WARN, plain(text)) for text in troubles(worker))
+            yield from (Note(Severity.WARN, plain(text)) for text in troubles(worker))
 
 
 def troubles(worker: WorkerSeen) -> Iterator[str]:
@@ -120,30 +120,30 @@ def troubles(worker: WorkerSeen) -> Iterator[str]:
         yield f"{name} may open too few files: {requests}"
 
 
-def _clocks(look: Look) -> Iterator[Note]:
+def _clocks(look: FleetStatus) -> Iterator[Note]:
     off = [worker.clock_off for worker in look.workers if worker.alive(look.now_ms) and worker.clock_off]
-    yield from (Note(Level.WARN, plain(text)) for text in off[:MOST_CLOCKS])
+    yield from (Note(Severity.WARN, plain(text)) for text in off[:MOST_CLOCKS])
     if len(off) > MOST_CLOCKS:
         more = f"so are those of {len(off) - MOST_CLOCKS} more workers: is it Redis' own clock?"
-        yield Note(Level.WARN, more)
+        yield Note(Severity.WARN, more)
 
 
-def _differences(look: Look) -> Iterator[Note]:
+def _differences(look: FleetStatus) -> Iterator[Note]:
     for account, how in look.differences.items():
-        yield Note(Level.WARN, plain(f"living workers have different settings for {account}: {how}"))
+        yield Note(Severity.WARN, plain(f"living workers have different settings for {account}: {how}"))
 
 
-def _queues(look: Look) -> Iterator[Note]:
+def _queues(look: FleetStatus) -> Iterator[Note]:
     for name, waiting in look.unserved.named.items():
-        yield Note(Level.WARN, f"nobody serves {plain(name)}: {count(waiting, 'event')} wait")
+        yield Note(Severity.WARN, f"nobody serves {plain(name)}: {count(waiting, 'event')} wait")
     if more := look.unserved.more:
         text = f"and {count(more, 'more queue')} that nobody serves: {count(look.unserved.more_events, 'event')} wait"
-        yield Note(Level.WARN, text)
+        yield Note(Severity.WARN, text)
 
 
-def _shared_rates(look: Look) -> Iterator[Note]:
+def _shared_rates(look: FleetStatus) -> Iterator[Note]:
     """Yield what the accounts of one rate group use together, for each alone may look idle."""
-    groups: defaultdict[str, list[AccountLook]] = defaultdict(list)
+    groups: defaultdict[str, list[AccountStatus]] = defaultdict(list)
     for account in look.accounts:
         if account.rate_group is not None:
             groups[account.rate_group].append(account)
@@ -154,4 +154,4 @@ def _shared_rates(look: Look) -> Iterator[Note]:
             used = sum(pace or 0.0 for pace in paces)
             names = ", ".join(account.name for account in accounts)
             text = f"{names} share a rate of {number(rate)}/s: {number(used)}/s used, {used / rate:.0%}"
-            yield Note(Level.INFO, text)
+            yield Note(Severity.INFO, text)

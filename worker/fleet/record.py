@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from tasks.fleet.epoch import Memory
 from tasks.fleet.pulse import ErrorSeen, WorkerSeen
-from worker.fleet.look import AccountLook, Look
 from worker.fleet.notes import notes
+from worker.fleet.status import AccountStatus, FleetStatus
 
 
-def record(look: Look) -> dict[str, object]:
+def record(look: FleetStatus) -> dict[str, object]:
     """Return the whole look."""
     return {
         "redis": look.redis,
@@ -44,7 +44,7 @@ def _memory(memory: Memory) -> dict[str, object]:
     }
 
 
-def _account(account: AccountLook) -> dict[str, object]:
+def _account(account: AccountStatus) -> dict[str, object]:
     seen, pulse = account.seen, account.pulse
     return {
         "account": seen.name,

@@ -8,5 +8,5 @@ from tasks.keyspace import Queues
 
 def unserved(snapshot: Snapshot, queues: Queues) -> Queues:
     """Return the queues that nobody serves, with what of their accounts waits for another attempt."""
-    scheduled = {account.name: account.scheduled for account in snapshot.strangers if account.scheduled}
+    scheduled = {account.name: account.scheduled for account in snapshot.unconfigured if account.scheduled}
     return queues.with_more(scheduled)

@@ -13,12 +13,12 @@ from worker.cli.board import Canvas
 from worker.cli.screen import PIPED_WIDTH
 from worker.cli.shapes import bar, short, shortened, sparkline, whole
 from worker.cli.status import picture
-from worker.fleet.look import Look
+from worker.fleet.status import FleetStatus
 
 HOSTILE = "\x1b[2J\u202egnp.exe <script>"
 
 
-def drawn(seen: Look | None, canvas: Canvas, fault: str = "") -> list[str]:
+def drawn(seen: FleetStatus | None, canvas: Canvas, fault: str = "") -> list[str]:
     """Return the lines of a picture, as a terminal without colours has them."""
     out = io.StringIO()
     console = Console(file=out, width=canvas.width, markup=False, highlight=False, emoji=False)
@@ -26,7 +26,7 @@ def drawn(seen: Look | None, canvas: Canvas, fault: str = "") -> list[str]:
     return out.getvalue().splitlines()
 
 
-def busy() -> Look:
+def busy() -> FleetStatus:
     """Return a fleet in which much goes on, with long names."""
     error = ErrorSeen(
         NOW_MS - 60_000, "throttled", "RequestLimitExceeded", f"{HOSTILE} and a long story " * 5

@@ -13,9 +13,9 @@ from redis.sentinel import MasterNotFoundError
 from config.settings import Settings, load
 from worker.cli.app import app
 from worker.cli.check import credentials, is_try_out, masked_url
+from worker.cli.errors import NO, WRONG, CommandError
 from worker.cli.run import chosen
 from worker.cli.session import refusal
-from worker.cli.stop import NO, WRONG, Stop
 from worker.fleet.checks import Finding, Level, worst
 
 SECRET = "the-secret-itself"
@@ -151,11 +151,11 @@ def test_run_serves_all_accounts_or_those_named() -> None:
     assert chosen("", configured) == ["alibaba", "tencent"]
     assert chosen("tencent", configured) == ["tencent"]
     assert chosen(" tencent , alibaba,", configured) == ["tencent", "alibaba"]
-    with pytest.raises(Stop, match=r"--accounts tencnet: no such account: did you mean tencent\?"):
+    with pytest.raises(CommandError, match=r"--accounts tencnet: no such account: did you mean tencent\?"):
         chosen("tencnet", configured)
     for text in (",", " ", " , "):
         with pytest.raises(
-            Stop, match=f"--accounts '{text}' names no account: configured are alibaba, tencent"
+            CommandError, match=f"--accounts '{text}' names no account: configured are alibaba, tencent"
         ):
             chosen(text, configured)
 

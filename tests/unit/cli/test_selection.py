@@ -4,8 +4,8 @@ import pytest
 
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
+from worker.cli.errors import WRONG, CommandError
 from worker.cli.selection import Query, read_when
-from worker.cli.stop import WRONG, Stop
 
 NOW = 1_777_636_800_000  # 2026-05-01T12:00:00Z
 HOUR = 3_600_000
@@ -50,7 +50,7 @@ def test_a_time_is_read_as_it_is_meant(text: str, meant: int | None) -> None:
 )
 def test_what_is_no_time_stops_with_the_mend(text: str) -> None:
     """A bare number may be a year or seconds, so it is refused as any other nonsense is."""
-    with pytest.raises(Stop, match=r"--until .* is no time: write how long ago") as stopped:
+    with pytest.raises(CommandError, match=r"--until .* is no time: write how long ago") as stopped:
         read_when("--until", text, NOW)
     assert stopped.value.status == WRONG
 
@@ -79,7 +79,7 @@ def test_a_query_becomes_a_filter() -> None:
 )
 def test_a_senseless_query_is_refused(query: Query, said: str) -> None:
     """What can never match is wrong use, not an empty answer."""
-    with pytest.raises(Stop, match=said):
+    with pytest.raises(CommandError, match=said):
         query.filter(NOW)
 
 

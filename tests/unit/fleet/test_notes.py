@@ -9,7 +9,7 @@ from tasks.accounts.states import NAMES, State
 from tasks.fleet.epoch import Loss, Memory
 from tasks.fleet.pulse import AccountPulse
 from tests.support.looks import NOW_MS, Seen, account, look, worker
-from worker.fleet.notes import Level, notes
+from worker.fleet.notes import Severity, notes
 from worker.fleet.record import record
 from worker.fleet.wording import IS
 
@@ -24,7 +24,7 @@ def test_every_state_but_running_is_told(name: str) -> None:
     """What the operator chose, and what fixes itself, is no trouble; anything else is."""
     [note] = notes(look(account(seen=Seen(State(name, "Code", "why"))), workers=(worker(),)))
     assert note.text == f"tencent {IS[name]}: Code: why"
-    assert (note.level is Level.WARN) == (name in {"paused", "shedding", "recovering"})
+    assert (note.level is Severity.WARN) == (name in {"paused", "shedding", "recovering"})
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_next_probe_is_told(due: int | None, said: str) -> None:
 def test_workers_that_are_gone_or_silent_are_told() -> None:
     """With events that wait and nobody to send them it is trouble; the worst comes first."""
     found = notes(look(account(seen=Seen(ready=1)), workers=(worker(lease=-1.0),)))
-    assert [note.level for note in found] == [Level.BAD, Level.WARN]
+    assert [note.level for note in found] == [Severity.BAD, Severity.WARN]
     assert found[0].text == "no worker is alive"
     assert "3f9a1c77b2e0 on otp-worker-1 is gone, 64 events to be taken back" in found[1].text
     [note] = notes(look(account(), workers=(worker(silent=9.0),)))
@@ -52,7 +52,7 @@ def test_workers_that_are_gone_or_silent_are_told() -> None:
 def test_a_loss_and_queues_that_nobody_serves_are_told() -> None:
     """A gap in the books is trouble."""
     found = notes(look(account(seen=Seen(booked={"taken": 3})), workers=(worker(),), unserved={"tencnet": 2}))
-    assert [note.level for note in found] == [Level.BAD, Level.WARN]
+    assert [note.level for note in found] == [Severity.BAD, Severity.WARN]
     assert "3 events taken that stand nowhere" in found[0].text
     assert found[1].text == "nobody serves tencnet: 2 events wait"
 
@@ -64,7 +64,7 @@ def test_a_redis_that_lost_its_memory_is_told_for_a_day() -> None:
             look(account(), workers=(worker(),)), memory=Memory(loss=Loss(NOW_MS - ago, None, "a held"))
         )
         found = notes(forgetful)
-        assert [note.level for note in found] == [Level.BAD] * told
+        assert [note.level for note in found] == [Severity.BAD] * told
         assert all(note.text.startswith("1m 30s ago Redis came back empty") for note in found)
 
 
@@ -76,7 +76,7 @@ def test_clocks_that_are_off_are_told() -> None:
     assert [note.text for note in found] == [
         "the clock of worker w0 on otp-worker-1 is 90000 s ahead of Redis'"
     ]
-    assert [note.level for note in found] == [Level.WARN]
+    assert [note.level for note in found] == [Severity.WARN]
     assert not any("clock" in note.text for note in notes(look(account(), workers=(gone, worker()))))
     assert "so are those of 2 more workers" in notes(look(account(), workers=tuple(off)))[-1].text
 
@@ -85,7 +85,7 @@ def test_settings_that_differ_are_told() -> None:
     """Account by account, with what differs and how."""
     differing = replace(look(account(), workers=(worker(),)), differences={"tencent": "rate_limit 200 or 50"})
     [note] = notes(differing)
-    assert note.level is Level.WARN
+    assert note.level is Severity.WARN
     assert note.text == "living workers have different settings for tencent: rate_limit 200 or 50"
 
 
@@ -93,7 +93,7 @@ def test_accounts_of_one_rate_are_counted_together() -> None:
     """Each alone looks half idle."""
     pair = account("a", pace=600.0, group="g"), account("b", pace=400.0, group="g")
     [note] = notes(look(*pair, account("c", pace=1.0), workers=(worker(),)))
-    assert (note.level, note.text) == (Level.INFO, "a, b share a rate of 1,000/s: 1,000/s used, 100%")
+    assert (note.level, note.text) == (Severity.INFO, "a, b share a rate of 1,000/s: 1,000/s used, 100%")
 
 
 def test_a_record_keeps_what_scripts_rely_on() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Otherwise:
+class ImpliedDefault:
     """Says it in words, for the reference."""
 
     text: str

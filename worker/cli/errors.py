@@ -1,6 +1,6 @@
 """How a command ends before its end.
 
-Stop: print its lines on standard error and exit with its status; there are three: DONE, NO and WRONG.
+CommandError: print its lines on standard error and exit with its status; there are three: DONE, NO and WRONG.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WRONG = 2
 """Wrong use or settings: the same command can't succeed before somebody changes one of them."""
 
 
-class Stop(OtpreportError):  # noqa: N818 - it says what to do
+class CommandError(OtpreportError):
     """End the command: `lines` for the operator, one thought each, and the exit status."""
 
     def __init__(self, status: int, *lines: str) -> None:

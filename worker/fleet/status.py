@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountLook:
+class AccountStatus:
     """One account; rates are requests a second, None where the account is not configured or was looked at once."""
 
     seen: AccountSnapshot
@@ -57,12 +57,12 @@ class AccountLook:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FleetStatus:
     """The whole fleet at one moment of Redis' clock; `redis` is where it is, without its password."""
 
     redis: str
     snapshot: Snapshot
-    accounts: tuple[AccountLook, ...]
+    accounts: tuple[AccountStatus, ...]
     workers: tuple[WorkerSeen, ...]
     unserved: Queues
     memory: Memory = Memory()  # noqa: RUF009 - frozen
@@ -94,13 +94,13 @@ class FleetReader:
         self._pulses = PulseReader(client, keys)
         self._pace = Pace()
 
-    def look(self, queues: Queues | None = None) -> Look:
+    def look(self, queues: Queues | None = None) -> FleetStatus:
         """Return the fleet as it is now; redis.RedisError when Redis is away."""
         snapshot = self._snapshots.read()
         pulse = self._pulses.read([account.name for account in snapshot.accounts])
         booked = {account.name: account.booked.get(Ending.DELIVERED, 0) for account in snapshot.accounts}
         self._pace.observe(snapshot.now_us, booked)
-        return Look(
+        return FleetStatus(
             redis=self.redis,
             snapshot=snapshot,
             accounts=tuple(self._account(seen, pulse.of(seen.name)) for seen in snapshot.accounts),
@@ -111,9 +111,9 @@ class FleetReader:
             faults=faults(self._client, snapshot, pulse),
         )
 
-    def _account(self, seen: AccountSnapshot, pulse: AccountPulse) -> AccountLook:
+    def _account(self, seen: AccountSnapshot, pulse: AccountPulse) -> AccountStatus:
         account = self._settings.accounts.get(seen.name)
-        return AccountLook(
+        return AccountStatus(
             seen,
             pulse,
             rate_configured=account.rate_limit if account else None,

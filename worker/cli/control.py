@@ -8,10 +8,10 @@ from config.account import Account
 from tasks.fleet.operation import Mode, Operation
 from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.ask import ask
+from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.run import no_such_account
 from worker.cli.screen import screen, write_json
 from worker.cli.session import Session, session
-from worker.cli.stop import DONE, WRONG, Stop
 from worker.cli.who import who
 from worker.cli.written import write_down
 from worker.fleet.wording import count, goes_on_until, plain
@@ -27,7 +27,9 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
     """Let an account's events wait, or drop them, until it is resumed."""
     chosen, person, why = _mode(mode), who(by), _reason(reason)
     if not why:
-        raise Stop(WRONG, "--reason is blank: say why, for the audit and for whoever looks at the account")
+        raise CommandError(
+            WRONG, "--reason is blank: say why, for the audit and for whoever looks at the account"
+        )
     with session() as opened:
         account = _account(opened, name)
         if chosen is Mode.SHED and not yes:
@@ -113,7 +115,7 @@ def rate(name: str, text: str, reason: str, by: str, *, as_json: bool) -> int:
 def _account(opened: Session, name: str) -> Account:
     accounts = opened.settings.accounts
     if name not in accounts:
-        raise Stop(WRONG, no_such_account(plain(name), accounts))
+        raise CommandError(WRONG, no_such_account(plain(name), accounts))
     return accounts[name]
 
 
@@ -121,14 +123,14 @@ def _mode(text: str) -> Mode:
     try:
         return Mode(text)
     except ValueError:
-        raise Stop(
+        raise CommandError(
             WRONG, f"--mode {text[:40]!r} is unknown: wait lets events wait, shed drops them"
         ) from None
 
 
 def _reason(text: str) -> str:
     if not text.isprintable() or len(text) > LONGEST:
-        raise Stop(WRONG, f"--reason is not one line of at most {LONGEST} printable characters")
+        raise CommandError(WRONG, f"--reason is not one line of at most {LONGEST} printable characters")
     return text.strip()
 
 
@@ -136,7 +138,7 @@ def _rate(text: str, account: Account) -> int | None:
     if text == DEFAULT:
         return None
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= account.rate_limit:
-        raise Stop(
+        raise CommandError(
             WRONG,
             f"the rate is 1 to {account.rate_limit} requests/s, or {DEFAULT!r}, not {text[:40]!r}: "
             f"to go faster than {account.rate_limit}, change RATE_LIMIT of {account.name} and restart the workers",
