@@ -4,8 +4,9 @@
 -- KEYS  1 maintenance
 -- ARGV  1 the format that this version keeps  2 the epoch that the worker saw last, '' before its first heartbeat
 --       3 the count that it saw  4 the random part of a new epoch  5 what an operator holds or sheds, as the worker knows it
+--       6 when this worker's last heartbeat was (ms), 0 before its first
 -- reply { format }, and nothing is written, where it is above ours; else
---       { format, epoch, count, found (ms), left (ms), by hand }: when a worker last found that Redis had come back without its
+--       { format, epoch, count, found (ms), left (ms), by hand, now (ms) }: when a worker last found that Redis had come back without its
 --       memory, of when what Redis has left is, and ARGV 5 of then; '' for never, for nothing left
 -- cost  O(1)
 --
@@ -34,7 +35,7 @@ local older = number(epoch) < number(seen) or (number(epoch) == number(seen) and
 local lost = seen ~= '' and older
 if lost then
   local left = beat
-  if gap_at and math.abs(now - gap_at) < ARRIVAL then left = gap_from end
+  if gap_at and gap_at >= tonumber(ARGV[6]) and math.abs(now - gap_at) < ARRIVAL then left = gap_from end
   redis.call('HSET', KEYS[1], 'lost_at_ms', now, 'lost_left_ms', left, 'lost_by_hand', ARGV[5])
 end
 if lost or epoch == '' then
@@ -43,4 +44,4 @@ end
 count = math.max(count, lost and seen_count or 0) + 1
 redis.call('HSET', KEYS[1], 'format', own, 'epoch', epoch, 'count', count, 'beat_ms', now)
 local last = redis.call('HMGET', KEYS[1], 'lost_at_ms', 'lost_left_ms', 'lost_by_hand')
-return { own, epoch, count, last[1] or '', last[2] or '', last[3] or '' }
+return { own, epoch, count, last[1] or '', last[2] or '', last[3] or '', now }

@@ -80,6 +80,7 @@ class Heartbeat:
         self._keys = [keys.maintenance]
         self._script = Script("fleet/epoch.lua")
         self._seen = Memory()
+        self._beat_ms = 0
         self._one_at_a_time = Lock()
 
     async def beat(self, by_hand: str = "") -> Loss | None:
@@ -90,10 +91,12 @@ class Heartbeat:
         async with self._one_at_a_time:
             seen = self._seen
             arguments: list[str | int] = [FORMAT, seen.epoch, seen.count, secrets.token_hex(8), by_hand]
+            arguments.append(self._beat_ms)
             reply: list[bytes | int] = await self._script.run(self._redis, self._keys, arguments)
             if len(reply) == 1:
                 raise too_new(int(reply[0]))
-            self._seen = found = _memory(reply)
+            self._seen = found = _memory(reply[:6])
+            self._beat_ms = int(reply[6])
         return found.loss if seen.epoch not in {"", found.epoch} else None
 
 

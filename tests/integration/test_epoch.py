@@ -10,6 +10,7 @@ from tasks.fleet.pulse import PulseReader
 from tasks.queue.fitness import FORMAT, Unfit
 from tests.support.admin import admin
 from tests.support.queues import AlteredScript, Fleet
+from tests.support.wait import until
 
 
 def heart(fleet: Fleet) -> Heartbeat:
@@ -64,6 +65,19 @@ async def test_an_older_state_is_told_with_its_age(fleet: Fleet) -> None:
     assert loss.left_ms == now - 3_600_000
     assert (await other.beat()) == loss
     assert (await one.beat()) is None
+
+
+async def test_an_older_state_of_a_redis_that_is_young_is_not_called_empty(fleet: Fleet) -> None:
+    """That nobody had beaten in it before its first minute says nothing of the loss."""
+    worker = heart(fleet)
+    await worker.beat()
+    before = stored(fleet)
+    until(lambda: fleet.now_us() // 1000 > int(before[b"beat_ms"]))
+    await worker.beat()
+    set_back(fleet, before)
+    loss = await worker.beat()
+    assert loss is not None
+    assert loss.left_ms == int(before[b"beat_ms"])
 
 
 async def test_a_newcomer_hides_nothing(fleet: Fleet) -> None:

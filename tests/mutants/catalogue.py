@@ -640,6 +640,13 @@ MUTANTS = (
         "tests/integration/test_runtime.py::test_a_worker_that_meets_a_newer_format_ends",
     ),
     Mutant(
+        "epoch-gap-of-before",
+        "tasks/fleet/epoch.lua",
+        "gap_at >= tonumber(ARGV[6]) and ",
+        "",
+        "tests/integration/test_epoch.py::test_an_older_state_of_a_redis_that_is_young_is_not_called_empty",
+    ),
+    Mutant(
         "epoch-older",
         "tasks/fleet/epoch.lua",
         "local lost = seen ~= '' and older",

@@ -150,6 +150,16 @@ def _impatient() -> None:
     setattr(reach, "PATIENCE", 1.0)  # noqa: B010 - the fault
 
 
+def _never_hears_of_a_loss() -> None:
+    """Ask Redis for no loss of its memory."""
+    from tasks.fleet.epoch import Heartbeat
+
+    async def beat(_: Heartbeat, by_hand: str = "") -> None:
+        """Find nothing."""
+
+    setattr(Heartbeat, "beat", beat)  # noqa: B010 - the fault
+
+
 KILLS: Mapping[str, Callable[[], None]] = {
     "after-lease": _with_queue(_DiesAfterLease),
     "before-send": _around_send(before=True),
@@ -166,6 +176,7 @@ FAULTS: Mapping[str, Callable[[], None]] = {
     "keeps-its-keys": _keeps_its_keys,
     "waits-for-its-reader": _waits_for_its_reader,
     "impatient": _impatient,
+    "never-hears-of-a-loss": _never_hears_of_a_loss,
 }
 
 
