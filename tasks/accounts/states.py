@@ -53,6 +53,22 @@ NAMES = ("running", "recovering", "circuit_open", "refused", "paused", "shedding
 and one event at a time probes the provider; the provider refuses the account, which is probed; an operator lets its
 events wait, or has them dropped."""
 
+TRANSITIONS: Mapping[str, Mapping[str, str]] = {
+    "calls fail": {"running": "circuit_open", "recovering": "circuit_open"},
+    "events are refused in a row": {"running": "refused", "recovering": "refused"},
+    "the account is refused": {"running": "refused", "recovering": "refused", "circuit_open": "refused"},
+    "a probe is answered": {"circuit_open": "recovering"},
+    "a probe is delivered": {"circuit_open": "recovering", "refused": "running"},
+    "time passes": {"recovering": "running"},
+    "an operator pauses": dict.fromkeys(NAMES, "paused"),
+    "an operator sheds": dict.fromkeys(NAMES, "shedding"),
+    "an operator resumes": dict.fromkeys(NAMES, "running"),
+}
+"""What happens to an account, and the state that follows each; in a state that is not named it changes nothing.
+
+settle.lua (with breaker.lua), stop.lua, resume.lua and operate.lua are held to it by tests/integration/test_states.py.
+"""
+
 REFUSED_RUN = "permanent_run"
 """The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
 
