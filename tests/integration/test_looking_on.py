@@ -1,5 +1,6 @@
 """Who only looks on, the exporter and `status`, needs no provider's key and may write nothing."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.support.redis_servers import PASSWORD, add_user, debians, documented_
 from tests.support.wait import until
 from worker.deployment import deployment_of
 from worker.embedded import EmbeddedValkey
+from worker.fleet.exporter import Exporter
 
 USER = "otpreport-exporter"
 GROUP = "tencent:127.0.0.1:9:0123456789ab"
@@ -115,6 +117,31 @@ def test_exporter_without_accounts(server: EmbeddedValkey) -> None:
     assert samples["rate_limit_per_second", "alibaba", "configured"] == 500
 
 
+async def test_accounts_outlive_those_who_told_of_them(valkey_server: EmbeddedValkey) -> None:
+    """An exporter without accounts of its own goes on to show those it heard of, though no worker is left to tell."""
+    undertaker = Undertaker(valkey_server.port)
+    tell(valkey_server)
+    bare = without_keys(valkey_server.url, accounts=False) | {"OTPREPORT_METRICS_PORT": "0"}
+    found = Exporter(load(bare, keyless=True), look=0.02, sweep=0.0)
+    port = await found.start()
+    running = asyncio.create_task(found.run())
+
+    def send_and_see(events: int) -> None:
+        undertaker.send("tencent", 1)
+        until(lambda: scrape(port).get(("queue_events", "tencent", "ready")) == events)
+
+    try:
+        await asyncio.to_thread(send_and_see, 1)
+        with admin(valkey_server.port) as client:
+            client.delete(Keys("").deployments)
+        for events in (2, 3):  # the second is seen after a search that found nobody
+            await asyncio.to_thread(send_and_see, events)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await found.stop()
+
+
 @pytest.mark.parametrize(
     "command", ["accounts pause tencent --reason x", "accounts rate tencent 5", "dead purge --all --yes"]
 )
@@ -179,3 +206,23 @@ def _everything(server: EmbeddedValkey) -> dict[bytes, bytes | None]:
     with admin(server.port) as client:
         found: list[bytes] = client.keys()
         return {key: client.dump(key) for key in found}
+
+
+def test_no_right_too_many(valkey_server: EmbeddedValkey) -> None:
+    """Less one of the rights in the docs, `status` names the one that lacks; nothing else is missed."""
+    add_user(valkey_server.port, USER)
+    undertaker = Undertaker(valkey_server.port)
+    undertaker.bury("tencent", 1)
+    undertaker.send("tencnet", 1)
+    tell(valkey_server)
+    rights = documented_rights(USER)
+    for command in (word[1:] for word in rights if word.startswith("+")):
+        # asked for by a health check, another database, the memory's metric, and to see whether Redis takes writes
+        if command in {"ping", "select", "info", "eval"}:
+            continue
+        with admin(valkey_server.port) as client:
+            client.execute_command("ACL", "SETUSER", USER, "reset", *rights, f"-{command}")
+            client.execute_command("SCRIPT", "FLUSH")
+        ran = look(valkey_server, "status", "--json")
+        said = ran.err if ran.status else str(ran.json["faults"])
+        assert f"'{command}'" in said, (command, ran)
