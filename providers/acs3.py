@@ -4,21 +4,23 @@ import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
-from hmac import digest
 from urllib.parse import quote
 
+from providers.hmac_key import HmacKey
+
 ALGORITHM = "ACS3-HMAC-SHA256"
+_ESCAPES = {code: quote(chr(code), safe="") for code in range(128)}
 EMPTY_BODY = sha256(b"").hexdigest()
 
 
 class ACS3:
     """Sign requests with one key."""
 
-    __slots__ = ("_id", "_secret")
+    __slots__ = ("_id", "_key")
 
     def __init__(self, access_key_id: str, access_key_secret: str) -> None:
         self._id = access_key_id
-        self._secret = access_key_secret.encode()
+        self._key = HmacKey(access_key_secret.encode())
 
     def authorization(
         self,
@@ -34,17 +36,17 @@ class ACS3:
         SHA-256 of the body in hex.
         """
         signed = tuple(headers)
-        names = ";".join(name for name, _ in signed)
-        lines = "".join(f"{name}:{value.strip()}\n" for name, value in signed)
+        names = ";".join([name for name, _ in signed])
+        lines = "".join([f"{name}:{value.strip()}\n" for name, value in signed])
         canonical = f"{method}\n/\n{query}\n{lines}\n{names}\n{payload}"
         text = f"{ALGORITHM}\n{sha256(canonical.encode()).hexdigest()}"
-        signature = digest(self._secret, text.encode(), "sha256").hex()
+        signature = self._key.sign(text.encode()).hex()
         return f"{ALGORITHM} Credential={self._id},SignedHeaders={names},Signature={signature}"
 
 
 def canonical_query(parameters: Mapping[str, str]) -> str:
     """Encode parameters by RFC 3986, sorted by name."""
-    return "&".join(f"{_encoded(name)}={_encoded(parameters[name])}" for name in sorted(parameters))
+    return "&".join([f"{_encoded(name)}={_encoded(parameters[name])}" for name in sorted(parameters)])
 
 
 @lru_cache(maxsize=8)
@@ -54,5 +56,7 @@ def acs_date(second: int) -> str:
 
 
 def _encoded(text: str) -> str:
-    # Most names and values need no encoding, and quote() costs a tenth of a signed request each time.
-    return text if text.isascii() and text.isalnum() else quote(text, safe="")
+    # Most names and values need no encoding, and quote() costs a sixth of a signed request each time.
+    if not text.isascii():
+        return quote(text, safe="")
+    return text if text.isalnum() else text.translate(_ESCAPES)

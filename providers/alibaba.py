@@ -115,6 +115,7 @@ class Alibaba:
     endpoint: ClassVar[str] = "https://dysmsapi.ap-southeast-1.aliyuncs.com"
     rate_limit: ClassVar[int] = 500
     reports_unverified: ClassVar[bool] = True
+    has_nonce: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = AlibabaOptions
     credentials: ClassVar[frozenset[str]] = frozenset(
         {"access_key_id", "access_key_secret", "security_token"}

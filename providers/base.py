@@ -107,6 +107,8 @@ class Provider(Protocol):
     """The documented limit, requests per second."""
     reports_unverified: ClassVar[bool]
     """False: it has no way to say `verified=false`; such events are skipped and `request` refuses them."""
+    has_nonce: ClassVar[bool]
+    """False: its signature holds none, so none is made; `request` and `probe` get any text."""
     Options: ClassVar[type[BaseModel]]
     credentials: ClassVar[frozenset[str]]
     """Those of the options that are the keys: they may change while a worker runs."""

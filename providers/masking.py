@@ -1,5 +1,6 @@
 """Text from outside, made fit for logs and dead letters."""
 
+import math
 import re
 from urllib.parse import quote
 
@@ -18,20 +19,22 @@ class Mask:
     with it the session token. A secret is found as it is and as it stands in a URL.
     """
 
-    __slots__ = ("_masked",)
+    __slots__ = ("_masked", "_shortest")
 
     def __init__(self, *secrets: str, key_id: str = "") -> None:
         shown = {key_id: shortened(key_id)} | dict.fromkeys(secrets, _STARS)
         masked = {form: mask for given, mask in shown.items() if given for form in _forms(given)}
         self._masked = sorted(masked.items(), key=lambda item: len(item[0]), reverse=True)
+        self._shortest = len(self._masked[-1][0]) if self._masked else math.inf
 
     def __call__(self, text: str, limit: int) -> str:
         """Return `text` masked, without control characters, cut to `limit` characters.
 
         The cut comes last, so that it can't leave the first half of a secret behind.
         """
-        for given, mask in self._masked:
-            text = text.replace(given, mask)
+        if len(text) >= self._shortest:
+            for given, mask in self._masked:
+                text = text.replace(given, mask)
         text = text[:limit]
         return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 

@@ -37,7 +37,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 _NESTED = (dict, list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # it lives for one judgement; a frozen one takes three times as long to make
 class Reply:
     """A well-formed answer of a provider; `final` where it speaks of the report, not of the request."""
 

@@ -138,6 +138,7 @@ class Tencent:
     endpoint: ClassVar[str] = "https://sms.tencentcloudapi.com"
     rate_limit: ClassVar[int] = 1000
     reports_unverified: ClassVar[bool] = False
+    has_nonce: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = TencentOptions
     credentials: ClassVar[frozenset[str]] = frozenset({"secret_id", "secret_key", "security_token"})
     key_faults: ClassVar[tuple[str, ...]] = KEY_FAULTS

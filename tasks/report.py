@@ -234,7 +234,8 @@ class Report:
         while (refusal := await self._admission.enter(delivery)) is None:
             account = self._accounts[delivery.account]
             now = self._wall.now(account.name)
-            request = account.provider.request(delivery.event, now=now, nonce=self._nonce())
+            nonce = self._nonce() if account.provider.has_nonce else ""
+            request = account.provider.request(delivery.event, now=now, nonce=nonce)
             if self._monotonic() <= delivery.send_by:
                 return request, account
         return refusal

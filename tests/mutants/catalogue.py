@@ -1032,6 +1032,13 @@ MUTANTS = (
         "tests/unit/otpreport/test_event.py::test_a_model_of_pydantic_takes_an_event",
     ),
     Mutant(
+        "mask-short",
+        "providers/masking.py",
+        "len(text) >= self._shortest",
+        "len(text) > self._shortest",
+        "tests/unit/providers/test_codes.py::test_a_text_that_is_a_secret_is_masked",
+    ),
+    Mutant(
         "link-quiet",
         "otpreport/link.py",
         "            if connection.is_quiet():\n",

@@ -28,6 +28,7 @@ class Provider:
     endpoint: ClassVar[str] = URL
     rate_limit: ClassVar[int] = 100
     reports_unverified: ClassVar[bool] = False
+    has_nonce: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = BaseModel
     credentials: ClassVar[frozenset[str]] = frozenset()
     key_faults: ClassVar[tuple[str, ...]] = ()
@@ -59,6 +60,12 @@ class Provider:
     def probed(self, answer: Answer) -> Outcome:
         """Read the class out of the body."""
         return Outcome(Result(answer.body.decode()), "Code", "text", "req")
+
+
+class Nonceless(Provider):
+    """A provider that signs no nonce."""
+
+    has_nonce: ClassVar[bool] = False
 
 
 class Alibabalike(Provider):

@@ -51,6 +51,12 @@ def test_a_mask_finds_the_longer_secret_first() -> None:
     assert Mask("abc", "abcdef", "")("abcdef abc a%2Fb", 99) == "*** *** a%2Fb"
 
 
+def test_a_text_that_is_a_secret_is_masked() -> None:
+    """A text as long as the shortest secret may be that, one that is shorter is none."""
+    mask = Mask("secret/1", "longer than that")
+    assert [mask(text, 99) for text in ("secret/1", "secret/")] == ["***", "secret/"]
+
+
 def test_a_mask_finds_both_percent_encodings() -> None:
     """A server may write the escapes in either case; the letters of the secret stay as they are."""
     mask = Mask("tOk/en+")

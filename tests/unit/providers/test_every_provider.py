@@ -282,6 +282,7 @@ class TestRequests:
         assert sample.signature(later) != sample.signature(first)
         other = provider.request(EVENT, now=NOW, nonce="b" * 32)
         assert (sample.signature(other) != sample.signature(first)) is sample.has_nonce
+        assert provider.has_nonce is sample.has_nonce
 
     def test_the_signature_covers_the_event(self, sample: Sample) -> None:
         """Another message id, time or host gives another signature."""

@@ -22,6 +22,7 @@ from tests.support.report_twins import (
     Alibabalike,
     Gate,
     Http,
+    Nonceless,
     Observer,
     Provider,
     SilentHttp,
@@ -104,6 +105,13 @@ def test_a_delivered_event_is_done() -> None:
     assert world.observer.attempts == [(Result.DELIVERED, 1)]
     assert world.observer.waits == [0.5]
     assert world.states.calls == []
+
+
+def test_a_nonce_is_made_only_where_one_is_signed() -> None:
+    """Randomness costs a system call for each report."""
+    world = World(provider=Nonceless())
+    assert world.settle() == Finish(Ending.DELIVERED)
+    assert dict(world.http.requests[0].headers)["x-nonce"] == ""
 
 
 def test_a_worker_that_stalls_waits_for_another_slot() -> None:

@@ -1,0 +1,15 @@
+"""HMAC-SHA256 by hand, held against the standard library's."""
+
+import hmac
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.hmac_key import HmacKey
+
+
+@given(st.binary(max_size=200), st.lists(st.binary(max_size=300), min_size=1, max_size=3))
+def test_it_is_hmac(key: bytes, texts: list[bytes]) -> None:
+    """Keys of any length, shorter and longer than a block, sign any number of texts as the standard library does."""
+    used = HmacKey(key)
+    assert [used.sign(text) for text in texts] == [hmac.digest(key, text, "sha256") for text in texts]
