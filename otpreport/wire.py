@@ -15,6 +15,8 @@ from otpreport.event import Verification, milliseconds
 TASK = "otpreport.report"
 PRIORITY_STEPS = (0, 3, 6, 9)
 """kombu keeps one list per step; step 0 has the queue's own name."""
+PRIORITY_SUFFIXES = tuple(f"\x06\x16{step}" if step else "" for step in PRIORITY_STEPS)
+"""What the names of the lists end in, the most urgent first."""
 
 _EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
@@ -29,7 +31,7 @@ def queue_name(account: str) -> str:
 def queue_keys(prefix: str, account: str) -> tuple[str, ...]:
     """Return the Redis lists of an account's queue, one per priority step, the most urgent first."""
     name = prefix + queue_name(account)
-    return tuple(f"{name}\x06\x16{step}" if step else name for step in PRIORITY_STEPS)
+    return tuple(name + suffix for suffix in PRIORITY_SUFFIXES)
 
 
 def encode(event: Verification, *, task_id: str) -> bytes:

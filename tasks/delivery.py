@@ -13,9 +13,7 @@ from tasks.dedupe import Fingerprint
 from tasks.history import NO_HISTORY, History
 from tasks.message import MalformedMessage, Task, decode
 from tasks.retry import Reason
-
-SOLITARY_DEATHS = 3
-"""An event that killed its worker so often while leased alone is poison."""
+from tasks.shared import SOLITARY_DEATHS, SUSPECT_DEATHS
 
 
 class Way(enum.StrEnum):
@@ -62,7 +60,7 @@ class Leased:
     @property
     def suspect(self) -> bool:
         """Whether workers died with it, so that it was leased alone."""
-        return self.deaths >= 2
+        return self.deaths >= SUSPECT_DEATHS
 
 
 @dataclass(slots=True)

@@ -14,9 +14,7 @@ from pydantic_core import from_json
 
 from otpreport.errors import OtpreportError
 from otpreport.event import milliseconds
-
-MAX_BYTES = 64 * 1024
-"""A longer message is not read."""
+from tasks.shared import MAX_BYTES
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 

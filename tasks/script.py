@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import NoScriptError
 
+from tasks.shared import prelude
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
     from typing import Any, Protocol
@@ -24,7 +26,7 @@ Arguments = list[bytes | bytearray | memoryview | str | int | float]
 
 FOLDER = Path(__file__).parent
 
-SHARED = {
+FUNCTIONS = {
     "limiter/admit.lua": ("sound.lua", "limiter/rate.lua", "remembered.lua"),
     "fleet/epoch.lua": ("sound.lua",),
     "dead_letters/keep.lua": ("sound.lua",),
@@ -41,10 +43,10 @@ SHARED = {
 
 
 def text_of(name: str) -> str:
-    """Return a script's text, with what it shares between its first line, which holds its flags, and the rest."""
+    """Return a script's text, with the numbers and functions it shares after its first line, which holds its flags."""
     first, _, rest = (FOLDER / name).read_text(encoding="utf-8").partition("\n")
-    shared = "".join((FOLDER / file).read_text(encoding="utf-8") for file in SHARED.get(name, ()))
-    return f"{first}\n{shared}{rest}"
+    shared = "".join((FOLDER / file).read_text(encoding="utf-8") for file in FUNCTIONS.get(name, ()))
+    return f"{first}\n{prelude(shared + rest)}{shared}{rest}"
 
 
 def ignore(faults: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from providers.base import Outcome
 from tasks.keys import Keys
 from tasks.limiter.admission import RateGroup
 from tasks.script import Script
+from tasks.shared import LONGEST_PAUSE_MS, RAMP, RAMP_STEP_MS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -29,12 +30,8 @@ LOWEST = 0.02
 """A throttled group steps down by this factor, not below this share of its limit."""
 
 
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = LONGEST_PAUSE_MS / 1000
 """Seconds that a provider which throttles may ask a rate group to send nothing at all."""
-
-RAMP = (0.01, 0.1, 0.5)
-RAMP_STEP_MS = 5000
-"""An account whose breaker closed takes so large a share of its rate, for so many ms each, as lease.lua has it."""
 
 STORED = {
     "": "running",

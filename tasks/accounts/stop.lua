@@ -9,7 +9,7 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local known = redis.call('HMGET', KEYS[1], 'state', 'resumed_ms')
 local state, resumed = known[1] or 'running', tonumber(known[2] or 0)
 if now - tonumber(ARGV[4]) < resumed and resumed <= now then return 0 end -- it tells of what was fixed since
-if state ~= 'running' and state ~= 'open' and state ~= 'stopped' then return 0 end
+if state ~= 'running' and not PROBED[state] then return 0 end
 redis.call('HSET', KEYS[1], 'code', ARGV[1], 'message', ARGV[2])
 if state == 'stopped' then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'stopped', 'since_ms', now, 'probe_at_ms', now + tonumber(ARGV[3]))

@@ -8,7 +8,7 @@ from typing import cast
 
 import orjson
 
-from tasks.message import MAX_BYTES
+from tasks.shared import MAX_BYTES
 
 UNREADABLE = "unreadable"
 """The reason shown for a record that is no dead letter of ours."""

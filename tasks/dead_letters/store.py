@@ -11,8 +11,8 @@ from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
 from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
-from tasks.message import MAX_BYTES
 from tasks.script import Arguments, text_of
+from tasks.shared import MAX_BYTES
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -36,7 +36,7 @@ end
 
 local function waiting(account)
   local length, oldest = 0, {}
-  for _, step in ipairs({ '', '\6\0223', '\6\0226', '\6\0229' }) do
+  for _, step in ipairs(PRIORITY_SUFFIXES) do
     local list = prefix .. 'otpreport.' .. account .. step
     length = length + got(list, redis.pcall('LLEN', list), 0)
     local raw = got(list, redis.pcall('LINDEX', list, -1), false)

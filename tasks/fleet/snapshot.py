@@ -11,9 +11,10 @@ from otpreport import Verification
 from tasks.accounts.states import FIELDS, State
 from tasks.keys import Keys
 from tasks.limiter.rate import Rate
-from tasks.message import MAX_BYTES, decode
+from tasks.message import decode
 from tasks.script import Arguments, text_of
 from tasks.settlement import Ending
+from tasks.shared import MAX_BYTES
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -71,7 +71,7 @@ local function admit(held, kind, tag, claim, member)
   if not group or failed(KEYS[1], held) then return NOT_NOW end
   local state = account_state(account)
   if state == 'unreadable' then return UNREADABLE end
-  if state ~= 'running' and not (kind.probe and (state == 'stopped' or state == 'open')) then return -3 end
+  if state ~= 'running' and not (kind.probe and PROBED[state]) then return -3 end
   if group.next > now + horizon then return -1000 - math.ceil((group.next - now - horizon) / 1000) end
   local also
   if kind.says_false then member, also = string.match(member, '^(%S+) (%S+)$') end

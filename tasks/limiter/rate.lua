@@ -8,7 +8,7 @@ local RATE_FIELDS = { 'rate', 'top', 'lowered_us', 'override', 'next_us', 'pause
 -- down before Redis' clock was set back.
 local function moment(us, now)
   us = tonumber(us or 0)
-  return us <= now + 61000000 and us or 0
+  return us <= now + LONGEST_PAUSE_MS * 1000 + 1000000 and us or 0
 end
 
 -- Until when (us) the group sends nothing, as its provider asked.
@@ -23,7 +23,7 @@ local function effective_rate(configured, stored, now)
   -- Redis' clock was set back since: what happened in the future is long ago
   if not stored[1] or fell > now then return most end
   local rate, top = tonumber(stored[1]), tonumber(stored[2] or stored[1])
-  local climb = 0.00006 * most
+  local climb = CLIMB * most
   local flat = (math.max(0, top - rate) / climb) ^ (1 / 3)
   return math.min(most, top + climb * ((now - fell) / 1000000 - flat) ^ 3)
 end

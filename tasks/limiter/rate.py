@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLIMB = 0.00006
-"""How steep the climb is: this share of the configured rate, per second cubed."""
+from tasks.shared import CLIMB
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
--- What no worker gets: a message of more than LONGEST bytes, and an event that kills whoever holds it alone, which could not
+-- What no worker gets: a message of more than MAX_BYTES bytes, and an event that kills whoever holds it alone, which could not
 -- be told from outside if it kills on being received. In front of the scripts that hand events on (tasks/script.py).
 --
 -- A script can't see how long a message is without having it, and then Redis holds it four times. So messages are taken one
 -- at a time, a call takes no more once it had BUDGET bytes, and a long one is let go of at once.
-local LONGEST, BUDGET, SOLITARY_DEATHS = 65536, 262144, 3
+local BUDGET = 262144
 local buried = {}
 local reasons = ARGV[1] .. 'otpreport:dead-reasons'
 
@@ -18,7 +18,7 @@ local function read_record(record)
   return 0, 0, 0, '', 1
 end
 
--- Write a dead letter, as tasks/dead_letters/write.py does, with the first LONGEST bytes of the message; `bytes` tells of the rest.
+-- Write a dead letter, as tasks/dead_letters/write.py does, with the first MAX_BYTES bytes of the message; `bytes` tells of the rest.
 -- Returns whether that could be done; then the event may be in no other place.
 local function bury(account, tag, now, reason, record)
   -- Returns the attempts of a history as a dead letter has them, the last one's answer, and whether one is in doubt.
@@ -43,7 +43,7 @@ local function bury(account, tag, now, reason, record)
   local length = #record - from + 1
   local why, bytes = deaths .. ' workers died while they held it', ''
   if reason == 'invalid' then
-    why = string.format('the message has %d bytes, more than %d', length, LONGEST)
+    why = string.format('the message has %d bytes, more than %d', length, MAX_BYTES)
     bytes = string.format('"bytes":%d,', length)
   end
   local story = string.format(
@@ -51,7 +51,7 @@ local function bury(account, tag, now, reason, record)
     '"deaths":%d,"first_at_ms":%.0f,"last_at_ms":%.0f,"event":null,%s"attempts":[',
     cjson.encode(tag), cjson.encode(account), reason, why, cjson.encode(last[2]), cjson.encode(last[3]),
     cjson.encode(last[4]), cjson.encode(last[5]), tostring(in_doubt), deaths, first, now, bytes)
-  redis.call('HSET', dead, tag, story .. attempts .. ']}\n' .. string.sub(record, from, from + LONGEST - 1))
+  redis.call('HSET', dead, tag, story .. attempts .. ']}\n' .. string.sub(record, from, from + MAX_BYTES - 1))
   redis.call('ZADD', index, now, tag)
   redis.call('HINCRBY', reasons, account .. ':' .. reason, 1)
   for _, word in ipairs({ account, tag, reason, replayed and '1' or '' }) do buried[#buried + 1] = word end
@@ -60,9 +60,9 @@ end
 
 -- Returns why no worker may have this record; nil when one may.
 local function unfit(record, is_suspect)
-  if #record > LONGEST then
+  if #record > MAX_BYTES then
     local _, _, _, _, from = read_record(record)
-    if #record - from + 1 > LONGEST then return 'invalid' end
+    if #record - from + 1 > MAX_BYTES then return 'invalid' end
   end
   if is_suspect and tonumber(string.match(record, '^%d+ (%d+)') or 0) >= SOLITARY_DEATHS then return 'poison' end
 end

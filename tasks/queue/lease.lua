@@ -40,7 +40,7 @@ local function give(account, tag, record, way)
 end
 
 local function is_suspect(record)
-  return tonumber(string.match(record, '^%d+') or 0) >= 2
+  return tonumber(string.match(record, '^%d+') or 0) >= SUSPECT_DEATHS
 end
 
 -- Put an event where no worker gets it: among the dead, or where that can't be done aside for a while.
@@ -80,7 +80,6 @@ local function from_index(account, kind, want, way)
   return given
 end
 
-local STEPS = { '', '\6\0223', '\6\0226', '\6\0229' }
 
 local function oldest(list)
   return redis.pcall('RPOP', list)
@@ -90,7 +89,7 @@ local function from_ready(account, want, way, pop, steps)
   if not countable(KEYS[3], account .. ':taken') then return 0 end
   local records, long, header = {}, 0, '0 0 ' .. string.format('%.0f', now) .. '\n\n'
   local name = account .. ':' .. worker .. ':'
-  for _, step in ipairs(steps or STEPS) do
+  for _, step in ipairs(steps or PRIORITY_SUFFIXES) do
     local list = prefix .. 'otpreport.' .. account .. step
     while #records < 2 * want and left > 0 do
       local raw = (pop or oldest)(list)
@@ -98,7 +97,7 @@ local function from_ready(account, want, way, pop, steps)
       local tag = string.format('%s%.0f', name, number)
       number, left = number + 1, left - #raw
       raw = header .. raw
-      if #raw > #header + LONGEST then
+      if #raw > #header + MAX_BYTES then
         put_aside(account, tag, raw, 'invalid', 'scheduled')
         long = long + 1
       else
@@ -123,7 +122,7 @@ local function from_place(account, way, where)
   -- Returns one of the account's lists and a place in it, drawn by lot: each of its messages has the same chance.
   local function drawn(account)
     local lists, total = {}, 0
-    for i, step in ipairs(STEPS) do
+    for i, step in ipairs(PRIORITY_SUFFIXES) do
       local list = prefix .. 'otpreport.' .. account .. step
       local length = redis.pcall('LLEN', list)
       lists[i] = { name = list, length = failed(list, length) and 0 or length }
@@ -185,7 +184,7 @@ local function from_replays(account, want, way)
     if not letter or redis.call('ZSCORE', index, id) ~= died then return end
     left = left - #letter
     local cut = string.find(letter, '\n', 1, true) or #letter + 1
-    if #letter - cut > LONGEST then return end
+    if #letter - cut > MAX_BYTES then return end
     local read, story = pcall(cjson.decode, string.sub(letter, 1, cut - 1))
     if not read or type(story) ~= 'table' or story.bytes then return end
     local field = account .. ':' .. tostring(story.reason)
@@ -225,12 +224,9 @@ local function from_replays(account, want, way)
   return got
 end
 
--- An account whose breaker closed takes so large a share of its rate, for so many ms each.
-local RAMP, RAMP_STEP = { 0.01, 0.1, 0.5 }, 5000
-
 -- Returns how many of `want` the ramp lets through now, and the ms between two; nil when it is over.
 local function ramped(state, want)
-  local share = state[5] and RAMP[math.floor((now - tonumber(state[4])) / RAMP_STEP) + 1]
+  local share = state[5] and RAMP[math.floor((now - tonumber(state[4])) / RAMP_STEP_MS) + 1]
   if not share then return want end
   local rate = tonumber(state[5])
   local interval = 1000 / math.min(rate, math.max(1, rate * share))
@@ -246,7 +242,7 @@ local function probed(account, want, name, state)
       and not redis.call('ZSCORE', key('suspects', account), tag)
   end
 
-  local LONGEST_PAUSE = math.max(60000, probe_interval.stopped)
+  local LONGEST_PAUSE = math.max(LONGEST_PAUSE_MS, probe_interval.stopped)
 
   -- The longer an outage lasts, the less often it is probed: after a quarter of its time, at least the interval.
   local function pause_after(name, state)
@@ -334,7 +330,7 @@ end
 -- places need not be looked at one by one, then. Returns whether there is anything, and whether there is anything else.
 local function looked_for(account)
   local keys = { prefix .. 'otpreport.' .. account, key('scheduled', account), key('replays', account) }
-  for i = 2, #STEPS do keys[#keys + 1] = keys[1] .. STEPS[i] end
+  for i = 2, #PRIORITY_SUFFIXES do keys[#keys + 1] = keys[1] .. PRIORITY_SUFFIXES[i] end
   if redis.call('EXISTS', unpack(keys)) == 0 then return false end
   return true, redis.call('EXISTS', unpack(keys, 2)) > 0
 end
@@ -384,7 +380,7 @@ local function serve(account, want)
   if way == 'probe' then
     got = from_all(account, allowed, way, limit.refused)
   elseif not others then
-    got = from_ready(account, allowed, way, nil, { STEPS[1] })
+    got = from_ready(account, allowed, way, nil, { PRIORITY_SUFFIXES[1] })
   else
     -- half and half, also for those who take one at a time
     got = from_index(account, 'scheduled', math.floor((allowed + now_us % 2) / 2), way)

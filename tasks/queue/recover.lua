@@ -44,7 +44,7 @@ local function take_back(tag)
   left = left - #record
   local deaths, solitary, rest = string.match(record, '^(%d+) (%d+) (.*)$')
   if deaths then
-    if tonumber(deaths) >= 2 then solitary = solitary + 1 end
+    if tonumber(deaths) >= SUSPECT_DEATHS then solitary = solitary + 1 end
     deaths = deaths + 1
     record = string.format('%d %d ', deaths, solitary) .. rest
   end
@@ -56,7 +56,7 @@ local function take_back(tag)
     return
   end
   redis.call('HSET', taken, tag, record)
-  redis.call('ZADD', key((deaths or 0) >= 2 and 'suspects' or 'scheduled', account), now, tag)
+  redis.call('ZADD', key((deaths or 0) >= SUSPECT_DEATHS and 'suspects' or 'scheduled', account), now, tag)
 end
 
 -- The living renew all the time: a lease that ends far in the future is of before Redis' clock was set back.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tasks.delivery import Delivery, Leased, Way, read
 from tasks.keys import Keys
-from tasks.message import MAX_BYTES
 from tasks.script import Arguments, text_of
+from tasks.shared import MAX_BYTES
 
 if TYPE_CHECKING:
     from redis import Redis

@@ -92,7 +92,7 @@ local function probe_again(account)
   again[account] = true
   local name = key('account', account)
   local state = redis.pcall('HGET', name, 'state')
-  if not failed(name, state) and (state == 'stopped' or state == 'open') then
+  if not failed(name, state) and PROBED[state or ''] then
     redis.call('HSET', name, 'probe_at_ms', now)
   end
 end
@@ -102,7 +102,7 @@ local function probe_elsewhere(account)
   local name, unsent, fleet = key('account', account), key('unsent', account), prefix .. 'otpreport:workers'
   if not (sound(name, 'hash') and sound(unsent, 'zset') and sound(fleet, 'zset')) then return end
   local state = redis.call('HMGET', name, 'state', 'probe_at_ms')
-  if state[1] ~= 'stopped' and state[1] ~= 'open' then return end
+  if not PROBED[state[1] or ''] then return end
   local workers, soon = redis.call('ZCARD', fleet), now + 1000
   if redis.call('ZCARD', unsent) > 2 * workers then redis.call('DEL', unsent) end -- most of them are no more
   redis.call('ZADD', unsent, now, worker)

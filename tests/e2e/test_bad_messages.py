@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from otpreport.wire import encode
-from tasks.message import MAX_BYTES
+from tasks.shared import MAX_BYTES
 from tests.support.fleet import ALIBABA, LONG, TENCENT, Fleet
 from tests.support.leased import message
 from tests.support.wait import until

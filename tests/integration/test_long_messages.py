@@ -13,9 +13,9 @@ import redis
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.store import BYTES, DeadLetters, ReplayPace
 from tasks.keys import Keys
-from tasks.message import MAX_BYTES
 from tasks.queue.queue import Recovered
 from tasks.retry import Reason
+from tasks.shared import MAX_BYTES
 from tests.support.engine_worker import EngineWorker
 from tests.support.leased import event, message
 from tests.support.queues import Fleet, Places, alter
@@ -177,7 +177,7 @@ async def test_redis_needs_little_beside_what_is_queued(own: EmbeddedValkey, *, 
             fleet.server.lpush(fleet.keys.ready("tencent")[0], b"x" * (3 * MB // 2))
         before, queue = watched(server), fleet.queue()
         if not bounded:
-            judged, budget = "if #raw > #header + LONGEST then", "want and left > 0 do"
+            judged, budget = "if #raw > #header + MAX_BYTES then", "want and left > 0 do"
             alter(queue, "_lease_script", "queue/lease.lua", judged, "if false then", budget, "want do")
         while (await queue.lease({"tencent": 100})).more:
             pass

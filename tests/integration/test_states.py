@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from providers import Outcome, Result
-from tasks.accounts.states import NAMES, RAMP, RAMP_STEP_MS, STORED, TRANSITIONS, UNKNOWN, States
+from tasks.accounts.states import NAMES, STORED, TRANSITIONS, UNKNOWN, States
 from tasks.fleet.operation import Mode, Operation
 from tasks.limiter.admission import RateGroup
 from tasks.queue.breaker import Group
 from tasks.queue.queue import REFUSED_RUN
 from tasks.retry import Reason
 from tasks.settlement import Bury
+from tasks.shared import RAMP, RAMP_STEP_MS
 from tests.support.queues import Fleet
 
 NAME = "tencent"

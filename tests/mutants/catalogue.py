@@ -47,8 +47,8 @@ MUTANTS = (
     Mutant(
         "lease-priorities",
         "tasks/queue/lease.lua",
-        "local STEPS = { '', '\\6\\0223', '\\6\\0226', '\\6\\0229' }",
-        "local STEPS = { '' }",
+        "ipairs(steps or PRIORITY_SUFFIXES)",
+        "ipairs(steps or { '' })",
         "tests/integration/test_queue.py::test_a_lease_takes_from_every_priority_list",
     ),
     Mutant(
@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant(
         "lease-long",
         "tasks/queue/lease.lua",
-        "if #raw > #header + LONGEST then",
+        "if #raw > #header + MAX_BYTES then",
         "if false then",
         "tests/integration/test_long_messages.py::test_a_long_message_is_a_dead_letter_at_once",
     ),
@@ -75,7 +75,7 @@ MUTANTS = (
     Mutant(
         "lease-long-letter",
         "tasks/queue/lease.lua",
-        "if #letter - cut > LONGEST then return end",
+        "if #letter - cut > MAX_BYTES then return end",
         "",
         "tests/integration/test_long_messages.py::test_a_long_letter_is_not_sent_again",
     ),
@@ -320,7 +320,7 @@ MUTANTS = (
     Mutant(
         "recover-solitary",
         "tasks/queue/recover.lua",
-        "if tonumber(deaths) >= 2 then solitary",
+        "if tonumber(deaths) >= SUSPECT_DEATHS then solitary",
         "if true then solitary",
         "tests/integration/test_recovery.py::test_only_solitary_deaths_make_poison",
     ),
@@ -502,7 +502,7 @@ MUTANTS = (
     Mutant(
         "admit-probe-hand",
         "tasks/limiter/admit.lua",
-        "(kind.probe and (state == 'stopped' or state == 'open'))",
+        "(kind.probe and PROBED[state])",
         "kind.probe",
         "tests/integration/test_admission.py::test_a_probe_goes_unless_an_operator_holds_the_account",
     ),
@@ -537,7 +537,7 @@ MUTANTS = (
     Mutant(
         "rate-pause-bound",
         "tasks/limiter/rate.lua",
-        "return us <= now + 61000000 and us or 0",
+        "return us <= now + LONGEST_PAUSE_MS * 1000 + 1000000 and us or 0",
         "return us",
         "tests/integration/test_admission.py::test_a_pause_from_before_the_clock_was_set_back_is_over",
     ),
@@ -570,9 +570,16 @@ MUTANTS = (
         "tests/integration/test_breaker.py::test_a_refusal_from_before_stops_nothing",
     ),
     Mutant(
+        "shared-numbers",
+        "tasks/script.py",
+        "{prelude(shared + rest)}",
+        "",
+        "tests/unit/tasks/test_shared.py::test_a_script_has_what_it_names",
+    ),
+    Mutant(
         "stop-hand",
         "tasks/accounts/stop.lua",
-        "if state ~= 'running' and state ~= 'open' and state ~= 'stopped' then return 0 end",
+        "if state ~= 'running' and not PROBED[state] then return 0 end",
         "",
         "tests/integration/test_breaker.py::test_a_refusal_undoes_no_hand",
     ),

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from otpreport import Verification
 from otpreport.wire import encode
-from tasks.delivery import SOLITARY_DEATHS, Delivery, NotYet, Undeliverable, Way, read
+from tasks.delivery import Delivery, NotYet, Undeliverable, Way, read
 from tasks.history import History
-from tasks.message import MAX_BYTES
 from tasks.retry import Reason
+from tasks.shared import MAX_BYTES, SOLITARY_DEATHS
 from tests.support.leased import NOW_MS, event, leased, message
 
 WIRE = event().to_wire()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from otpreport import Verification
 from otpreport.wire import encode
-from tasks.message import MAX_BYTES, MalformedMessage, decode
+from tasks.message import MalformedMessage, decode
+from tasks.shared import MAX_BYTES
 from tests.unit.otpreport.test_event import NOON, events, moments
 
 EVENT = Verification(account="tencent", message_id="2640:1", occurred_at=NOON)
