@@ -1,8 +1,11 @@
 """A log that nobody reads: it keeps no report from being made, and no worker from ending."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from tests.support.fleet import LONG, SHORT, TENCENT, Fleet
 from tests.support.unread import UnreadWorker
 from tests.support.wait import until
-from tests.support.worker_process import CELERY, RUN, odd
+from tests.support.worker_process import CELERY, ROOT, RUN, odd
 
 SETTINGS = {**LONG, "log_sample": 1.0}
 GRACE = float(str(SHORT["grace"]))
@@ -70,3 +73,20 @@ def test_a_worker_that_waits_for_its_reader(tmp_path: Path) -> None:
         worker.terminate()
         with pytest.raises(AssertionError, match="did not end"):
             worker.wait(3)
+
+
+def test_one_that_may_not_start_ends() -> None:
+    """What is wrong is said into a pipe that may be full, after SIGHUP for one; it ends all the same."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 1024)
+    os.set_blocking(writer, True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
+    done = subprocess.run(
+        [sys.executable, *RUN], cwd=ROOT, env=clean, stdout=writer, stderr=writer, timeout=30, check=False
+    )
+    os.close(writer)
+    os.close(reader)
+    assert done.returncode == 2

@@ -969,6 +969,13 @@ MUTANTS = (
         "tests/integration/config/test_output.py::test_the_queue_is_bounded_in_bytes",
     ),
     Mutant(
+        "log-first-of-all",
+        "worker/cli/run.py",
+        "    take_over()  #",
+        "    #",
+        "tests/e2e/test_log.py::test_one_that_may_not_start_ends",
+    ),
+    Mutant(
         "log-told",
         "config/output.py",
         '        log_event(logger, logging.ERROR, "log lines dropped", lines=lines)\n',

@@ -15,8 +15,8 @@ from worker.cli.session import settings_or_stop
 
 def run(accounts: str) -> int:
     """Run Celery's worker for these accounts, every one when none is named, until it is told to stop."""
+    take_over()  # first of all: a full pipe would keep it also from saying that it can't start
     names = chosen(accounts, settings_or_stop().accounts)
-    take_over()
     # only now: this module reads the settings when it is imported, as `celery -A worker` needs it
     from worker.celery import app  # noqa: PLC0415
 
