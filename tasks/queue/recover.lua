@@ -127,6 +127,22 @@ end
 
 for _, account in ipairs(accounts) do let_stranded_go(account) end
 
+-- What was buried unread owns its message id still; each call looks at a page of claims for those of nobody.
+local function let_claims_go()
+  local claims = prefix .. 'otpreport:claims'
+  if not sound(claims, 'hash') then return end
+  local page = redis.call('HSCAN', claims, redis.call('HGET', KEYS[2], field('claims')) or '0', 'COUNT', 100)
+  for i = 1, #page[2], 2 do
+    local account = string.match(page[2][i + 1], '^[^:]+')
+    if served[account] and redis.call('HEXISTS', key('taken', account), page[2][i + 1]) == 0 then
+      redis.call('HDEL', claims, page[2][i])
+    end
+  end
+  redis.call('HSET', KEYS[2], field('claims'), page[1])
+end
+
+let_claims_go()
+
 local workers = redis.call('ZRANGE', KEYS[1], 0, -1)
 local records, indexed = 0, 0
 for _, account in ipairs(accounts) do

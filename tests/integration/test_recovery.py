@@ -216,6 +216,17 @@ async def test_only_solitary_deaths_make_poison(short_lived: Fleet) -> None:
     assert (letter.reason, letter.story["deaths"], letter.raw) == ("poison", 5, again.leased[0].raw)
 
 
+async def test_a_claim_of_nobody_is_let_go(short_lived: Fleet) -> None:
+    """What was buried unread leaves its message id taken; that of an event which is there stays."""
+    fleet = short_lived
+    fleet.send(event("m"))
+    (one,) = await fleet.take()
+    claims = {one.fingerprint.claim: one.tag, "1:1": "tencent:gone:1"}
+    fleet.server.hset(fleet.keys.claims, mapping=claims)
+    await recovering(fleet, lambda _: fleet.server.hlen(fleet.keys.claims) < len(claims))
+    assert fleet.server.hkeys(fleet.keys.claims) == [one.fingerprint.claim.encode()]
+
+
 async def test_an_older_workers_poison_is_buried_when_it_would_be_leased(short_lived: Fleet) -> None:
     """A record with three solitary deaths is given to nobody, whoever counted them."""
     fleet = short_lived

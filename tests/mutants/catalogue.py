@@ -367,6 +367,13 @@ MUTANTS = (
         "tests/integration/test_recovery.py::test_a_retry_that_redis_clock_stranded_is_due",
     ),
     Mutant(
+        "recover-claims",
+        "tasks/queue/recover.lua",
+        "\nlet_claims_go()\n",
+        "\n",
+        "tests/integration/test_recovery.py::test_a_claim_of_nobody_is_let_go",
+    ),
+    Mutant(
         "recover-eta",
         "tasks/queue/recover.lua",
         "if tonumber(page[i + 1]) % 1 ~= 0.5 then",
