@@ -200,8 +200,7 @@ class Engine:
         try:
             if not self._in_step:
                 await self._step_back_in()
-            await self._settle()
-            await self._lease()
+            await self._settle_and_lease()
         except (RedisError, OSError) as error:
             self._monitor.redis(error)
             self._in_step = False
@@ -292,6 +291,16 @@ class Engine:
         batches = self._ended, self._stuck, self._unanswered[1] if self._unanswered else []
         return {ended.tag for batch in batches for ended, _ in batch}
 
+    async def _settle_and_lease(self) -> None:
+        """Write both calls together: one round trip for us, one for Redis; a failed one costs the other nothing."""
+        if not (self._ended or self._stuck or self._unanswered):
+            await self._lease()
+            return
+        settling = asyncio.create_task(self._settle())
+        for error in await asyncio.gather(settling, self._lease(settling), return_exceptions=True):
+            if error is not None:
+                raise error
+
     async def _settle(self) -> None:
         """Settle what has ended by now; a call without an answer is sent again as it was, and acts once.
 
@@ -327,19 +336,24 @@ class Engine:
         else:
             self._monitor.lost(delivery)
 
-    async def _lease(self) -> None:
+    async def _lease(self, settling: asyncio.Task[None] | None = None) -> None:
         quarantined = self._quarantine.in_force
         solo = self._quarantine.takes_suspects(time.monotonic()) and not self._held
         if quarantined:
             self._report.turn_away()  # or what waits long for a slot would keep the worker from getting empty
         accounts = self._in_turn()
         wants = dict.fromkeys(accounts, 0) if quarantined else self._wants(accounts)
+        ended = len(self._ended) + (len(self._unanswered[1]) if self._unanswered else 0)
         room = Room(
-            self._limits.concurrency - self.holds, Counter(held.account for held in self._held.values())
+            self._limits.concurrency - self.holds + ended,
+            Counter(held.account for held in self._held.values()),
         )
         groups = {account: self._limits.groups[account].name for account in accounts}
         batch = await self._queue.lease(wants, room=room, groups=groups, solo=solo)
+        if settling is not None and not settling.done():
+            await asyncio.wait([settling])  # what was given back may have come again: it is let go of first
         self._wall.see_redis(batch.now_us)
+        self._leave_to_others(batch.leased)
         self._take(batch)
         if not quarantined:
             await self._try_aside()
@@ -386,6 +400,13 @@ class Engine:
             else 0
             for account in accounts
         }
+
+    def _leave_to_others(self, leased: Sequence[Leased]) -> None:
+        """Give back unread what came of an account that was set aside while the call was under way."""
+        for one in leased:
+            if one.tag not in self._held and self._reach.is_aside(one.account):
+                self._held[one.tag] = one
+                self._end(one, Schedule(0.0))
 
     def _take(self, batch: Batch) -> None:
         now_ms = self._wall.earlier_ms()

@@ -871,6 +871,20 @@ MUTANTS = (
         "tests/integration/test_engine.py::test_a_lease_that_redis_knows_of_alone_is_given_back",
     ),
     Mutant(
+        "engine-leaves-to-others",
+        "worker/engine.py",
+        "        self._leave_to_others(batch.leased)\n",
+        "",
+        "tests/integration/test_engine.py::test_what_waits_is_handed_back",
+    ),
+    Mutant(
+        "engine-settles-first",
+        "worker/engine.py",
+        "        if settling is not None and not settling.done():\n",
+        "        if False:\n",
+        "tests/integration/test_engine.py::test_what_comes_again_at_once_is_known",
+    ),
+    Mutant(
         "engine-fault",
         "worker/engine.py",
         "            settlement = self._report.fault(delivery, error)\n",
