@@ -16,7 +16,7 @@ DEV := $(VENV)/dev.stamp
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint docs bench chaos mutants lock image pin sbom clean
+.PHONY: help demo test check lint docs bench chaos compat mutants lock image pin sbom clean
 
 help: ## show this list
 	@echo "make TARGET [ARGS=...]"
@@ -25,9 +25,9 @@ help: ## show this list
 demo: $(DEMO) ## send some thousand events through Redis and a worker to simulated providers
 	@$(BIN)/python -m worker demo $(ARGS)
 
-test: $(DEV) ## run every test but the long ones of `make chaos`
-	@$(BIN)/python -m pytest -m "not chaos" -n 2 --dist loadfile --ignore tests/e2e $(ARGS)
-	@$(BIN)/python -m pytest -m "not chaos" tests/e2e $(ARGS)
+test: $(DEV) ## run every test but the long ones of `make chaos` and `make compat`
+	@$(BIN)/python -m pytest -m "not chaos and not compat" -n 2 --dist loadfile --ignore tests/e2e $(ARGS)
+	@$(BIN)/python -m pytest -m "not chaos and not compat" tests/e2e $(ARGS)
 
 check: lint ## format, lint, types and the unit tests
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
@@ -47,6 +47,9 @@ bench: $(DEV) ## measure CPU per report and rates, beside stock Celery
 
 chaos: $(DEV) ## kill, freeze and restart real processes, at length
 	@$(BIN)/python -m pytest -m chaos $(ARGS)
+
+compat: $(DEV) ## try the servers, versions, SDKs and languages beside those of `make test`
+	@$(BIN)/python -m pytest -m compat $(ARGS)
 
 mutants: $(DEV) ## switch off each protection, and see its test fail (ARGS: parts of names)
 	@$(BIN)/python -m tests.mutants $(ARGS)

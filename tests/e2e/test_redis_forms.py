@@ -133,6 +133,7 @@ def taken(fleet: Fleet) -> set[str]:
     return {row["message_id"] for row in fleet.simulator.ledger() if row["taken"]}
 
 
+@pytest.mark.compat
 def test_master_dies(tmp_path: Path) -> None:
     """After a failover all go on at the new master by themselves; lost is at most what its replica lacked."""
     with (
@@ -200,6 +201,7 @@ def test_roles_are_switched(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.compat
 def test_sentinel_switches_roles(tmp_path: Path) -> None:
     """When an operator lets the sentinel switch roles, the workers leave the old master before it has been told."""
     with (
@@ -255,7 +257,7 @@ def test_start_without_redis(tmp_path: Path) -> None:
         assert PASSWORD not in worker.text + worker.output
 
 
-@pytest.mark.parametrize("command", [RUN, CELERY])
+@pytest.mark.parametrize("command", [RUN, pytest.param(CELERY, marks=pytest.mark.compat)])
 def test_stop_without_redis(tmp_path: Path, command: Sequence[str]) -> None:
     """A worker that still waits for Redis ends at once when told to, with status 0."""
     with Fleet(tmp_path, TENCENT, settings=LONG) as fleet:
@@ -266,7 +268,7 @@ def test_stop_without_redis(tmp_path: Path, command: Sequence[str]) -> None:
         assert worker.wait(20) == 0
 
 
-@pytest.mark.parametrize("command", [RUN, CELERY])
+@pytest.mark.parametrize("command", [RUN, pytest.param(CELERY, marks=pytest.mark.compat)])
 def test_redis_without_scripting(tmp_path: Path, command: Sequence[str]) -> None:
     """A user who may run no scripts ends the worker with one line and status 2, before it takes an event."""
     with Fleet(tmp_path, TENCENT, settings=LONG) as fleet:

@@ -315,6 +315,7 @@ async def test_sentinel(tmp_path: Path) -> None:
         until(lambda: clients(servers.replica.port) == clients(servers.sentinel) == 0)
 
 
+@pytest.mark.compat
 async def test_sentinel_after_a_crash(tmp_path: Path) -> None:
     """A master that died is replaced, and found."""
     with Sentinelled(tmp_path) as servers:
@@ -326,6 +327,7 @@ async def test_sentinel_after_a_crash(tmp_path: Path) -> None:
             assert await client.get("otpreport:before") == b"1"
 
 
+@pytest.mark.compat
 async def test_all_connections_leave_the_old_master(tmp_path: Path) -> None:
     """When the sentinels name another master, no connection stays at the old one, although it lives on."""
     with Sentinelled(tmp_path) as servers, EmbeddedValkey(tmp_path / "other") as other:
@@ -339,6 +341,7 @@ async def test_all_connections_leave_the_old_master(tmp_path: Path) -> None:
             assert 1 <= clients(other.port) <= MOST
 
 
+@pytest.mark.compat
 async def test_old_master_is_kept_when_sentinels_are_not_asked_again(tmp_path: Path) -> None:
     """Without asking again a client stays at a master that was replaced and lives on (the negative control)."""
     with Sentinelled(tmp_path) as servers, EmbeddedValkey(tmp_path / "other") as other:
@@ -351,6 +354,7 @@ async def test_old_master_is_kept_when_sentinels_are_not_asked_again(tmp_path: P
             assert clients(other.port) == 0
 
 
+@pytest.mark.compat
 async def test_sentinels_that_are_gone_take_nothing_away(tmp_path: Path) -> None:
     """While no sentinel answers, the connections there are go on."""
     with Sentinelled(tmp_path) as servers:
@@ -395,6 +399,7 @@ async def test_no_sentinel_knows() -> None:
     assert PASSWORD not in f"{caught.value!r}"
 
 
+@pytest.mark.compat
 async def test_sentinel_that_watches_another(tmp_path: Path) -> None:
     """A sentinel that does not know the service says so."""
     with Sentinelled(tmp_path) as servers:
