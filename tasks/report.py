@@ -227,17 +227,17 @@ class Report:
         return await self._conclude(delivery, account, outcome, self._monotonic() - started)
 
     async def _sign_in_time(self, delivery: Delivery) -> tuple[SignedRequest, Account] | Refusal:
-        """Wait for the event's slot and sign; a worker that stalls meanwhile waits for another slot.
+        """Wait for the event's slot and sign; a worker that stalls before that waits for another slot.
 
         The keys are those of the moment, for they may change while an event waits.
         """
         while (refusal := await self._admission.enter(delivery)) is None:
+            if self._monotonic() > delivery.send_by:
+                continue
             account = self._accounts[delivery.account]
             now = self._wall.now(account.name)
             nonce = self._nonce() if account.provider.has_nonce else ""
-            request = account.provider.request(delivery.event, now=now, nonce=nonce)
-            if self._monotonic() <= delivery.send_by:
-                return request, account
+            return account.provider.request(delivery.event, now=now, nonce=nonce), account
         return refusal
 
     async def _send(

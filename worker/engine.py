@@ -28,16 +28,18 @@ from tasks.settlement import Bury, Schedule, Settlement
 from tasks.wall import WallClock
 from worker.quarantine import Quarantine
 
-BUSY = 0.02
-"""Seconds between two lease calls while each brings MANY events, or there is no room for so many."""
+BUSY = 0.01
+"""Seconds from one round to the next at least: each asks Redis."""
 
 CALM = 0.05
-"""Seconds from one lease call to the next at most while this worker holds events."""
+"""Seconds from one round to the next at most while this worker holds events."""
 
 IDLE = 0.2
-"""Seconds between two lease calls when nothing has come for a while."""
+"""Seconds from one round to the next when nothing has come for a while."""
 
-MANY = 8
+SHARE, MANY = 10, 8
+"""Each round is to bring so small a share of CONCURRENCY, or so many events: the faster they go, the sooner the next
+one comes."""
 
 AWAY = 0.5
 """Seconds until the next call after Redis did not answer."""
@@ -145,7 +147,9 @@ class Engine:
         self._kept = -math.inf
         self._quarantine = Quarantine()
         self._served: tuple[str, ...] = ()
-        self._held: dict[str, Delivery | Leased] = {}
+        self._held: dict[str, Leased] = {}
+        self._under_way: dict[str, Delivery] = {}
+        """Those held that have not ended: they wait for a slot or for an answer."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: list[Ended] = []
         self._stuck: list[Ended] = []
@@ -164,7 +168,15 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """How many requests are under way."""
-        return sum(isinstance(held, Delivery) and held.sending for held in self._held.values())
+        return sum(delivery.sending for delivery in self._under_way.values())
+
+    @property
+    def may_send(self) -> int:
+        """How many more requests may be under way, beside those that have their slot."""
+        if len(self._under_way) <= self._limits.concurrency:
+            return self._limits.concurrency  # there are no more
+        now = time.monotonic()
+        return self._limits.concurrency - sum(delivery.may_go(now) for delivery in self._under_way.values())
 
     @property
     def holds(self) -> int:
@@ -174,15 +186,14 @@ class Engine:
     def start(self, deliveries: Sequence[Delivery]) -> None:
         """Report these deliveries, each in a task of its own."""
         for delivery in deliveries:
-            if delivery.tag in self._held and not self._stopping:
+            if delivery.tag in self._under_way and not self._stopping:
                 task = asyncio.create_task(self._run_one(delivery))
                 self._tasks[delivery.tag] = task
 
     def give_back(self, *deliveries: Delivery) -> None:
         """Put deliveries that nobody consumes back into the queue."""
-        ending = self._ending()
         for delivery in deliveries:
-            if delivery.tag in self._held and delivery.tag not in ending:
+            if delivery.tag in self._under_way:
                 self._end(delivery, abandon(delivery, now_ms=_now_ms()))
 
     async def run(self) -> None:
@@ -190,7 +201,7 @@ class Engine:
         try:
             while not self._closing:
                 await self._go_round()
-            self.give_back(*(held for held in self._held.values() if isinstance(held, Delivery)))
+            self.give_back(*self._under_way.values())
             await self._leave()
         finally:
             self._closed.set()
@@ -208,7 +219,7 @@ class Engine:
             return
         self._monitor.redis(None)
         self._monitor.progress()
-        await asyncio.sleep(max(BUSY, self._pause - (time.monotonic() - began)))
+        await asyncio.sleep(began + self._pause - time.monotonic())
 
     async def maintain(self) -> None:
         """Look for dead workers, read the accounts' states, and let old dead letters go, until cancelled."""
@@ -245,8 +256,7 @@ class Engine:
 
     def _cancel(self, which: Callable[[Delivery], bool]) -> None:
         for tag, task in self._tasks.items():
-            held = self._held.get(tag)
-            if isinstance(held, Delivery) and which(held):
+            if which(self._under_way[tag]):
                 task.cancel()
 
     async def _leave(self) -> None:
@@ -278,18 +288,14 @@ class Engine:
             settlement = self._report.fault(delivery, error)
         self._tasks.pop(delivery.tag, None)
         if settlement is None:
-            self._held.pop(delivery.tag, None)
+            del self._held[delivery.tag], self._under_way[delivery.tag]
             self._monitor.lost(delivery)
         else:
             self._end(delivery, settlement)
 
     def _end(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+        self._under_way.pop(delivery.tag, None)
         self._ended.append((delivery, settlement))
-
-    def _ending(self) -> set[str]:
-        """Return the tags of what ended and is not settled yet."""
-        batches = self._ended, self._stuck, self._unanswered[1] if self._unanswered else []
-        return {ended.tag for batch in batches for ended, _ in batch}
 
     async def _settle_and_lease(self) -> None:
         """Write both calls together: one round trip for us, one for Redis; a failed one costs the other nothing."""
@@ -339,15 +345,11 @@ class Engine:
     async def _lease(self, settling: asyncio.Task[None] | None = None) -> None:
         quarantined = self._quarantine.in_force
         solo = self._quarantine.takes_suspects(time.monotonic()) and not self._held
-        if quarantined:
+        if quarantined and not self._holds_suspect():
             self._report.turn_away()  # or what waits long for a slot would keep the worker from getting empty
         accounts = self._in_turn()
         wants = dict.fromkeys(accounts, 0) if quarantined else self._wants(accounts)
-        ended = len(self._ended) + (len(self._unanswered[1]) if self._unanswered else 0)
-        room = Room(
-            self._limits.concurrency - self.holds + ended,
-            Counter(held.account for held in self._held.values()),
-        )
+        room = self._room()
         groups = {account: self._limits.groups[account].name for account in accounts}
         batch = await self._queue.lease(wants, room=room, groups=groups, solo=solo)
         if settling is not None and not settling.done():
@@ -362,21 +364,42 @@ class Engine:
         )
         if batch.held > len(self._held):
             self._in_step = False
-        if batch.more or len(batch.leased) >= MANY or room.free < MANY:
-            self._pause = BUSY
-        else:
-            self._pause = min(CALM if self._held else IDLE, self._pause * 1.5)
+        self._pause = self._until_next(batch, room.free)
+
+    def _until_next(self, batch: Batch, free: int) -> float:
+        """Return the seconds from this round to the next."""
+        share = max(MANY, self._limits.concurrency // SHARE)
+        if batch.more or free <= share:
+            return BUSY
+        longest = CALM if self._held else IDLE
+        return min(longest, max(BUSY, self._pause * min(1.5, share / max(1, len(batch.leased)))))
+
+    def _room(self) -> Room:
+        """Say how many more events this worker has room for.
+
+        CONCURRENCY bounds those that wait for a slot or an answer, and twice as many are held at most: while some wait
+        for Redis to settle them, others can be sent. An account that is served alone needs to leave no room to others:
+        as many of its events wait for a slot as are in flight, which is what goes out in the time of an answer.
+        """
+        served, concurrency = self._served, self._limits.concurrency
+        spare = 2 * concurrency - self.holds
+        if len(served) == 1:
+            in_flight = self.in_flight
+            waiting = len(self._under_way) - in_flight
+            free = min(spare, max(1, concurrency // 4, in_flight) - waiting)
+            return Room(free, {served[0]: -free})
+        of_accounts = Counter([delivery.account for delivery in self._under_way.values()])
+        return Room(min(spare, concurrency - len(self._under_way)), of_accounts)
 
     async def _try_aside(self) -> None:
         """Take one event now and then of an account that is left to the others: it may get out by now."""
         for account in self._reach.tries(time.monotonic()):
-            free = self._limits.concurrency - self.holds
+            free = self._room().free
             if account in self._served and free > 0:
                 self._take(await self._queue.lease({account: 1}, room=Room(free, {})))
 
     def _holds_suspect(self) -> bool:
-        held = (held.leased if isinstance(held, Delivery) else held for held in self._held.values())
-        return any(leased.suspect for leased in held)
+        return any(leased.suspect for leased in self._held.values())
 
     def _in_turn(self) -> tuple[str, ...]:
         """Return the accounts to lease from, each time from another one on: what is free goes to the first ones."""
@@ -389,9 +412,7 @@ class Engine:
         """Return how many more events each account's rate group can send soon."""
         groups = self._limits.groups
         waiting = Counter(
-            groups[held.account].name
-            for held in self._held.values()
-            if not (isinstance(held, Delivery) and held.sending)
+            [groups[held.account].name for held in self._under_way.values() if not held.sending]
         )
         stuck = {ended.account for ended, _ in self._stuck}
         return {
@@ -417,7 +438,7 @@ class Engine:
             self._held[leased.tag] = leased
             match self._report.read(leased, now_ms=now_ms):
                 case Delivery() as delivery:
-                    self._held[leased.tag] = delivery
+                    self._under_way[leased.tag] = delivery
                     fresh.append(delivery)
                 case NotYet(delay):
                     self._end(leased, Schedule(delay, eta=True))

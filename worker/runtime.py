@@ -269,6 +269,7 @@ class Runtime:
             clock=RedisClock(),
             on_error=self._observer.redis,
             on_faults=self._observer.faults,
+            may_send=lambda: self._engine.may_send,
         )
         self._report = Report(
             _accounts(settings),

@@ -38,6 +38,9 @@ LONG_TURN = 0.035
 """Seconds until the next question after one that brought less than FEW slots: they are few, or shared by many workers,
 and asking costs everybody. Less by two round trips, or slots would pass in between."""
 
+FULL = 0.004
+"""Seconds until a worker looks again that has as many requests under way as it may."""
+
 FEW = 4
 
 AWAY = 0.2
@@ -102,13 +105,25 @@ class Line:
     not_before: float = 0.0
     likely: int = AT_ONCE
     """How many slots may be had in one call: to ask for those that other workers take costs everybody."""
+    ahead: int = 0
+    """How many have a slot that is still to come."""
+    full: bool = False
+    """Whether more would be asked for, were it not for those."""
 
-    def take(self, now: float, at_once: int) -> list[Waiting]:
-        """Take as many as slots can exist within the horizon; none while the line knows there is no slot."""
+    def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
+        """Take as many as slots can exist within the horizon; none while the line knows there is no slot.
+
+        No more than `at_once` are to have a slot at a time, for this worker could not serve them all, and it sends no
+        more than `free`.
+        """
+        self.full = False
         if now < self.not_before:
             return []
-        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, at_once, self.likely)
-        return [self.waiting.popleft() for _ in range(most)]
+        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, self.likely)
+        self.full = self.ahead > 0 and most > at_once - self.ahead
+        if most > free:
+            self.not_before = now + FULL
+        return [self.waiting.popleft() for _ in range(min(most, at_once - self.ahead, free))]
 
     def learn(self, answers: Collection[int], now: float, long_turn: float) -> None:
         """Ask for twice as many the next time; where there were not enough, later, and for a quarter more than came."""
@@ -127,7 +142,7 @@ class Admission:
     """Ask Redis for many events in one call; hand each its slot, or the reason why not.
 
     `on_error` hears of each failed call; the events then wait and are asked for again. Nothing goes without a slot.
-    `on_faults` hears of keys that can't be used.
+    `on_faults` hears of keys that can't be used. `may_send` says how many more may be under way.
     """
 
     def __init__(
@@ -141,6 +156,7 @@ class Admission:
         clock: RedisClock,
         on_error: Callable[[RedisError], None],
         on_faults: Callable[[Sequence[str]], None] = ignore,
+        may_send: Callable[[], int] = lambda: AT_ONCE,
     ) -> None:
         self._redis = redis
         self._keys = [keys.held(worker), keys.claims]
@@ -149,6 +165,7 @@ class Admission:
         self._clock = clock
         self._on_error = on_error
         self._on_faults = on_faults
+        self._may_send = may_send
         self._script = Script("limiter/admit.lua")
         self._lines: list[Line] = []
         self.regroup(groups)
@@ -188,13 +205,11 @@ class Admission:
     async def run(self) -> None:
         """Serve the lines until cancelled."""
         while True:
-            asked = self._clock.monotonic()
-            batch = [
-                (line, entry)
-                for line in self._lines
-                for entry in line.take(asked, self.at_once)
-                if not entry[1].done()
-            ]
+            asked, free = self._clock.monotonic(), self._may_send()
+            batch: list[tuple[Line, Waiting]] = []
+            for line in self._lines:
+                entries = line.take(asked, self.at_once, free - len(batch))
+                batch += [(line, entry) for entry in entries if not entry[1].done()]
             if batch:
                 await self._serve(batch, asked)
             else:
@@ -217,7 +232,7 @@ class Admission:
     async def _pause(self, now: float) -> None:
         """Wait until somebody comes, or until the next line may ask again."""
         self._wake.clear()
-        due = [line.not_before for line in self._lines if line.waiting]
+        due = [line.not_before for line in self._lines if line.waiting and not line.full]
         try:
             async with asyncio.timeout(max(0.001, min(due) - now) if due else None):
                 await self._wake.wait()
@@ -271,6 +286,7 @@ class Admission:
                 slot = self._clock.local(now_us + answer)
                 entry[0].send_by = slot + TOLERANCE
                 slots.setdefault(line.group.wake_at(slot), []).append((line, entry))
+                line.ahead += 1
             elif answer <= NO_SLOT:
                 self._put_back(entry)
             elif not entry[1].done():
@@ -286,7 +302,10 @@ class Admission:
         """Let the events of one tick go; who is late has lost the slot and asks for another."""
         now = self._clock.monotonic()
         late = False
-        for _, (delivery, future) in due:
+        for line, (delivery, future) in due:
+            line.ahead -= 1
+            if line.full:
+                self._wake.set()
             if future.done():
                 continue
             if now > delivery.send_by:
@@ -298,7 +317,7 @@ class Admission:
         if late:
             self._was_late()
         else:
-            self.at_once = min(AT_ONCE, self.at_once + 1)
+            self.at_once = min(AT_ONCE, self.at_once + max(1, len(due) // 4))
 
 
 def _kind(delivery: Delivery) -> str:

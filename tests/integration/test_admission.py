@@ -212,6 +212,26 @@ async def test_a_late_worker_asks_for_fewer_slots(fleet: Fleet) -> None:
     assert door.admission.at_once > after_stall
 
 
+async def test_a_worker_has_no_more_slots_than_it_can_serve(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it asks, so many as it asks for at once have a slot ahead of them, and all go in the end."""
+    above: list[int] = []
+
+    class Watched(Line):
+        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
+            taken = super().take(now, at_once, free)
+            above.append(self.ahead + len(taken) - at_once)
+            return taken
+
+    monkeypatch.setattr(module, "Line", Watched)
+    async with opened(fleet, {"tencent": RateGroup("g", 400)}) as door:
+        fleet.send_many(60)
+        door.admission.at_once = 2
+        await door.arrivals(await fleet.take(60))
+    assert max(above) == 0
+
+
 async def test_a_redis_far_away_still_lets_events_go(fleet: Fleet, shared_valkey: EmbeddedValkey) -> None:
     """Its answers take longer than a slot lasts: the slots lie so far ahead that they have not passed."""
     assert await gone_through_a_far_redis(fleet, shared_valkey) == 5
@@ -304,9 +324,9 @@ async def asked_for_each_slot(fleet: Fleet) -> float:
     asked = 0
 
     class Counting(Line):
-        def take(self, now: float, at_once: int) -> list[Waiting]:
+        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
             nonlocal asked
-            taken = super().take(now, at_once)
+            taken = super().take(now, at_once, free)
             asked += len(taken)
             return taken
 

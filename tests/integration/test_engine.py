@@ -247,6 +247,68 @@ async def test_accounts_without_events_take_no_room(fleet: Fleet, busy: str) -> 
         await worker.ended(300)
 
 
+class Unsettled(Queue):
+    """A queue in which some accounts' events can't be settled; it knows the most that a lease brought of the others."""
+
+    brought = 0
+
+    async def settle(self, settlements: Any, *args: Any, **options: Any) -> list[bool | None]:
+        """Settle what can be."""
+        able = [ended for ended in settlements if "stuck" not in ended[0].account]
+        flags = iter(await super().settle(able, *args, **options))
+        return [None if "stuck" in delivery.account else next(flags) for delivery, _ in settlements]
+
+    async def lease(self, *args: Any, **options: Any) -> Batch:
+        """Lease."""
+        batch = await super().lease(*args, **options)
+        self.brought = max(self.brought, sum("stuck" not in leased.account for leased in batch.leased))
+        return batch
+
+
+@contextlib.asynccontextmanager
+async def unsettled(
+    fleet: Fleet, *accounts: str, held: int
+) -> AsyncGenerator[tuple[EngineWorker, Unsettled]]:
+    """Let a worker with a concurrency of 12 have reported what it may of accounts whose events can't be settled."""
+    for account in accounts:
+        fleet.send_many(12, account)
+    queue = Unsettled(fleet.client, fleet.keys, "w1", lease=30.0, remembered=fleet.remembered)
+    rates = dict.fromkeys((*accounts, "tencent"), 10_000)
+    async with EngineWorker(fleet, rates=rates, concurrency=12, queue=queue) as worker:
+        await worker.until(lambda: worker.engine.holds == held and not worker.engine.in_flight)
+        yield worker, queue
+        await worker.kill()
+
+
+async def test_what_waits_to_be_settled_takes_no_room(fleet: Fleet) -> None:
+    """A worker that has reports to settle leases as many others as if there were none."""
+    async with unsettled(fleet, "stuck", held=8) as (worker, queue):
+        fleet.send_many(100, "tencent")
+        await worker.ended(100)
+    assert queue.brought > 12 - 8
+
+
+async def test_what_can_not_be_settled_is_bounded(fleet: Fleet) -> None:
+    """A worker holds twice its concurrency at most, so much memory and so much in doubt when it is killed."""
+    async with unsettled(fleet, *(f"stuck{number}" for number in range(10)), held=24) as (worker, _):
+        rounds = worker.monitor.rounds
+        await worker.until(lambda: worker.monitor.rounds > rounds + 10)
+        assert worker.engine.holds == 24
+
+
+async def test_an_account_alone_has_all_of_the_concurrency_and_no_more(fleet: Fleet) -> None:
+    """Alone it leaves no room to others; as many events wait for a slot, and no request too many is sent."""
+    fleet.send_many(200)
+    network = Network(silent={"tencent"})
+    async with EngineWorker(fleet, network, rates={"tencent": 10_000}, concurrency=30) as worker:
+        await worker.until(lambda: worker.engine.in_flight >= 30)
+        rounds = worker.monitor.rounds
+        await worker.until(lambda: worker.monitor.rounds > rounds + 20)
+        assert worker.engine.in_flight == len(network.sent) == 30
+        assert worker.engine.holds == 60
+        await worker.stop(0.0)
+
+
 class FirstBatch(Queue):
     """A queue that remembers how many events the first lease brought."""
 
@@ -983,7 +1045,7 @@ async def test_what_waits_is_handed_back(fleet: Fleet) -> None:
     fleet.send_many(300)
     pause = {"pause_us": fleet.now_us() + 50_000_000}
     network = NoWayOut(on_send=lambda _: fleet.server.hset(fleet.keys.rate("tencent"), mapping=pause))
-    async with EngineWorker(fleet, network) as fails:
+    async with EngineWorker(fleet, network, concurrency=400) as fails:
         await fails.until(lambda: fails.reach.is_aside("tencent") and not fails.engine.holds)
         assert fails.monitor.endings["again"] > len(fails.network.sent)
         assert fleet.places().held == 0

@@ -164,6 +164,7 @@ class EngineWorker:
             clock=RedisClock(),
             on_error=self.monitor.redis,
             on_faults=self.monitor.faults,
+            may_send=lambda: self.engine.may_send,
         )
         nonces, calls = count(), Calls()
         self.reach = Reach()
