@@ -171,6 +171,8 @@ class Admission:
         self.regroup(groups)
         self._wake = asyncio.Event()
         self._late_until = 0.0
+        self._turned_away: set[str | None] = set()
+        """The accounts turned away while Redis was asked, None for all: what gets no slot then does not wait on."""
         self.at_once = AT_ONCE
         """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
@@ -194,6 +196,7 @@ class Admission:
 
     def turn_away(self, account: str | None = None) -> None:
         """Let go of all that wait for a slot and have none yet, or of those of one account."""
+        self._turned_away.add(account)
         for line in self._lines:
             for _ in range(len(line.waiting)):
                 delivery, future = line.waiting.popleft()
@@ -240,6 +243,7 @@ class Admission:
             pass
 
     async def _serve(self, batch: list[tuple[Line, Waiting]], asked: float) -> None:
+        self._turned_away.clear()
         try:
             reply = await self._script.run(self._redis, self._keys, self._arguments(batch))
         except RedisError as error:
@@ -287,10 +291,10 @@ class Admission:
                 entry[0].send_by = slot + TOLERANCE
                 slots.setdefault(line.group.wake_at(slot), []).append((line, entry))
                 line.ahead += 1
-            elif answer <= NO_SLOT:
+            elif answer <= NO_SLOT and not self._turned_away & {None, entry[0].account}:
                 self._put_back(entry)
             elif not entry[1].done():
-                entry[1].set_result(Refusal(answer))
+                entry[1].set_result(Refusal.NOT_RUNNING if answer <= NO_SLOT else Refusal(answer))
         long_turn = max(TURN, LONG_TURN - 2 * self._clock.round_trip)
         for line, its_answers in of_line.items():
             line.learn(its_answers, now, long_turn)

@@ -232,6 +232,24 @@ async def test_a_worker_has_no_more_slots_than_it_can_serve(
     assert max(above) == 0
 
 
+async def test_who_is_turned_away_while_redis_is_asked_does_not_wait_on(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event that is asked for at that moment, and gets no slot, goes back like those that wait."""
+
+    class Turning(Line):
+        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
+            taken = super().take(now, at_once, free)
+            if taken:
+                asyncio.get_running_loop().call_soon(door.admission.turn_away, "tencent")
+            return taken
+
+    monkeypatch.setattr(module, "Line", Turning)
+    fleet.server.hset(fleet.keys.rate("g"), "pause_us", fleet.now_us() + 50_000_000)
+    async with opened(fleet, {"tencent": RateGroup("g", 100)}) as door:
+        assert await door.enter(await door.lease("1")) is Refusal.NOT_RUNNING
+
+
 async def test_a_redis_far_away_still_lets_events_go(fleet: Fleet, shared_valkey: EmbeddedValkey) -> None:
     """Its answers take longer than a slot lasts: the slots lie so far ahead that they have not passed."""
     assert await gone_through_a_far_redis(fleet, shared_valkey) == 5

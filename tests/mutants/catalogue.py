@@ -864,6 +864,13 @@ MUTANTS = (
         "tests/integration/test_admission.py::test_a_worker_farther_away_gets_slots_too",
     ),
     Mutant(
+        "admission-turned-away",
+        "tasks/limiter/admission.py",
+        "elif answer <= NO_SLOT and not self._turned_away & {None, entry[0].account}:",
+        "elif answer <= NO_SLOT:",
+        "tests/integration/test_admission.py::test_who_is_turned_away_while_redis_is_asked_does_not_wait_on",
+    ),
+    Mutant(
         "admission-ahead",
         "tasks/limiter/admission.py",
         "range(min(most, at_once - self.ahead, free))",
