@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 Arguments = list[bytes | bytearray | memoryview | str | int | float]
+"""What redis-py's scripts take."""
 
 FOLDER = Path(__file__).parent
 

@@ -27,9 +27,6 @@ BATCH = 200
 """Letters moved in one atomic call."""
 
 
-"""What redis-py's scripts take."""
-
-
 @dataclass(frozen=True, slots=True)
 class ReplayPace:
     """How fast an account's letters are sent again: at most this share of its rate group's effective rate."""
