@@ -1,4 +1,4 @@
-"""An account at a provider: what is asked of the operator, and what it comes to."""
+"""An account at a provider: its settings, and the account they resolve to."""
 
 import hashlib
 import re
@@ -28,16 +28,16 @@ _NAME = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 
 
 class AccountSettings(BaseModel):
-    """What can be set for every account, whatever its provider; the provider's own options come on top."""
+    """The settings every account has; its provider adds its own options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    provider: str = Field(description=f"The provider's API that the account is at: {KNOWN}.")
+    provider: str = Field(description=f"The provider of the account: {KNOWN}.")
     endpoint: Annotated[
         Annotated[str, AfterValidator(check_endpoint)] | None, ImpliedDefault("the provider's own")
     ] = Field(
         default=None,
-        description="Base URL that reports go to, `https://host[:port]` (http for this host and names without a dot).",
+        description="Base URL for reports, `https://host[:port]` (http only for this host and names without a dot).",
     )
     rate_limit: Annotated[
         int | None, Unit("requests/s"), ImpliedDefault("the provider's documented limit")
@@ -45,25 +45,26 @@ class AccountSettings(BaseModel):
         default=None,
         ge=1,
         le=100_000,
-        description="Most requests a second, of all workers together.",
+        description="Rate limit across all workers.",
     )
     rate_group: Annotated[str | None, ImpliedDefault("provider, host and key id")] = Field(
         default=None,
         pattern=r"^[A-Za-z0-9:._/-]{1,128}$",
-        description="Accounts with the same group share one limit, as the provider counts them together.",
+        description="Accounts of one group share a rate limit, as the provider counts them together.",
     )
     max_attempts: Annotated[int, Unit("attempts")] = Field(
         default=12,
         ge=1,
         le=1000,
-        description="Attempts that were sent and failed until an event is a dead letter; waiting is no attempt.",
+        description="Failed attempts before an event becomes a dead letter; throttling and waiting do not count.",
     )
     max_age: Seconds = Field(
         default=DAY,
         ge=1.0,
         le=30 * DAY,
         allow_inf_nan=False,
-        description="An event whose code was entered (or that was replayed) longer ago is a dead letter, not sent.",
+        description="Oldest age at which an event is still sent, from code entry or replay; beyond it, it "
+        "becomes a dead letter.",
     )
 
     _refuse_bool = field_validator("*", mode="before")(refuse_bool)
@@ -82,18 +83,18 @@ class Account:
     max_age: float
     options: BaseModel
     group_is_chosen: bool = False
-    """Whether somebody set `rate_group`; if not, it goes with the key id."""
+    """Whether `rate_group` was configured; if not, it derives from the key id."""
 
 
 class NoKeys(BaseModel):
-    """In place of a provider's options where the keys are not there, for nothing is sent."""
+    """Replaces a provider's options where keys are absent and nothing is sent."""
 
 
 def resolve(tables: Mapping[str, object], *, keyless: bool = False) -> tuple[dict[str, Account], list[Fault]]:
-    """Return the accounts that are right, and what is wrong with the others and with them together.
+    """Return the valid accounts, and the faults of the others and between accounts.
 
-    `keyless`: keys that are not there are not missed. The account then has no options, and a group of its own until
-    Redis says which one its workers use.
+    `keyless`: keys may be absent. The account then has no options, and a group of its own until Redis tells which one
+    its workers use.
     """
     accounts: dict[str, Account] = {}
     faults: list[Fault] = []
@@ -112,9 +113,9 @@ def _resolve(
     if isinstance(table, Account):
         return table, []
     if not _NAME.fullmatch(name):
-        return None, [Fault(path, "is no account name", "use 1 to 64 of a-z, 0-9, _ and -")]
+        return None, [Fault(path, "is not a valid account name", "use 1 to 64 of a-z, 0-9, _ and -")]
     if not isinstance(table, dict):
-        return None, [Fault(path, "is no table", f"write [accounts.{name}] and its settings below")]
+        return None, [Fault(path, "is not a table", f"write [accounts.{name}] with its settings below")]
     fields = cast("dict[str, object]", table)
     provider = fields.get("provider")
     if not isinstance(provider, str) or provider not in REGISTRY:
@@ -130,7 +131,7 @@ def _no_provider(where: tuple[str, str, str], value: object, tables: Mapping[str
         )
     near = nearest(str(value), REGISTRY)
     return Fault(
-        where, "is no known provider", (f"did you mean {near}? " if near else "") + f"Known are {KNOWN}"
+        where, "is not a known provider", (f"did you mean {near}? " if near else "") + f"Use one of {KNOWN}"
     )
 
 
@@ -181,7 +182,7 @@ def _account(name: str, settings: AccountSettings, options: BaseModel, provider:
 
 
 def told(name: str, fields: Mapping[str, str]) -> Account | None:
-    """Return an account by what its workers tell of it, without its keys; None where that says too little."""
+    """Return an account as its workers announce it, without keys; None if that is incomplete."""
     known = {field: value for field, value in fields.items() if field in AccountSettings.model_fields}
     group = known.pop("rate_group", "")
     settings, _ = _validated(AccountSettings, known, ("accounts", name))
@@ -197,12 +198,12 @@ def provider_of(account: Account) -> Provider:
 
 
 def key_hint(account: Account) -> str:
-    """Return as much of the key's id, which is no secret, as tells one key from another."""
+    """Return enough of the key id, which is not secret, to tell keys apart."""
     return shortened(provider_of(account).key_id)
 
 
 def _default_group(name: str, endpoint: str, options: BaseModel, provider: type[Provider]) -> str:
-    """Return provider, host and a digest of the key id, which then stands in no Redis key or log line."""
+    """Return provider, host and a digest of the key id, so that the id itself is in no Redis key or log line."""
     key_id = f"keys of {name}" if isinstance(options, NoKeys) else provider(endpoint, options).key_id
     digest = hashlib.sha256(key_id.encode()).hexdigest()[:12]
     return f"{provider.name}:{urlsplit(endpoint).netloc}:{digest}"
@@ -212,8 +213,8 @@ def _unequal_limits(accounts: Mapping[str, Account]) -> list[Fault]:
     return [
         Fault(
             ("accounts", second.name, "rate_limit"),
-            f"is {second.rate_limit}, but {first.rate_limit} in accounts.{first.name} of the same group",
-            f"set both to the same number, or {second.name}'s rate_group to a name of its own",
+            f"is {second.rate_limit}, but accounts.{first.name} of the same rate group has {first.rate_limit}",
+            f"set both to the same number, or give {second.name} its own rate_group",
         )
         for first, second in combinations(accounts.values(), 2)
         if first.rate_group == second.rate_group and first.rate_limit != second.rate_limit

@@ -1,4 +1,4 @@
-"""What differs between the settings that a worker runs with and those that stand in the files now."""
+"""The difference between a worker's running settings and those in its files now."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ _OTHERS = ("rate_limit", "max_attempts", "max_age")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The accounts with new keys, as they are to be from now on, and the settings that need a restart."""
+    """Accounts with new keys, and the settings that need a restart."""
 
     renewed: Mapping[str, Account]
     restart: tuple[str, ...]
 
 
 def compare(running: Settings, found: Settings) -> Changes:
-    """Return what may change live, which is credentials alone, and what may not.
+    """Return what can change live, credentials only, and what can not.
 
-    New keys that come with another endpoint, app id or region belong together with it: they wait for the restart, too.
+    New keys that come with a new endpoint, app id or region belong to it, so they wait for the restart too.
     """
     names = sorted(running.accounts.keys() | found.accounts.keys())
     pairs = {name: (running.accounts.get(name), found.accounts.get(name)) for name in names}
@@ -46,7 +46,7 @@ def compare(running: Settings, found: Settings) -> Changes:
 
 
 def _identity(old: Account, new: Account) -> Iterator[str]:
-    """Yield what differs of that which the keys belong to."""
+    """Yield the changed settings that identify what the keys belong to."""
     yield from (name for name in _OF_ITS_IDENTITY if getattr(old, name) != getattr(new, name))
     if old.provider != new.provider:
         return

@@ -12,28 +12,26 @@ from providers.endpoint import Endpoint
 
 
 def check_endpoint(value: str) -> str:
-    """Return the base URL without a slash at its end.
+    """Return the base URL without a trailing slash.
 
-    Plain http would show every report to the network, so it is for this host and for names without a dot
-    (a container beside this one), which no provider on the internet can have.
+    Plain http would send reports unencrypted, so it is allowed only for this host and for names without a dot
+    (a container next to this one), which no provider on the internet has.
     """
     try:
         url = Endpoint.parse(value).url
     except ValueError:
-        raise wrong(
-            "is no base URL", "write it as https://host or https://host:port, without a path"
-        ) from None
+        raise wrong("is not a base URL", "write https://host or https://host:port, without a path") from None
     parts = urlsplit(url)
     if parts.scheme == "http" and not _is_near(parts.hostname or ""):
-        raise wrong("would send reports over the network in clear", "write https://")
+        raise wrong("would send reports unencrypted over the network", "write https://")
     return url.removesuffix("/")
 
 
 def check_redis_url(value: SecretStr) -> SecretStr:
-    """Return the URL if it can be read."""
+    """Return the URL if it can be parsed."""
     text = value.get_secret_value()
     example = "redis://host:6379/0, rediss://..., unix:///file or sentinel://host:26379,host:26379/service/0"
-    fault = wrong("is no Redis URL", f"write it as {example}, special characters of a password as %XX")
+    fault = wrong("is not a Redis URL", f"write {example}, with special characters of a password as %XX")
     try:
         address.read(text)
     except address.UnknownOptionError as error:

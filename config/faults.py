@@ -1,4 +1,4 @@
-"""What is wrong with the settings, in lines for the person who set them.
+"""Configuration errors, as lines for the person who made them.
 
 SettingsError (ValueError): stop, print its `faults`, exit with status 2.
 
@@ -32,7 +32,7 @@ _PHRASES = {
 
 
 class SettingsError(OtpreportError, ValueError):
-    """Says everything that is wrong with the settings, one line a fault."""
+    """All faults of the settings, one line each."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
@@ -41,18 +41,18 @@ class SettingsError(OtpreportError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One wrong setting: where, what, and the fix."""
+    """One wrong setting: path, problem and fix."""
 
     path: tuple[str, ...]
     problem: str
     fix: str
 
     def stems_from(self, unread: Iterable[tuple[str, ...]]) -> bool:
-        """Say whether a value is only missing because its file, named by another fault, could not be read."""
+        """Say whether a value is only missing because its file could not be read, which is a fault of its own."""
         return self.problem == _MISSING and any(self.path[: len(path)] == path for path in unread)
 
     def line(self, origins: Mapping[tuple[str, ...], str]) -> str:
-        """Return the fault in one line, with the variable or file that it came from."""
+        """Return the fault in one line, with the variable or file it came from."""
         origin = origins.get(self.path)
         source = f" (from {origin})" if origin else ""
         subject = ".".join(self.path)
@@ -65,22 +65,22 @@ def variable(path: Sequence[str]) -> str:
 
 
 def how_to_set(path: Sequence[str]) -> str:
-    """Return the fix for a value that is not there; a name with a dash fits into no shell variable."""
+    """Return the fix for a missing value; a name with a dash can't be a shell variable."""
     if "-" in "".join(path):
         return f"set {path[-1]} under [{'.'.join(path[:-1])}] in the TOML file that {PREFIX}CONFIG names"
     return f"set {variable(path)}"
 
 
 def missing(path: Sequence[str], hint: str = "") -> Fault:
-    """Return the fault of a required setting that nobody set."""
+    """Return the fault of a required setting that is missing."""
     return Fault(tuple(path), _MISSING, how_to_set(path) + hint)
 
 
 def unknown(path: Sequence[str], known: Iterable[str]) -> Fault:
-    """Return the fault of a setting that does not exist, with the nearest one that does."""
+    """Return the fault of an unknown setting, with the nearest known one."""
     names = sorted(known)
     near = nearest(path[-1], names)
-    fix = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
+    fix = f"did you mean {near}?" if near else f"use one of {', '.join(names)}"
     return Fault(tuple(path), "is unknown", fix)
 
 
@@ -90,17 +90,17 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def wrong(problem: str, fix: str) -> PydanticCustomError:
-    """Return what a validator of ours raises; neither text may hold the value."""
+    """Return the error for a validator to raise; neither text may contain the value."""
     return PydanticCustomError("fault", "{problem}: {fix}", {"problem": problem, "fix": fix})
 
 
 def collected(faults: Sequence[Fault]) -> PydanticCustomError:
-    """Return what a validator raises that found several faults, each with a path of its own."""
+    """Return the error for a validator that found several faults, each with its own path."""
     return PydanticCustomError("faults", "{faults}", {"faults": list(faults)})
 
 
 def from_validation(error: ValidationError, model: type[BaseModel], path: Sequence[str] = ()) -> list[Fault]:
-    """Translate pydantic's errors about `model`, which stands at `path`."""
+    """Translate pydantic's errors about `model` at `path`."""
     details = error.errors(include_url=False)
     return [fault for detail in details for fault in _translate(detail, model, tuple(path))]
 
@@ -133,7 +133,7 @@ def _invalid(detail: ErrorDetails, field: FieldInfo | None, where: tuple[str, ..
 
 
 def bounds(field: FieldInfo) -> tuple[float, float] | None:
-    """Return the least and the greatest value of a field that has both."""
+    """Return the lower and upper bound of a field that has both."""
     low = next((float(cast("float", item.ge)) for item in field.metadata if isinstance(item, Ge)), None)
     high = next((float(cast("float", item.le)) for item in field.metadata if isinstance(item, Le)), None)
     return None if low is None or high is None else (low, high)
@@ -145,17 +145,17 @@ def plain(number: float) -> str:
 
 
 def unit(field: FieldInfo) -> str:
-    """Return what the field's number counts, or nothing."""
+    """Return what the field counts, or an empty text."""
     return next((item.name for item in field.metadata if isinstance(item, Unit)), "")
 
 
 def _kind(field: FieldInfo) -> str:
     if unit(field) == "seconds":
-        return "a number of seconds (30s, 5m and 24h are understood)"
+        return "a number of seconds (or 30s, 5m, 24h)"
     return "a whole number" if field.annotation is not float else "a number"
 
 
 def _shown(value: object) -> str:
-    """Say what stands there, as far as it is a number: anything else could be a misplaced secret."""
+    """Show the value if it is a number: anything else could be a misplaced secret."""
     text = plain(value) if isinstance(value, float) else str(value)
-    return f"is {text}" if _NUMBER.fullmatch(text) else "is no such number"
+    return f"is {text}" if _NUMBER.fullmatch(text) else "is not a number in range"

@@ -1,10 +1,10 @@
-"""What holds where a setting without a fixed default is left out."""
+"""Defaults that are derived rather than fixed."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ImpliedDefault:
-    """Says it in words, for the reference."""
+    """Describes the default, for the reference."""
 
     text: str

@@ -1,6 +1,6 @@
 """Logging: one wide line per record, an event's name and its fields; JSON, or readable on a terminal.
 
-A line holds what the call gives it, so no call gives it a secret or a payload; `SecretStr` shows masked.
+A line contains whatever the call passes, so no call passes a secret or a payload; `SecretStr` shows masked.
 """
 
 import json
@@ -18,12 +18,12 @@ from config.visible import visible
 
 Format = Literal["auto", "json", "console"]
 
-# They log a line per request at "info", with the URL and so with the message id in it.
+# They log every request at "info", with the URL, which contains the message id.
 _TALKATIVE = ("httpx", "httpcore")
 
 
 def configure(level: str = "info", format: Format = "auto", stream: TextIO | None = None) -> None:  # noqa: A002
-    """Send records from `level` up to `stream` (standard error if none), in place of earlier handlers."""
+    """Send records from `level` up to `stream` (default: standard error), replacing earlier handlers."""
     target = sys.stderr if stream is None else stream
     readable = format == "console" or (format == "auto" and target.isatty())
     handler = logging.StreamHandler(target)
@@ -37,7 +37,7 @@ def configure(level: str = "info", format: Format = "auto", stream: TextIO | Non
 
 
 def log_event(logger: logging.Logger, level: int, event: str, /, **fields: object) -> None:
-    """Log `event` with its fields, from level error on also with the exception being handled."""
+    """Log `event` with its fields; from level error up also the exception being handled."""
     if logger.isEnabledFor(level):
         failed = level >= logging.ERROR and sys.exception() is not None
         logger.log(level, "%s", event, extra={"fields": fields}, exc_info=failed, stacklevel=2)
@@ -47,7 +47,7 @@ class JsonFormatter(logging.Formatter):
     """Write a record as one JSON object in one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; what JSON can't hold is written as its text, for a log call must not fail."""
+        """Return the line; what JSON can't represent is written as text, as a log call must not fail."""
         line = _line(record)
         try:
             return visible(orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
@@ -56,10 +56,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Write a record as one line for people: time, level, event, name=value pairs."""
+    """Write a record as one readable line: time, level, event, name=value pairs."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; control characters are escaped, so no value can forge another line."""
+        """Return the line; control characters are escaped, so that no value can forge another line."""
         line = _line(record)
         time, level, event = str(line.pop("time")), str(line.pop("level")), str(line.pop("event"))
         line.pop("traceback", None)
@@ -106,7 +106,7 @@ def _escaped(text: str) -> str:
 
 
 class Sample:
-    """Picks a share of what passes by, evenly and beginning with the first: of n it takes ceil(n * share)."""
+    """Takes an even share, beginning with the first: ceil(n * share) of n."""
 
     def __init__(self, share: float) -> None:
         self._share = share

@@ -1,8 +1,7 @@
-"""What a service says, written by a thread: nobody waits for who reads it.
+"""Non-blocking standard output and error, written by a thread.
 
-A log driver that hangs leaves the pipe full, and whoever writes to it then waits: the event loop, a signal's
-handler, the interpreter at its end. So all of them write to a queue, which is bounded: what finds it full is dropped
-and counted.
+A log driver that hangs leaves the pipe full, and every write then blocks: the event loop, a signal handler, the
+interpreter at exit. So they write to a bounded queue instead; lines that find it full are dropped and counted.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ MOST_LINES = 10_000
 MOST_BYTES = 4_000_000
 
 AT_ONCE = select.PIPE_BUF
-"""Bytes of one write: those to a pipe go whole, so lines of processes that share it don't mix."""
+"""Bytes of one write: smaller writes to a pipe are atomic, so lines of processes that share it don't mix."""
 
 PATIENCE = 1.0
-"""Seconds that the end of the process waits until all is written."""
+"""Seconds that process exit waits for the queue to drain."""
 
 
 class Output(io.TextIOBase):
-    """A text stream whose `write` never waits; a thread writes whole lines to the file of `stream`."""
+    """A text stream whose `write` never blocks; a thread writes whole lines to the file of `stream`."""
 
     encoding = "utf-8"
 
@@ -46,7 +45,7 @@ class Output(io.TextIOBase):
         forks.on_fork(self)
 
     def _begin(self) -> None:
-        # an RLock: a signal's handler may write while its thread does
+        # an RLock: a signal handler may write while its thread does
         self._changed = threading.Condition(threading.RLock())
         self._begun = threading.local()
         self._waiting: deque[bytes] = deque()
@@ -57,23 +56,23 @@ class Output(io.TextIOBase):
         self._thread.start()
 
     def after_fork(self) -> None:
-        """Begin anew in a child: what waits is its parent's to write."""
+        """Start empty in a child: the parent writes the queued lines."""
         self._begin()
 
     def fileno(self) -> int:
-        """Return the number of the file beneath."""
+        """Return the descriptor of the underlying file."""
         return self._stream.fileno()
 
     def isatty(self) -> bool:
-        """Say whether a terminal is beneath."""
+        """Say whether the underlying file is a terminal."""
         return self._stream.isatty()
 
     def writable(self) -> bool:
-        """Say that it may be written to."""
+        """Return True."""
         return True
 
     def write(self, text: str, /) -> int:
-        """Put the lines of `text` in the queue; what begins a line waits for its end, or for `flush`."""
+        """Queue the whole lines of `text`; a partial line waits for its end or for `flush`."""
         lines, end, rest = (self._rest() + text).rpartition("\n")
         self._begun.text = rest
         if end:
@@ -81,13 +80,13 @@ class Output(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Put what this thread has begun in the queue as it is."""
+        """Queue the partial line of this thread."""
         if rest := self._rest():
             self._begun.text = ""
             self._put(rest)
 
     def drain(self, ends: float) -> None:
-        """Wait until all is written, or until `time.monotonic()` is `ends`."""
+        """Wait until the queue is written, or until `time.monotonic()` is `ends`."""
         self.flush()
         with self._changed:
             self._changed.wait_for(
@@ -129,7 +128,7 @@ class Output(io.TextIOBase):
                 self._tell()
 
     def _take(self) -> bytes:
-        """Take the next line, and those after it that fit into the same write."""
+        """Take the next line, and following ones that fit into the same write."""
         taken = [self._waiting.popleft()]
         size = len(taken[0])
         while self._waiting and size + len(self._waiting[0]) <= AT_ONCE:
@@ -138,20 +137,20 @@ class Output(io.TextIOBase):
         return b"".join(taken)
 
     def _write(self, some: bytes) -> bool:
-        """Write to the file, however long it takes; say whether it took all."""
+        """Write to the file, however long it takes; return whether all was written."""
         rest = memoryview(some)
         try:
             while rest:
                 try:
                     rest = rest[os.write(self.fileno(), rest) :]
-                except BlockingIOError:  # who shares the file made it so
+                except BlockingIOError:  # another process that shares the file made it non-blocking
                     select.select([], [self.fileno()], [])
-        except OSError:  # nobody reads it any more, or the disk is full: there is no place to say so
+        except OSError:  # the reader is gone or the disk is full: there is nowhere to report it
             return False
         return True
 
     def _tell(self) -> None:
-        """Log how much was dropped, once the queue is half empty: not again for every line that a slow reader takes."""
+        """Log how much was dropped once the queue is half empty, not for every line that a slow reader takes."""
         with self._changed:
             if (
                 not self._untold
@@ -168,7 +167,7 @@ _ends: list[float] = []
 
 
 def take_over() -> None:
-    """Let threads write what this process says from now on: its log, what is printed, what Python tells at its end."""
+    """Route standard output and error through threads from now on: logs, prints, Python's messages at exit."""
     if _outputs:
         return
     for name in ("stdout", "stderr"):
@@ -182,7 +181,7 @@ def take_over() -> None:
 
 
 def drain() -> None:
-    """Wait until all is written, in all calls together a second at most."""
+    """Wait until all is written, at most one second over all calls."""
     if not _ends:
         _ends.append(time.monotonic() + PATIENCE)
     for output in _outputs:
@@ -190,5 +189,5 @@ def drain() -> None:
 
 
 def dropped() -> int:
-    """Return how many lines were dropped since the start."""
+    """Return the lines dropped since the start."""
     return sum(output.dropped for output in _outputs)

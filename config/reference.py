@@ -24,7 +24,7 @@ _KINDS = {int: "whole number", float: "number", str: "text", SecretStr: "secret"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting; `default` is empty where there is none, `allowed` where any value of the kind may stand."""
+    """One setting; `default` is empty if there is none, `allowed` if any value of the kind is valid."""
 
     variable: str
     toml: str
@@ -35,7 +35,7 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """Yield every setting: the workers', those of any account, then each provider's own."""
+    """Yield every setting: the workers', every account's, then each provider's own."""
     yield from common_rows()
     yield from account_rows()
     for name in sorted(REGISTRY):
@@ -43,17 +43,17 @@ def rows() -> Iterator[Row]:
 
 
 def common_rows() -> Iterator[Row]:
-    """Yield what is set once for a worker."""
+    """Yield the settings of a worker."""
     yield from _rows(Settings, (), skip={"accounts"})
 
 
 def account_rows() -> Iterator[Row]:
-    """Yield what can be set for every account."""
+    """Yield the settings of every account."""
     yield from _rows(AccountSettings, ("accounts", "<name>"))
 
 
 def provider_rows(provider: type[Provider]) -> Iterator[Row]:
-    """Yield what an account of this provider has besides."""
+    """Yield the additional settings of an account of this provider."""
     yield from _rows(provider.Options, ("accounts", f"<{provider.name} account>"))
 
 
@@ -69,7 +69,7 @@ def _rows(
 
 
 def _kind(field: FieldInfo) -> str:
-    """Return what is written there: a duration, a secret, one of some words."""
+    """Return the kind of value: a duration, a secret, one word."""
     if unit(field) == "seconds":
         return "duration"
     kind = _given(field.annotation)
@@ -81,7 +81,7 @@ def _kind(field: FieldInfo) -> str:
 
 
 def _given(annotation: Any) -> Any:
-    """Return the type that is given where a setting may be left out."""
+    """Return the type of an optional setting."""
     if get_origin(annotation) in {Union, types.UnionType}:
         return next(_given(kind) for kind in get_args(annotation) if kind is not type(None))
     return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
@@ -106,7 +106,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _limits(field: FieldInfo) -> Iterator[str]:
-    """Yield the bounds of a number that has but one, or one that it may not reach."""
+    """Yield the bounds of a number that has only one, or an exclusive one."""
     for item in field.metadata:
         match item:
             case Gt(gt=limit):
@@ -122,7 +122,7 @@ def _limits(field: FieldInfo) -> Iterator[str]:
 
 
 def _pattern(field: FieldInfo) -> str:
-    """Return what a text has to match, or nothing."""
+    """Return the pattern of a text, or an empty text."""
     patterns = (getattr(item, "pattern", None) for item in field.metadata)
     return next((f"`{pattern.strip('^$')}`" for pattern in patterns if isinstance(pattern, str)), "")
 

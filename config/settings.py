@@ -1,4 +1,4 @@
-"""Every setting of the workers, typed, bounded and described; the reference in the docs is made from it."""
+"""Every setting, typed, bounded and described; docs/settings.md is generated from it."""
 
 import os
 from collections.abc import Mapping
@@ -30,173 +30,179 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseSettings):
-    """What the workers and the commands run with; `load()` reads it from the environment and files.
+    """The settings of workers and commands; `load()` reads them from the environment and files.
 
-    The constructor takes its arguments alone, for tests. A field is judged after those above it.
+    The constructor uses only its arguments, for tests. Fields are validated in order.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] = Field(
-        description="The Redis or Valkey (7 or newer) that holds the queues: `redis://`, `rediss://`, `unix://` "
+        description="URL of the Redis or Valkey (7 or newer) that holds the queues: `redis://`, `rediss://`, `unix://` "
         "or `sentinel://`."
     )
     key_prefix: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9:._-]{0,64}$",
-        description="Put before the name of every key, where several systems share a Redis; the web app's "
-        "`Reporter(key_prefix=...)` is the same.",
+        description="Prefix of every key, for a Redis shared by several systems; set the same in the web app's "
+        "`Reporter(key_prefix=...)`.",
     )
     retry_base: Seconds = Field(
         default=1.0,
         ge=0.001,
         le=3600.0,
         allow_inf_nan=False,
-        description="Longest wait before the first retry; it doubles with each further one, and a random share "
-        "of it is waited.",
+        description="Back-off ceiling of the first retry; it doubles with each further one, and the actual wait is "
+        "random below it.",
     )
     retry_cap: Seconds = Field(
-        default=300.0, ge=0.001, le=DAY, allow_inf_nan=False, description="Longest wait before any retry."
+        default=300.0, ge=0.001, le=DAY, allow_inf_nan=False, description="Highest back-off ceiling."
     )
     dedupe_ttl: Seconds = Field(
         default=DAY,
         ge=1.0,
         le=30 * DAY,
         allow_inf_nan=False,
-        description="How long a delivered event is remembered, so that a copy of it is not sent again; at least "
-        "the greatest `MAX_AGE`.",
+        description="How long a delivered event is remembered, so that a duplicate is not sent; at least the "
+        "largest `MAX_AGE`.",
     )
     concurrency: Annotated[int, Unit("requests")] = Field(
         default=400,
         ge=1,
         le=10_000,
-        description="Most requests that one worker process has under way at once.",
+        description="Most requests that one worker process has in flight.",
     )
     worker_pace: Annotated[int, Unit("reports/s")] = Field(
         default=800,
         ge=1,
         le=100_000,
-        description="What one worker process is counted on for, in `otpreport_desired_workers`; measure it on a core "
-        "of yours.",
+        description="Throughput assumed per worker process in `otpreport_desired_workers`; measure it on your "
+        "hardware.",
     )
     breaker_failures: float = Field(
         default=0.5,
         gt=0.0,
         le=1.0,
         allow_inf_nan=False,
-        description="Share of an account's requests within 10 s that must fail, or be slow, to open its breaker.",
+        description="Share of an account's requests within 10 s that must fail, or be slow, to open its circuit "
+        "breaker.",
     )
     breaker_calls: int = Field(
         default=20,
         ge=0,
-        description="Requests within 10 s below which their share says nothing; 0: no breaker ever opens.",
+        description="Least requests within 10 s for the circuit breaker to open; 0 disables it.",
     )
     breaker_slow: Seconds = Field(
         default=5.0,
         ge=0.01,
         le=600.0,
         allow_inf_nan=False,
-        description="A request that took so long counts as failed for the breaker, whatever its answer.",
+        description="A request that takes this long counts as failed for the circuit breaker, whatever its answer.",
     )
     refused_run: Annotated[int, Unit("events")] = Field(
         default=50,
         ge=0,
         le=1_000_000,
-        description="Events refused for good, one after another, that stop their account until it is clear whether the "
-        "account is wrong or the events are; 0: no such run stops one.",
+        description="Consecutive permanently refused events that stop an account until probes show whether the "
+        "account or "
+        "the events are at fault; 0 disables this.",
     )
     dead_keep_age: Seconds = Field(
         default=30 * DAY,
         ge=1.0,
         le=3650 * DAY,
         allow_inf_nan=False,
-        description="How long a dead letter is kept; older ones are removed and counted as purged, unless they wait to "
-        "be sent again.",
+        description="How long a dead letter is kept; older ones are removed and counted as purged, unless queued "
+        "for replay.",
     )
     dead_keep_count: Annotated[int, Unit("dead letters")] = Field(
         default=1_000_000,
         ge=1,
-        description="How many dead letters of one account are kept; the oldest go first. Those of all accounts "
-        "together take at most a third of Redis' `maxmemory`, each account an equal part.",
+        description="Dead letters kept per account; the oldest are removed first. All accounts together use at most a "
+        "third of Redis' `maxmemory`, in equal parts.",
     )
     connect_timeout: Seconds = Field(
         default=5.0,
         ge=0.01,
         le=60.0,
         allow_inf_nan=False,
-        description="Longest wait for a connection to a provider, TLS included.",
+        description="Timeout for connecting to a provider, including TLS.",
     )
     read_timeout: Seconds = Field(
         default=10.0,
         ge=0.01,
         le=300.0,
         allow_inf_nan=False,
-        description="Longest wait for a provider's answer; the event is then in doubt, and sent again.",
+        description="Timeout for a provider's answer; the event is then in doubt, and retried.",
     )
     http_engine: HttpEngine = Field(
         default="builtin",
-        description="What sends the requests. `httpx`, for who needs its transport, costs several times the CPU, may "
-        "send after a slot where connecting takes long, and bounds an endless answer by `READ_TIMEOUT` alone.",
+        description="HTTP client. `httpx`, if you need its transports, costs several times the CPU, may miss its "
+        "slot when "
+        "connecting is slow, and limits an endless answer only by `READ_TIMEOUT`.",
     )
     grace: Seconds = Field(
         default=20.0,
         ge=0.1,
         le=3600.0,
         allow_inf_nan=False,
-        description="Time from SIGTERM until a worker hands back what it has not finished; whatever stops it has "
-        "to wait longer.",
+        description="Time from SIGTERM until a worker hands back unfinished events; give the supervisor a longer "
+        "stop timeout.",
     )
     lease: Seconds = Field(
         default=30.0,
         ge=0.1,
         le=3600.0,
         allow_inf_nan=False,
-        description="How long a worker that fell silent keeps its events; more than `CONNECT_TIMEOUT` and "
-        "`READ_TIMEOUT` together.",
+        description="How long a silent worker keeps its events before others recover them; more than `CONNECT_TIMEOUT` "
+        "plus `READ_TIMEOUT`.",
     )
     metrics_port: int = Field(
         default=9808,
         ge=0,
         le=65_535,
-        description="Port of `/metrics`, `/healthz` and `/readyz`; the exporter's default is 9807. 0 takes any free "
-        "one; where it is taken, the next free one is used. The log says which.",
+        description="Port of `/metrics`, `/healthz` and `/readyz`; the exporter's default is 9807. 0: any free "
+        "port. If the "
+        "port is in use, the next free one is taken; the log says which.",
     )
     metrics_host: str = Field(
         default="localhost",
         pattern=r"^(localhost|\*|[0-9A-Fa-f.:]{2,45})$",
-        description="Address that this port is opened at: one of the machine's, `localhost` (127.0.0.1 and ::1) or `*` "
-        "(all, IPv4 and IPv6), which is the image's default.",
+        description="Listen address of this port: an address of the machine, `localhost` (127.0.0.1 and ::1) or "
+        "`*` (all, "
+        "IPv4 and IPv6), the default of the container image.",
     )
     allowed_hosts: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]*(,\s*[A-Za-z0-9._-]+)*$",
-        description="Names, with commas between, under which browsers may open the exporter's page, besides addresses, "
-        "localhost and names without a dot. `/metrics` and the probes answer under any.",
+        description="Comma-separated host names under which browsers may open the status page, besides "
+        "addresses, localhost "
+        "and names without a dot. `/metrics` and the health checks accept any.",
     )
-    log_level: LogLevel = Field(default="info", description="Lines below this level are not logged.")
+    log_level: LogLevel = Field(default="info", description="Lowest level that is logged.")
     log_format: LogFormat = Field(
         default="auto",
-        description="`json`, `console` (for people), or `auto`: console on a terminal and json elsewhere.",
+        description="`json`, `console` (readable), or `auto`: console on a terminal, json elsewhere.",
     )
     log_sample: float = Field(
         default=0.01,
         ge=0.0,
         le=1.0,
         allow_inf_nan=False,
-        description="Share of the delivered attempts that gets a log line; failed ones always get theirs.",
+        description="Share of delivered attempts that are logged; failed ones always are.",
     )
     accounts: dict[str, InstanceOf[Account]] = Field(
         default_factory=dict, validate_default=True, description="The accounts, by name; at least one."
     )
 
     keyless: ClassVar[bool] = False
-    """Whether accounts may lack their keys, or all be left out: who looks on finds the rest in Redis."""
+    """Whether accounts may lack keys, or be absent: read-only commands find the rest in Redis."""
 
     _refuse_bool = field_validator("*", mode="before")(refuse_bool)
 
     @property
     def exporter_port(self) -> int:
-        """Return the exporter's port: METRICS_PORT where it is set, with a default of its own."""
+        """Return the exporter's port: METRICS_PORT if set, else its own default."""
         return self.metrics_port if "metrics_port" in self.model_fields_set else EXPORTER_PORT
 
     @property
@@ -215,7 +221,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave the constructor with its arguments; `load()` brings its own sources."""
+        """Let the constructor use only its arguments; `load()` has its own sources."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
@@ -250,22 +256,22 @@ class Settings(BaseSettings):
         longest = float(info.data.get("connect_timeout", 0.0)) + float(info.data.get("read_timeout", 0.0))
         if value <= longest:
             raise wrong(
-                f"is {plain(value)}, no longer than connect_timeout and read_timeout together",
-                f"give more than {plain(longest)} seconds, or shorter timeouts",
+                f"is {plain(value)}, not more than connect_timeout plus read_timeout",
+                f"give more than {plain(longest)} seconds, or shorten the timeouts",
             )
         return value
 
 
 class KeylessSettings(Settings):
-    """What those run with who only look on."""
+    """The settings of read-only commands."""
 
     keyless: ClassVar[bool] = True
 
 
 def load(env: Mapping[str, str] | None = None, *, keyless: bool = False) -> Settings:
-    """Read the settings: the environment wins over the TOML file, and that over the secrets folder.
+    """Read the settings: the environment overrides the TOML file, which overrides the secrets folder.
 
-    `env` stands for the environment; `keyless`: accounts need no keys. Raises SettingsError with all faults at once.
+    `env` replaces the environment; `keyless`: accounts need no keys. Raises SettingsError with all faults.
     """
     environment = os.environ if env is None else env
     layers: tuple[Layer, ...] = (
@@ -275,7 +281,7 @@ def load(env: Mapping[str, str] | None = None, *, keyless: bool = False) -> Sett
     )
     settings, faults = _validated(layers, KeylessSettings if keyless else Settings)
     if settings is None or faults:
-        # outside of the except clause, so that pydantic's error, which holds the values, is not its context
+        # outside the except clause, so that pydantic's error, which holds the values, is not its context
         raise SettingsError(faults)
     return settings
 
@@ -303,10 +309,8 @@ def _forgotten_too_early(dedupe_ttl: float | None, accounts: Mapping[str, Accoun
     if oldest is None or dedupe_ttl is None or dedupe_ttl >= oldest.max_age:
         return []
     problem = (
-        f"is {plain(dedupe_ttl)}, less than accounts.{oldest.name}.max_age: an event could be reported twice"
+        f"is {plain(dedupe_ttl)}, less than accounts.{oldest.name}.max_age: events could be reported twice"
     )
     return [
-        Fault(
-            ("dedupe_ttl",), problem, f"give at least {plain(oldest.max_age)} seconds, or a smaller max_age"
-        )
+        Fault(("dedupe_ttl",), problem, f"give at least {plain(oldest.max_age)} seconds, or lower max_age")
     ]

@@ -1,8 +1,8 @@
-"""Where settings come from, as layers for pydantic-settings, the first that has a value wins.
+"""The sources of settings, as layers for pydantic-settings; the first that has a value wins.
 
 The environment (and the files its `..._FILE` variables name), the TOML file, the secrets folder.
-pydantic-settings' own sources are not used: they read `os.environ` alone, take a value under a free name for
-JSON (an app id becomes a number), and can't say which variable or file a value came from.
+pydantic-settings' own sources are not used: they read only `os.environ`, parse values of nested names as JSON (an
+app id becomes a number), and can't tell which variable or file a value came from.
 """
 
 import re
@@ -22,7 +22,7 @@ SECRETS_VARIABLE = f"{PREFIX}SECRETS_DIR"
 
 _FILE = "_file"
 _ACCOUNTS = "accounts"
-# Kubernetes puts these into every pod beside a Service called otpreport: they are no settings of ours.
+# Kubernetes sets these in every pod beside a Service called otpreport: they are not settings.
 _SERVICE_LINK = re.compile(r".*(^|_)(service_host|service_port(_\w+)?|port_[0-9]+_(tcp|udp|sctp)(_\w+)?)")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
@@ -30,14 +30,14 @@ Path_ = tuple[str, ...]
 
 
 class _Masked(dict[str, object]):
-    """Values that do not show: pydantic-settings can log what each of its sources returned."""
+    """Values hidden from repr: pydantic-settings can log what each source returned."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} settings>"
 
 
 class Layer(PydanticBaseSettingsSource):
-    """The settings of one source, the origin of each, and what was wrong with reading them."""
+    """The settings of one source, their origins, and the faults met in reading them."""
 
     def __init__(self, settings: type[BaseSettings]) -> None:
         super().__init__(settings)
@@ -51,12 +51,12 @@ class Layer(PydanticBaseSettingsSource):
         return self._values
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        """Return one value; not called by `__call__`, but the base class asks for it."""
+        """Return one value; unused, but abstract in the base class."""
         del field
         return self._values.get(field_name), field_name, False
 
     def put(self, path: Path_, value: object, origin: str) -> None:
-        """Keep `value`; an empty text counts as not set, as `${NAME:-}` leaves it behind."""
+        """Keep `value`; an empty text counts as not set, since `${NAME:-}` produces one."""
         if value == "":
             return
         table: dict[str, object] = self._values
@@ -66,7 +66,7 @@ class Layer(PydanticBaseSettingsSource):
         self.origins[path] = origin
 
     def blame(self, name: str, problem: str, fix: str) -> None:
-        """Note that a file or variable can't be used."""
+        """Record that a file or variable can't be used."""
         self.faults.append(Fault((name,), problem, fix))
 
     def read(self, file: Path, named_by: str) -> str | None:
@@ -74,12 +74,12 @@ class Layer(PydanticBaseSettingsSource):
         try:
             return file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             self.blame(named_by, f"names {file}, which can't be read", str(reason))
             return None
 
     def put_file(self, name: str, file: Path, named_by: str) -> None:
-        """Keep what stands in a file under the setting that `name` stands for."""
+        """Keep the content of a file for the setting `name`."""
         text = self.read(file, named_by)
         if text:
             self.put_text(name, text, named_by)
@@ -89,7 +89,7 @@ class Layer(PydanticBaseSettingsSource):
             self.blame(named_by, f"names {file}, which is empty", "write the value into it")
 
     def put_text(self, name: str, text: str, origin: str) -> None:
-        """Keep a text under the setting that `name`, without the prefix, stands for, or note that none is."""
+        """Keep a text for the setting `name` (without the prefix), or record an unknown name."""
         path = path_of(name)
         if path is None:
             self.blame(origin, "is unknown", _meant(name, tuple(self.settings_cls.model_fields)))
@@ -98,9 +98,9 @@ class Layer(PydanticBaseSettingsSource):
 
 
 def path_of(name: str) -> Path_ | None:
-    """Return where a variable's name, in lower case and without the prefix, points to.
+    """Return the path of a variable's name in lower case and without the prefix.
 
-    None if it can be no setting: the words between the first and the last `__` are the account's name.
+    None if it can't be a setting. The part between the first and the last `__` is the account's name.
     """
     first, _, rest = name.partition(NESTED)
     if not rest:
@@ -111,17 +111,17 @@ def path_of(name: str) -> Path_ | None:
 
 def _meant(name: str, fields: tuple[str, ...]) -> str:
     if name.startswith(_ACCOUNTS):
-        return f"an account's setting is written {PREFIX}ACCOUNTS__<NAME>__<SETTING>, with two underscores"
+        return f"write an account's setting as {PREFIX}ACCOUNTS__<NAME>__<SETTING>, with double underscores"
     near = nearest(name, fields)
     return (
         f"did you mean {variable((near,))}?"
         if near
-        else f"only accounts have settings with {NESTED} in the name"
+        else f"only settings of accounts have {NESTED} in the name"
     )
 
 
 class Environment(Layer):
-    """Variables that begin with the prefix, in any case, and the files that `..._FILE` variables name."""
+    """Variables with the prefix, in any case, and the files that `..._FILE` variables name."""
 
     def __init__(self, settings: type[BaseSettings], environment: Mapping[str, str]) -> None:
         super().__init__(settings)
@@ -168,7 +168,7 @@ class TomlFile(Layer):
             self.put(path, value, file)
             if path == (_ACCOUNTS,) and not isinstance(value, dict):
                 self.faults.append(
-                    Fault(path, "is no table", "write [accounts.<name>] and its settings below")
+                    Fault(path, "is not a table", "write [accounts.<name>] with its settings below")
                 )
                 self.unread.append(path)
 
@@ -176,11 +176,11 @@ class TomlFile(Layer):
         try:
             return list(_leaves(tomllib.loads(text)))
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            # the parser's message can quote what stands at the place, so only the place is told
+            # the parser's message can quote the file, which may hold secrets: show only the position
             place = re.search(r"\(at [^()]*\)$", str(error))
             self.blame(
                 CONFIG_VARIABLE,
-                f"names {file}, which is no valid TOML",
+                f"names {file}, which is not valid TOML",
                 f"fix it {place[0] if place else ''}",
             )
             return None
@@ -196,7 +196,7 @@ def _leaves(table: Mapping[str, object], above: Path_ = ()) -> Iterator[tuple[Pa
 
 
 class SecretsFolder(Layer):
-    """A folder of one file a setting, named like its variable: `otpreport_accounts__tencent__secret_key`."""
+    """A folder with one file per setting, named like its variable: `otpreport_accounts__tencent__secret_key`."""
 
     def __init__(self, settings: type[BaseSettings], folder: str) -> None:
         super().__init__(settings)
@@ -207,14 +207,16 @@ class SecretsFolder(Layer):
         try:
             if folder.is_dir():
                 return _settings_in(sorted(folder.iterdir()))
-        except OSError as error:  # `is_dir` and `is_file` raise it, too, where looking is forbidden
+        except OSError as error:  # `is_dir` and `is_file` also raise it without permission
             if not is_named:
                 return []
             self.blame(SECRETS_VARIABLE, f"names {folder}, which can't be read", str(error.strerror))
             self.unread.append(())
             return []
         if is_named:
-            self.blame(SECRETS_VARIABLE, f"names {folder}, which is no folder", "make it or leave it out")
+            self.blame(
+                SECRETS_VARIABLE, f"names {folder}, which is not a folder", "create it, or unset the variable"
+            )
         return []
 
 
@@ -223,9 +225,9 @@ def _settings_in(files: Iterable[Path]) -> list[Path]:
 
 
 def places(environment: Mapping[str, str]) -> list[Path]:
-    """Return every file that the settings are read from, and the secrets folder itself.
+    """Return every file that settings are read from, and the secrets folder itself.
 
-    A folder that can't be read is a fault when it is read, and has no files here.
+    An unreadable folder yields no files here; reading it reports the fault.
     """
     named = [Path(value) for name, (_, value) in _prefixed(environment) if name.endswith(_FILE)]
     config = environment.get(CONFIG_VARIABLE, "")

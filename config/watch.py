@@ -1,4 +1,4 @@
-"""Notice that a file which settings come from has changed, and read them again once it is quiet."""
+"""Detect changes of the settings' files, and reload once they are stable."""
 
 import os
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ Stamp = tuple[FileStamp | None, ...]
 
 
 class Watch:
-    """Look at the files behind an environment's settings, each time `look` is called; it blocks on the file system.
+    """Check the files behind an environment's settings at each call of `look`, which blocks on the file system.
 
-    Files are compared by device, inode, size and times of change, behind links: Kubernetes replaces a link. The
-    second time changes with the permissions, too: a file that could not be read may be readable now.
+    Files are compared by device, inode, size, mtime and ctime, following links: Kubernetes replaces a link. ctime also
+    changes with permissions, after which an unreadable file may be readable.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -25,17 +25,17 @@ class Watch:
         self._read: Stamp | None = None
 
     def look(self) -> Settings | None:
-        """Return the settings if a file has changed since the last time and none between the last two looks.
+        """Return the settings if a file changed since they were last read and none did between the last two calls.
 
-        So a file that is being written, or the second of two that belong together, has the time from one look to the
-        next. The first settings come at the second look. Raises SettingsError.
+        This leaves one interval for a file that is being written, or for the second of two that belong together. The
+        first settings come at the second call. Raises SettingsError.
         """
         stamp = self._stamp()
         if stamp == self._read or stamp != self._seen:
             self._seen = stamp
             return None
         settings, fault = self._load()
-        if self._stamp() != stamp:  # it may be half of each
+        if self._stamp() != stamp:  # possibly a mix of old and new
             return None
         self._read = stamp
         if fault is not None:

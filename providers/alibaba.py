@@ -101,8 +101,8 @@ _PREFIXES = frozenset({"isv.", "isp."})
 class AlibabaOptions(base.Options):
     """Credentials of an Alibaba Cloud account."""
 
-    access_key_id: Visible = Field(description="Id of the access key.")
-    access_key_secret: Secret = Field(description="The access key itself.")
+    access_key_id: Visible = Field(description="AccessKey ID.")
+    access_key_secret: Secret = Field(description="AccessKey secret.")
     security_token: Secret | None = Field(
         default=None, description="Session token, for temporary credentials."
     )

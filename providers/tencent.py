@@ -123,9 +123,7 @@ class TencentOptions(base.Options):
     secret_id: Visible = Field(description="Id of the API key (SecretId).")
     secret_key: Secret = Field(description="The API key itself (SecretKey).")
     sdk_app_id: Visible = Field(description="SmsSdkAppId of the SMS application, such as 1400006666.")
-    region: Visible = Field(
-        default="ap-singapore", description="Region that serves the API, sent as X-TC-Region."
-    )
+    region: Visible = Field(default="ap-singapore", description="API region, sent as X-TC-Region.")
     security_token: Secret | None = Field(
         default=None, description="Session token, for temporary credentials."
     )

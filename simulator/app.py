@@ -22,7 +22,7 @@ LAST_PORT = 65_535
 
 
 def main(config: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> int:
-    """Serve until SIGTERM or SIGINT, having printed one JSON line with the URL; return the exit status."""
+    """Print one JSON line with the URL, then serve until SIGTERM or SIGINT; return the exit status."""
     try:
         asyncio.run(_serve(load(config or EXAMPLE), host, port))
     except InvalidSettingsError as error:
@@ -36,10 +36,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Read the command line of `python -m simulator` and serve."""
     parser = argparse.ArgumentParser(prog="python -m simulator", description=main.__doc__)
     parser.add_argument(
-        "--config", type=Path, help="TOML or JSON file with keys and plan; default: made-up keys"
+        "--config", type=Path, help="TOML or JSON file with keys and fault plan; default: built-in test keys"
     )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=_port, default=0, help="0: a free one")
+    parser.add_argument("--port", type=_port, default=0, help="0: any free port")
     options = parser.parse_args(arguments)
     return main(options.config, options.host, options.port)
 
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text} is no port: give 0 to {LAST_PORT}")
+        raise argparse.ArgumentTypeError(f"{text} is not a port: give 0 to {LAST_PORT}")
     return port
 
 
@@ -57,7 +57,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Simulator(settings).serve(host=host, port=port) as server:
-        gc.freeze()  # what is there now stays: a shorter pause for each collection
+        gc.freeze()  # keeps what exists now out of each collection
         line = orjson.dumps({"url": server.url, "pid": os.getpid()}, option=orjson.OPT_APPEND_NEWLINE)
         sys.stdout.write(line.decode())
         sys.stdout.flush()
@@ -67,7 +67,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, UnicodeError):
         return "no such name"
-    # asyncio wraps the system's words in its own; names that do not resolve have negative numbers.
+    # asyncio wraps the system's message; resolver errors have negative numbers.
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 

@@ -1,4 +1,4 @@
-"""Whether Redis still has what was seen in it: it may come back empty, or as it was a while ago."""
+"""Detect that Redis lost data: it may come back empty, or with an older state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 TOLD = 86_400.0
-"""Seconds for which a loss is told: the next day's shift has to know."""
+"""Seconds for which a loss is reported: the next shift has to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,15 @@ class Loss:
     by_hand: str = ""
 
     def recent(self, now_ms: int) -> bool:
-        """Whether it is still worth telling."""
+        """Whether it is still reported."""
         return abs(now_ms - self.at_ms) < TOLD * 1000
 
     @property
     def text(self) -> str:
-        """What happened, and what a hand has to do again."""
-        how = (
-            "empty"
-            if self.left_ms is None
-            else f"as it was {(self.at_ms - self.left_ms) / 1000:.0f} s before"
-        )
+        """What happened, and what an operator has to repeat."""
+        how = "empty" if self.left_ms is None else f"with data {(self.at_ms - self.left_ms) / 1000:.0f} s old"
         before = f" ({self.by_hand})" if self.by_hand else ""
-        return (
-            f"Redis came back {how}: what was held, shed or slowed down by hand{before} may be so no longer"
-        )
+        return f"Redis came back {how}: pauses and rate limits set by operators{before} may be lost"
 
 
 @dataclass(frozen=True, slots=True)

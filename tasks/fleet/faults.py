@@ -1,4 +1,4 @@
-"""What keeps events from being moved, as whoever looks on finds it."""
+"""Faults in Redis that block events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 MOST = 10
-"""Faults that are told; one wrong hand can make many."""
+"""Faults that are listed."""
 
 WRITES_NOTHING = "#!lua flags=allow-oom\nreturn 1"
 """A script that Redis lets run only where it would let the workers' write."""
@@ -25,12 +25,12 @@ def faults(client: Redis, snapshot: Snapshot, pulse: Pulse) -> tuple[str, ...]:
     keys = list(dict.fromkeys((*snapshot.faults, *pulse.faults)))
     found += [f"a key can't be used: {fault}" for fault in keys[:MOST]]
     if len(keys) > MOST:
-        found.append(f"and {len(keys) - MOST} more keys can't be used")
+        found.append(f"{len(keys) - MOST} more keys can't be used")
     return tuple(found)
 
 
 def _refused_writes(client: Redis) -> list[str]:
-    """Say why Redis refuses what moves events, e.g. MISCONF while its disk is full; nothing where it does not."""
+    """Return why Redis refuses writes, e.g. MISCONF while its disk is full; nothing if it does not."""
     try:
         client.eval(WRITES_NOTHING, 0)
     except NoPermissionError:

@@ -1,4 +1,4 @@
-"""Whether a Redis can hold the queue at all."""
+"""Check whether a Redis can hold the queue at all."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 FORMAT = 1
-"""The number of what this version keeps in Redis: raised when older workers would not be safe beside it."""
+"""The format of this version's data in Redis; raised when older workers would not be safe beside it."""
 
 
 class Unfit(OtpreportError):  # noqa: N818 - a state of Redis, not an error of ours
-    """This Redis can't hold the queue before somebody changes it, or its user's rights; the text says why."""
+    """This Redis, or its user's rights, must be changed before it can hold the queue; the text says why."""
 
 
 async def check_fitness(redis: Redis, keys: Keys) -> None:
-    """Raise Unfit when waiting would not help, `redis.RedisError` when Redis can't say so now."""
+    """Raise Unfit if waiting would not help, `redis.RedisError` if Redis can't tell now."""
     try:
         missing: list[bytes] = await Script("queue/capability.lua").run(
             redis, [keys.workers, keys.ready("x")[0]], []
@@ -43,34 +43,34 @@ async def check_fitness(redis: Redis, keys: Keys) -> None:
         raise Unfit(reason) from error
     if missing:
         names = ", ".join(command.decode() for command in missing)
-        raise Unfit(f"it forbids its user, or does not know, {names} on {keys.prefix}otpreport* ({_RIGHTS})")
+        raise Unfit(
+            f"its user may not run, or it does not know, {names} on {keys.prefix}otpreport* ({_RIGHTS})"
+        )
     if stored is not None and (number := int(stored)) > FORMAT:
         raise too_new(number)
 
 
 def too_new(stored: int) -> Unfit:
-    """Return why this version must not touch what a newer one keeps."""
+    """Return why this version must not touch the data of a newer one."""
     return Unfit(
-        f"a newer version keeps it, in format {stored}, and this one knows {FORMAT}: run the version of the others"
+        f"its data is of a newer version (format {stored}; this one knows {FORMAT}): upgrade this one"
     )
 
 
-_RIGHTS = "the rights a worker needs stand in docs/scaling.md"
+_RIGHTS = "see the rights in docs/scaling.md"
 
 
 def _unfit(error: ResponseError, said: str) -> str | None:
-    """Return why no later try can succeed; None when one may."""
+    """Return why no later try can succeed; None if one may."""
     match error:
         case NoPermissionError():
-            return f"it forbids its user a command or a key: {said} ({_RIGHTS})"
+            return f"its user lacks the right to a command or key: {said} ({_RIGHTS})"
         case ClusterCrossSlotError() | MovedError() | ClusterDownError():
-            return (
-                "it is a cluster: what belongs together is settled in one call; use one server, or Sentinel"
-            )
+            return "it is a cluster: scripts touch several keys at once; use a single server, with Sentinel if needed"
         case _ if "compiling script" in said:
             return "it is older than 7: use Redis or Valkey 7 or newer"
         case _ if said.lower().startswith("unknown command"):
-            return f"it has no scripting, which the queue is made of: {said[:60]}"
+            return f"it has no scripting, which the queue needs: {said[:60]}"
         case _ if "DB index is out of range" in said or "SELECT is not allowed" in said:
             return f"it has no such database: {said}"
         case _:

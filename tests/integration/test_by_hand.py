@@ -19,7 +19,7 @@ def stored(valkey: redis.Redis, name: str = "tencent") -> dict[str, str]:
 def test_a_paused_account_says_who_and_why(url: str, valkey: redis.Redis) -> None:
     """In Redis, in the list, and in the audit; resumed, it is as before."""
     ran = call(url, "accounts", "pause", "tencent", "--reason", "ticket 4711", "--by", "alice")
-    assert ran.out == "tencent is paused (it was running): its events wait until it is resumed\n"
+    assert ran.out == "tencent is paused (was running): its events wait until it is resumed\n"
     state = stored(valkey)
     assert (state["state"], state["by"], state["message"]) == ("held", "alice", "ticket 4711")
     (listed,) = (row for row in call(url, "accounts", "list", "--json").json if row["account"] == "tencent")
@@ -44,7 +44,7 @@ def test_resume_ends_every_state(url: str, valkey: redis.Redis, state: str) -> N
         "otpreport:account:tencent", mapping={"state": state, "permanent_run": 50, "code": "x"}
     )
     admin(valkey).hset("otpreport:breaker:tencent", mapping={"run": 9})
-    assert call(url, "accounts", "resume", "tencent").out == f"tencent runs (it was {STORED[state]})\n"
+    assert call(url, "accounts", "resume", "tencent").out == f"tencent is running (was {STORED[state]})\n"
     assert stored(valkey).keys() == {"resumed_ms"}
     assert not valkey.exists("otpreport:breaker:tencent")
 
@@ -54,13 +54,13 @@ def test_an_account_keeps_going_until_it_is_resumed_without(url: str, valkey: re
     told = "until `accounts resume tencent` without --keep-going"
     ran = call(url, "accounts", "resume", "tencent", "--keep-going", "--by", "alice")
     assert ran.out == (
-        f"tencent runs (it was running), and goes on however many events are refused: {told}\n"
+        f"tencent is running (was running), and a run of refused events will not stop it: {told}\n"
     )
     assert stored(valkey)["keep_going"] == "alice"
-    goes_on = f"tencent goes on however many events are refused, by alice: {told}"
+    goes_on = f"tencent keeps going despite refused events, by alice: {told}"
     assert goes_on in call(url, "accounts", "list").out
     assert goes_on in call(url, "status").out
-    assert "tencent goes on however many events are refused, by alice" in run(url, "check").out
+    assert "tencent keeps going despite refused events, by alice" in run(url, "check").out
     rows = call(url, "accounts", "list", "--json").json + call(url, "status", "--json").json["accounts"]
     assert [row["keep_going"] for row in rows if row["account"] == "tencent"] == ["alice", "alice"]
     assert call(url, "audit", "--json").json["audit"][0]["keep_going"] is True
@@ -77,7 +77,7 @@ def test_events_are_not_dropped_unasked(url: str, valkey: redis.Redis) -> None:
         valkey.lpush("otpreport.tencent", encode(verification(number), task_id=str(number)))
     ran = run(url, "accounts", "pause", "tencent", "--mode", "shed", "--reason", "x")
     assert ran.status == 2
-    assert ran.line.startswith("shed would drop 3 waiting events, and all that come, for good: add --yes")
+    assert ran.line.startswith("shed would permanently drop 3 waiting events and all new ones: add --yes")
     assert stored(valkey) == {}
     assert call(url, "accounts", "pause", "tencent", "--mode", "shed", "--reason", "x", "--yes").status == 0
     assert stored(valkey)["state"] == "shed"
@@ -86,7 +86,7 @@ def test_events_are_not_dropped_unasked(url: str, valkey: redis.Redis) -> None:
 def test_a_rate_is_set_and_set_back(url: str, valkey: redis.Redis) -> None:
     """It is the group's, at most what the settings say, and shown as the effective one."""
     ran = call(url, "accounts", "rate", "tencent", "200", "--reason", "they asked")
-    assert ran.out == "tencent: at most 200 requests/s (it was 1,000)\n"
+    assert ran.out == "tencent: at most 200 requests/s (was 1,000)\n"
     (listed,) = (row for row in call(url, "accounts", "list", "--json").json if row["account"] == "tencent")
     assert (listed["rate_configured"], listed["rate_effective"]) == (1000, 200)
     back = call(url, "accounts", "rate", "tencent", "default", "--json").json
@@ -100,21 +100,21 @@ def test_a_rate_is_set_and_set_back(url: str, valkey: redis.Redis) -> None:
     ("command", "said"),
     [
         (("pause", "tencnet", "--reason", "x"), "tencnet: no such account: did you mean tencent?"),
-        (("resume", "nobody"), "nobody: no such account: configured are alibaba, tencent"),
+        (("resume", "nobody"), "nobody: no such account: use one of alibaba, tencent"),
         (("pause", "tencent"), "Missing option '--reason'"),
         (
             ("pause", "tencent", "--reason", "x", "--mode", "drop"),
-            "--mode 'drop' is unknown: wait lets events wait",
+            "--mode 'drop' is unknown: use wait (events stay queued)",
         ),
-        (("pause", "tencent", "--reason", "x\ny"), "--reason is not one line"),
-        (("pause", "tencent", "--reason", ""), "--reason is blank: say why, "),
-        (("pause", "tencent", "--reason", " "), "--reason is blank: say why, "),
+        (("pause", "tencent", "--reason", "x\ny"), "--reason must be one line"),
+        (("pause", "tencent", "--reason", ""), "--reason is blank: say why; "),
+        (("pause", "tencent", "--reason", " "), "--reason is blank: say why; "),
         (("pause", "tencent", "--reason", "x", "--by", "\x07"), "--by"),
-        (("rate", "tencent", "0"), "the rate is 1 to 1000 requests/s, or 'default', not '0'"),
-        (("rate", "tencent", "1001"), "the rate is 1 to 1000 requests/s"),
-        (("rate", "tencent", "9" * 5000), "the rate is 1 to 1000 requests/s"),
+        (("rate", "tencent", "0"), "the rate must be 1 to 1000 requests/s or 'default', not '0'"),
+        (("rate", "tencent", "1001"), "the rate must be 1 to 1000 requests/s"),
+        (("rate", "tencent", "9" * 5000), "the rate must be 1 to 1000 requests/s"),
         (("rate", "tencent", "-5"), ""),
-        (("rate", "tencent", "fast"), "the rate is 1 to 1000 requests/s"),
+        (("rate", "tencent", "fast"), "the rate must be 1 to 1000 requests/s"),
     ],
 )
 def test_a_wrong_command_changes_nothing(

@@ -37,38 +37,41 @@ def snapshot(client: redis.Redis) -> dict[bytes, bytes | None]:
 
 
 WRONG = [
-    (("dead", "replay", "--all", "--yes", "--share", "0"), "--share '0' is no share of the rate"),
-    (("dead", "replay", "--all", "--yes", "--share", "1.5"), "--share '1.5' is no share of the rate"),
-    (("dead", "replay", "--all", "--yes", "--share", "nan"), "--share 'nan' is no share of the rate"),
-    (("dead", "replay", "--all", "--yes", "--share", "1e-320"), "--share '1e-320' is no share of the rate"),
-    (("dead", "replay", "--all", "--yes", "--share", "much"), "--share 'much' is no share of the rate"),
+    (("dead", "replay", "--all", "--yes", "--share", "0"), "--share '0' is not a share of the rate"),
+    (("dead", "replay", "--all", "--yes", "--share", "1.5"), "--share '1.5' is not a share of the rate"),
+    (("dead", "replay", "--all", "--yes", "--share", "nan"), "--share 'nan' is not a share of the rate"),
+    (
+        ("dead", "replay", "--all", "--yes", "--share", "1e-320"),
+        "--share '1e-320' is not a share of the rate",
+    ),
+    (("dead", "replay", "--all", "--yes", "--share", "much"), "--share 'much' is not a share of the rate"),
     (
         ("dead", "replay", "--account", "tencnet", "--yes"),
         "--account tencnet: no such account: did you mean tencent?",
     ),
-    (("dead", "replay", "--all", "--yes", "--by", "a\nb"), r"--by 'a\nb' is no name"),
-    (("dead", "replay", "nonsense", "--yes"), "nonsense is no id: they look like"),
-    (("dead", "recall", "--yes"), "say which: ids, a filter such as --account or --code, or --all"),
+    (("dead", "replay", "--all", "--yes", "--by", "a\nb"), r"--by 'a\nb' is not a name"),
+    (("dead", "replay", "nonsense", "--yes"), "nonsense is not an id: an id looks like"),
+    (("dead", "recall", "--yes"), "select the letters: ids, a filter such as --account or --code, or --all"),
     (("dead", "recall", "--all", "--json"), "--json needs --yes"),
     (
         ("dead", "purge", "--account", "zzz", "--yes"),
-        "--account zzz: no such account: there are alibaba, tencent",
+        "--account zzz: no such account: use one of alibaba, tencent",
     ),
-    (("dead", "purge", "--reason", "old", "--yes"), "--reason old: known are exhausted"),
+    (("dead", "purge", "--reason", "old", "--yes"), "--reason old is unknown: use exhausted"),
     (
         ("dead", "purge", "--all", "--yes", "--export", "/nowhere/x"),
         "/nowhere/x can't be written: No such file",
     ),
     (
         ("dead", "purge", "--all", "--yes", "--export", "/etc/passwd"),
-        "--export /etc/passwd: this file is there already",
+        "--export /etc/passwd: this file exists already",
     ),
     (("dead", "purge", "--all", "--json"), "--json needs --yes"),
-    (("dead", "stats", "--by", "day"), "--by day: known are account, reason, code, hour"),
+    (("dead", "stats", "--by", "day"), "--by day is unknown: use account, reason, code, hour"),
     (("dead", "stats", "--by", ","), "--by is empty: name one or more of account"),
     (("dead", "stats", "--account", "tencnet"), "--account tencnet: no such account"),
     (("dead", "list", "--account", "\x1b[2J"), r"--account \x1b[2J: no such account"),
-    (("dead", "show", "x"), "x is no id"),
+    (("dead", "show", "x"), "x is not an id"),
 ]
 
 
@@ -126,7 +129,7 @@ def test_an_audit_that_cannot_be_written_keeps_nobody_from_acting(
     ):
         ran = call(url, *command)
         assert ran.status == 0, ran.err
-        said = [orjson.loads(line) for line in ran.err.splitlines() if "not in the audit" in line]
+        said = [orjson.loads(line) for line in ran.err.splitlines() if "audit write failed" in line]
         assert said[0]["action"] == action
         assert all("WRONGTYPE" in one["reason"] and "otpreport:audit" in one["reason"] for one in said)
     assert Keys().audit in call(url, "status").out
@@ -140,12 +143,12 @@ def test_nothing_to_do_is_not_written_down(url: str) -> None:
     assert call(url, "dead", "replay", "--all", "--yes").status == 0
     assert call(url, "dead", "purge", "--all", "--yes").status == 0
     assert audit(url) == []
-    assert call(url, "audit").out == "nothing was changed by hand yet\n"
+    assert call(url, "audit").out == "no operator has changed anything yet\n"
 
 
 def test_progress_says_how_far_it_is(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
     """How many wait, at what rate, for how long, and why not at all."""
-    assert call(url, "dead", "progress").out == "no dead letters wait to be sent again\n"
+    assert call(url, "dead", "progress").out == "no dead letters are queued for replay\n"
     undertaker.bury("tencent", 100)
     ran = call(url, "dead", "replay", "--all", "--yes", "--share", "0.05")
     assert "tencent: at most 50/s below live traffic, 2.0s at best" in ran.out
@@ -169,7 +172,7 @@ def test_progress_says_how_far_it_is(url: str, valkey: redis.Redis, undertaker: 
         "0.05",
         "50",
     ]
-    assert "100 wait to be sent again" in call(url, "dead", "stats").out
+    assert "100 queued for replay" in call(url, "dead", "stats").out
 
 
 def test_a_killed_replay_is_gone_on_with(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
@@ -266,7 +269,7 @@ def test_what_waits_to_be_sent_again_is_not_purged(
     assert ran.json == {"purged": 2, "exported": 2, "left_waiting": 1, "not_found": []}
     assert len(file.read_bytes().splitlines()) == 2
     ran = call(url, "dead", "purge", first, "--yes")
-    assert (ran.status, "left alone: 1 that wait to be sent again" in ran.out) == (1, True)
+    assert (ran.status, "skipped: 1 queued for replay" in ran.out) == (1, True)
     assert call(url, "dead", "recall", first, "--yes").status == 0
     assert call(url, "dead", "purge", first, "--yes").status == 0
     assert valkey.hlen(Keys().dead("tencent")) == 0
@@ -323,7 +326,7 @@ def test_prose_is_not_among_json(url: str, undertaker: Undertaker) -> None:
             process.wait(0.5)
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=30)
-    assert (out, b"the workers go on" in error) == (b"", True)
+    assert (out, b"the replay continues" in error) == (b"", True)
 
 
 def test_a_disk_that_is_full_purges_nothing(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
@@ -367,7 +370,7 @@ def test_an_export_writes_over_nothing(
     ran = call(url, "dead", "export", "-o", str(tmp_path / "x.jsonl"))
     assert (ran.status, ran.line) == (
         2,
-        f"{tmp_path / name} is there already: take it away, or name another file",
+        f"{tmp_path / name} exists already: move it away, or choose another name",
     )
     assert not precious.exists() or precious.read_text() == "precious"
     assert (tmp_path / name).is_symlink() == (kind != "file")

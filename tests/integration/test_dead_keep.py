@@ -302,8 +302,8 @@ async def test_it_is_told_before_they_go(fleet: Fleet) -> None:
     account = seen(fleet)
     assert (account.kept.ending, account.kept_shares) == (7, {"count": 0.9})
     assert list(endings(account)) == [
-        "7 dead letters of tencent get older than 30d within 3d and are removed",
-        "the dead letters of tencent are 90% of as many as are kept (DEAD_KEEP_COUNT): at 100% the oldest are removed",
+        "7 dead letters of tencent reach the maximum age of 30d within 3d and will be removed",
+        "the dead letters of tencent are 90% of the number kept (DEAD_KEEP_COUNT): at 100% the oldest are removed",
     ]
 
 

@@ -33,7 +33,7 @@ def port(client: redis.Redis) -> int:
 
 
 def gap(client: redis.Redis) -> int:
-    """Return how many events stand nowhere, or twice."""
+    """Return how many events are unaccounted for, or twice."""
     return SnapshotReader(client, Keys(), {"tencent": "g"}).read().gap
 
 

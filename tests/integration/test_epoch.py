@@ -135,7 +135,7 @@ async def test_a_higher_format_is_left_alone(fleet: Fleet) -> None:
     """What a newer version keeps is not written by this one, not even a heartbeat."""
     fleet.server.hset(fleet.keys.maintenance, "format", FORMAT + 1)
     before = stored(fleet)
-    with pytest.raises(Unfit, match=f"in format {FORMAT + 1}, and this one knows {FORMAT}"):
+    with pytest.raises(Unfit, match=f"format {FORMAT + 1}; this one knows {FORMAT}"):
         await heart(fleet).beat()
     assert stored(fleet) == before
 
@@ -160,9 +160,9 @@ def test_the_exporter_judges_alike(met: Memory, *, lacks: bool) -> None:
 
 def test_a_loss_says_what_it_may_have_undone() -> None:
     """In one sentence, for the screen and for `check`."""
-    assert Loss(1000, None).text.startswith("Redis came back empty: what was held")
+    assert Loss(1000, None).text.startswith("Redis came back empty: pauses and rate limits")
     assert (
-        "as it was 90 s before: what was held, shed or slowed down by hand (a held) may"
+        "with data 90 s old: pauses and rate limits set by operators (a held) may"
         in Loss(90_000, 0, "a held").text
     )
     assert Loss(0, None).recent(1000)

@@ -216,7 +216,7 @@ async def test_a_handshake_that_hangs_sent_nothing(client: Clients) -> None:
     ],
 )
 async def test_a_missing_answer_leaves_doubt(client: Clients, handler: Handler) -> None:
-    """The request was sent, and no answer can be read: the provider may have taken it."""
+    """The request was sent, and no answer can be read: the provider may have it."""
     with pytest.raises(InDoubt) as caught:
         await client.exchange(handler)
     assert SECRET not in str(caught.value)

@@ -157,7 +157,7 @@ async def test_the_command_counts_before_and_is_written_down(
     await put_off(fleet, 3, "InternalError")
     await put_off(fleet, 2, eta=True)
     ran = call(url, "accounts", "purge", "tencent")
-    assert (ran.status, ran.line) == (2, "say which: either a filter such as --code or --until, or --all")
+    assert (ran.status, ran.line) == (2, "select the events: a filter such as --code or --until, or --all")
     ran = call(url, "accounts", "purge", "tencnet", "--all")
     assert (ran.status, ran.line.partition(":")[0]) == (2, "tencnet")
     ran = call(url, "accounts", "purge", "tencent", "--all")

@@ -92,4 +92,4 @@ async def test_any_port_is_no_port_to_ask() -> None:
     """With METRICS_PORT 0 nobody knows the port: status 2, and what to do."""
     ran = await ready(port=0)
     assert (ran.status, ran.out) == (2, "")
-    assert ran.line == "metrics_port is 0, so the port is any: name the one of the log with --port"
+    assert ran.line == "metrics_port is 0, any free port: take it from the log and give --port"

@@ -158,7 +158,7 @@ async def test_without_redis_it_says_so_and_comes_back(site: Site, valkey_server
     answer = await site.get("/status.json")
     found = json.loads(answer.text)
     assert answer.status == 503
-    assert "can't be reached" in found["reason"]
+    assert "is unreachable" in found["reason"]
     assert found.keys() == {"redis", "redis_up", "at_ms", "reason"}
     await asyncio.sleep(0.5)
     assert (await site.json())["at_ms"] == found["at_ms"]

@@ -72,7 +72,7 @@ def test_it_is_kept_open_while_redis_comes_and_goes(valkey_server: EmbeddedValke
     with watching(valkey_server.url) as screen:
         screen.shows("\x1b[?1049h", "1,234", "running", "out/s")
         valkey_server.kill()
-        screen.shows("redis is away", "as of", "can't be reached", "1,234")
+        screen.shows("redis unreachable", "as of", "is unreachable", "1,234")
         valkey_server.start()
         screen.shows("no worker is alive", "1,234")
         status, left = screen.ends(signal.SIGTERM)
@@ -113,7 +113,7 @@ def test_one_look_has_no_pace(valkey: redis.Redis) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--interval", "2"), "--interval is for --watch"),
+        (("--interval", "2"), "--interval needs --watch"),
         (("--watch", "--interval", "0"), "'--interval': Input should be"),
         (("--watch", "--interval", "nan"), "'--interval': Input should be"),
         (("--watch", "--interval", "soon"), "'--interval': Input should be"),

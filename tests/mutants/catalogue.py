@@ -1083,7 +1083,7 @@ MUTANTS = (
     Mutant(
         "log-fork",
         "config/output.py",
-        '        """Begin anew in a child: what waits is its parent\'s to write."""\n        self._begin()\n',
+        '        """Start empty in a child: the parent writes the queued lines."""\n        self._begin()\n',
         '        """Do nothing."""\n',
         "tests/integration/config/test_output.py::test_a_fork_writes_nothing_twice",
     ),
@@ -1475,8 +1475,8 @@ MUTANTS = (
     Mutant(
         "check-open-door",
         "worker/fleet/checks.py",
-        '"access", matters, "anybody',
-        '"access", Level.NOTE, "anybody',
+        '"access", matters, "no password',
+        '"access", Level.NOTE, "no password',
         "tests/integration/test_redis_forms.py::test_a_door_without_a_lock_is_told",
     ),
     Mutant(

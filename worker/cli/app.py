@@ -1,7 +1,7 @@
 """The command line: every command with its options.
 
-Nothing but names and options stands here, and each command imports what it needs when it runs: that keeps
-`--help` fast, and lets every command work without what the others need.
+This module holds only names and options. Each command imports what it needs when it runs: `--help` stays fast, and
+no command depends on the packages of another.
 """
 
 # ruff: noqa: PLC0415 - a command's imports are its own
@@ -27,16 +27,20 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a
 
 app = typer.Typer(
     name="python -m worker",
-    help="Report OTP conversions to SMS providers: run the workers, watch them, and see to what failed.",
-    epilog="Settings come from the environment (OTPREPORT_...) or a TOML file named by OTPREPORT_CONFIG.  "
-    "Exit status: 0 done, 1 the answer is no (Redis unreachable, too), 2 wrong use or settings.",
+    help="Report OTP conversions to SMS providers: run the workers, watch the fleet, handle dead letters.",
+    epilog="Settings come from the environment (OTPREPORT_...) or the TOML file named by OTPREPORT_CONFIG.  "
+    "Exit status: 0 success, 1 check failed or Redis unreachable, 2 usage or configuration error.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-accounts_app = typer.Typer(help="The configured accounts.", no_args_is_help=True, rich_markup_mode=None)
+accounts_app = typer.Typer(
+    help="The configured accounts: list, pause, resume, slow down, purge.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(dead.app, name="dead")
 
@@ -44,7 +48,7 @@ app.add_typer(dead.app, name="dead")
 @app.command(epilog="Example: python -m worker run --accounts tencent,alibaba")
 def run(
     accounts: Annotated[
-        str, typer.Option(metavar="A,B", help="Serve these accounts alone; every configured one if left out.")
+        str, typer.Option(metavar="A,B", help="Serve only these accounts; default: all configured.")
     ] = "",
 ) -> None:
     """Run a worker until SIGTERM; start more to scale out."""
@@ -55,9 +59,9 @@ def run(
 
 @app.command(epilog="Example: python -m worker demo --keep")
 def demo(
-    *, keep: Annotated[bool, typer.Option("--keep", help="Go on until Ctrl-C, to look around.")] = False
+    *, keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to explore.")] = False
 ) -> None:
-    """See it work, with a Redis and providers of its own."""
+    """Run a demo with its own Redis, providers and worker."""
     try:
         from worker.demo import main as demo_main
     except ModuleNotFoundError as error:
@@ -71,12 +75,12 @@ def demo(
 @app.command(epilog="Example: python -m worker simulate --port 9900 --config simulator.toml")
 def simulate(
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with keys and the fault plan; made-up keys if left out.")
+        Path | None, typer.Option(help="TOML file with keys and fault plan; default: built-in test keys.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 0,
 ) -> None:
-    """Serve make-believe providers to try things on.
+    """Run simulated SMS providers for testing.
 
     Prints its URL as a line of JSON, then serves until SIGTERM.
     """
@@ -87,10 +91,10 @@ def simulate(
 
 @app.command(epilog="Example: OTPREPORT_METRICS_PORT=9807 python -m worker exporter")
 def exporter() -> None:
-    """Serve the metrics of the whole fleet to Prometheus.
+    """Export the metrics of the whole fleet to Prometheus.
 
-    They are read from Redis; one exporter is enough. It needs no keys, and without any account in its settings it goes
-    by those that the workers tell of. Serves until SIGTERM, on OTPREPORT_METRICS_PORT or 9807.
+    One exporter is enough: it reads everything from Redis. It needs no keys; without accounts in its settings it uses
+    those the workers announce. Serves until SIGTERM, on OTPREPORT_METRICS_PORT or 9807.
     """
     from worker.cli.session import settings_or_stop
     from worker.fleet.exporter import main as exporter_main
@@ -102,12 +106,12 @@ def exporter() -> None:
 def ready(
     *,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Its port; OTPREPORT_METRICS_PORT if left out.")
+        int | None, typer.Option(min=1, max=65535, help="Its port; default: OTPREPORT_METRICS_PORT.")
     ] = None,
 ) -> None:
-    """Ask the worker or exporter of this machine if it is ready.
+    """Check if the worker or exporter on this machine is ready.
 
-    Prints the text of its /readyz. Exit status 1: it is not, or nobody listens; 2: the settings are wrong.
+    Prints the body of its /readyz. Exit status 1: not ready, or the port is closed; 2: configuration error.
     """
     from worker.cli.ready import ready
 
@@ -119,16 +123,13 @@ def check(
     *,
     probe: Annotated[
         bool,
-        typer.Option(
-            "--probe", help="Ask each account's provider whether its keys work; nothing is reported."
-        ),
+        typer.Option("--probe", help="Also test each account's keys at its provider; nothing is reported."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what is configured, and whether Redis is fit for it.
+    """Show the configuration and check Redis.
 
-    Exit status 1: something needs a look, or Redis can't be reached; 2: the settings are wrong, or this Redis
-    will not do.
+    Exit status 1: a check failed, or Redis is unreachable; 2: configuration error, or this Redis is unsuitable.
     """
     from worker.cli.check import check
 
@@ -138,16 +139,14 @@ def check(
 @app.command(epilog="Example: python -m worker status --watch")
 def status(
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     interval: Annotated[
         float | None,
-        typer.Option(
-            min=0.2, max=3600, metavar="SECONDS", help="Between two looks of --watch; 1 if left out."
-        ),
+        typer.Option(min=0.2, max=3600, metavar="SECONDS", help="Refresh interval of --watch; default: 1."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show where the events of every account are."""
+    """Show the state and backlog of every account."""
     from worker.cli.status import status
 
     raise typer.Exit(status(watch=watch, as_json=as_json, interval=interval))
@@ -156,12 +155,12 @@ def status(
 @app.command(epilog="Example: python -m worker audit --count 20")
 def audit(
     *,
-    count: Annotated[int, typer.Option(min=0, help="Show so many, the newest; 0: all that are kept.")] = 50,
+    count: Annotated[int, typer.Option(min=0, help="Most entries to show; 0: all.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """Show what was changed by hand, by whom and when.
+    """Show what operators changed: who, when and what.
 
-    Pauses, resumes, rates, replays and purges, the newest first. About the last 10,000 are kept.
+    Pauses, resumes, rate limits, replays and purges, newest first. About the last 10,000 are kept.
     """
     from worker.cli.audit import show_audit
 
@@ -170,7 +169,7 @@ def audit(
 
 @accounts_app.command("list", epilog="Example: python -m worker accounts list --json")
 def accounts_list(*, as_json: Json = False) -> None:
-    """List the configured accounts, and why one is stopped."""
+    """List the configured accounts, their states and reasons."""
     from worker.cli.accounts import list_accounts
 
     raise typer.Exit(list_accounts(as_json=as_json))
@@ -178,7 +177,7 @@ def accounts_list(*, as_json: Json = False) -> None:
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="The account.")]
 Reason: TypeAlias = Annotated[
-    str, typer.Option(help="Why, for the audit and for whoever looks at the account.")
+    str, typer.Option(help="Why; recorded in the audit and shown with the account.")
 ]
 
 
@@ -190,15 +189,15 @@ def accounts_pause(
     *,
     reason: Reason,
     mode: Annotated[
-        str, typer.Option(help="wait: its events wait; shed: they are dropped and counted.")
+        str, typer.Option(help="wait: events stay queued; shed: they are dropped and counted.")
     ] = "wait",
     by: By = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before events are dropped.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Drop events without asking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Let an account's events wait, or drop them.
+    """Pause an account: its events wait, or are dropped.
 
-    It is in force on all workers at once, until the account is resumed.
+    Takes effect on all workers at once and lasts until the account is resumed.
     """
     from worker.cli.control import pause
 
@@ -212,15 +211,18 @@ def accounts_resume(
     reason: Reason = "",
     keep_going: Annotated[
         bool,
-        typer.Option("--keep-going", help="However many events in a row are refused, until the next resume."),
+        typer.Option(
+            "--keep-going",
+            help="Never stop it for a run of refused events, until the next resume without this.",
+        ),
     ] = False,
     by: By = "",
     as_json: Json = False,
 ) -> None:
-    """Let an account run again, at its whole rate.
+    """Resume an account, at its full rate.
 
-    One that was paused, one that the provider stopped, or one whose breaker is open. With --keep-going it does not stop
-    again because event after event is refused: each becomes a dead letter. Resumed without, it may.
+    Whether an operator paused it, its provider refuses it or its circuit breaker is open. With --keep-going, a run of
+    refused events does not stop it again: each becomes a dead letter. A resume without it restores that protection.
     """
     from worker.cli.control import resume
 
@@ -231,16 +233,16 @@ def accounts_resume(
 def accounts_rate(
     name: Name,
     rate: Annotated[
-        str, typer.Argument(metavar="N|default", help="Requests/s; default: as the settings say.")
+        str, typer.Argument(metavar="N|default", help="Requests/s; default: the configured rate.")
     ],
     *,
     reason: Reason = "",
     by: By = "",
     as_json: Json = False,
 ) -> None:
-    """Let an account's rate group go slower than its settings.
+    """Lower an account's rate limit.
 
-    It holds for all accounts of the group, on all workers, until it is set back to `default`.
+    Applies to all accounts of its rate group, on all workers, until it is set back to `default`.
     """
     from worker.cli.control import rate as set_rate
 
@@ -253,28 +255,28 @@ def accounts_rate(
 def accounts_purge(
     name: Name,
     *,
-    every: Annotated[bool, typer.Option("--all", help="All that wait for a retry or an eta.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All events that wait for a retry or an eta.")] = False,
     code: Annotated[
         list[str] | None,
         typer.Option(
-            "--code", metavar="CODE", help="Whose last attempt ended so; * and ? match (repeatable)."
+            "--code", metavar="CODE", help="Last attempt ended with this code; * and ? match (repeatable)."
         ),
     ] = None,
     since: Annotated[
-        str, typer.Option(metavar="WHEN", help="Verified since then: 2h ago, or 2026-05-01T12:00 (UTC).")
+        str, typer.Option(metavar="WHEN", help="Verified since: 2h (ago), or 2026-05-01T12:00 (UTC).")
     ] = "",
-    until: Annotated[str, typer.Option(metavar="WHEN", help="Verified until then.")] = "",
+    until: Annotated[str, typer.Option(metavar="WHEN", help="Verified until.")] = "",
     eta: Annotated[
-        bool | None, typer.Option("--eta/--retry", help="That wait for their eta, or for another attempt.")
+        bool | None, typer.Option("--eta/--retry", help="Only those waiting for an eta, or for a retry.")
     ] = None,
     by: By = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """End events that wait for a retry or an eta, for good.
+    """Drop events that wait for a retry or an eta.
 
-    They are counted as purged and leave nothing behind, not even a dead letter. What a worker holds goes on. Events
-    that were never tried wait in the queue: `pause --mode shed` drops all, those and these.
+    This can't be undone: they are counted as purged and leave no dead letter. Leased events are not affected, nor are
+    queued events that were never tried; `pause --mode shed` drops both kinds.
     """
     from worker.cli.scheduled import purge_scheduled
 
@@ -284,7 +286,7 @@ def accounts_purge(
 
 
 def main() -> None:
-    """Run a command; whatever goes wrong is told in plain lines and the exit status."""
+    """Run a command; report errors in plain lines and the exit status."""
     try:
         app(prog_name="python -m worker")
     except CommandError as stop:

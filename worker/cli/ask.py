@@ -1,4 +1,4 @@
-"""Ask before something is done that can't be undone."""
+"""Confirm what can't be undone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.cli.errors import NO, WRONG, CommandError
 
 
 def ask(question: str, *, unattended: str, refused: str) -> None:
-    """Ask on the terminal; CommandError with `refused` when the answer is no, `unattended` when nobody can be asked."""
+    """Ask on the terminal; CommandError with `refused` if the answer is no, `unattended` without a terminal."""
     if not sys.stdin.isatty():
         raise CommandError(WRONG, unattended)
     if not typer.confirm(question):

@@ -1,4 +1,4 @@
-"""What was changed by hand: who, when, what."""
+"""The audit of operators' changes: who, when, what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.fleet.wording import iso, moment
 
 
 def show_audit(*, count: int, as_json: bool) -> int:
-    """Print the newest changes by hand, the newest first; `count` 0: all."""
+    """Print the newest entries, newest first; `count` 0: all."""
     with session(keyless=True) as opened:
         entries = Audit(opened.client, opened.keys).read(count or None)
     if as_json:
@@ -22,7 +22,7 @@ def show_audit(*, count: int, as_json: bool) -> int:
         return DONE
     console = screen()
     if not entries:
-        console.print("nothing was changed by hand yet")
+        console.print("no operator has changed anything yet")
         return DONE
     rows = table("at (UTC)", "by", "action", "details")
     for entry in entries:

@@ -52,9 +52,9 @@ def heading(look: FleetStatus, canvas: Canvas, fault: str = "") -> Text:
     """Return the first line: where, how it is, and when; `fault` is why these figures are old."""
     levels = {note.level for note in notes(look)}
     trouble = Severity.BAD in levels or bool(fault)
-    mood, style = ("all is well", "green") if not levels - {Severity.INFO} else ("see below", "yellow")
+    mood, style = ("healthy", "green") if not levels - {Severity.INFO} else ("warnings", "yellow")
     if trouble:
-        mood, style = ("redis is away" if fault else "in trouble", "bold red")
+        mood, style = ("redis unreachable" if fault else "degraded", "bold red")
     end = f"{'as of ' if fault else ''}{moment(look.now_ms)[11:]} UTC"
     start = f"otpreport  {count(look.snapshot.workers, 'worker')}  "
     where = shortened(plain(look.redis), max(12, canvas.width - len(start) - len(mood) - len(end) - 4))

@@ -1,4 +1,4 @@
-"""Look over the settings and the Redis they name."""
+"""Check the settings and the Redis they name."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def check(*, probe: bool, as_json: bool) -> int:
 
 
 def _probed(settings: Settings) -> list[Probed]:
-    # only now: it brings an HTTP library, which without --probe nobody needs
+    # only now: it imports an HTTP library, which only --probe needs
     from worker.fleet.probes import probe_all  # noqa: PLC0415
 
     return probe_all(settings)
 
 
 def _findings(opened: Session) -> Iterator[Finding]:
-    """Yield what is found; nothing more after a server that will not do."""
+    """Yield the findings; stop after an unsuitable server."""
     untyped: Any = opened.client
     untyped.ping()  # the first one connects
     asked = time.perf_counter()
@@ -102,14 +102,14 @@ def _findings(opened: Session) -> Iterator[Finding]:
 
 
 def _access(opened: Session) -> Iterator[Finding]:
-    """Knock as somebody who has no name and no password; then look at what we may."""
+    """Try to connect without a password; then check our own rights."""
     url = opened.settings.redis_url.get_secret_value()
     user, _, _ = urlsplit(url).netloc.rpartition("@")
     matters = Level.NOTE if is_try_out(url) else Level.WARN
-    nobody = opened.settings.model_copy(
+    anonymous = opened.settings.model_copy(
         update={"redis_url": SecretStr(url.replace(f"{user}@", "", 1) if user else url)}
     )
-    client = connect(nobody)
+    client = connect(anonymous)
     try:
         yield checks.access(client, matters=matters)
     finally:
@@ -118,7 +118,7 @@ def _access(opened: Session) -> Iterator[Finding]:
 
 
 def is_try_out(url: str) -> bool:
-    """Whether it is a Redis on this machine, named without a user or password."""
+    """Whether it is a Redis on this machine without user and password."""
     address = read(url)
     has_user = {"username", "password"} & address.options.keys()
     local = address.unix or address.options.get("host", "localhost") in LOCAL
@@ -138,7 +138,7 @@ def _print_settings(console: Console, settings: Settings) -> None:
 
 
 def _show(findings: Iterable[Finding], shown: list[Finding], *, silent: bool) -> None:
-    """Print each finding as it is found, and keep it, whatever becomes of those after it."""
+    """Print each finding as it comes and keep it, even if a later check fails."""
     for finding in findings:
         shown.append(finding)
         if not silent:
@@ -198,7 +198,7 @@ def _record(settings: Settings, findings: list[Finding], status: int) -> dict[st
 
 
 def _probes(probed: list[Probed] | None) -> dict[str, object]:
-    """Return how the keys stand, for a script; nothing where nobody asked."""
+    """Return the state of the keys, for a script; empty without --probe."""
     if probed is None:
         return {}
     rows = [

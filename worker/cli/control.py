@@ -1,4 +1,4 @@
-"""Accounts changed by hand: paused, resumed, slowed down; each change is audited."""
+"""What an operator does to an account: pause, resume, slow down; each change is audited."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
     chosen, person, why = _mode(mode), who(by), _reason(reason)
     if not why:
         raise CommandError(
-            WRONG, "--reason is blank: say why, for the audit and for whoever looks at the account"
+            WRONG, "--reason is blank: say why; it is recorded in the audit and shown with the account"
         )
     with session() as opened:
         account = _account(opened, name)
@@ -41,9 +41,9 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
     if as_json:
         write_json({"account": account.name, "state": chosen.state, "was": before.name})
     else:
-        what = "its events wait" if chosen is Mode.WAIT else "its events are dropped, and counted as shed"
+        what = "its events wait" if chosen is Mode.WAIT else "its events are dropped and counted as shed"
         screen().print(
-            f"{account.name} is {chosen.state} (it was {before.name}): {what} until it is resumed",
+            f"{account.name} is {chosen.state} (was {before.name}): {what} until it is resumed",
             soft_wrap=True,
         )
     return DONE
@@ -71,11 +71,11 @@ def resume(name: str, reason: str, by: str, *, keep_going: bool, as_json: bool) 
         write_json({"account": account.name, "state": "running", "was": before.name} | going)
     else:
         on = (
-            f", and goes on however many events are refused: {goes_on_until(account.name)}"
+            f", and a run of refused events will not stop it: {goes_on_until(account.name)}"
             if keep_going
             else ""
         )
-        screen().print(f"{account.name} runs (it was {before.name}){on}", soft_wrap=True)
+        screen().print(f"{account.name} is running (was {before.name}){on}", soft_wrap=True)
     return DONE
 
 
@@ -106,7 +106,7 @@ def rate(name: str, text: str, reason: str, by: str, *, as_json: bool) -> int:
         write_json({"accounts": group, "rate": now, "was": before or account.rate_limit})
     else:
         screen().print(
-            f"{', '.join(group)}: at most {now:,} requests/s (it was {before or account.rate_limit:,})",
+            f"{', '.join(group)}: at most {now:,} requests/s (was {before or account.rate_limit:,})",
             soft_wrap=True,
         )
     return DONE
@@ -124,13 +124,14 @@ def _mode(text: str) -> Mode:
         return Mode(text)
     except ValueError:
         raise CommandError(
-            WRONG, f"--mode {text[:40]!r} is unknown: wait lets events wait, shed drops them"
+            WRONG,
+            f"--mode {text[:40]!r} is unknown: use wait (events stay queued) or shed (they are dropped)",
         ) from None
 
 
 def _reason(text: str) -> str:
     if not text.isprintable() or len(text) > LONGEST:
-        raise CommandError(WRONG, f"--reason is not one line of at most {LONGEST} printable characters")
+        raise CommandError(WRONG, f"--reason must be one line of at most {LONGEST} printable characters")
     return text.strip()
 
 
@@ -140,8 +141,8 @@ def _rate(text: str, account: Account) -> int | None:
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= account.rate_limit:
         raise CommandError(
             WRONG,
-            f"the rate is 1 to {account.rate_limit} requests/s, or {DEFAULT!r}, not {text[:40]!r}: "
-            f"to go faster than {account.rate_limit}, change RATE_LIMIT of {account.name} and restart the workers",
+            f"the rate must be 1 to {account.rate_limit} requests/s or {DEFAULT!r}, not {text[:40]!r}: "
+            f"for more than {account.rate_limit}, raise RATE_LIMIT of {account.name} and restart the workers",
         )
     return int(text)
 
@@ -154,7 +155,7 @@ def _ask(account: AccountSnapshot) -> None:
     """Ask before events are dropped, which can't be undone."""
     waiting = count(account.waiting, "waiting event")
     ask(
-        f"Drop {waiting} of {account.name}, and all that come until it is resumed, for good?",
-        unattended=f"shed would drop {waiting}, and all that come, for good: add --yes to do it",
+        f"Permanently drop {waiting} of {account.name}, and all that arrive until it is resumed?",
+        unattended=f"shed would permanently drop {waiting} and all new ones: add --yes to do it",
         refused="nothing was changed",
     )

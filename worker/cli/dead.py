@@ -12,11 +12,11 @@ import typer
 from worker.cli.who import By
 
 Ids: TypeAlias = Annotated[
-    list[str] | None, typer.Argument(metavar="ID", help="As `list` shows it.", show_default=False)
+    list[str] | None, typer.Argument(metavar="ID", help="As shown by `list`.", show_default=False)
 ]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 Accounts: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--account", metavar="NAME", help="Of this account (repeatable).")
+    list[str] | None, typer.Option("--account", metavar="NAME", help="Only this account (repeatable).")
 ]
 Reasons: TypeAlias = Annotated[
     list[str] | None,
@@ -26,20 +26,21 @@ Reasons: TypeAlias = Annotated[
 ]
 Codes: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--code", metavar="CODE", help="With this provider's code; * and ? match (repeatable)."),
+    typer.Option("--code", metavar="CODE", help="Only this provider code; * and ? match (repeatable)."),
 ]
 Since: TypeAlias = Annotated[
-    str, typer.Option(metavar="WHEN", help="Died since then: 2h, 30m, 7d ago, or 2026-05-01T12:00 (UTC).")
+    str, typer.Option(metavar="WHEN", help="Died since: 2h, 30m, 7d (ago), or 2026-05-01T12:00 (UTC).")
 ]
-Until: TypeAlias = Annotated[str, typer.Option(metavar="WHEN", help="Died until then.")]
+Until: TypeAlias = Annotated[str, typer.Option(metavar="WHEN", help="Died until.")]
 InDoubt: TypeAlias = Annotated[
-    bool | None, typer.Option("--in-doubt/--no-in-doubt", help="The provider may have taken it, or not.")
+    bool | None,
+    typer.Option("--in-doubt/--no-in-doubt", help="Only letters the provider may (or can't) have taken."),
 ]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
 app = typer.Typer(
-    help="The events that failed for good: look, replay, export, purge.",
+    help="Dead letters, the events that failed permanently: inspect, replay, export, purge.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -54,10 +55,10 @@ def list_(
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
-    limit: Annotated[int, typer.Option(min=0, help="Show so many, the newest; 0: all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="Most letters to show; 0: all.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, the newest first."""
+    """List dead letters, newest first."""
     from worker.cli.letters import list_letters
     from worker.cli.selection import Query
 
@@ -67,7 +68,7 @@ def list_(
 
 @app.command(epilog="Example: python -m worker dead show tencent:4f1d2a90c3be:17")
 def show(id_: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
-    """Show all there is about one dead letter."""
+    """Show one dead letter in full."""
     from worker.cli.letters import show_letter
 
     raise typer.Exit(show_letter(id_, as_json=as_json))
@@ -83,13 +84,13 @@ def stats(
     until: Until = "",
     in_doubt: InDoubt = None,
     by: Annotated[
-        str, typer.Option("--by", metavar="A,B", help="What to count by: account, reason, code, hour (UTC).")
+        str, typer.Option("--by", metavar="A,B", help="Group by any of account, reason, code, hour (UTC).")
     ] = "account,reason,code",
     as_json: Json = False,
 ) -> None:
     """Count dead letters by account, reason, code or hour.
 
-    The largest group comes first; with the hour among them they stand hour by hour.
+    Largest group first; in time order when grouped by hour.
     """
     from worker.cli.selection import Query
     from worker.cli.stats import show_stats
@@ -112,13 +113,13 @@ def replay(
     until: Until = "",
     in_doubt: InDoubt = None,
     include_in_doubt: Annotated[
-        bool, typer.Option("--include-in-doubt", help="Also those that the provider may have taken already.")
+        bool, typer.Option("--include-in-doubt", help="Also those the provider may have taken already.")
     ] = False,
     share: Annotated[
-        str, typer.Option(metavar="SHARE", help="Part of the account's rate that they may take, at most.")
+        str, typer.Option(metavar="SHARE", help="Most of the account's rate that the replay may use.")
     ] = "0.2",
     wait: Annotated[
-        bool, typer.Option("--wait", help="Show how far it is, until the workers have taken the last.")
+        bool, typer.Option("--wait", help="Show progress until the workers have taken the last.")
     ] = False,
     by: By = "",
     yes: Yes = False,
@@ -126,10 +127,10 @@ def replay(
 ) -> None:
     """Send dead letters again, below live traffic.
 
-    The workers take them, oldest first, when no live event wants the slot, and never faster than the share; those
-    of an account that is paused, stopped or not served wait. Each starts afresh. When this is killed half-way, run
-    it again: nothing is lost or replayed twice. Letters in doubt are left alone unless asked for, and so are those
-    of accounts that are not configured. `dead progress` shows how far it is, `dead recall` takes it back.
+    Workers take them oldest first, only when no live event needs the slot, and never above --share. Those of an account
+    that is not running wait. Each starts with no attempts used. If this command is killed, run it again: nothing is
+    lost or replayed twice. Letters in doubt are skipped unless asked for; so are those of accounts that are not
+    configured. `dead progress` shows the progress, `dead recall` cancels what is left.
     """
     from worker.cli.replay import replay_letters
     from worker.cli.selection import Query
@@ -145,10 +146,10 @@ def replay(
 @app.command(epilog="Example: python -m worker dead progress --wait")
 def progress(
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Until nothing waits any more, or Ctrl-C.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until none is left, or Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how many dead letters wait to be sent again."""
+    """Show the progress of replays."""
     from worker.cli.replay import show_progress
 
     raise typer.Exit(show_progress(wait=wait, as_json=as_json))
@@ -169,9 +170,9 @@ def recall(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Take a replay back, as far as it has not happened.
+    """Cancel the part of a replay that has not been sent.
 
-    Letters that wait to be sent again are dead letters as before, with their whole story.
+    Letters queued for replay become plain dead letters again, with their whole history.
     """
     from worker.cli.replay import recall_letters
     from worker.cli.selection import Query
@@ -193,13 +194,13 @@ def purge(
     in_doubt: InDoubt = None,
     export: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FILE", help="First write them to this new file, as `export` does."),
+        typer.Option("--export", metavar="FILE", help="Export them to this new file first."),
     ] = None,
     by: By = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Delete dead letters for good (export them first)."""
+    """Delete dead letters permanently (export them first)."""
     from worker.cli.purge import purge_letters
     from worker.cli.selection import Query
 
@@ -217,13 +218,13 @@ def export(
     until: Until = "",
     in_doubt: InDoubt = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; standard output if left out.")
+        Path | None, typer.Option("--output", "-o", help="New file to write; default: standard output.")
     ] = None,
 ) -> None:
     """Write dead letters as JSON lines.
 
-    With their messages, account by account, the oldest first; all of them when no filter is given. The
-    message is in `raw` where it is text, else in `raw_base64`.
+    With their messages, account by account, oldest first; all of them without a filter. The message is in `raw` if
+    it is text, else in `raw_base64`.
     """
     from worker.cli.letters import export_letters
     from worker.cli.selection import Query

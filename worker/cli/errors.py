@@ -1,4 +1,4 @@
-"""How a command ends before its end.
+"""How a command fails.
 
 CommandError: print its lines on standard error and exit with its status; there are three: DONE, NO and WRONG.
 """
@@ -9,10 +9,10 @@ from otpreport.errors import OtpreportError
 
 DONE = 0
 NO = 1
-"""The answer is no: something is wrong with what was asked about, or Redis can't be reached."""
+"""A check failed, or Redis is unreachable."""
 
 WRONG = 2
-"""Wrong use or settings: the same command can't succeed before somebody changes one of them."""
+"""Usage or configuration error: the same command can't succeed until one of them changes."""
 
 
 class CommandError(OtpreportError):

@@ -26,7 +26,7 @@ from worker.cli.session import session
 from worker.fleet.wording import count, moment, number, plain, span
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-"""How an export is opened: its letters hold message ids, so it is its owner's alone and never somebody's old file."""
+"""How an export is opened: letters hold message ids, so only its owner may read it, and no old file is overwritten."""
 
 SHOWN_OF_MESSAGE = 4000
 """Characters of a message that are shown; an export has it whole."""
@@ -59,7 +59,7 @@ def _print_list(shown: list[Letter], more: int, now_ms: int) -> None:
     if not shown:
         console.print("no dead letters")
         return
-    rows = table("id", "died", "reason", "doubt", "code or why")
+    rows = table("id", "died", "reason", "doubt", "code or cause")
     rows.columns[0].no_wrap = True
     for letter in shown:
         rows.add_row(
@@ -71,7 +71,7 @@ def _print_list(shown: list[Letter], more: int, now_ms: int) -> None:
         )
     console.print(rows)
     if more:
-        console.print(f"\nand {number(more)} more: use --limit 0, a filter, or `dead stats`")
+        console.print(f"\n{number(more)} more: use --limit 0, a filter, or `dead stats`")
 
 
 def show_letter(id_: str, *, as_json: bool) -> int:
@@ -81,7 +81,7 @@ def show_letter(id_: str, *, as_json: bool) -> int:
         letters = DeadLetters(opened.client, opened.keys)
         letter, now_ms = letters.find(id_), letters.now_ms()
     if letter is None:
-        raise CommandError(NO, f"no dead letter has the id {plain(id_)}")
+        raise CommandError(NO, f"no dead letter with id {plain(id_)}")
     if as_json:
         write_json(as_record(letter))
     else:
@@ -105,7 +105,7 @@ def _print_letter(console: Console, letter: Letter, now_ms: int) -> None:
     console.print(Text(text[:SHOWN_OF_MESSAGE]), soft_wrap=True)
     if len(text) > SHOWN_OF_MESSAGE:
         console.print(
-            f"... cut after {number(SHOWN_OF_MESSAGE)} characters: `dead show --json` has all of it"
+            f"... cut after {number(SHOWN_OF_MESSAGE)} characters: `dead show --json` prints all of it"
         )
 
 
@@ -116,8 +116,8 @@ def _facts(letter: Letter, now_ms: int) -> Iterator[tuple[str, str]]:
     yield "code", letter.text("code")
     yield "provider says", letter.text("message")
     yield "request id", letter.text("request_id")
-    yield "in doubt", "yes: the provider may have taken it" if letter.in_doubt else "no"
-    yield "replay", "waits to be sent again" if letter.waits else ""
+    yield "in doubt", "yes: the provider may have it" if letter.in_doubt else "no"
+    yield "replay", "queued for replay" if letter.waits else ""
     deaths = letter.text("deaths")
     yield "worker deaths", "" if deaths == "0" else deaths
     yield "first leased", f"{moment(letter.first_ms)} UTC"
@@ -174,10 +174,10 @@ def _target(output: Path | None) -> Generator[BinaryIO]:
         yield sys.stdout.buffer
         return
     if not output.name:
-        raise CommandError(WRONG, f"{output} can't be written: it is no file")
+        raise CommandError(WRONG, f"{output} can't be written: it is not a file name")
     part = output.with_name(f"{output.name}.part")
     if os.path.lexists(output):
-        raise CommandError(WRONG, f"{output} is there already: take it away, or name another file")
+        raise CommandError(WRONG, f"{output} exists already: move it away, or choose another name")
     try:
         with os.fdopen(os.open(part, NEW, 0o600), "wb") as file, _taken_away(part):
             yield file
@@ -185,7 +185,7 @@ def _target(output: Path | None) -> Generator[BinaryIO]:
             os.link(part, output)  # unlike a renaming it replaces nothing
     except FileExistsError as error:
         there = error.filename2 or error.filename
-        raise CommandError(WRONG, f"{there} is there already: take it away, or name another file") from error
+        raise CommandError(WRONG, f"{there} exists already: move it away, or choose another name") from error
     except OSError as error:
         raise CommandError(WRONG, f"{output} can't be written: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-"""Do something to many dead letters: look at what it would be, ask, do it batch by batch, write it down."""
+"""Change many dead letters: preview, confirm, apply in batches, audit."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from worker.fleet.wording import count, number, plain
 logger = logging.getLogger("otpreport.dead")
 
 Judge = Callable[[Letter], str]
-"""Says why a letter is left where it is; nothing when it goes."""
+"""Returns why a letter is skipped; empty if it is not."""
 
 
 @dataclass(slots=True)
 class Preview:
-    """What there is to move: counts by account and reason, and by why some are left."""
+    """What would be moved, by account and reason, and what is skipped, by cause."""
 
     goes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     left: Counter[str] = field(default_factory=Counter[str])
@@ -38,7 +38,7 @@ class Preview:
 
     @classmethod
     def of(cls, selection: Selection, judge: Judge) -> Preview:
-        """Look at every letter of the selection."""
+        """Judge every letter of the selection."""
         preview, found = cls(), set[str]()
         for letter in selection.read():
             why = judge(letter)
@@ -51,12 +51,12 @@ class Preview:
 
     @property
     def total(self) -> int:
-        """How many letters go."""
+        """Letters to move."""
         return self.goes.total()
 
     @property
     def accounts(self) -> Counter[str]:
-        """How many letters go, by account."""
+        """Letters to move, by account."""
         counts = Counter[str]()
         for (account, _), letters in self.goes.items():
             counts[account] += letters
@@ -73,14 +73,14 @@ class Preview:
         else:
             console.print(f"nothing to {asked}")
         for why, letters in sorted(self.left.items()):
-            console.print(f"left alone: {number(letters)} {why}", soft_wrap=True)
+            console.print(f"skipped: {number(letters)} {why}", soft_wrap=True)
         for id_ in self.missing:
-            console.print(f"no dead letter has the id {plain(id_)}", soft_wrap=True)
+            console.print(f"no dead letter with id {plain(id_)}", soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is done with the letters, in the words of question, result and audit; `run` yields its progress."""
+    """One bulk change: its words for question, result and audit; `run` yields its progress."""
 
     asked: str
     done: str
@@ -96,7 +96,7 @@ class Move:
         as_json: bool,
         tell: Callable[[Preview], Iterable[str]] = lambda _: (),
     ) -> Preview:
-        """Return what there is to move, after the operator has seen it, with what `tell` adds, and has said yes."""
+        """Show the preview, with the lines of `tell`, and return it once the operator has confirmed."""
         preview = Preview.of(selection, self.judge)
         if not as_json:
             preview.print(self.asked)
@@ -107,15 +107,15 @@ class Move:
         return preview
 
     def _ask(self, total: int) -> None:
-        """Ask whether so many letters shall go."""
+        """Ask for confirmation."""
         ask(
             f"{self.asked.capitalize()} {count(total, 'dead letter')}?",
-            unattended=f"there is no terminal to ask on: add --yes to {self.asked}",
+            unattended=f"no terminal to confirm on: add --yes to {self.asked}",
             refused=f"nothing was {self.done}",
         )
 
     def carry_out(self, opened: Session, selection: Selection, preview: Preview, by: str) -> int:
-        """Move the letters and return how many; written down at the start, and at the end with how it ended."""
+        """Move the letters and return how many; audited at the start, and at the end with the result."""
         total = preview.total
         if not total:
             return 0
@@ -130,9 +130,9 @@ class Move:
 
 
 def check_json(*, as_json: bool, yes: bool) -> None:
-    """Raise CommandError where a script would have to be asked."""
+    """Raise CommandError where a script would have to confirm."""
     if as_json and not yes:
-        raise CommandError(WRONG, "--json needs --yes: a script can't be asked")
+        raise CommandError(WRONG, "--json needs --yes: a script can't confirm")
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class _SoFar:
 
 @contextlib.contextmanager
 def _audited(opened: Session, move: Move, selection: Selection, total: int, by: str) -> Generator[_SoFar]:
-    """Write down start and end; a start without an end was killed, and the same command goes on with the rest."""
+    """Audit start and end; a start without an end was killed: the same command continues with the rest."""
     so_far, result = _SoFar(), "interrupted"
     began = write_down(opened, move.asked, by=by, letters=total, **selection.said, **move.details)
     try:
@@ -151,7 +151,7 @@ def _audited(opened: Session, move: Move, selection: Selection, total: int, by: 
     except RedisError as error:
         result = "redis failed"
         stop = refusal(opened.settings, error)
-        fix = f"{move.done} before that: {number(so_far.moved)}; run the same command again for the rest"
+        fix = f"{move.done} so far: {number(so_far.moved)}; run the same command again for the rest"
         raise CommandError(stop.status, *stop.lines, fix) from error
     finally:
         facts = {move.done: so_far.moved, "of": total, "result": result}
@@ -169,7 +169,7 @@ def _audited(opened: Session, move: Move, selection: Selection, total: int, by: 
 
 
 def progress() -> Progress:
-    """Return a progress bar on the terminal; nothing where there is none."""
+    """Return a progress bar; it shows nothing without a terminal."""
     console = screen(sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -17,9 +17,9 @@ from worker.cli.session import session
 from worker.cli.who import who
 from worker.fleet.wording import count
 
-WAITING = "that wait to be sent again (`dead recall` ends that)"
+WAITING = "queued for replay (`dead recall` cancels that)"
 
-UNWRITTEN = "that are not in the file"
+UNWRITTEN = "not in the export file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def purge_letters(query: Query, *, export: Path | None, by: str, yes: bool, as_j
     person = who(by)
     check_json(as_json=as_json, yes=yes)
     if export is not None and export.exists():
-        raise CommandError(WRONG, f"--export {export}: this file is there already, and is kept: name another")
+        raise CommandError(WRONG, f"--export {export}: this file exists already: choose another name")
     with session() as opened:
         letters = DeadLetters(opened.client, opened.keys)
         selection = query.to_move(letters, opened.settings.accounts)

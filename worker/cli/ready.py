@@ -33,7 +33,5 @@ def _configured() -> tuple[str, int]:
     settings = settings_or_stop(keyless=True)
     port = settings.metrics_port
     if not port:
-        raise CommandError(
-            WRONG, "metrics_port is 0, so the port is any: name the one of the log with --port"
-        )
+        raise CommandError(WRONG, "metrics_port is 0, any free port: take it from the log and give --port")
     return settings.metrics_host if settings.metrics_host not in ADDRESSES else "127.0.0.1", port

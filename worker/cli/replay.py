@@ -1,4 +1,4 @@
-"""Send dead letters again, at their pace below live traffic; take that back; show how far it is."""
+"""Replay dead letters below live traffic; cancel that; show its progress."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ LOOK = 0.5
 LEAST = 0.000001
 """The smallest share of a rate; at 1000 requests/s a letter then waits 17 minutes for the next."""
 
-IN_DOUBT = "in doubt: the provider may have taken them (--include-in-doubt replays them, too)"
-NOT_CONFIGURED = "of accounts that are not configured: nobody would serve them"
-LONG = "whose message is longer than 64 KB: the rest of it was not kept, or is not read"
-WAITING = "that wait to be sent again already (`dead progress` shows how far that is)"
-NOT_WAITING = "that do not wait to be sent again"
+IN_DOUBT = "in doubt: the provider may have them already (--include-in-doubt replays them too)"
+NOT_CONFIGURED = "of accounts that are not configured: no worker would serve them"
+LONG = "with a message over 64 KB: not replayable, only the first part is kept"
+WAITING = "queued for replay already (see `dead progress`)"
+NOT_WAITING = "not queued for replay"
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """How fast an account's letters can go again, and how long that takes at best; nobody knows of a stranger."""
+    """The rate and shortest duration of an account's replay; unknown for an account that is not configured."""
 
     replay: Replay
     seen: AccountSnapshot | None
@@ -75,14 +75,14 @@ class Outlook:
         if self.rate is None or self.seconds is None:
             return self.replay.account
         pace = f"at most {self.rate:,.4g}/s below live traffic, {span(math.ceil(self.seconds))} at best"
-        held = "" if self.state in FLOWING else f"; it is {self.state}: they wait"
+        held = "" if self.state in FLOWING else f"; the account is {self.state}: they wait"
         return f"{self.replay.account}: {pace}{held}"
 
 
 def replay_letters(
     query: Query, *, share: str, include_in_doubt: bool, wait: bool, by: str, yes: bool, as_json: bool
 ) -> int:
-    """Ask the workers to send again what the query selects."""
+    """Queue the selected letters for replay by the workers."""
     part, person = read_share(share), who(by)
     check_json(as_json=as_json, yes=yes)
     with session() as opened:
@@ -108,7 +108,7 @@ def replay_letters(
 
 
 def _judge(accounts: Collection[str], *, include_in_doubt: bool) -> Judge:
-    """Return who says which letters are not replayed, and why."""
+    """Return the judge of which letters are not replayed, and why."""
 
     def judge(letter: Letter) -> str:
         if letter.account not in accounts:
@@ -125,7 +125,7 @@ def _judge(accounts: Collection[str], *, include_in_doubt: bool) -> Judge:
 
 
 def recall_letters(query: Query, *, by: str, yes: bool, as_json: bool) -> int:
-    """Let letters of the query that wait to be sent again be dead letters as before."""
+    """Take selected letters out of the replay: they are plain dead letters again."""
     person = who(by)
     check_json(as_json=as_json, yes=yes)
     with session() as opened:
@@ -143,7 +143,7 @@ def recall_letters(query: Query, *, by: str, yes: bool, as_json: bool) -> int:
 
 
 def show_progress(*, wait: bool, as_json: bool) -> int:
-    """Print what waits to be sent again, account by account."""
+    """Print what is queued for replay, by account."""
     with session() as opened:
         letters = DeadLetters(opened.client, opened.keys)
         if wait:
@@ -154,7 +154,7 @@ def show_progress(*, wait: bool, as_json: bool) -> int:
         return DONE
     console = screen()
     if not outlooks:
-        console.print("no dead letters wait to be sent again")
+        console.print("no dead letters are queued for replay")
         return DONE
     rows = table(
         "account", "state", "waiting", "share", "rate/s", "time left", right=("waiting", "share", "rate/s")
@@ -170,7 +170,7 @@ def show_progress(*, wait: bool, as_json: bool) -> int:
 
 
 def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | None) -> None:
-    """Return when the workers have taken the last letter of these accounts; Ctrl-C ends the look alone."""
+    """Return when the workers have taken the last letter of these accounts; Ctrl-C ends only the display."""
     try:
         with progress() as shown:
             bar = shown.add_task("replay", total=None)
@@ -185,12 +185,12 @@ def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | No
                 time.sleep(LOOK)
     except KeyboardInterrupt:
         screen(sys.stderr).print(
-            "the workers go on: `dead progress` shows how far they are, `dead recall --all` ends it"
+            "the replay continues: `dead progress` shows it, `dead recall --all` cancels it"
         )
 
 
 def read_share(text: str) -> float:
-    """Return the part of a rate that `0.2` or `20%` is; CommandError where it is none."""
+    """Return the share that `0.2` or `20%` means; CommandError if it is not one."""
     number_, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
     try:
         share = float(number_) / (100 if percent else 1)
@@ -198,7 +198,8 @@ def read_share(text: str) -> float:
         share = math.nan
     if not LEAST <= share <= 1:
         raise CommandError(
-            WRONG, f"--share {text!r} is no share of the rate: write {LEAST:f} to 1, such as 0.2"
+            WRONG,
+            f"--share {text!r} is not a share of the rate: use a number from {LEAST:f} to 1, such as 0.2",
         )
     return share
 
@@ -206,7 +207,7 @@ def read_share(text: str) -> float:
 def _foreseen(
     opened: Session, letters: DeadLetters, preview: Preview, paces: Mapping[str, ReplayPace]
 ) -> list[Outlook]:
-    """Return how it will be, with what waits already."""
+    """Return the outlook, including letters that are queued already."""
     waiting = {one.account: one.waiting for one in letters.replays(preview.accounts)}
     counts = sorted(preview.accounts.items())
     return _outlooks(opened, [Replay(name, waiting[name] + more, paces[name]) for name, more in counts])
@@ -235,5 +236,5 @@ def _print_replayed(preview: Preview, asked_for: int, outlooks: list[Outlook], *
             }
         )
     elif preview.total:
-        text = f"replayed {count(asked_for, 'dead letter')}: the workers send them, see `dead progress`"
+        text = f"queued {count(asked_for, 'dead letter')} for replay: see `dead progress`"
         screen().print(text, soft_wrap=True)

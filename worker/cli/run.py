@@ -39,7 +39,7 @@ def chosen(text: str, configured: Collection[str]) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if text and not names:
         raise CommandError(
-            WRONG, f"--accounts {text!r} names no account: configured are {', '.join(sorted(configured))}"
+            WRONG, f"--accounts {text!r} names no account: use some of {', '.join(sorted(configured))}"
         )
     for name in names:
         if name not in configured:
@@ -50,5 +50,5 @@ def chosen(text: str, configured: Collection[str]) -> list[str]:
 def no_such_account(name: str, configured: Collection[str]) -> str:
     """Say that an account is not configured, and which one may be meant."""
     near = nearest(name, configured)
-    fix = f"did you mean {near}?" if near else f"configured are {', '.join(sorted(configured))}"
+    fix = f"did you mean {near}?" if near else f"use one of {', '.join(sorted(configured))}"
     return f"{name[:80]}: no such account: {fix}"

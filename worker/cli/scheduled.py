@@ -1,4 +1,4 @@
-"""End events of an account that wait for a retry or their eta."""
+"""Purge events of an account that wait for a retry or their eta."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def purge_scheduled(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Count what the filter finds, ask, and end it page by page; written down at the start and at the end."""
+    """Count what the filter finds, ask, and purge it page by page; audited at start and end."""
     person = who(by)
     check_json(as_json=as_json, yes=yes)
     with session() as opened:
@@ -47,7 +47,7 @@ def purge_scheduled(
             eta,
         )
         if every == (wanted != Wanted()):
-            raise CommandError(WRONG, "say which: either a filter such as --code or --until, or --all")
+            raise CommandError(WRONG, "select the events: a filter such as --code or --until, or --all")
         schedule = Schedule(opened.client, opened.keys, name)
         found = Counter(("eta" if one.eta else "retry", one.code) for one in schedule.events(wanted))
         total = found.total()
@@ -55,8 +55,8 @@ def purge_scheduled(
             _show(found)
         if total and not yes:
             ask(
-                f"End {count(total, 'event')} of {name} for good?",
-                unattended="there is no terminal to ask on: add --yes to purge",
+                f"Permanently drop {count(total, 'event')} of {name}?",
+                unattended="no terminal to confirm on: add --yes to purge",
                 refused="nothing was purged",
             )
         purged = _carry_out(opened, schedule, wanted, name, total, person) if total else 0
@@ -84,7 +84,7 @@ def _show(found: Counter[tuple[str, str]]) -> None:
 
 
 def _carry_out(opened: Session, schedule: Schedule, wanted: Wanted, name: str, total: int, by: str) -> int:
-    """End the events and return how many; a start without an end was killed, and the same command goes on."""
+    """Purge the events and return how many; a start without an end in the audit was killed: run it again."""
     words: dict[str, object] = {
         "codes": sorted(wanted.codes),
         "since": iso(wanted.since_ms),

@@ -1,4 +1,4 @@
-"""Which dead letters the operator means."""
+"""Which dead letters a command applies to."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Query:
     every: bool = False
 
     def filter(self, now_ms: int) -> Filter:
-        """Return what is asked for at this time of Redis; CommandError where it can't be read."""
+        """Return the filter, with times relative to Redis' clock; CommandError for an invalid option."""
         reasons = frozenset(self.reasons or ())
         for reason in sorted(reasons - REASONS):
-            raise CommandError(WRONG, f"--reason {reason}: known are {', '.join(sorted(REASONS))}")
+            raise CommandError(WRONG, f"--reason {reason} is unknown: use {', '.join(sorted(REASONS))}")
         wanted = Filter(
             frozenset(self.accounts or ()),
             reasons,
@@ -49,7 +49,7 @@ class Query:
             self.in_doubt,
         )
         if wanted.since_ms is not None and wanted.until_ms is not None and wanted.since_ms > wanted.until_ms:
-            raise CommandError(WRONG, "--since lies after --until: nothing can match")
+            raise CommandError(WRONG, "--since is later than --until: nothing can match")
         return wanted
 
     def checked(self, letters: DeadLetters, configured: Collection[str]) -> Filter:
@@ -59,23 +59,25 @@ class Query:
         return wanted
 
     def to_move(self, letters: DeadLetters, configured: Collection[str]) -> Selection:
-        """Return what a command shall move: named ones, a filter's, or all; CommandError where it does not say."""
+        """Return the letters to move: by id, by filter, or all; CommandError if none is selected."""
         wanted = self.filter(letters.now_ms())
         for id_ in self.ids:
             check_id(id_)
         if self.ids and (self.every or not wanted.is_open):
-            raise CommandError(WRONG, "give either ids, or a filter, or --all")
+            raise CommandError(WRONG, "give ids, a filter or --all, not several of them")
         if self.every and not wanted.is_open:
-            raise CommandError(WRONG, "--all is every dead letter: leave it out to use the filter")
+            raise CommandError(WRONG, "--all means every dead letter: leave it out to use the filter")
         if not self.ids and not self.every and wanted.is_open:
-            raise CommandError(WRONG, "say which: ids, a filter such as --account or --code, or --all")
+            raise CommandError(
+                WRONG, "select the letters: ids, a filter such as --account or --code, or --all"
+            )
         _check_accounts(wanted, letters, configured)
         return Selection(letters, letters.until_now(wanted), tuple(dict.fromkeys(self.ids)))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Letters to be moved, which are read anew on each pass: some may have gone meanwhile."""
+    """The letters to move; each pass reads them again, since some may have gone."""
 
     letters: DeadLetters
     wanted: Filter
@@ -111,7 +113,7 @@ def _check_accounts(wanted: Filter, letters: DeadLetters, configured: Collection
     for name in strangers:
         if name not in known:
             near = nearest(name, known)
-            fix = f"did you mean {near}?" if near else f"there are {', '.join(sorted(known))}"
+            fix = f"did you mean {near}?" if near else f"use one of {', '.join(sorted(known))}"
             raise CommandError(WRONG, f"--account {plain(name)}: no such account: {fix}")
 
 
@@ -119,7 +121,8 @@ def check_id(id_: str) -> None:
     """Raise CommandError where this can't be the id of a dead letter."""
     if not ID.fullmatch(id_):
         raise CommandError(
-            WRONG, f"{plain(id_[:80])} is no id: they look like tencent:4f1d2a90c3be:17, see `dead list`"
+            WRONG,
+            f"{plain(id_[:80])} is not an id: an id looks like tencent:4f1d2a90c3be:17; see `dead list`",
         )
 
 
@@ -135,5 +138,5 @@ def read_when(option: str, text: str, now_ms: int) -> int | None:
         moment = datetime.fromisoformat("" if text.isdecimal() and len(text) < 8 else text)
     except ValueError:
         fix = "write how long ago (30m, 2h, 7d) or a time such as 2026-05-01T12:00"
-        raise CommandError(WRONG, f"{option} {text!r} is no time: {fix}") from None
+        raise CommandError(WRONG, f"{option} {text!r} is not a time: {fix}") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

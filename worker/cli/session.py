@@ -17,7 +17,7 @@ from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.queue.fitness import FORMAT, too_new
 from worker.cli.errors import NO, WRONG, CommandError
-from worker.fleet.client import NOBODY, connect, is_wrong, refused
+from worker.fleet.client import NO_ACCOUNTS, connect, is_wrong, refused
 from worker.groups import in_force
 
 
@@ -46,9 +46,9 @@ def settings_or_stop(*, keyless: bool = False) -> Settings:
 
 @contextmanager
 def session(*, keyless: bool = False) -> Generator[Session]:
-    """Open a session; whatever Redis refuses in it ends the command with one line.
+    """Open a session; a Redis error in it ends the command with one line.
 
-    `keyless`: for commands that look and change nothing, so that the accounts need no keys.
+    `keyless`: for read-only commands, whose accounts need no keys.
     """
     settings = settings_or_stop(keyless=keyless)
     client = connect(settings)
@@ -56,7 +56,7 @@ def session(*, keyless: bool = False) -> Generator[Session]:
         _check_format(client, Keys(settings.key_prefix))
         found = in_force(settings, client)
         if not found.accounts:
-            raise CommandError(NO, NOBODY)
+            raise CommandError(NO, NO_ACCOUNTS)
         yield Session(found, client, Keys(settings.key_prefix))
     except RedisError as error:
         raise refusal(settings, error) from error
@@ -65,7 +65,7 @@ def session(*, keyless: bool = False) -> Generator[Session]:
 
 
 def _check_format(client: Redis, keys: Keys) -> None:
-    """Raise CommandError where a newer version keeps it: what this one would change it may not understand."""
+    """Raise CommandError if Redis holds the data of a newer version, which this one may not understand."""
     untyped: Any = client
     with naming(keys.maintenance):
         stored = int(untyped.hget(keys.maintenance, "format") or 0)

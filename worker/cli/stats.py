@@ -105,11 +105,11 @@ def show_stats(query: Query, *, by: str, as_json: bool) -> int:
 
 
 def read_by(text: str) -> Key:
-    """Return the fields of `account,hour`; CommandError for one that is not there, or none."""
+    """Return the fields of `account,hour`; CommandError for an unknown one, or none."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in FIELDS:
-            raise CommandError(WRONG, f"--by {name}: known are {', '.join(FIELDS)}")
+            raise CommandError(WRONG, f"--by {name} is unknown: use {', '.join(FIELDS)}")
     if not names:
         raise CommandError(WRONG, f"--by is empty: name one or more of {', '.join(FIELDS)}")
     return names
@@ -144,22 +144,22 @@ def _print(stats: Stats, configured: frozenset[str], now_ms: int) -> None:
     last = ["code"] if "code" in stats.by else []  # it may be long
     columns = [*fields, "letters", "doubt", "replaying", "newest", *last]
     rows = table(*columns, right=("letters", "doubt", "replaying"))
-    strangers = False
+    unconfigured = False
     for key, group in stats.groups:
         words = dict(zip(stats.by, key, strict=True))
         if words.get("account", "") not in configured and "account" in words:
             words["account"] += "*"
-            strangers = True
+            unconfigured = True
         numbers = (number(value) if value else "" for value in (group.letters, group.in_doubt, group.waiting))
         newest = f"{span(max(0, now_ms - group.newest_ms) / 1000)} ago"
         rows.add_row(*(safe(words[n]) for n in fields), *numbers, newest, *(safe(words[n]) for n in last))
     console.print(rows)
     total = stats.total
-    waiting = f", {number(total.waiting)} wait to be sent again" if total.waiting else ""
+    waiting = f", {number(total.waiting)} queued for replay" if total.waiting else ""
     console.print(
         f"\n{count(total.letters, 'dead letter')}, {number(total.in_doubt)} of them in doubt{waiting}"
     )
     if stats.ungrouped:
-        console.print(f"{number(stats.ungrouped)} of them in groups beyond the first {number(MOST)}")
-    if strangers:
+        console.print(f"{number(stats.ungrouped)} of them in further groups, beyond the first {number(MOST)}")
+    if unconfigured:
         console.print("* not configured")

@@ -1,4 +1,4 @@
-"""Where the events of every account are, at a glance or all the time."""
+"""The state of the fleet, printed once or refreshed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INTERVAL = 1.0
 """Seconds between two looks of --watch."""
 
 SWEEP = 30.0
-"""Seconds between two searches for queues that nobody serves."""
+"""Seconds between two searches for unserved queues."""
 
 GLANCE = 0.2
 """Seconds between two looks at the size of the terminal."""
@@ -35,9 +35,9 @@ GLANCE = 0.2
 def status(*, watch: bool, as_json: bool, interval: float | None = None) -> int:
     """Print the fleet once, or every `interval` seconds until Ctrl-C."""
     if watch and as_json:
-        raise CommandError(WRONG, "--json prints once: leave out --watch")
+        raise CommandError(WRONG, "--json prints once: it can't be used with --watch")
     if interval is not None and not watch:
-        raise CommandError(WRONG, "--interval is for --watch")
+        raise CommandError(WRONG, "--interval needs --watch")
     with session(keyless=True) as opened:
         if watch:
             _watch(opened, interval or INTERVAL)
@@ -52,7 +52,7 @@ def status(*, watch: bool, as_json: bool, interval: float | None = None) -> int:
 
 
 def queues_of(opened: Session) -> Queues:
-    """Return the queues that nobody serves."""
+    """Return the queues that no worker serves."""
     return find_queues(opened.client, opened.keys, opened.settings.accounts)
 
 

@@ -15,7 +15,7 @@ LONGEST = 128
 """Characters of a name."""
 
 By: TypeAlias = Annotated[
-    str, typer.Option("--by", metavar="NAME", help="Who does it, for the audit; you@this-host if left out.")
+    str, typer.Option("--by", metavar="NAME", help="Who does it, for the audit; default: user@host.")
 ]
 
 
@@ -24,7 +24,9 @@ def who(by: str = "") -> str:
     if not by:
         return f"{_user()}@{socket.gethostname()}"
     if not by.isprintable() or not by.strip() or len(by) > LONGEST:
-        raise CommandError(WRONG, f"--by {by[:40]!r} is no name: write 1 to {LONGEST} printable characters")
+        raise CommandError(
+            WRONG, f"--by {by[:40]!r} is not a name: write 1 to {LONGEST} printable characters"
+        )
     return by
 
 

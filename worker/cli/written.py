@@ -1,4 +1,4 @@
-"""What was changed by hand is written down; a key that can't be used for it keeps nobody from changing it."""
+"""Record operators' changes in the audit; an audit key of the wrong type does not prevent the change."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def write_down(opened: Session, action: str, *, by: str, **details: object) -> s
             raise
     configure(opened.settings.log_level, opened.settings.log_format)
     said = {name: value for name, value in details.items() if value is not None}
-    log_event(logger, logging.ERROR, "not in the audit", reason=reason, action=action, by=by, details=said)
+    log_event(logger, logging.ERROR, "audit write failed", reason=reason, action=action, by=by, details=said)
     return None

@@ -1,4 +1,4 @@
-"""The main job in half a minute, on this machine alone."""
+"""A self-contained demo of the main job."""
 
 from worker.demo.main import main
 

@@ -1,4 +1,4 @@
-"""Account for every event: what was enqueued, Redis' books and the provider's ledger, held together."""
+"""Account for every event: compare what was enqueued, Redis' books and the provider's ledger."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Evidence:
     worst_second: Mapping[str, int]
     limits: Mapping[str, int]
     skips: frozenset[str] = field(default_factory=frozenset)
-    """Accounts whose provider has no way to hear of an OTP that was not verified."""
+    """Accounts whose provider can't be told about codes that were not entered."""
 
 
 def audit(evidence: Evidence) -> tuple[list[Row], list[str]]:
-    """Return the table and every disagreement, in words; no disagreement means that all is accounted for."""
+    """Return the table and every discrepancy, in words."""
     rows = [_row(evidence, account) for account in evidence.enqueued]
     faults = [fault for row in rows for fault in _faults(evidence, row)]
     return rows, faults
@@ -109,15 +109,15 @@ def _books_balance(evidence: Evidence, row: Row) -> Iterable[str]:
     taken = evidence.books[row.account].get("taken", 0)
     ended = row.delivered + row.duplicates + row.skipped + row.dead
     if taken != row.enqueued:
-        yield f"{row.enqueued} events were enqueued, the workers took {taken}"
+        yield f"{row.enqueued} events were enqueued, workers took {taken}"
     if pending := evidence.pending[row.account]:
-        yield f"{pending} events are still on their way"
+        yield f"{pending} events are unfinished"
     elif ended != taken:
         yield f"{taken} events were taken, {ended} are accounted for"
 
 
 def _ledger_agrees(evidence: Evidence, row: Row) -> Iterable[str]:
-    """Every event that is to be reported was taken by the provider, or is a dead letter."""
+    """Every event to report was accepted by the provider, or is a dead letter."""
     taken = {arrival.message_id for arrival in evidence.arrivals[row.account] if arrival.taken}
     skips = row.account in evidence.skips
     due = {event.message_id for event in evidence.enqueued[row.account] if event.verified or not skips}
@@ -125,25 +125,25 @@ def _ledger_agrees(evidence: Evidence, row: Row) -> Iterable[str]:
     if missing:
         yield f"{len(missing)} events never reached the provider, for example {min(missing)}"
     if unknown := taken - due:
-        yield f"{len(unknown)} reports were taken that nobody enqueued, for example {min(unknown)}"
+        yield f"{len(unknown)} accepted reports were never enqueued, for example {min(unknown)}"
     if row.delivered > len(taken):
-        yield f"{row.delivered} events count as delivered, the provider took {len(taken)}"
+        yield f"{row.delivered} events count as delivered, the provider accepted {len(taken)}"
 
 
 def _nothing_unexplained(evidence: Evidence, row: Row) -> Iterable[str]:
-    """Ask a lost answer for each report taken twice, and a right signature of all."""
+    """Each report accepted twice needs a lost answer; every signature must be valid."""
     arrivals = evidence.arrivals[row.account]
     times = Counter((arrival.message_id, arrival.verified) for arrival in arrivals if arrival.taken)
     twice = sum(count - 1 for count in times.values())
     if twice > row.in_doubt:
-        yield f"{twice} reports were taken twice, but only {row.in_doubt} answers were lost"
+        yield f"{twice} reports were accepted twice, but only {row.in_doubt} answers were lost"
     if forged := sum(not arrival.signed for arrival in arrivals):
         yield f"{forged} requests had a wrong signature"
 
 
 def _limit_held(_: Evidence, row: Row) -> Iterable[str]:
     if row.worst_second > row.limit:
-        yield f"{row.worst_second} requests arrived within one second, the limit is {row.limit}"
+        yield f"{row.worst_second} requests arrived within one second; the limit is {row.limit}"
 
 
 def by_account(arrivals: Iterable[Arrival], accounts: Mapping[str, str]) -> dict[str, list[Arrival]]:

@@ -1,4 +1,4 @@
-"""What the demo shows in the terminal."""
+"""The demo's terminal output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.demo.audit import Row
 
 
 class Progress:
-    """A line for each account, drawn anew while the demo runs; off a terminal nothing is drawn."""
+    """A progress line per account, on a terminal only."""
 
     def __init__(self, expected: Mapping[str, int]) -> None:
         self._expected = expected
@@ -33,7 +33,7 @@ class Progress:
     ) -> None:
         """Show how far every account is."""
         lines = Table(box=None, pad_edge=False)
-        for title in ("", "progress", "delivered", "other ends", "on their way"):
+        for title in ("", "progress", "delivered", "other outcomes", "in progress"):
             lines.add_column(
                 title, justify="left" if title in {"", "progress"} else "right", header_style="dim"
             )
@@ -59,10 +59,10 @@ def table(rows: Sequence[Row]) -> Table:
 _LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("enqueued", lambda row: str(row.enqueued)),
     ("delivered", lambda row: str(row.delivered)),
-    ("duplicates, not sent again", lambda row: str(row.duplicates)),
-    ("skipped (Tencent takes no failures)", lambda row: str(row.skipped)),
+    ("duplicates, not sent", lambda row: str(row.duplicates)),
+    ("skipped (not reportable at Tencent)", lambda row: str(row.skipped)),
     ("dead letters", lambda row: str(row.dead)),
-    ("attempts followed by another", lambda row: str(row.retried)),
-    ("most arrivals in one second / limit", lambda row: f"{row.worst_second} / {row.limit}"),
-    ("verified to reported, p50 / p99", lambda row: f"{row.p50:.2f} s / {row.p99:.2f} s"),
+    ("retried attempts", lambda row: str(row.retried)),
+    ("peak requests/s / limit", lambda row: f"{row.worst_second} / {row.limit}"),
+    ("code entered to reported, p50 / p99", lambda row: f"{row.p50:.2f} s / {row.p99:.2f} s"),
 )

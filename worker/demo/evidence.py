@@ -1,4 +1,4 @@
-"""What the demo's processes say of themselves, gathered for the audit."""
+"""Collects what Redis, the worker and the provider recorded, for the audit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read_attempts(metrics_url: str) -> dict[str, Counter[str]]:
 def gather(
     client: redis.Redis, simulator_url: str, metrics_url: str, events: Mapping[str, Sequence[Verification]]
 ) -> Evidence:
-    """Ask Redis, the worker and the provider, each for itself."""
+    """Collect from Redis, the worker and the provider."""
     attempts = read_attempts(metrics_url)
     summary = httpx.get(f"{simulator_url}/-/summary").json()
     seconds = {
@@ -84,7 +84,7 @@ def _dead_ids(client: redis.Redis, account: str) -> list[str]:
 
 
 def _ledger(simulator_url: str) -> list[Arrival]:
-    """Return every arrival the provider wrote down."""
+    """Return every arrival in the provider's ledger."""
     arrivals: list[Arrival] = []
     while True:
         page = httpx.get(f"{simulator_url}/-/ledger", params={"from": len(arrivals), "limit": 5000}).text

@@ -1,4 +1,4 @@
-"""The demo's course: start everything, enqueue as a web app would, watch, hold books against ledger."""
+"""The demo: start everything, enqueue like a web app, watch, compare books and ledger."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ PATIENCE = 5.0
 
 BATCH = 30
 PAUSE = 0.02
-"""The web app's pace: so many events, then so many seconds."""
+"""The web app's pace: BATCH events, then PAUSE seconds."""
 
 ACCOUNTED, NOT_ACCOUNTED = 0, 1
 
 NEXT = """\
 Try next:
-  make test                                everything tested, on real processes
-  .venv/bin/python -m worker demo --keep   look around: status, dead list
+  make test                                run all tests, on real processes
+  .venv/bin/python -m worker demo --keep   keep it running: status, dead list
   README.md, "In your web app"             three lines for a login view"""
 
 
 def main(*, keep: bool = False) -> int:
-    """Run the demo; 0 only when every event is accounted for. With `keep`, go on until Ctrl-C."""
+    """Run the demo; 0 only if every event is accounted for. With `keep`, run on until Ctrl-C."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="otpreport-demo-") as folder:
         try:
             with Processes(Path(folder)) as processes:
                 return _run(console, processes, keep=keep)
         except (RuntimeError, redis.RedisError) as error:
-            console.print(f"[red]The demo could not run:[/] {error}")
+            console.print(f"[red]The demo failed:[/] {error}")
             _show_log(console, Path(folder) / "worker.log")
             return NOT_ACCOUNTED
 
@@ -60,7 +60,8 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
     rows = list(_rows(HERE / "verifications.csv"))
     console.print(
         f"Valkey, the provider simulator and one worker are up.\n"
-        f"Enqueueing {len(rows)} OTP verifications from verifications.csv, as a web app would."
+        f"Enqueueing {len(rows)} OTP verifications, as a web app would. The provider misbehaves on purpose:\n"
+        f"errors, lost answers and events that it refuses, which become dead letters."
     )
     events: dict[str, list[Verification]] = {account: [] for account in ACCOUNTS}
     with (
@@ -79,7 +80,7 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
         console.print(f"[red]not accounted for:[/] {fault}")
     if not faults:
         console.print(
-            "[green]Every event is accounted for[/], by Redis' books and by the provider's own ledger.\n"
+            "[green]Every event is accounted for[/], by Redis' books and by the provider's ledger.\n"
         )
         console.print(NEXT, highlight=False)
     if keep:
@@ -95,7 +96,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 def _enqueue(
     reporter: Reporter, rows: Sequence[dict[str, str]], events: dict[str, list[Verification]]
 ) -> None:
-    """Report what users typed, some hundred logins a second, as the web app's views would."""
+    """Report verifications, several hundred a second, like a web app's views."""
     waiting = iter(rows)
     while batch := list(islice(waiting, BATCH)):
         verifications = [_verification(row) for row in batch]
@@ -121,7 +122,7 @@ def _verification(row: dict[str, str]) -> Verification:
 def _watch(
     client: redis.Redis, processes: Processes, web_app: Future[None], expected: dict[str, int]
 ) -> None:
-    """Show the progress until nothing is on its way; RuntimeError if a process ends or it takes too long."""
+    """Show progress until all events are finished; RuntimeError if a process ends or it takes too long."""
     end = time.monotonic() + DEADLINE
     with Progress(expected) as progress:
         while True:
@@ -133,7 +134,7 @@ def _watch(
             if fault := processes.failed():
                 raise RuntimeError(fault)
             if time.monotonic() > end:
-                raise RuntimeError(f"not finished within {DEADLINE:.0f} s: {waiting} on their way")
+                raise RuntimeError(f"not finished within {DEADLINE:.0f} s: {waiting} unfinished")
             time.sleep(0.1)
 
 
@@ -145,7 +146,7 @@ def _stay(console: Console, processes: Processes) -> None:
             soft_wrap=True,
             highlight=False,
         )
-    console.print("Ctrl-C ends it.")
+    console.print("Ctrl-C stops it.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
@@ -153,6 +154,6 @@ def _stay(console: Console, processes: Processes) -> None:
 
 def _show_log(console: Console, log: Path) -> None:
     if log.exists():
-        console.print("The worker's last words:")
+        console.print("Last lines of the worker's log:")
         for line in log.read_text(errors="replace").splitlines()[-5:]:
             console.print(f"  {line[:300]}", highlight=False, markup=False)

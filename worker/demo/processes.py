@@ -1,4 +1,4 @@
-"""What the demo runs: an embedded Valkey, the simulator and one worker, each a process of its own."""
+"""The demo's processes: an embedded Valkey, the simulator and one worker."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ access_key_secret = "EXAMPLEsecretKEYexampleSECRETkey2"
 
 
 class Processes:
-    """Start all three, and end them again whatever happens; RuntimeError when one does not start."""
+    """Start all three and always stop them; RuntimeError if one does not start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,10 +70,10 @@ class Processes:
         self.valkey.stop()
 
     def failed(self) -> str | None:
-        """Name a child that ended by itself; None while all run."""
+        """Name a child that exited; None while all run."""
         for child in self._children:
             if child.poll() is not None:
-                return f"{' '.join(map(str, child.args[1:4]))} ended with status {child.returncode}"  # type: ignore[index]
+                return f"{' '.join(map(str, child.args[1:4]))} exited with status {child.returncode}"  # type: ignore[index]
         return None
 
     def _start_simulator(self) -> None:

@@ -1,4 +1,4 @@
-"""Judge whether this Redis is fit to hold the events, and whether anything in it needs a look."""
+"""Check whether this Redis is suitable, and whether anything in it needs attention."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.queue.fitness import FORMAT, too_new
 from worker.fleet.endings import endings
 from worker.fleet.notes import troubles
 from worker.fleet.unserved import unserved
-from worker.fleet.wording import why_not_running
+from worker.fleet.wording import count, waiting, why_not_running
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -27,13 +27,13 @@ LEAST_VERSION = 7
 """Scripts carry `#!lua flags=...`, which no older Redis reads."""
 
 APART = 1.0
-"""Seconds that Redis' clock may be away from ours."""
+"""Seconds that Redis' clock may differ from ours."""
 
-BY_HAND = "once that is over: `python -m worker accounts resume {}`"
+BY_HAND = "when that is over: `python -m worker accounts resume {}`"
 
 
 APPEND = (
-    "first `CONFIG SET appendonly yes`, which keeps what is there: with it in the file alone the next start is empty; "
+    "first `CONFIG SET appendonly yes`, which keeps the data: set only in the file, the next start would be empty; "
     "then set appendonly yes and appendfsync always in the file"
 )
 
@@ -50,11 +50,11 @@ ask('CONFIG SET', 'CONFIG', 'SET', 'maxmemory', '1')
 ask('GET of any key', 'GET', 'not-of-ours')
 return may
 """
-"""Redis' own word on what its user may do; it needs no right but to run scripts."""
+"""Ask Redis what its user may do; needs only the right to run scripts."""
 
 
 class Level(enum.StrEnum):
-    """How much a finding matters: `warn` needs a look, with `fail` the workers can't work."""
+    """How much a finding matters: `warn` needs attention, with `fail` the workers can't run."""
 
     OK = "ok"
     NOTE = "note"
@@ -64,24 +64,27 @@ class Level(enum.StrEnum):
 
 STATES = {
     "recovering": (Level.NOTE, ""),
-    "circuit_open": (Level.WARN, "the provider does not answer: its events wait, a probe lets it run again"),
-    "refused": (Level.WARN, "fix the cause: its events wait, a probe resumes it"),
+    "circuit_open": (
+        Level.WARN,
+        "the provider does not answer: events wait, and a probe resumes the account",
+    ),
+    "refused": (Level.WARN, "fix the cause: events wait, and a probe resumes the account"),
     "paused": (Level.WARN, BY_HAND),
     "shedding": (Level.WARN, BY_HAND),
-    "unknown": (Level.WARN, "Redis has a state of a later version: upgrade this one"),
+    "unknown": (Level.WARN, "the state is from a later version: upgrade this one"),
 }
-"""How much it matters that an account does not run, and what to do."""
+"""Severity of each state, and what to do."""
 
 REFUSED = (
-    "look at them: `python -m worker dead stats --account {0}`; it resumes once one is taken, and "
-    "`accounts resume {0} --keep-going` lets them end as dead letters"
+    "inspect them: `python -m worker dead stats --account {0}`; it resumes once one is accepted; "
+    "`accounts resume {0} --keep-going` turns them into dead letters"
 )
-"""What to do where one stopped because event after event was refused."""
+"""What to do after a run of refused events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what was found, and what would fix it."""
+    """The result of one check, and the fix."""
 
     name: str
     level: Level
@@ -90,7 +93,7 @@ class Finding:
 
 
 class Facts:
-    """What Redis says about itself, as far as its user may ask."""
+    """What Redis reports about itself, within its user's rights."""
 
     def __init__(self, client: Redis) -> None:
         self._client: Any = client  # redis-py leaves these answers untyped
@@ -113,7 +116,7 @@ class Facts:
 
 
 def server(facts: Facts) -> Finding:
-    """Judge what kind of server answers."""
+    """Check the kind of server."""
     info = facts.info
     version = info.get("redis_version", "")
     if not version:
@@ -124,15 +127,15 @@ def server(facts: Facts) -> Finding:
             "server", Level.FAIL, f"{name} is too old", f"use Redis or Valkey {LEAST_VERSION} or newer"
         )
     if info.get("redis_mode") == "cluster":
-        fix = "use one server, with Sentinel if need be: what belongs together is settled in one call"
+        fix = "use a single server, with Sentinel if needed: scripts touch several keys at once"
         return Finding("server", Level.FAIL, f"{name} is a cluster", fix)
     if info.get("role") == "slave":
-        return Finding("server", Level.FAIL, f"{name} is a replica", "name its primary, or use sentinel://")
+        return Finding("server", Level.FAIL, f"{name} is a replica", "use its primary, or sentinel://")
     return Finding("server", Level.OK, name)
 
 
 def clock(client: Redis) -> Finding:
-    """Compare the clocks: a provider refuses requests signed with a wrong time."""
+    """Compare the clocks: providers refuse requests signed with a wrong time."""
     asked = time.time()
     theirs = redis_time_us(client) / 1e6
     answered = time.time()
@@ -145,42 +148,40 @@ def clock(client: Redis) -> Finding:
 
 
 def clocks(workers: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
-    """Yield the living workers whose clocks are far from Redis': what they sign and their letters' times are wrong."""
+    """Yield the live workers whose clocks differ from Redis': their signatures and dead letter times are wrong."""
     for worker in workers:
         if worker.alive(now_ms) and worker.clock_off:
             yield Finding("clock", Level.WARN, worker.clock_off, "let NTP set both clocks")
 
 
 def deployments(differ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the accounts for which living workers have different settings."""
+    """Yield the accounts for which live workers have different settings."""
     for account, how in differ.items():
-        fix = "end the roll-out, or give each deployment a Redis or a KEY_PREFIX of its own"
-        yield Finding("settings", Level.WARN, f"living workers differ in {account}: {how}", fix)
+        fix = "finish the rollout, or give each deployment its own Redis or KEY_PREFIX"
+        yield Finding("settings", Level.WARN, f"live workers differ in {account}: {how}", fix)
 
 
-def access(stranger: Redis, *, matters: Level) -> Finding:
-    """Judge whether anybody who reaches Redis gets in; `stranger` is a client without a name and a password."""
-    untyped: Any = stranger
+def access(anonymous: Redis, *, matters: Level) -> Finding:
+    """Check whether Redis asks for a password; `anonymous` is a client without user and password."""
+    untyped: Any = anonymous
     try:
         untyped.ping()
     except (AuthenticationError, ResponseError):
-        return Finding("access", Level.OK, "nobody gets in without a password")
-    return Finding(
-        "access", matters, "anybody gets in without a password", "`ACL SETUSER default off`, docs/scaling.md"
-    )
+        return Finding("access", Level.OK, "a password is required")
+    return Finding("access", matters, "no password is required", "`ACL SETUSER default off`, docs/scaling.md")
 
 
 def rights(client: Redis, *, matters: Level) -> Finding:
-    """Judge whether our own user may do what nothing here ever asks for."""
+    """Check whether our own user has rights that are never needed."""
     may = cast("list[bytes]", client.eval(TOO_MUCH, 0))
     if not may:
-        return Finding("rights", Level.OK, "its user may not do everything")
-    text = f"its user may do what nothing here needs: {', '.join(word.decode() for word in may)}"
-    return Finding("rights", matters, text, "give each program a user of its own: docs/scaling.md, Rights")
+        return Finding("rights", Level.OK, "its user has no more than it needs")
+    text = f"its user has rights that are never needed: {', '.join(word.decode() for word in may)}"
+    return Finding("rights", matters, text, "give each program its own user: docs/scaling.md, Rights")
 
 
 def durability(facts: Facts) -> Finding:
-    """Judge what a restart or a crash of Redis would cost."""
+    """Check what a restart or crash of Redis would lose."""
     aof = facts.info.get("aof_enabled")
     if aof is None:
         return Finding("durability", Level.NOTE, "could not be checked: INFO is forbidden")
@@ -189,66 +190,66 @@ def durability(facts: Facts) -> Finding:
         return Finding("durability", Level.WARN, text, APPEND)
     match facts.config("appendfsync"):
         case "always":
-            return Finding("durability", Level.OK, "append-only file, synced at once")
+            return Finding("durability", Level.OK, "append-only file, synced on every write")
         case "everysec":
-            text = "append-only file, synced every second: a dying host may lose its last second"
+            text = "append-only file, synced every second: a host crash may lose the last second"
             return Finding("durability", Level.NOTE, text, "set appendfsync always")
         case None:
-            text = "append-only file; how often it is synced could not be checked: CONFIG GET is forbidden"
+            text = "append-only file; appendfsync could not be checked: CONFIG GET is forbidden"
             return Finding("durability", Level.NOTE, text)
         case other:
-            text = f"append-only file with appendfsync {other}: a dying host may lose half a minute"
+            text = f"append-only file with appendfsync {other}: a host crash may lose half a minute"
             return Finding("durability", Level.WARN, text, "set appendfsync always")
 
 
 def eviction(facts: Facts) -> Finding:
-    """Judge whether Redis may throw events away when it is full."""
+    """Check whether a full Redis would evict events."""
     policy = facts.info.get("maxmemory_policy")
     if policy is None:
         return Finding("eviction", Level.NOTE, "could not be checked: INFO is forbidden")
     if policy == "noeviction":
-        return Finding("eviction", Level.OK, "none: a full Redis refuses, it drops nothing")
+        return Finding("eviction", Level.OK, "none: a full Redis refuses writes and keeps events")
     now = "" if facts.info.get("maxmemory", "0") != "0" else ", once maxmemory is set"
-    text = f"maxmemory-policy is {policy}: a full Redis throws events away{now}"
+    text = f"maxmemory-policy is {policy}: a full Redis evicts events{now}"
     return Finding("eviction", Level.WARN, text, "set maxmemory-policy noeviction")
 
 
 def memory(remembered: Memory, now_ms: int) -> Finding:
-    """Judge whether Redis came back empty, or older than it was, and whether this version can read it."""
+    """Check whether Redis came back empty or with older data, and whether this version can read it."""
     if remembered.format > FORMAT:
         return Finding("memory", Level.FAIL, str(too_new(remembered.format)))
     loss = remembered.loss
     if loss is None or not loss.recent(now_ms):
-        return Finding("memory", Level.OK, "no worker has found that Redis lost what it held")
-    fix = "look at `audit` and `accounts list`, and pause or slow down again what has to be"
+        return Finding("memory", Level.OK, "no data loss detected")
+    fix = "compare `audit` with `accounts list`; repeat pauses and rate limits that are gone"
     return Finding("memory", Level.WARN, loss.text, fix)
 
 
 def faults(found: Iterable[str]) -> Iterator[Finding]:
-    """Judge what keeps events from being moved."""
+    """Report what blocks events."""
     for fault in found:
-        fix = "see `redis refuses` and `redis key unusable` in docs/operations.md: once fixed, all goes on"
+        fix = "see `redis refuses` and `redis key unusable` in docs/operations.md; work resumes once it is fixed"
         yield Finding("faults", Level.WARN, fault, fix)
 
 
 def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
-    """Judge what is in Redis: accounts that stopped, queues that nobody serves, books that do not balance."""
+    """Check the data in Redis: accounts not running, unserved queues, books that do not balance."""
     for account in snapshot.configured:
         if account.state.name != "running":
             level, fix = STATES[account.state.name]
             fix = REFUSED if account.state.refused else fix
             yield Finding("accounts", level, why_not_running(account), fix.format(account.name))
         if by := account.state.keep_going:
-            text = f"{account.name} goes on however many events are refused, by {by}"
+            text = f"{account.name} keeps going despite refused events, by {by}"
             yield Finding(
                 "accounts",
                 Level.NOTE,
                 text,
-                f"once that is over: `python -m worker accounts resume {account.name}`",
+                f"when that is over: `python -m worker accounts resume {account.name}`",
             )
     for account in snapshot.accounts:
         for text in endings(account):
-            fix = "replay, or export, what is worth it: `python -m worker dead stats --account {}`"
+            fix = "replay or export what you need: `python -m worker dead stats --account {}`"
             yield Finding("dead letters", Level.WARN, text, fix.format(account.name))
     yield from _queues(unserved(snapshot, queues))
     yield _books(snapshot)
@@ -256,39 +257,41 @@ def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
 
 
 def workers(seen: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
-    """Judge what the living workers say of themselves."""
+    """Check what the live workers report."""
     for worker in seen:
         if worker.alive(now_ms):
             for text in troubles(worker):
-                yield Finding("workers", Level.WARN, text, "look at that machine: network, names, open files")
+                yield Finding(
+                    "workers", Level.WARN, text, "check that machine: network, DNS, open-files limit"
+                )
 
 
 def _queues(queues: Queues) -> Iterator[Finding]:
-    fix = "configure the account, or correct it where events are sent"
-    for name, waiting in queues.named.items():
-        yield Finding("queues", Level.WARN, f"nobody serves {name}, where {waiting} wait", fix)
+    fix = "configure the account, or correct its name in the sender"
+    for name, events in queues.named.items():
+        yield Finding("queues", Level.WARN, f"no worker serves {name}: {waiting(events)}", fix)
     if queues.more:
-        text = f"and {queues.more} more queues that nobody serves, where {queues.more_events} wait"
+        text = f"{count(queues.more, 'more queue')} without a worker: {waiting(queues.more_events)}"
         yield Finding("queues", Level.WARN, text, fix)
     if not queues.complete:
-        yield Finding("queues", Level.NOTE, "too many keys to look at all of them: there may be more queues")
+        yield Finding("queues", Level.NOTE, "too many keys to scan: there may be more queues")
 
 
 def _books(snapshot: Snapshot) -> Finding:
     taken = sum(account.booked.get("taken", 0) for account in snapshot.accounts)
     if snapshot.gap:
-        text = f"{snapshot.gap} of {taken} events taken stand nowhere, or twice"
-        return Finding("books", Level.WARN, text, "was Redis restored, emptied, or restarted without AOF?")
+        text = f"{snapshot.gap} of {taken} events are unaccounted for, or counted twice"
+        return Finding("books", Level.WARN, text, "was Redis restored, flushed, or restarted without AOF?")
     dead = sum(account.dead for account in snapshot.accounts)
     letters = f", {dead} of them dead letters" if dead else ""
     return Finding("books", Level.OK, f"balanced: {taken} events taken{letters}")
 
 
 def _workers(snapshot: Snapshot) -> Finding:
-    waiting = sum(account.waiting for account in snapshot.configured)
+    backlog = waiting(sum(account.waiting for account in snapshot.configured))
     if snapshot.workers:
-        return Finding("workers", Level.OK, f"{snapshot.workers} alive, {waiting} events wait")
-    text = f"none alive, {waiting} events wait"
+        return Finding("workers", Level.OK, f"{snapshot.workers} alive, {backlog}")
+    text = f"none alive, {backlog}"
     return Finding("workers", Level.NOTE, text, "start `python -m worker run`")
 
 

@@ -1,4 +1,4 @@
-"""The client of whoever looks at the fleet, and what is said where Redis refuses it."""
+"""The Redis client of commands and exporter, and the messages for what Redis refuses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from otpreport.place import place
 TIMEOUT = 5.0
 """Seconds a command of Redis may take."""
 
-NOBODY = "no account is configured here, and no worker has told of one in the last ten minutes"
+NO_ACCOUNTS = "no account is configured here, and no worker has announced one in the last ten minutes"
 
-_RIGHTS = "who may do what stands in docs/scaling.md, Rights"
+_RIGHTS = "see docs/scaling.md, Rights"
 _OF_A_KEY = re.compile(r"access (a|one of the) key")
 _IN_A_SCRIPT = re.compile(r"ACL failure in script|The user executing the script can't")
 
@@ -47,22 +47,22 @@ def refused(settings: Settings, error: RedisError) -> str:
     match error:
         case MasterNotFoundError():  # redis-py tells of each sentinel's connection pool
             service = read(settings.redis_url.get_secret_value()).service
-            return f"{where} can't be reached: no sentinel knows a living master {service!r}"
+            return f"{where} is unreachable: no sentinel knows a live master {service!r}"
         case AuthenticationError():
-            return f"{where} refuses the user or password ({said}): look at OTPREPORT_REDIS_URL"
+            return f"{where} refuses the user or password ({said}): check OTPREPORT_REDIS_URL"
         case NoPermissionError() if _OF_A_KEY.search(said):
             keys = f"{settings.key_prefix}otpreport.* and {settings.key_prefix}otpreport:*"
-            return f"{where} forbids {_user(settings)} to read and write {keys}: {said} ({_RIGHTS})"
+            return f"{where} forbids {_user(settings)} access to {keys}: {said} ({_RIGHTS})"
         case NoPermissionError():
             return f"{where} forbids {_user(settings)} a command: {said} ({_RIGHTS})"
         case ResponseError() if _IN_A_SCRIPT.search(said):
             return f"{where} forbids {_user(settings)} a command of a script: {said} ({_RIGHTS})"
         case ResponseError() if _TOO_OLD in said:
-            return f"{where} is too old, 7 is needed: see `python -m worker check`"
+            return f"{where} is too old: 7 or newer is needed; see `python -m worker check`"
         case ResponseError():
             return f"{where} refuses: {said}"
         case _:
-            return f"{where} can't be reached: {said}"
+            return f"{where} is unreachable: {said}"
 
 
 def _user(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""What is told before dead letters are removed."""
+"""Warnings before dead letters are removed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tasks.fleet.snapshot import AccountSnapshot
 from worker.fleet.wording import count, span
 
 NEARLY = 0.9
-"""The share of what is kept from which on it is told."""
+"""The share of a limit from which a warning is given."""
 
-WHAT = {"count": "as many as are kept (DEAD_KEEP_COUNT)", "memory": "its part of Redis' memory"}
+WHAT = {"count": "the number kept (DEAD_KEEP_COUNT)", "memory": "their share of Redis' memory"}
 
 
 def endings(account: AccountSnapshot) -> Iterator[str]:
@@ -19,7 +19,7 @@ def endings(account: AccountSnapshot) -> Iterator[str]:
     if kept.ending:
         letters = count(kept.ending, "dead letter")
         age, soon = span(kept.age_ms / 1000), span(kept.soon)
-        yield f"{letters} of {account.name} get older than {age} within {soon} and are removed"
+        yield f"{letters} of {account.name} reach the maximum age of {age} within {soon} and will be removed"
     for bound, share in account.kept_shares.items():
         if share >= NEARLY:
             yield f"the dead letters of {account.name} are {share:.0%} of {WHAT[bound]}: at 100% the oldest are removed"

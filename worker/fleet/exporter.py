@@ -24,7 +24,7 @@ from tasks.fleet.workforce import Workforce
 from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
-from worker.fleet.client import NOBODY, connect, refused
+from worker.fleet.client import NO_ACCOUNTS, connect, refused
 from worker.fleet.page import StatusPage
 from worker.fleet.record import away, record
 from worker.fleet.redis_memory import RedisMemory, read_memory
@@ -299,7 +299,7 @@ class Exporter:
                     find_queues, self._client, self._keys, accounts
                 )
             else:
-                log_event(logger, logging.WARNING, "no account known", reason=NOBODY)
+                log_event(logger, logging.WARNING, "no account known", reason=NO_ACCOUNTS)
         except RedisError as error:
             log_event(logger, logging.WARNING, "queues not searched", reason=str(error))
 

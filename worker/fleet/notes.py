@@ -1,4 +1,4 @@
-"""What needs the operator's attention, in sentences."""
+"""What needs an operator's attention, in sentences."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tasks.accounts.states import BY_HAND
 from tasks.fleet.pulse import WorkerSeen
 from worker.fleet.endings import endings
 from worker.fleet.status import AccountStatus, FleetStatus
-from worker.fleet.wording import count, keeps_going, number, plain, span, why_not_running
+from worker.fleet.wording import count, keeps_going, number, plain, span, waiting, why_not_running
 
 MOST_CLOCKS = 3
 """Workers whose clocks are named."""
 
 SILENT = 5.0
-"""Seconds without a word of a living worker that are worth one of ours."""
+"""Seconds without a heartbeat before a live worker is mentioned."""
 
 
 class Severity(enum.StrEnum):
-    """How much a note matters: something is wrong, needs a look, or is good to know."""
+    """How much a note matters: a fault, a warning, or information."""
 
     BAD = "bad"
     WARN = "warn"
@@ -30,14 +30,14 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence, with nothing in it that steers a terminal."""
+    """A sentence without terminal control characters."""
 
     level: Severity
     text: str
 
 
 def notes(look: FleetStatus) -> list[Note]:
-    """Return what stands out, the worst first."""
+    """Return the notes, worst first."""
     found = [
         *(Note(Severity.BAD, plain(fault)) for fault in look.faults),
         *_memory(look),
@@ -62,7 +62,7 @@ def _memory(look: FleetStatus) -> Iterator[Note]:
 
 def _books(look: FleetStatus) -> Iterator[Note]:
     if look.snapshot.gap:
-        text = f"{count(look.snapshot.gap, 'event')} taken that stand nowhere: see `status --json`"
+        text = f"{count(look.snapshot.gap, 'event')} unaccounted for: see `status --json`"
         yield Note(Severity.BAD, text)
 
 
@@ -89,60 +89,62 @@ def _probe(account: AccountStatus, now_ms: int) -> str:
     if due_ms is None or account.seen.state.name not in {"circuit_open", "refused"}:
         return ""
     if account.seen.state.refused:
-        return " (it is searched for one that is taken)"
+        return " (probing for one that is accepted)"
     seconds = (due_ms - now_ms) / 1000
-    return f" (next probe in {seconds:.0f} s)" if seconds > 0.5 else " (a probe is due)"
+    return f" (next probe in {seconds:.0f} s)" if seconds > 0.5 else " (probe due now)"
 
 
 def _workers(look: FleetStatus) -> Iterator[Note]:
     if not look.snapshot.workers:
-        waiting = any(account.seen.waiting for account in look.accounts)
-        yield Note(Severity.BAD if waiting else Severity.WARN, "no worker is alive")
+        backlog = any(account.seen.waiting for account in look.accounts)
+        yield Note(Severity.BAD if backlog else Severity.WARN, "no worker is alive")
     for worker in look.gone:
         where = f" on {worker.host}" if worker.host else ""
-        text = f"worker {worker.worker}{where} is gone, {count(worker.held, 'event')} to be taken back"
+        text = f"worker {worker.worker}{where} is gone, {count(worker.held, 'event')} to recover"
         yield Note(Severity.WARN, plain(text))
     for worker in look.workers:
         silent = (look.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
         if worker.alive(look.now_ms) and silent > SILENT:
-            yield Note(Severity.WARN, plain(f"worker {worker.worker} has said nothing for {span(silent)}"))
+            yield Note(
+                Severity.WARN, plain(f"worker {worker.worker} has sent no heartbeat for {span(silent)}")
+            )
         if worker.alive(look.now_ms):
             yield from (Note(Severity.WARN, plain(text)) for text in troubles(worker))
 
 
 def troubles(worker: WorkerSeen) -> Iterator[str]:
-    """Yield what a living worker says keeps it from doing its part."""
+    """Yield what a live worker reports to be limiting it."""
     name = f"worker {worker.worker} on {worker.host}"
     for account, message in worker.aside.items():
-        yield f"{name} leaves {account} to the others, for nothing gets out from there: {message}"
+        yield f"{name} leaves {account} to other workers, as it can't reach the provider: {message}"
     if worker.wanted is not None:
-        requests = f"{worker.concurrency} requests at once instead of {worker.wanted}"
-        yield f"{name} may open too few files: {requests}"
+        requests = f"{worker.concurrency} concurrent requests instead of {worker.wanted}"
+        yield f"{name} is limited by its open-files limit: {requests}"
 
 
 def _clocks(look: FleetStatus) -> Iterator[Note]:
     off = [worker.clock_off for worker in look.workers if worker.alive(look.now_ms) and worker.clock_off]
     yield from (Note(Severity.WARN, plain(text)) for text in off[:MOST_CLOCKS])
     if len(off) > MOST_CLOCKS:
-        more = f"so are those of {len(off) - MOST_CLOCKS} more workers: is it Redis' own clock?"
+        more = f"so are the clocks of {len(off) - MOST_CLOCKS} more workers: is Redis' own clock wrong?"
         yield Note(Severity.WARN, more)
 
 
 def _differences(look: FleetStatus) -> Iterator[Note]:
     for account, how in look.differences.items():
-        yield Note(Severity.WARN, plain(f"living workers have different settings for {account}: {how}"))
+        yield Note(Severity.WARN, plain(f"live workers have different settings for {account}: {how}"))
 
 
 def _queues(look: FleetStatus) -> Iterator[Note]:
-    for name, waiting in look.unserved.named.items():
-        yield Note(Severity.WARN, f"nobody serves {plain(name)}: {count(waiting, 'event')} wait")
+    for name, events in look.unserved.named.items():
+        yield Note(Severity.WARN, f"no worker serves {plain(name)}: {waiting(events)}")
     if more := look.unserved.more:
-        text = f"and {count(more, 'more queue')} that nobody serves: {count(look.unserved.more_events, 'event')} wait"
+        text = f"{count(more, 'more queue')} without a worker: {waiting(look.unserved.more_events)}"
         yield Note(Severity.WARN, text)
 
 
 def _shared_rates(look: FleetStatus) -> Iterator[Note]:
-    """Yield what the accounts of one rate group use together, for each alone may look idle."""
+    """Yield the combined use of a rate group: each account alone may look idle."""
     groups: defaultdict[str, list[AccountStatus]] = defaultdict(list)
     for account in look.accounts:
         if account.rate_group is not None:

@@ -1,4 +1,4 @@
-"""Ask each provider whether an account's keys work, without a report that it could record."""
+"""Test each account's keys at its provider, with a request that reports nothing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tasks.wall import WallClock
 from worker.fleet.checks import Finding, Level
 from worker.http.client import http_client
 
-TRY_AGAIN = "look at its endpoint and the network, then try again"
+TRY_AGAIN = "check its endpoint and the network, then try again"
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """How an account's keys stand; `control` is what the same probe with other secrets proved, where it was sent."""
+    """The state of an account's keys; `control` is the result of the same probe with wrong secrets, if it was sent."""
 
     account: str
     standing: Standing
@@ -34,23 +34,23 @@ class Probed:
 
     @property
     def finding(self) -> Finding:
-        """Say it to the operator."""
+        """The finding for the operator."""
         said = _said(self.outcome)
         match self.standing:
             case Standing.ACCEPTED:
                 return Finding("keys", Level.OK, f"{self.account}: the provider accepts its keys")
             case Standing.REFUSED:
-                text, fix = "the provider refuses its keys", "put the right ones into its settings"
+                text, fix = "the provider refuses its keys", "correct them in its settings"
             case Standing.BARRED:
-                text, fix = "its keys are right, but it may not report", "have the provider allow it"
+                text, fix = "its keys are valid, but may not report", "ask the provider for the permission"
             case Standing.UNPROVED if self.control and self.control.standing is Standing.UNPROVED:
-                text = "not proved, for the same with other secrets than its own got no answer that counts"
+                text = "inconclusive: the control request with wrong secrets got no usable answer"
                 said, fix = _said(self.control.outcome), TRY_AGAIN
             case Standing.UNPROVED if self.control is not None:
-                text = "not proved, for other secrets than its own got no other answer"
-                fix = "is its endpoint really the provider's?"
+                text = "inconclusive: the control request with wrong secrets got the same answer"
+                fix = "check that its endpoint is the provider's"
             case Standing.UNPROVED:
-                text, fix = "not proved", TRY_AGAIN
+                text, fix = "inconclusive", TRY_AGAIN
         return Finding("keys", Level.WARN, f"{self.account}: {text}: {said}", fix)
 
 
@@ -59,14 +59,14 @@ def _said(outcome: Outcome) -> str:
 
 
 class Prober:
-    """Send probes, each signed afresh; a wrong clock is corrected by the provider's own, once."""
+    """Send probes, each newly signed; a wrong clock is corrected once from the provider's answer."""
 
     def __init__(self, http: Http, wall: Wall) -> None:
         self._http = http
         self._wall = wall
 
     async def probe(self, account: Account) -> Probed:
-        """Return how the keys of an account stand; a provider that would accept any is found out by a control."""
+        """Return the state of an account's keys; the control detects an endpoint that accepts any keys."""
         proof = await self._ask(account.name, _provider(account, account.options))
         if proof.standing not in {Standing.ACCEPTED, Standing.BARRED}:
             return Probed(account.name, proof.standing, proof.outcome)
@@ -90,7 +90,7 @@ class Prober:
 
 
 def with_other_secrets(options: BaseModel) -> BaseModel:
-    """Return options whose every secret is another of the same length, beside the same key id."""
+    """Return options with the same key id and wrong secrets of the same length."""
     fields: dict[str, object] = {name: getattr(options, name) for name in type(options).model_fields}
     others = {
         name: SecretStr(_other(value.get_secret_value()))

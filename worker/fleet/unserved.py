@@ -1,4 +1,4 @@
-"""Events that nobody serves: in queues of accounts that are not configured, a misspelt one for example."""
+"""Unserved queues: of accounts that are not configured, for example because of a typo."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from tasks.keyspace import Queues
 
 
 def unserved(snapshot: Snapshot, queues: Queues) -> Queues:
-    """Return the queues that nobody serves, with what of their accounts waits for another attempt."""
+    """Return the unserved queues, including events of their accounts that wait for a retry."""
     scheduled = {account.name: account.scheduled for account in snapshot.unconfigured if account.scheduled}
     return queues.with_more(scheduled)

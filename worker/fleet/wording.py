@@ -48,6 +48,11 @@ def count(value: int, noun: str) -> str:
     return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
+def waiting(value: int, noun: str = "event") -> str:
+    """Return `1 event waits`, `12,345 events wait`."""
+    return f"{count(value, noun)} {'waits' if value == 1 else 'wait'}"
+
+
 IS = {
     "running": "is running",
     "recovering": "is recovering",
@@ -55,7 +60,7 @@ IS = {
     "refused": "is refused by its provider",
     "paused": "is paused",
     "shedding": "is shedding its events",
-    "unknown": "is in a state that this version does not know",
+    "unknown": "is in a state unknown to this version",
 }
 """Each state of an account, in a sentence after its name."""
 
@@ -69,11 +74,11 @@ def why_not_running(account: AccountSnapshot) -> str:
 
 
 def keeps_going(account: AccountSnapshot) -> str:
-    """Return that no run of refusals stops an account, by whose will, and what ends it."""
-    goes_on = f"{account.name} goes on however many events are refused"
-    return f"{goes_on}, by {account.state.keep_going}: {goes_on_until(account.name)}"
+    """Return that no run of refused events stops an account, who ordered it, and what ends it."""
+    by = account.state.keep_going
+    return f"{account.name} keeps going despite refused events, by {by}: {goes_on_until(account.name)}"
 
 
 def goes_on_until(name: str) -> str:
-    """Return what ends it that an account goes on however many events are refused."""
+    """Return what ends --keep-going."""
     return f"until `accounts resume {name}` without --keep-going"

@@ -103,7 +103,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 are told, not shown."""
     (tmp_path / "key").write_bytes(b"\xff\xfe")
     assert faults(WITHOUT_KEY | {f"{KEY}_FILE": str(tmp_path / "key")}) == [
-        f"{KEY}_FILE names {tmp_path / 'key'}, which can't be read: it is no UTF-8 text"
+        f"{KEY}_FILE names {tmp_path / 'key'}, which can't be read: it is not UTF-8 text"
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_toml_file_that_is_none(tmp_path: Path) -> None:
     """A syntax error is told with its place alone; what the file would have set is not told as missing."""
     file = written(tmp_path / "x.toml", f'redis_url = "x" {SECRET}\n')
     assert faults({"OTPREPORT_CONFIG": file}) == [
-        f"OTPREPORT_CONFIG names {file}, which is no valid TOML: fix it (at line 1, column 17)"
+        f"OTPREPORT_CONFIG names {file}, which is not valid TOML: fix it (at line 1, column 17)"
     ]
 
 
@@ -135,8 +135,8 @@ def test_toml_faults_say_the_file(tmp_path: Path) -> None:
     told = faults(environment | {"OTPREPORT_CONFIG": file})
     assert told == [
         f"log_sample is 2 (from {file}): give a number from 0 to 1",
-        f"accounts.tencent is no table (from {file}): write [accounts.tencent] and its settings below",
-        f"accounts.b is no table (from {file}): write [accounts.b] and its settings below",
+        f"accounts.tencent is not a table (from {file}): write [accounts.tencent] with its settings below",
+        f"accounts.b is not a table (from {file}): write [accounts.b] with its settings below",
         f"leese is unknown (from {file}): did you mean lease?",
     ]
 
@@ -154,7 +154,7 @@ def test_true_and_false_are_no_numbers(tmp_path: Path, value: str) -> None:
     file = written(tmp_path / "x.toml", "\n".join(tables))
     told = faults(GOOD | {"OTPREPORT_CONFIG": file})
     assert {line.split()[0] for line in told} == {*top, *(f"accounts.tencent.{name}" for name in own)}
-    assert f"metrics_port is no such number (from {file}): give a whole number from 0 to 65535" in told
+    assert f"metrics_port is not a number in range (from {file}): give a whole number from 0 to 65535" in told
     assert f"breaker_calls is not valid (from {file}): give a number, not true or false" in told
     ones = written(tmp_path / "x.toml", "\n".join(tables).replace(value, "1"))
     assert config.load(GOOD | {"OTPREPORT_CONFIG": ones}).metrics_port == 1
@@ -166,7 +166,7 @@ def test_accounts_that_are_no_tables(tmp_path: Path, environment: dict[str, str]
     """They are told, also where the environment has accounts of its own; an empty table is none."""
     file = written(tmp_path / "x.toml", text)
     assert faults(environment | {"OTPREPORT_CONFIG": file}) == [
-        f"accounts is no table (from {file}): write [accounts.<name>] and its settings below"
+        f"accounts is not a table (from {file}): write [accounts.<name>] with its settings below"
     ]
     empty = written(tmp_path / "x.toml", "[accounts]")
     assert set(config.load(GOOD | {"OTPREPORT_CONFIG": empty}).accounts) == {"tencent"}
@@ -179,7 +179,7 @@ def test_toml_that_is_nested_too_deep(tmp_path: Path, form: str, levels: int) ->
     text = form.format(lists="[" * levels + "]" * levels, dotted=".".join("x" * levels))
     file = written(tmp_path / "x.toml", text)
     (line,) = faults(GOOD | {"OTPREPORT_CONFIG": file})
-    assert line.startswith((f"OTPREPORT_CONFIG names {file}, which is no valid TOML: ", "x is unknown"))
+    assert line.startswith((f"OTPREPORT_CONFIG names {file}, which is not valid TOML: ", "x is unknown"))
 
 
 def test_a_name_with_a_dash_is_mended_in_the_file(tmp_path: Path) -> None:

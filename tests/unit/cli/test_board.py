@@ -88,14 +88,14 @@ def test_redis_away_is_said_above_the_last_figures() -> None:
     """Nobody takes old figures for new ones; without any there is the reason alone."""
     assert drawn(None, Canvas(80, 40, drawn=True), "can't be reached") == ["can't be reached"]
     lines = drawn(look(account(), workers=(worker(),)), Canvas(80, 40, drawn=True), "can't be reached")
-    assert "redis is away  as of 12:00:00 UTC" in lines[0]
+    assert "redis unreachable  as of 12:00:00 UTC" in lines[0]
     assert lines[1] == "can't be reached"
 
 
 def test_a_quiet_fleet_says_so() -> None:
     """The eye finds in one place whether anything is wrong."""
     lines = drawn(look(account(), workers=(worker(),)), Canvas(80, 40, drawn=True))
-    assert "all is well" in lines[0]
+    assert "healthy" in lines[0]
     assert "nothing needs attention" in "\n".join(lines)
 
 

@@ -117,10 +117,10 @@ def test_the_password_of_redis_is_masked(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (NotConnected("Error 111\nrefused"), NO, "can't be reached: Error 111 refused"),
+        (NotConnected("Error 111\nrefused"), NO, "is unreachable: Error 111 refused"),
         (AuthenticationError("WRONGPASS"), WRONG, "refuses the user or password (WRONGPASS)"),
         (NoPermissionError("no permission for evalsha"), WRONG, "forbids user op a command"),
-        (ResponseError("Error compiling script (new function): '#'"), WRONG, "too old, 7 is needed"),
+        (ResponseError("Error compiling script (new function): '#'"), WRONG, "too old: 7 or newer is needed"),
         (ResponseError("MISCONF"), NO, "refuses: MISCONF"),
     ],
 )
@@ -141,8 +141,8 @@ def test_sentinels_that_know_no_master_are_one_short_line() -> None:
     """redis-py's own words hold every connection pool; ours are the place and the service."""
     error = MasterNotFoundError("No master found for 'main' : Redis<redis.connection.ConnectionPool(...)>")
     stop = refusal(settings(f"sentinel://op:{SECRET}@a:1,b:2/main/0"), error)
-    where = "redis at sentinel://a:1,b:2/main/0 can't be reached"
-    assert (stop.status, stop.lines) == (NO, (f"{where}: no sentinel knows a living master 'main'",))
+    where = "redis at sentinel://a:1,b:2/main/0 is unreachable"
+    assert (stop.status, stop.lines) == (NO, (f"{where}: no sentinel knows a live master 'main'",))
 
 
 def test_run_serves_all_accounts_or_those_named() -> None:
@@ -155,7 +155,7 @@ def test_run_serves_all_accounts_or_those_named() -> None:
         chosen("tencnet", configured)
     for text in (",", " ", " , "):
         with pytest.raises(
-            CommandError, match=f"--accounts '{text}' names no account: configured are alibaba, tencent"
+            CommandError, match=f"--accounts '{text}' names no account: use some of alibaba, tencent"
         ):
             chosen(text, configured)
 

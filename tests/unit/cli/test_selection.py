@@ -50,7 +50,7 @@ def test_a_time_is_read_as_it_is_meant(text: str, meant: int | None) -> None:
 )
 def test_what_is_no_time_stops_with_the_mend(text: str) -> None:
     """A bare number may be a year or seconds, so it is refused as any other nonsense is."""
-    with pytest.raises(CommandError, match=r"--until .* is no time: write how long ago") as stopped:
+    with pytest.raises(CommandError, match=r"--until .* is not a time: write how long ago") as stopped:
         read_when("--until", text, NOW)
     assert stopped.value.status == WRONG
 
@@ -73,8 +73,8 @@ def test_a_query_becomes_a_filter() -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        (Query(reasons=["wrong"]), "--reason wrong: known are "),
-        (Query(since="1h", until="2h"), "--since lies after --until"),
+        (Query(reasons=["wrong"]), "--reason wrong is unknown: use "),
+        (Query(since="1h", until="2h"), "--since is later than --until"),
     ],
 )
 def test_a_senseless_query_is_refused(query: Query, said: str) -> None:

@@ -25,6 +25,6 @@ def test_it_is_the_user_at_the_host_unless_a_name_is_given(monkeypatch: pytest.M
 @pytest.mark.parametrize("name", [" ", "a\nb", "\x1b[2J", "x" * 129])
 def test_what_is_no_name_is_refused(name: str) -> None:
     """It would forge a line, or steer the terminal of who reads the audit."""
-    with pytest.raises(CommandError, match="is no name") as stopped:
+    with pytest.raises(CommandError, match="is not a name") as stopped:
         who(name)
     assert stopped.value.status == WRONG

@@ -28,23 +28,20 @@ CASES = {
     ),
     "negative": (
         {"OTPREPORT_GRACE": "-20s"},
-        (
-            "grace is -20 (from OTPREPORT_GRACE): give a number of seconds (30s, 5m and 24h are understood) "
-            "from 0.1 to 3600"
-        ),
+        ("grace is -20 (from OTPREPORT_GRACE): give a number of seconds (or 30s, 5m, 24h) from 0.1 to 3600"),
     ),
     "huge": (
         {"OTPREPORT_READ_TIMEOUT": "9d"},
         (
             "read_timeout is 777600 (from OTPREPORT_READ_TIMEOUT): give a number of seconds "
-            "(30s, 5m and 24h are understood) from 0.01 to 300"
+            "(or 30s, 5m, 24h) from 0.01 to 300"
         ),
     ),
     "infinite": (
         {"OTPREPORT_RETRY_BASE": "inf"},
         (
-            "retry_base is no such number (from OTPREPORT_RETRY_BASE): give a number of seconds "
-            "(30s, 5m and 24h are understood) from 0.001 to 3600"
+            "retry_base is not a number in range (from OTPREPORT_RETRY_BASE): give a number of seconds "
+            "(or 30s, 5m, 24h) from 0.001 to 3600"
         ),
     ),
     "a share over one": (
@@ -69,8 +66,8 @@ CASES = {
     "a lease that ends before a slow answer": (
         {"OTPREPORT_LEASE": "15"},
         (
-            "lease is 15, no longer than connect_timeout and read_timeout together (from OTPREPORT_LEASE): "
-            "give more than 15 seconds, or shorter timeouts"
+            "lease is 15, not more than connect_timeout plus read_timeout (from OTPREPORT_LEASE): "
+            "give more than 15 seconds, or shorten the timeouts"
         ),
     ),
     "a cap under the base": (
@@ -80,15 +77,15 @@ CASES = {
     "dedupe forgets too early": (
         {"OTPREPORT_DEDUPE_TTL": "1h"},
         (
-            "dedupe_ttl is 3600, less than accounts.tencent.max_age: an event could be reported twice "
-            "(from OTPREPORT_DEDUPE_TTL): give at least 86400 seconds, or a smaller max_age"
+            "dedupe_ttl is 3600, less than accounts.tencent.max_age: events could be reported twice "
+            "(from OTPREPORT_DEDUPE_TTL): give at least 86400 seconds, or lower max_age"
         ),
     ),
     "an unknown provider": (
         {"OTPREPORT_ACCOUNTS__TENCENT__PROVIDER": "tencnet"},
         (
-            "accounts.tencent.provider is no known provider (from OTPREPORT_ACCOUNTS__TENCENT__PROVIDER): "
-            f"did you mean tencent? Known are {KNOWN}"
+            "accounts.tencent.provider is not a known provider (from OTPREPORT_ACCOUNTS__TENCENT__PROVIDER): "
+            f"did you mean tencent? Use one of {KNOWN}"
         ),
     ),
     "a misspelt field of an account": (
@@ -112,8 +109,8 @@ CASES = {
     "single underscores": (
         {"OTPREPORT_ACCOUNTS_TENCENT_REGION": "x"},
         (
-            "OTPREPORT_ACCOUNTS_TENCENT_REGION is unknown: an account's setting is written "
-            "OTPREPORT_ACCOUNTS__<NAME>__<SETTING>, with two underscores"
+            "OTPREPORT_ACCOUNTS_TENCENT_REGION is unknown: write an account's setting as "
+            "OTPREPORT_ACCOUNTS__<NAME>__<SETTING>, with double underscores"
         ),
     ),
     "nested where nothing nests": (
@@ -123,14 +120,14 @@ CASES = {
     "an endpoint with a path": (
         {"OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT": "https://host/path"},
         (
-            "accounts.tencent.endpoint is no base URL (from OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT): "
-            "write it as https://host or https://host:port, without a path"
+            "accounts.tencent.endpoint is not a base URL (from OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT): "
+            "write https://host or https://host:port, without a path"
         ),
     ),
     "an endpoint in clear": (
         {"OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT": "http://sms.tencentcloudapi.com"},
         (
-            "accounts.tencent.endpoint would send reports over the network in clear "
+            "accounts.tencent.endpoint would send reports unencrypted over the network "
             "(from OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT): write https://"
         ),
     ),
@@ -201,7 +198,7 @@ def test_who_only_looks_on_needs_no_keys() -> None:
     for wrong, named in (
         (bare | {"OTPREPORT_ACCOUNTS__TENCENT__SDK_APP_ID": ""}, "sdk_app_id is missing"),
         (bare | {"OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY": "a b"}, "secret_key is not valid"),
-        (bare | {"OTPREPORT_ACCOUNTS__TENCENT__PROVIDER": "nobody"}, "is no known provider"),
+        (bare | {"OTPREPORT_ACCOUNTS__TENCENT__PROVIDER": "nobody"}, "is not a known provider"),
     ):
         with pytest.raises(config.SettingsError, match=named):
             config.load(wrong, keyless=True)
@@ -221,9 +218,9 @@ def test_unequal_limits_in_a_group() -> None:
     second = account("SECOND", RATE_LIMIT="500")
     (line,) = faults(GOOD | second)
     assert line == (
-        "accounts.second.rate_limit is 500, but 1000 in accounts.tencent of the same group "
+        "accounts.second.rate_limit is 500, but accounts.tencent of the same rate group has 1000 "
         "(from OTPREPORT_ACCOUNTS__SECOND__RATE_LIMIT): set both to the same number, "
-        "or second's rate_group to a name of its own"
+        "or give second its own rate_group"
     )
     parted = config.load(GOOD | second | {"OTPREPORT_ACCOUNTS__SECOND__RATE_GROUP": "own"})
     assert [account.rate_limit for account in parted.accounts.values()] == [1000, 500]
@@ -289,7 +286,7 @@ def test_redis_urls_that_are_right(url: str) -> None:
 def test_redis_urls_that_are_wrong(url: str) -> None:
     """Anything else is told without showing it, for a URL may hold a password."""
     (line,) = faults(GOOD | {"OTPREPORT_REDIS_URL": url})
-    assert line.startswith("redis_url is no Redis URL (from OTPREPORT_REDIS_URL): write it as redis://")
+    assert line.startswith("redis_url is not a Redis URL (from OTPREPORT_REDIS_URL): write redis://")
 
 
 def test_an_unknown_option_of_the_redis_url() -> None:
@@ -311,7 +308,7 @@ def test_account_names_are_lower_cased_and_may_hold_two_underscores() -> None:
 def test_account_names_that_are_none(name: str) -> None:
     """A name that no queue can have is told."""
     told = faults(GOOD | {f"OTPREPORT_ACCOUNTS__{name}__PROVIDER": "tencent"})
-    assert told == [f"accounts.{name} is no account name: use 1 to 64 of a-z, 0-9, _ and -"]
+    assert told == [f"accounts.{name} is not a valid account name: use 1 to 64 of a-z, 0-9, _ and -"]
 
 
 def test_service_links_of_kubernetes_are_no_settings() -> None:

@@ -28,7 +28,7 @@ def test_every_state_but_running_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("due", "said"), [(4000, "(next probe in 4 s)"), (-1, "(a probe is due)"), (None, "why")]
+    ("due", "said"), [(4000, "(next probe in 4 s)"), (-1, "(probe due now)"), (None, "why")]
 )
 def test_the_next_probe_is_told(due: int | None, said: str) -> None:
     """An open breaker says when it tries."""
@@ -44,17 +44,17 @@ def test_workers_that_are_gone_or_silent_are_told() -> None:
     found = notes(look(account(seen=Seen(ready=1)), workers=(worker(lease=-1.0),)))
     assert [note.level for note in found] == [Severity.BAD, Severity.WARN]
     assert found[0].text == "no worker is alive"
-    assert "3f9a1c77b2e0 on otp-worker-1 is gone, 64 events to be taken back" in found[1].text
+    assert "3f9a1c77b2e0 on otp-worker-1 is gone, 64 events to recover" in found[1].text
     [note] = notes(look(account(), workers=(worker(silent=9.0),)))
-    assert note.text == "worker 3f9a1c77b2e0 has said nothing for 9.0s"
+    assert note.text == "worker 3f9a1c77b2e0 has sent no heartbeat for 9.0s"
 
 
 def test_a_loss_and_queues_that_nobody_serves_are_told() -> None:
     """A gap in the books is trouble."""
     found = notes(look(account(seen=Seen(booked={"taken": 3})), workers=(worker(),), unserved={"tencnet": 2}))
     assert [note.level for note in found] == [Severity.BAD, Severity.WARN]
-    assert "3 events taken that stand nowhere" in found[0].text
-    assert found[1].text == "nobody serves tencnet: 2 events wait"
+    assert "3 events unaccounted for" in found[0].text
+    assert found[1].text == "no worker serves tencnet: 2 events wait"
 
 
 def test_a_redis_that_lost_its_memory_is_told_for_a_day() -> None:
@@ -78,7 +78,7 @@ def test_clocks_that_are_off_are_told() -> None:
     ]
     assert [note.level for note in found] == [Severity.WARN]
     assert not any("clock" in note.text for note in notes(look(account(), workers=(gone, worker()))))
-    assert "so are those of 2 more workers" in notes(look(account(), workers=tuple(off)))[-1].text
+    assert "so are the clocks of 2 more workers" in notes(look(account(), workers=tuple(off)))[-1].text
 
 
 def test_settings_that_differ_are_told() -> None:
@@ -86,7 +86,7 @@ def test_settings_that_differ_are_told() -> None:
     differing = replace(look(account(), workers=(worker(),)), differences={"tencent": "rate_limit 200 or 50"})
     [note] = notes(differing)
     assert note.level is Severity.WARN
-    assert note.text == "living workers have different settings for tencent: rate_limit 200 or 50"
+    assert note.text == "live workers have different settings for tencent: rate_limit 200 or 50"
 
 
 def test_accounts_of_one_rate_are_counted_together() -> None:

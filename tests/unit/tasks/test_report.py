@@ -486,7 +486,7 @@ def test_a_fault_of_ours_uses_an_attempt() -> None:
 
 
 def test_a_fault_of_ours_after_sending_leaves_doubt() -> None:
-    """When it is not known whether the request left, the provider may have taken it."""
+    """When it is not known whether the request left, the provider may have it."""
     sent = delivery()
     sent.sending = True
     assert stored(World().report.fault(sent, RuntimeError("bug"))).in_doubt

@@ -56,24 +56,24 @@ Change = Callable[[Evidence], Evidence]
 BROKEN: dict[str, tuple[Change, str]] = {
     "an event never leased": (
         lambda good: replace(good, books={"tencent": {**good.books["tencent"], "taken": 4}}),
-        "the workers took 4",
+        "workers took 4",
     ),
     "an event without an end": (
         lambda good: replace(good, books={"tencent": {**good.books["tencent"], "duplicate": 0}}),
         "4 are accounted for",
     ),
-    "an event on its way": (lambda good: replace(good, pending={"tencent": 1}), "still on their way"),
+    "an event on its way": (lambda good: replace(good, pending={"tencent": 1}), "are unfinished"),
     "a delivered event the provider never saw": (
         lambda good: replace(good, arrivals={"tencent": good.arrivals["tencent"][1:]}),
         "never reached the provider, for example a",
     ),
     "a report nobody asked for": (
         lambda good: replace(good, arrivals={"tencent": [*good.arrivals["tencent"], arrival("z")]}),
-        "nobody enqueued, for example z",
+        "never enqueued, for example z",
     ),
     "a false event that was reported as true": (
         lambda good: replace(good, arrivals={"tencent": [*good.arrivals["tencent"], arrival("d")]}),
-        "nobody enqueued, for example d",
+        "never enqueued, for example d",
     ),
     "a report sent twice without need": (
         lambda good: replace(good, in_doubt={"tencent": 0}),
