@@ -1,4 +1,4 @@
-"""Every metric of a worker; label values come from closed sets."""
+"""The metrics of a worker; label values come from closed sets."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400,
 
 
 class Metrics:
-    """The metrics of one worker process, with a child for each account looked up once."""
+    """The metrics of one worker process; the children of each account are looked up once."""
 
     def __init__(self, accounts: dict[str, str]) -> None:
-        """Declare every series for `accounts`, a map of account to provider, so that all exist from the start."""
+        """Create every series for `accounts`, a map of account to provider, so that all exist from the start."""
         # a series more for each counter and histogram, that nobody asks for
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left its types out
         self.registry = CollectorRegistry()
@@ -32,51 +32,53 @@ class Metrics:
         labels = ["account", "provider"]
         events = self._counter(
             "events",
-            "Events that ended here, and how: each message counts once, a replayed one once more.",
+            "Events finished by this worker, by outcome; a replay counts again.",
             [*labels, "outcome"],
         )
         replays_dead = self._counter(
             "replays_dead",
-            "Dead letters that were replayed and died again; `otpreport_events_total` counts them as dead, too.",
+            "Replayed dead letters that died again; also counted as dead in `otpreport_events_total`.",
             labels,
         )
         attempts = self._counter(
             "attempts",
-            "Requests to a provider, by what the answer meant; of one that is `not_sent` nothing left this worker.",
+            "Requests to a provider, by result; `not_sent` never left this worker.",
             [*labels, "result"],
         )
         duration = self._histogram(
-            "attempt_duration_seconds", "Time from sending a request to its answer.", labels, SECONDS
+            "attempt_duration_seconds", "Latency of requests to the provider.", labels, SECONDS
         )
         age = self._histogram(
             "event_age_seconds",
-            "Age of an event when it was delivered: from the code entered to the report taken.",
+            "Age of delivered events: from code entry to the accepted report.",
             labels,
             AGES,
         )
         wait = self._histogram(
             "admission_wait_seconds",
-            "Time that a leased event waited for its slot under the rate limit.",
+            "Time that leased events waited for a slot of the rate limit.",
             labels,
             SECONDS,
         )
         lost = self._counter(
-            "leases_lost", "Events that another worker took over because this one fell silent.", labels
+            "leases_lost",
+            "Events that other workers took over because the lease of this one expired.",
+            labels,
         )
         removed = self._counter(
             "dead_removed",
-            "Dead letters that this worker removed since they were too old, too many, or too much for Redis' memory.",
+            "Dead letters removed by this worker, by the limit they exceeded: age, number or Redis' memory.",
             [*labels, "bound"],
         )
         offset = Gauge(
             "otpreport_clock_offset_seconds",
-            "By how much the provider's clock is ahead of this worker's; 0 while it has not refused our time.",
+            "Offset of the provider's clock ahead of this worker's; 0 unless the provider refused our time.",
             labels,
             registry=self.registry,
         )
         aside = Gauge(
             "otpreport_account_left_to_others",
-            "1 while nothing gets out of this worker to the account's provider and other workers have answers.",
+            "1 while this worker can't reach the account's provider and other workers can.",
             labels,
             registry=self.registry,
         )
@@ -92,39 +94,36 @@ class Metrics:
         self.wait = {a: wait.labels(a, p) for a, p in both}
         self.lost = {a: lost.labels(a, p) for a, p in both}
         self.recovered = self._counter(
-            "events_recovered", "Events of dead workers that this one put back.", []
+            "events_recovered", "Events of dead workers that this worker recovered.", []
         )
         self.redis_errors = self._counter(
-            "redis_errors", "Calls to Redis that failed: it was away, or refused.", []
+            "redis_errors", "Failed calls to Redis: unreachable, or refused.", []
         )
         self.faults = self._counter(
-            "internal_errors", "Reports that ended in an exception: a fault of this program, see the log.", []
+            "internal_errors", "Reports that raised an exception: a bug in otpreport, see the log.", []
         )
         self.log_dropped = self._counter(
             "log_lines_dropped",
-            "Lines that were not written, for whoever reads the log did not keep up, or the disk is full.",
+            "Log lines dropped because the log reader did not keep up or the disk is full.",
             [],
         )
-        self.inflight = self._gauge("inflight_requests", "Requests under way now.")
-        self.concurrency = self._gauge(
-            "concurrency", "Most requests that may be under way at once (`CONCURRENCY`)."
-        )
-        self.lag = self._gauge(
-            "event_loop_lag_seconds", "The longest that the event loop was late in the last second."
-        )
+        self.inflight = self._gauge("inflight_requests", "Requests in flight.")
+        self.concurrency = self._gauge("concurrency", "Limit of requests in flight (`CONCURRENCY`).")
+        self.lag = self._gauge("event_loop_lag_seconds", "Largest event loop lag in the last second.")
         self.progress = self._gauge(
-            "last_progress_timestamp_seconds", "When this worker last asked Redis for work and got an answer."
+            "last_progress_timestamp_seconds",
+            "When this worker last got an answer from Redis to a request for work.",
         )
 
         reloads = self._counter(
             "credentials_reloads",
-            "Changes of the files with the keys: taken over, or refused because the settings were wrong.",
+            "Reloads of changed key files: applied, or refused because the settings were invalid.",
             [*labels, "result"],
         )
         self.reloads = {(a, r): reloads.labels(a, p, r) for a, p in both for r in RELOADS}
         self.stale = self._gauge(
             "settings_stale",
-            "1 while the files hold other settings than the worker runs with: wrong ones, or some that need a restart.",
+            "1 while the settings files differ from the running settings: invalid, or a restart is needed.",
         )
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:

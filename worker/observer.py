@@ -155,7 +155,7 @@ class WorkerObserver:
         log_event(
             logger,
             logging.ERROR,
-            "redis lost its memory",
+            "redis lost data",
             left="nothing" if back is None else "an older state",
             seconds_back=back,
             by_hand_before=loss.by_hand,

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 RATE = 60
 FAULT = "Redis comes back {}, a key rotated and an account paused before"
-LOST = "redis lost its memory"
+LOST = "redis lost data"
 
 
 @dataclass

@@ -102,7 +102,7 @@ async def test_a_worker_enters_its_groups_again(
     await coming(lambda: "account paused" in caplog.messages)
     admin(valkey).flushdb()
     await coming(lambda: groups(valkey) == before)
-    [record] = [record for record in caplog.records if record.message == "redis lost its memory"]
+    [record] = [record for record in caplog.records if record.message == "redis lost data"]
     assert record.levelname == "ERROR"
     assert record.__dict__["fields"]["by_hand_before"] == "tencent paused"
     assert bridge.status is None
@@ -154,7 +154,7 @@ async def test_a_worker_that_meets_a_newer_format_ends(
         if record.message == "redis is not fit"
     ]
     assert len(told) == 2
-    assert "a newer version keeps it" in told[0]
+    assert "of a newer version" in told[0]
 
 
 async def test_a_worker_that_is_stopped_at_its_beginning_has_not_failed() -> None:

@@ -185,7 +185,7 @@ async def test_a_browser_shows_hostile_text_as_text(
         _plant(client)
     await coming_true(site, lambda found: found["worker_list"])
     shown = await asyncio.to_thread(browse, f"http://127.0.0.1:{site.port}/", tmp_path)
-    assert "<title>✖ otpreport: in trouble</title>" in shown
+    assert "<title>✖ otpreport: degraded</title>" in shown
     assert shown.count("&lt;img src=x onerror=document.title='owned'&gt;") >= 4
     assert "<img" not in shown
     assert r"\u{202e}" in shown
@@ -230,13 +230,13 @@ async def test_trouble_is_seen_while_text_is_selected(site: Site, tmp_path: Path
     script, state, old = SELECTIONS[selected]
     with acted(first, later, SELECT % script if script else "") as port:
         shown = await asyncio.to_thread(browse, f"http://127.0.0.1:{port}/status.html", tmp_path, 17_000)
-    assert "<title>✖ otpreport: in trouble</title>" in shown
+    assert "<title>✖ otpreport: degraded</title>" in shown
     assert "tencent has its circuit breaker open" in shown
     table = re.search(r'<table id="accounts"[^>]*>', shown)
     assert table is not None
     assert ("old" in table[0]) is old
     assert f'class="state {state}"' in shown
-    assert ("stand still" in shown) is old
+    assert ("do not update" in shown) is old
 
 
 @contextlib.contextmanager

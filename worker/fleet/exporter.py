@@ -1,4 +1,4 @@
-"""The metrics of the whole fleet, read from Redis; label values come from closed sets."""
+"""The fleet's metrics, read from Redis; label values come from closed sets."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ LOOK = 1.0
 """Seconds between two snapshots."""
 
 SWEEP = 30.0
-"""Seconds between two searches of the whole database for queues that nobody serves, and for regrouped accounts."""
+"""Seconds between two scans of the whole database for unserved queues and regrouped accounts."""
 
 Row = tuple[tuple[str, ...], float]
 
 
 class FleetCollector(Collector):
-    """Turn the last snapshot into metrics; without one there is nothing but `redis_up 0`: no old figures."""
+    """Turn the last snapshot into metrics; without one only `redis_up 0`, never stale figures."""
 
     def __init__(self, accounts: Mapping[str, Account]) -> None:
         self.accounts = accounts
@@ -58,30 +58,28 @@ class FleetCollector(Collector):
         self.differ: Container[str] = ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric; it runs in a thread, so the next look may come between."""
+        """Yield every metric; runs in a thread, so the next snapshot may arrive meanwhile."""
         snapshot = self.snapshot
         yield _gauge(
             "redis_up",
-            "1 when Redis answered the last time it was asked, else 0.",
+            "1 if the last query to Redis succeeded, else 0.",
             float(snapshot is not None),
         )
         if snapshot is None:
             return
-        yield _gauge("workers", "Workers alive: those whose lease runs.", snapshot.workers)
+        yield _gauge("workers", "Live workers: those that hold a lease.", snapshot.workers)
         if (needed := self.needed) is not None:
-            text = "Workers that the limits let be of use for what waits and arrives: what an autoscaler goes by."
+            text = "Workers that backlog, arrivals and rate limits can keep busy; scale on this."
             yield _gauge("desired_workers", text, needed)
-        gap = "Events taken that stand in no place, or in two: 0, or something was lost."
+        gap = "Accounting discrepancy: events found in no state or in two. Should be 0."
         yield _gauge("books_gap_events", gap, snapshot.gap)
-        text = (
-            "When Redis was last found to have come back empty, or older than it was (UNIX seconds); 0 never."
-        )
+        text = "When Redis was last found to have lost data (UNIX seconds); 0 never."
         yield _gauge("redis_lost_timestamp_seconds", text, self.lost_at)
         if (queues := self.queues) is not None:
-            text = "Events in queues of accounts that are not configured, looked for every 30 s."
+            text = "Events in queues of accounts that are not configured, scanned every 30 s."
             yield _gauge("unserved_queue_events", text, unserved(snapshot, queues).events)
         if (memory := self.memory) is not None:
-            text = "Memory that Redis uses, and may use: its maxmemory, or without one its machine's."
+            text = "Memory used by Redis, and its limit: maxmemory, or the machine's memory."
             rows = (("used",), memory.used), (("limit",), memory.limit)
             yield _labelled("redis_memory_bytes", text, ("kind",), rows)
         yield from self._per_account(tuple(snapshot.configured))
@@ -89,54 +87,55 @@ class FleetCollector(Collector):
     def _per_account(self, accounts: tuple[AccountSnapshot, ...]) -> Iterator[Metric]:
         yield _labelled(
             "queue_events",
-            "Events that have not ended: in the queue, held by a worker, waiting for a retry.",
+            "Unfinished events: ready in the queue, leased by a worker, or scheduled for a retry or eta.",
             ("account", "state"),
             _queue(accounts),
         )
         ages = (((account.name,), account.oldest_age) for account in accounts)
         yield _labelled(
             "oldest_event_age_seconds",
-            "Time since the code of the oldest waiting event was entered; 0 when none waits.",
+            "Age of the oldest waiting event since code entry; 0 if none waits.",
             ("account",),
             ages,
         )
         yield _labelled(
             "dead_events",
-            "Dead letters that are kept, by why they died.",
+            "Dead letters, by reason.",
             ("account", "reason"),
             _dead(accounts),
         )
-        text = "Memory that the dead letters take, about: a worker measures some of them every few seconds."
+        text = "Approximate memory of the dead letters, from samples."
         yield _labelled("dead_bytes", text, ("account",), _each(accounts, lambda account: account.kept.bytes))
-        text = "The share that dead letters use of their number and of their part of Redis' memory; at 1 the oldest go."
+        text = "Dead letters relative to their limits by number and memory; at 1 the oldest are removed."
         shares = (((a.name, b), a.kept_shares.get(b, 0.0)) for a in accounts for b in ("count", "memory"))
         yield _labelled("dead_kept_share_ratio", text, ("account", "bound"), shares)
         text = (
-            "Dead letters that get too old, and are removed, within three days or a tenth of `DEAD_KEEP_AGE`."
+            "Dead letters that reach their maximum age and will be removed within three days or a tenth of "
+            "`DEAD_KEEP_AGE`."
         )
         yield _labelled(
             "dead_ending_events", text, ("account",), _each(accounts, lambda account: account.kept.ending)
         )
-        text = "The rate as configured, as an operator allows it, and as it is now after throttling."
+        text = "Rate limits: configured, allowed by an operator, and effective after throttling."
         yield _labelled("rate_limit_per_second", text, ("account", "kind"), self._rates(accounts))
-        text = "The accounts that share a rate limit, the group named after the first of them."
+        text = "Rate group of the account, named after its first account."
         yield _labelled("rate_group_info", text, ("account", "group"), self._groups(accounts))
         text = "Age at which an event expires (`MAX_AGE`)."
         limits = (((account.name,), self.accounts[account.name].max_age) for account in accounts)
         yield _labelled("event_max_age_seconds", text, ("account",), limits)
-        text = "1 while living workers differ in its provider, endpoint, rate, group, max_age or key."
+        text = "1 while live workers differ in the account's provider, endpoint, rate, group, max_age or key."
         differ = (((account.name,), float(account.name in self.differ)) for account in accounts)
         yield _labelled("settings_differ", text, ("account",), differ)
         yield _labelled(
             "account_state",
-            "1 for the state that the account is in, 0 for the others.",
+            "1 for the current state of the account, 0 for the others.",
             ("account", "state"),
             _states(accounts),
         )
-        text = "Events that the provider refused one after another, while that stops the account; else 0."
+        text = "Consecutive refused events, while they stop the account; else 0."
         refused = _each(accounts, lambda account: account.state.refused)
         yield _labelled("refused_run_events", text, ("account",), refused)
-        text = "Events taken since Redis was empty (`taken`), and where they are or how they ended."
+        text = "Accounting since Redis was empty: events taken, and their current place or outcome."
         yield _labelled("books_events", text, ("account", "place"), _books(accounts))
 
     def _rates(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
@@ -195,7 +194,7 @@ def _labelled(name: str, text: str, labels: tuple[str, ...], rows: Iterable[Row]
 
 
 class Exporter:
-    """Look at Redis every second and serve what was seen; `run` ends when cancelled."""
+    """Read Redis every second and serve the result; `run` ends when cancelled."""
 
     def __init__(self, settings: Settings, *, look: float = LOOK, sweep: float = SWEEP) -> None:
         self._settings = settings
@@ -214,7 +213,7 @@ class Exporter:
         self._server = HealthServer(registry, self._not_ready, lambda: None, self._page.routes())
 
     def _group(self, settings: Settings) -> None:
-        """Look at the fleet by the rate groups of these settings from now on."""
+        """Use the rate groups of these settings from now on."""
         self._grouped = settings
         self._fleet = FleetReader(self._client, settings)
         self._workforce = Workforce(
@@ -223,7 +222,7 @@ class Exporter:
         self._collector.accounts = settings.accounts
 
     async def _regroup(self) -> None:
-        """Take over the rate groups that the workers use; `redis.RedisError` when Redis is away."""
+        """Adopt the rate groups that the workers use; `redis.RedisError` if Redis is unreachable."""
         found = await asyncio.to_thread(in_force, self._settings, self._client)
         if found.accounts and found.accounts != self._grouped.accounts:
             self._group(found)
@@ -236,7 +235,7 @@ class Exporter:
         return port
 
     async def run(self) -> None:
-        """Keep what is served fresh until cancelled."""
+        """Refresh until cancelled."""
         searched = -self._sweep
         while True:
             await self._read()
@@ -251,7 +250,7 @@ class Exporter:
         self._client.connection_pool.disconnect()  # a client does not close a pool that it was given
 
     async def _read(self) -> None:
-        """Look at the fleet; a Redis that is away is logged when it goes and when it comes back."""
+        """Read the fleet; an outage of Redis is logged at its start and end."""
         was_up = self._collector.snapshot is not None
         try:
             if not was_up:
@@ -276,12 +275,12 @@ class Exporter:
         self._told = True
 
     def _compare(self, look: FleetStatus) -> None:
-        """Find out, too, whether Redis lost its memory: there may be no worker that remembers."""
+        """Also detect data loss in Redis: there may be no worker to detect it."""
         self._collector.differ = look.differences
         seen, self._seen = self._seen, look.memory
         if look.memory.lacks(seen):
             self._collector.lost_at = look.now_ms / 1000
-            log_event(logger, logging.ERROR, "redis lost its memory", epoch=seen.epoch, count=seen.count)
+            log_event(logger, logging.ERROR, "redis lost data", epoch=seen.epoch, count=seen.count)
         if (loss := look.memory.loss) is not None:
             self._collector.lost_at = max(self._collector.lost_at, loss.at_ms / 1000)
 
@@ -301,7 +300,7 @@ class Exporter:
             else:
                 log_event(logger, logging.WARNING, "no account known", reason=NO_ACCOUNTS)
         except RedisError as error:
-            log_event(logger, logging.WARNING, "queues not searched", reason=str(error))
+            log_event(logger, logging.WARNING, "queue scan failed", reason=str(error))
 
     def _not_ready(self) -> str | None:
         return None if self._collector.snapshot is not None else self._fault

@@ -1,4 +1,4 @@
-"""The blocks of docs/metrics.md, by what the registries of a worker and of the exporter really hold."""
+"""The tables of docs/metrics.md, from the registries of a worker and the exporter."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from worker.reference.page import Blocks, code, table
 
 ACCOUNT, PROVIDER = "<account>", "<provider>"
 OPEN = {ACCOUNT, PROVIDER}
-"""What is put in for the labels whose values the settings decide."""
+"""Placeholders for label values that come from settings."""
 
 OURS = "otpreport_"
 
-HEADER = ("metric", "type", "labels", "unit", "what it says")
+HEADER = ("metric", "type", "labels", "unit", "meaning")
 
 UNITS = {
     "timestamp_seconds": "UNIX seconds",
@@ -37,14 +37,14 @@ UNITS = {
     "concurrency": "requests",
     "info": "always 1",
 }
-"""The unit by the end of a name."""
+"""Units by name suffix."""
 
 THINGS = ("events", "attempts", "requests", "leases", "errors", "reloads", "replays", "workers", "lines")
-"""What the others count: the first of these in the name."""
+"""Units of the other metrics: the first of these in the name."""
 
 
 def blocks() -> Blocks:
-    """Return the tables of a worker's and of the exporter's metrics, and of the buckets."""
+    """Return the tables of worker metrics, exporter metrics and buckets."""
     own, fleet = list(worker_metrics()), list(exporter_metrics())
     return {
         "worker-metrics": table(HEADER, map(_row, own)),
@@ -54,12 +54,12 @@ def blocks() -> Blocks:
 
 
 def worker_metrics() -> Iterator[Metric]:
-    """Yield what a worker with one account serves."""
+    """Yield the metrics of a worker with one account."""
     return _sorted(Metrics({ACCOUNT: PROVIDER}).registry.collect())
 
 
 def exporter_metrics() -> Iterator[Metric]:
-    """Yield what the exporter serves of one account, with everything known."""
+    """Yield the exporter's metrics of one account, all present."""
     collector = FleetCollector({ACCOUNT: _account()})
     collector.snapshot, collector.queues = _snapshot(), Queues({}, complete=True)
     collector.memory, collector.needed = RedisMemory(used=0, limit=0), 1
@@ -69,7 +69,7 @@ def exporter_metrics() -> Iterator[Metric]:
 
 
 def _sorted(metrics: Iterable[Metric]) -> Iterator[Metric]:
-    """Yield our metrics; those of the process itself differ from one system to the next."""
+    """Yield our metrics; process metrics differ between systems."""
     ours = (metric for metric in metrics if metric.name.startswith(OURS))
     return iter(sorted(ours, key=lambda metric: metric.name))
 
@@ -88,7 +88,7 @@ def _unit(metric: Metric) -> str:
 
 
 def _labels(metric: Metric) -> str:
-    """Return the labels, each with its closed set of values unless the settings decide them."""
+    """Return the labels, each with its closed set of values unless they come from settings."""
     return ", ".join(
         code(name) if set(values) <= OPEN else f"{code(name)}: {code(*values)}"
         for name, values in label_values(metric).items()
@@ -96,7 +96,7 @@ def _labels(metric: Metric) -> str:
 
 
 def label_values(metric: Metric) -> Mapping[str, list[str]]:
-    """Return the values of each label in the order in which they are served; ValueError when nothing is served."""
+    """Return each label's values in the order served; ValueError if there are none."""
     if not metric.samples:
         raise ValueError(f"{metric.name} has no series from the start: declare them in its __init__")
     found: dict[str, dict[str, None]] = {}

@@ -1,4 +1,4 @@
-"""What the providers answer, and how fast."""
+"""The providers' results and latency."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROVIDER = Row(
     (
         Panel(
             "Attempts by result",
-            "Requests a second, by what the answer meant.",
+            "Requests per second, by result.",
             "reqps",
             (Query(growth("attempts_total", "result"), "{{result}}"),),
             12,
@@ -35,31 +35,31 @@ PROVIDER = Row(
             stack=True,
         ),
         Panel(
-            "Attempts that failed",
-            "Share of the requests that were neither delivered nor throttled.",
+            "Failed attempts",
+            "Share of requests neither delivered nor throttled.",
             "percentunit",
             (Query(f"{_FAILED} / {USED}", PER_ACCOUNT),),
             12,
             most=1,
         ),
         Panel(
-            "Duration of a request",
-            "From sending it to its whole answer, or to the time-out.",
+            "Request latency",
+            "From sending to the complete answer, or the timeout.",
             "s",
             quantiles("attempt_duration_seconds"),
             8,
             colours=AGES,
         ),
         Panel(
-            "Durations, as counts",
-            "Requests by how long they took: two bands are two ways of answering.",
+            "Request latency distribution",
+            "Requests by latency; two bands mean two kinds of answers.",
             "short",
             (Query(_COUNTS, "{{le}}", heatmap=True),),
             8,
             kind="heatmap",
         ),
         Panel(
-            "Requests under way",
+            "Requests in flight",
             "By worker.",
             "short",
             (Query(select("inflight_requests", INSTANCE), PER_WORKER),),

@@ -1,4 +1,4 @@
-"""What waits, for how long, and what became of the rest."""
+"""Backlog, waiting time and outcomes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ QUEUE = Row(
     "Queue",
     (
         Panel(
-            "Events by place",
-            "ready: wait for a worker; leased: a worker has them; scheduled: wait for another attempt.",
+            "Events by state",
+            "ready: queued; leased: held by a worker; scheduled: waiting for a retry or eta.",
             "short",
             (Query(f"sum by (state) ({_EVENTS})", "{{state}}"),),
             12,
@@ -26,22 +26,22 @@ QUEUE = Row(
             stack=True,
         ),
         Panel(
-            "Waiting by account",
-            "Events that nobody works on: ready and scheduled.",
+            "Backlog by account",
+            "Waiting events: ready and scheduled.",
             "short",
             (Query(_WAITING, PER_ACCOUNT),),
             6,
         ),
         Panel(
-            "Time to empty the queue",
-            "What waits, divided by the effective rate: the least it takes if nothing is added.",
+            "Time to drain the backlog",
+            "Backlog divided by the effective rate: the shortest time to drain it without new events.",
             "s",
             (Query(f"{_WAITING} / {EFFECTIVE}", PER_ACCOUNT),),
             6,
         ),
         Panel(
-            "How events ended",
-            "Messages a second. dead: a dead letter was written; shed: acknowledged and not sent, on purpose.",
+            "Outcomes",
+            "Messages per second. dead: became a dead letter; shed: dropped by an operator's order.",
             "eps",
             (Query(growth("events_total", "outcome"), "{{outcome}}"),),
             12,
@@ -49,16 +49,16 @@ QUEUE = Row(
             stack=True,
         ),
         Panel(
-            "In queues that nobody serves",
-            "Events for accounts that are not configured, e.g. a misspelt name.",
+            "Unserved queues",
+            "Events for accounts that are not configured, for example because of a typo.",
             "short",
             (Query(f"sum({each_fleet('unserved_queue_events')})", "unserved"),),
             6,
             steps=ZERO,
         ),
         Panel(
-            "Gap in the books",
-            "Events taken that are in no place, or in two: anything but 0 is a loss or a double count.",
+            "Accounting discrepancy",
+            "Events found in no state or in two. Anything but 0 is a loss or a double count.",
             "short",
             (Query(f"max({select('books_gap_events', ALL)})", "gap"),),
             6,

@@ -1,4 +1,4 @@
-"""How much may be sent, how much is, and what waiting for it costs."""
+"""Rate limits, their use, and the wait for slots."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ RATE = Row(
     (
         Panel(
             "Rate: configured, effective, used",
-            "Requests a second. Effective is what throttling, a hand, or the ramp after an outage left of the "
-            "configured limit, which is dashed. Accounts of one rate group share it.",
+            "Requests per second. Effective: the configured limit (dashed) after throttling, an operator's limit "
+            "or the "
+            "ramp after an outage. Accounts of one rate group share it.",
             "reqps",
             (Query(_LIMITS, "{{account}} {{kind}}"), Query(USED, "{{account}} used")),
             12,
@@ -29,8 +30,9 @@ RATE = Row(
         ),
         Panel(
             "Share of the effective rate used",
-            "By rate group, named after its first account. Near 100 % the limit is what holds deliveries up, and more "
-            "workers would not help.",
+            "By rate group, named after its first account. Near 100 % the rate limit is the bottleneck, and more "
+            "workers "
+            "would not help.",
             "percentunit",
             (Query(_SHARE, "{{group}}"),),
             12,
@@ -39,7 +41,7 @@ RATE = Row(
         ),
         Panel(
             "Wait for a slot",
-            "From an event's lease to the moment it may be sent.",
+            "From lease to permission to send.",
             "s",
             quantiles("admission_wait_seconds"),
             12,
@@ -47,7 +49,7 @@ RATE = Row(
         ),
         Panel(
             "Throttled by the provider",
-            "Share of the requests refused for their rate. No attempt is used up; the shared rate steps down.",
+            "Share of requests refused for their rate. They use no attempt; the shared rate steps down.",
             "percentunit",
             (Query(f"{_THROTTLED} / {USED}", PER_ACCOUNT),),
             12,

@@ -1,4 +1,4 @@
-"""Whether Redis is there and has room."""
+"""Availability and memory of Redis."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ REDIS = Row(
     "Redis",
     (
         Panel(
-            "Memory of Redis",
-            "Used, and its limit: maxmemory, or without one its machine's. Once full, it takes no new event.",
+            "Redis memory",
+            "Used, and the limit: maxmemory, or the machine's memory. Once full, Redis accepts no new events.",
             "bytes",
             (Query(_BY_KIND, "{{kind}}"),),
             10,
             colours={"used": BLUE, "limit": RED},
         ),
         Panel(
-            "Share of the memory used",
-            "The queue, the dead letters and the memory of what was reported all live there. Of several Redis the "
-            "fullest counts.",
+            "Redis memory used",
+            "Share of the limit. Queue, dead letters and deduplication all live there. With several Redis, the "
+            "fullest.",
             "percentunit",
             (Query(f"max({_USED} / ignoring (kind) {_LIMIT})", "used"),),
             7,
@@ -34,13 +34,13 @@ REDIS = Row(
             line=True,
         ),
         Panel(
-            "Redis answers",
-            "Whether Redis answered the exporter; each of them, if there are several.",
+            "Redis availability",
+            "Whether Redis answered the exporter; with several, whether each did.",
             "short",
             (Query(f"min({each_fleet('redis_up')})", "Redis"),),
             7,
             kind="state-timeline",
-            names=(Name(0, "away", RED), Name(1, "answers", GREEN)),
+            names=(Name(0, "down", RED), Name(1, "up", GREEN)),
         ),
     ),
 )

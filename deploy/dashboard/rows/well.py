@@ -1,4 +1,4 @@
-"""The first row: whether somebody has to do something."""
+"""The first row: what needs attention."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATES = (
     Name(6, "shedding", YELLOW),
     Name(7, "unknown", GREY),
 )
-"""The states of an account, and the numbers that stand for them in the timeline."""
+"""The states of an account, and their numbers in the timeline."""
 
 _DELIVERED = growth("events_total", "account", outcome="delivered")
 _OLDEST = fleet("oldest_event_age_seconds", "account")
@@ -30,7 +30,7 @@ def _state() -> str:
 
 
 def _on_time() -> str:
-    """Ask for the share of the promise that was kept: a dead letter was not reported in time either, once."""
+    """Query the share of events within the SLO; a dead letter counts as late, once."""
     within = _grown(select("event_age_seconds_bucket", le=f"{AIM}.0"))
     every = _grown(select("event_age_seconds_count"))
     dead = _grown(select("events_total", outcome="dead"))
@@ -47,26 +47,26 @@ def _figure(title: str, text: str, unit: str, query: Query, steps: Steps, most: 
 
 
 WELL = Row(
-    "Is it well?",
+    "Health",
     (
         _figure(
             "Delivered",
-            "Events a second that a provider took.",
+            "Events accepted by providers per second.",
             "eps",
             Query(f"sum({_DELIVERED})", "delivered"),
             Steps(GREEN),
         ),
         _figure(
             "Oldest event",
-            "Age of the oldest event that waits, since its code was entered.",
+            "Age of the oldest waiting event, since code entry.",
             "s",
             Query(f"max({_OLDEST})", "oldest"),
             Steps(GREEN, ((AIM / 2, YELLOW), (AIM, RED))),
         ),
         _figure(
             f"Reported within {AIM} s",
-            f"Share of the events that ended in the time shown: reported within {AIM} s of their code. A dead letter "
-            "was not; the promise is 99 %.",
+            f"Share of the events finished in the time range that were reported within {AIM} s of code entry. Dead "
+            "letters count as late; the SLO is 99 %.",
             "percentunit",
             Query(_on_time(), "on time", at_once=True),
             Steps(RED, ((0.99, GREEN),)),
@@ -74,29 +74,29 @@ WELL = Row(
         ),
         _figure(
             "Dead letters",
-            "Events kept for a person to look at: python -m worker dead stats.",
+            "Events that failed permanently; inspect them with python -m worker dead stats.",
             "short",
             Query(f"sum({_DEAD})", "dead"),
             ZERO,
         ),
         _figure(
             "Accounts not running",
-            "The timeline below says which and how: python -m worker accounts list.",
+            "See the timeline below, or python -m worker accounts list.",
             "short",
             Query(f"sum({_NOT_RUNNING})", "not running"),
             ZERO,
         ),
         _figure(
             "Workers",
-            "Workers whose lease runs, as Redis has it.",
+            "Workers that hold a lease in Redis.",
             "short",
             Query(f"sum({each_fleet('workers')})", "workers"),
             Steps(RED, ((1, GREEN),)),
         ),
         Panel(
             "Account states",
-            "recovering: the rate ramps up; circuit_open: events wait for the provider, one probes it; refused: the "
-            "provider refuses the account, or event after event; paused, shedding: by an operator.",
+            "recovering: the rate ramps up; circuit_open: the provider fails, a probe tests it; refused: the provider "
+            "refuses the account or its events; paused, shedding: set by an operator.",
             "short",
             (Query(_state(), PER_ACCOUNT),),
             12,
@@ -105,8 +105,9 @@ WELL = Row(
         ),
         Panel(
             "Age of events when reported",
-            f"From the code's entry to the provider's answer; the dashed line is the aim, {AIM} s. A percentile is "
-            "no finer than the histogram's buckets.",
+            f"From code entry to the provider's answer; the dashed line is the target, {AIM} s. Percentiles are "
+            f"only as "
+            "precise as the histogram's buckets.",
             "s",
             quantiles("event_age_seconds"),
             12,
@@ -116,14 +117,14 @@ WELL = Row(
         ),
         Panel(
             "Delivered by account",
-            "Events a second that the provider took.",
+            "Events accepted by the provider per second.",
             "eps",
             (Query(_DELIVERED, PER_ACCOUNT),),
             8,
         ),
         Panel(
             "Oldest event by account",
-            "It grows by a second a second while nothing of the account is delivered; the dashed line is the aim.",
+            "Grows one second per second while nothing is delivered; the dashed line is the target.",
             "s",
             (Query(_OLDEST, PER_ACCOUNT),),
             8,
@@ -132,7 +133,7 @@ WELL = Row(
         ),
         Panel(
             "Dead letters by reason",
-            "Dead letters kept; replaying or purging them takes them away.",
+            "Dead letters kept; replaying or purging removes them.",
             "short",
             (Query(f"sum by (reason) ({_DEAD})", "{{reason}}"),),
             8,

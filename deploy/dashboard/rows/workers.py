@@ -1,4 +1,4 @@
-"""Whether the workers have what they need."""
+"""Capacity and faults of the workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEMORY = f"process_resident_memory_bytes{{{INSTANCE}}}"
 
 
 def _of_workers(expr: str) -> str:
-    """Leave out other programs that are scraped and tell the same of themselves."""
+    """Exclude other scraped programs with the same metrics."""
     return f"{expr} and on (instance) {_LIMIT}"
 
 
@@ -28,16 +28,16 @@ WORKERS = Row(
     "Workers",
     (
         Panel(
-            "Workers alive and needed",
-            "Needed: as many as the rate limits let work off what waits and arrives. More would not be faster.",
+            "Workers alive and desired",
+            "Desired: as many as backlog, arrivals and rate limits can keep busy. More would not be faster.",
             "short",
-            (Query(_ALIVE, "alive"), Query(_NEEDED, "needed")),
+            (Query(_ALIVE, "alive"), Query(_NEEDED, "desired")),
             6,
-            colours={"alive": GREEN, "needed": BLUE},
+            colours={"alive": GREEN, "desired": BLUE},
         ),
         Panel(
             "Event loop lag",
-            "The longest the loop was late in the last second. Above 0.1 s, the dashed line, a worker lacks CPU.",
+            "Largest lag in the last second. Above 0.1 s, the dashed line, a worker lacks CPU.",
             "s",
             (Query(select("event_loop_lag_seconds", INSTANCE), PER_WORKER),),
             6,
@@ -46,21 +46,21 @@ WORKERS = Row(
         ),
         Panel(
             "CPU",
-            "Share of one core. A worker has one loop: near 100 %, start another worker.",
+            "Share of one core. A worker is single-threaded: near 100 %, start another.",
             "percentunit",
             (Query(_of_workers(_CPU), PER_WORKER),),
             6,
         ),
         Panel(
             "Memory",
-            "Resident. It does not follow the queue: what waits, waits in Redis.",
+            "Resident. Independent of the backlog, which is in Redis.",
             "bytes",
             (Query(_of_workers(_MEMORY), PER_WORKER),),
             6,
         ),
         Panel(
             "Concurrency used",
-            "Requests under way against OTPREPORT_CONCURRENCY. At 100 % a slow provider holds the worker up.",
+            "Requests in flight relative to OTPREPORT_CONCURRENCY. At 100 % a slow provider limits the worker.",
             "percentunit",
             (Query(f"{select('inflight_requests', INSTANCE)} / {_LIMIT}", PER_WORKER),),
             6,
@@ -68,7 +68,7 @@ WORKERS = Row(
         ),
         Panel(
             "Errors",
-            "Calls to Redis that failed, and reports that raised, which are faults of this program.",
+            "Failed calls to Redis, and reports that raised an exception, which are bugs in otpreport.",
             "ops",
             (
                 Query(_counter("redis_errors_total"), "redis"),
@@ -79,7 +79,7 @@ WORKERS = Row(
         ),
         Panel(
             "Leases lost, events recovered",
-            "Events that went from a worker that died or stood still to another one.",
+            "Events taken over from workers that died or stalled.",
             "eps",
             (
                 Query(_counter("leases_lost_total"), "leases lost"),
@@ -89,8 +89,8 @@ WORKERS = Row(
             colours={"leases lost": ORANGE, "recovered": BLUE},
         ),
         Panel(
-            "Clock against the providers'",
-            "How far they are apart, once a provider has refused our time; the worker then signs by the provider's.",
+            "Clock offset to the providers",
+            "Known once a provider has refused our time; the worker then signs with the provider's time.",
             "s",
             (Query(_OFFSET, PER_WORKER),),
             6,

@@ -95,7 +95,7 @@ function trend(account) {
   drawing.setAttribute("preserveAspectRatio", "none");
   drawing.setAttribute("role", "img");
   const [low, high] = [Math.min(...paces), Math.max(...paces)];
-  drawing.setAttribute("aria-label", `between ${whole(low)} and ${whole(high)} a second`);
+  drawing.setAttribute("aria-label", `between ${whole(low)} and ${whole(high)} per second`);
   line.setAttribute("points", points.join(" "));
   for (const [name, value] of [["x1", 0], ["x2", 60], ["y1", 19.5], ["y2", 19.5]]) floor.setAttribute(name, value);
   drawing.append(floor, line);
@@ -113,7 +113,7 @@ function accountRow(account) {
     ["delivered/s", ...figure(account.delivered_per_second)],
     ["rate/s", lowered ? "n lowered" : "n", rate],
     ["use", "", use(account)],
-    ["last minute", "wide", trend(account)],
+    ["delivered, last minute", "wide", trend(account)],
     ["ready", ...figure(account.ready)],
     ["leased", ...figure(account.leased)],
     ["scheduled", ...figure(account.scheduled)],
@@ -160,15 +160,15 @@ function mood(word, className) {
   document.title = (className === "good" ? "" : className === "bad" ? "✖ " : "▲ ") + "otpreport: " + word;
 }
 
-// While somebody copies a row's text the rows stand still; the rest of the page goes on.
+// Rows do not update while text is selected; the rest of the page does.
 function draw(fleet) {
   const now = fleet.at_ms;
   const still = drawnAt !== null && !getSelection().isCollapsed;
   if (!still) drawnAt = now;
   const old = now - drawnAt > OLD;
-  const notes = old ? [...fleet.notes, { level: "info", text: `The rows are of ${clock(drawnAt)}: they stand still while text is selected.` }] : fleet.notes;
+  const notes = old ? [...fleet.notes, { level: "info", text: `Rows as of ${clock(drawnAt)}: they do not update while text is selected.` }] : fleet.notes;
   const levels = new Set(fleet.notes.map(({ level }) => level));
-  mood(...(levels.has("bad") ? ["in trouble", "bad"] : levels.has("warn") ? ["needs a look", "warn"] : ["all is well", "good"]));
+  mood(...(levels.has("bad") ? ["degraded", "bad"] : levels.has("warn") ? ["warnings", "warn"] : ["healthy", "good"]));
   $("workers").textContent = fleet.workers === 1 ? "1 worker" : whole(fleet.workers) + " workers";
   $("redis").textContent = fleet.redis;
   $("at").textContent = clock(now);
@@ -181,7 +181,7 @@ function draw(fleet) {
   fill("workerlist", fleet.worker_list.map((worker) => workerRow(worker, now)));
 }
 
-// Say why there is nothing newer; said once, for a screen reader repeats what changes.
+// Show why the figures are stale; set once, as a screen reader repeats changes.
 function warn(text) {
   const alert = $("alert");
   if (alert.textContent !== text) alert.textContent = text;
@@ -198,9 +198,9 @@ function show(fleet) {
     warn("");
     return;
   }
-  mood("redis is away", "bad");
+  mood("redis unreachable", "bad");
   $("redis").textContent = fleet.redis || "";
-  warn(`${plain(fleet.reason).replace(/\.$/, "")}, since ${clock(fleet.at_ms)}.` + (last ? ` The figures below are of ${clock(last.at_ms)}.` : ""));
+  warn(`${plain(fleet.reason).replace(/\.$/, "")}, since ${clock(fleet.at_ms)}.` + (last ? ` Figures below as of ${clock(last.at_ms)}.` : ""));
 }
 
 async function refresh() {
@@ -210,8 +210,8 @@ async function refresh() {
     show(await answer.json());
   } catch {
     silentSince ??= Date.now();
-    mood("exporter is away", "bad");
-    warn(`The exporter has not answered since ${clock(silentSince)}.` + (last ? ` The figures below are of ${clock(last.at_ms)}.` : ""));
+    mood("exporter unreachable", "bad");
+    warn(`The exporter has not answered since ${clock(silentSince)}.` + (last ? ` Figures below as of ${clock(last.at_ms)}.` : ""));
   }
 }
 
