@@ -367,10 +367,10 @@ class Engine:
         self._pause = self._until_next(batch, room.free)
 
     def _until_next(self, batch: Batch, free: int) -> float:
-        """Return the seconds from this round to the next."""
-        share = max(MANY, self._limits.concurrency // SHARE)
-        if batch.more or free <= share:
+        """Return the seconds from this round to the next; the least where this one brought all that there was room for."""
+        if batch.more or len(batch.leased) >= free:
             return BUSY
+        share = max(MANY, self._limits.concurrency // SHARE)
         longest = CALM if self._held else IDLE
         return min(longest, max(BUSY, self._pause * min(1.5, share / max(1, len(batch.leased)))))
 

@@ -790,6 +790,16 @@ async def test_a_worker_to_which_little_comes_asks_less_often(fleet: Fleet) -> N
     assert max(ratios) >= 1.25
 
 
+async def test_a_worker_at_its_rate_asks_for_many_at_once(fleet: Fleet) -> None:
+    """What holds it back is the rate and not its room, so a round may bring some tens of events."""
+    fleet.send_many(1000)
+    async with EngineWorker(fleet, rates={"tencent": 1000}, concurrency=400) as worker:
+        await worker.ended(200)
+        first = worker.monitor.rounds
+        await worker.ended(1000)
+        assert worker.monitor.rounds - first < 800 / 16
+
+
 async def seconds_of_rounds(worker: EngineWorker) -> float:
     """Return how long 20 rounds of a worker take once it holds an event and has found its pace."""
     async with worker:

@@ -990,6 +990,13 @@ MUTANTS = (
         "tests/integration/test_engine.py::test_an_account_alone_has_all_of_the_concurrency_and_no_more",
     ),
     Mutant(
+        "engine-many-at-once",
+        "worker/engine.py",
+        "if batch.more or len(batch.leased) >= free:",
+        "if batch.more or free <= self._limits.concurrency // SHARE:",
+        "tests/integration/test_engine.py::test_a_worker_at_its_rate_asks_for_many_at_once",
+    ),
+    Mutant(
         "engine-calm",
         "worker/engine.py",
         "self._pause = self._until_next(batch, room.free)",
