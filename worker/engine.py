@@ -367,7 +367,7 @@ class Engine:
         self._pause = self._until_next(batch, room.free)
 
     def _until_next(self, batch: Batch, free: int) -> float:
-        """Return the seconds from this round to the next; the least where this one brought all that there was room for."""
+        """Return the seconds from this round to the next; the least where this one brought all there was room for."""
         if batch.more or len(batch.leased) >= free:
             return BUSY
         share = max(MANY, self._limits.concurrency // SHARE)

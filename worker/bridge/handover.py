@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery.worker import state
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasks.delivery import Delivery
     from worker.engine import Engine
 
-    Consume = Callable[[str, Delivery], bool]
+    Consume = Callable[[str, Sequence[Delivery]], bool]
 
 
 class Bridge:
@@ -26,7 +26,7 @@ class Bridge:
         self._consume: Consume | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
-        self._leased: deque[Delivery] = deque()
+        self._leased: list[Delivery] = []
         self._received: list[Delivery] = []
         self._served: frozenset[str] = frozenset()
 
@@ -40,7 +40,7 @@ class Bridge:
         self._engine = self._loop = None
 
     def attach_hub(self, hub: Any, consume: Consume) -> None:
-        """Connect Celery's side; `consume` gives a message to a queue's consumer, False if there is none."""
+        """Connect Celery's side; `consume` gives a queue's consumer deliveries as one message, or says False."""
         self._hub, self._consume = hub, consume
 
     def serve(self, accounts: frozenset[str]) -> None:
@@ -61,18 +61,21 @@ class Bridge:
         self._leased.extend(deliveries)
         self._hub.call_soon(self._deliver)
 
-    def receive(self, delivery: Delivery) -> None:
-        """Take a delivery back from Celery's consumer, to be reported (hub thread)."""
-        self._received.append(delivery)
+    def receive(self, deliveries: Sequence[Delivery]) -> None:
+        """Take deliveries back from Celery's consumer, to be reported (hub thread)."""
+        self._received.extend(deliveries)
 
     def _deliver(self) -> None:
         """Let the consumer have what was leased, then send all it took to the loop at once (hub thread)."""
         if self._consume is None or self._engine is None or self._loop is None:
             return
-        while self._leased:
-            delivery = self._leased.popleft()
-            if not self._consume(queue_name(delivery.account), delivery):
-                self._loop.call_soon_threadsafe(self._engine.give_back, delivery)
+        leased, self._leased = self._leased, []
+        batches: defaultdict[str, list[Delivery]] = defaultdict(list)
+        for delivery in leased:
+            batches[delivery.account].append(delivery)
+        for account, batch in batches.items():
+            if not self._consume(queue_name(account), batch):
+                self._loop.call_soon_threadsafe(self._engine.give_back, *batch)
         received, self._received = self._received, []
         if received:
             self._loop.call_soon_threadsafe(self._engine.start, received)

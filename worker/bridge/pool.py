@@ -65,7 +65,7 @@ class AsyncioPool(BasePool):
 
 
 def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None]:
-    """Return Celery's handler for a received message: it goes straight to the engine, as decoded as it came."""
+    """Return Celery's handler for a received message: its deliveries go straight to the engine."""
     pool = consumer.pool
     if not isinstance(pool, AsyncioPool):
         raise ImproperlyConfigured(
@@ -74,6 +74,6 @@ def strategy(task: Any, app: Any, consumer: Any, **_: Any) -> Callable[..., None
     receive = pool.bridge.receive
 
     def handle(message: Message, *_: Any) -> None:
-        receive(message.delivery)
+        receive(message.deliveries)
 
     return handle

@@ -7,7 +7,7 @@ settled; kombu acknowledges nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from kombu.message import Message as KombuMessage
@@ -22,18 +22,22 @@ if TYPE_CHECKING:
 
 
 class Message(KombuMessage):
-    """A leased delivery in the shape Celery's consumer reads; the event is decoded already."""
+    """Leased deliveries of one queue in the shape Celery's consumer reads; their events are decoded already.
 
-    def __init__(self, delivery: Delivery, channel: Any) -> None:
+    Its way through the consumer costs as much as all else that is done with an event in Python before it is sent, so
+    those that were leased together go together.
+    """
+
+    def __init__(self, deliveries: Sequence[Delivery], channel: Any) -> None:
         super().__init__(
             body="",
-            delivery_tag=delivery.tag,
+            delivery_tag=deliveries[0].tag,
             content_type="application/json",
             content_encoding="utf-8",
-            headers={"task": TASK, "id": delivery.tag},
+            headers={"task": TASK, "id": deliveries[0].tag},
             channel=channel,
         )
-        self.delivery = delivery
+        self.deliveries = deliveries
 
 
 class QoS(virtual.QoS):
@@ -69,7 +73,7 @@ class Channel(virtual.Channel):
         """Consume a queue: from now on the engine leases from it."""
         tag = super().basic_consume(queue, no_ack, callback, consumer_tag, **kwargs)
         if callback is not None:
-            self._transport.consume(queue, lambda delivery: callback(Message(delivery, self)))
+            self._transport.consume(queue, lambda deliveries: callback(Message(deliveries, self)))
         return tag
 
     def message_to_python(self, raw_message: Any) -> Any:
@@ -111,7 +115,7 @@ class Transport(virtual.Transport):
         keep_awake(loop)
         self._bridge.attach_hub(loop, self._consume)
 
-    def consume(self, queue: str, callback: Callable[[Delivery], object]) -> None:
+    def consume(self, queue: str, callback: Callable[[Sequence[Delivery]], object]) -> None:
         """Give what is leased from a queue to `callback`."""
         self._consumers[queue] = callback
         self.serve()
@@ -122,15 +126,15 @@ class Transport(virtual.Transport):
         self._bridge.serve(frozenset(queue.removeprefix(prefix) for queue in self._consumers))
 
     @property
-    def _consumers(self) -> dict[str, Callable[[Delivery], object]]:
+    def _consumers(self) -> dict[str, Callable[[Sequence[Delivery]], object]]:
         """The dict of kombu's own, which it clears when a consumer is cancelled."""
-        return cast("dict[str, Callable[[Delivery], object]]", self._callbacks)
+        return cast("dict[str, Callable[[Sequence[Delivery]], object]]", self._callbacks)
 
-    def _consume(self, queue: str, delivery: Delivery) -> bool:
+    def _consume(self, queue: str, deliveries: Sequence[Delivery]) -> bool:
         callback = self._consumers.get(queue)
         if callback is None:
             return False
-        callback(delivery)
+        callback(deliveries)
         return True
 
     def driver_version(self) -> str:
