@@ -1,0 +1,161 @@
+"""Draw docs/status-watch.svg, and docs/status-page.png where Chromium is: `python -m tests.support.pictures`."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+
+from tasks.accounts.states import State
+from tasks.fleet.pulse import AccountPulse, ErrorSeen, WorkerSeen
+from tasks.limiter.rate import Rate
+from tests.support.looks import NOW_MS, Seen, account, look
+from worker.cli.board import Canvas
+from worker.cli.status import picture
+from worker.fleet.page import FILES
+from worker.fleet.record import record
+from worker.fleet.status import AccountStatus, FleetStatus
+
+DOCS = Path(__file__).parents[2] / "docs"
+WIDTH = 134
+MINUTE = 60_000
+
+
+def fleet() -> FleetStatus:
+    """Return a fleet in which much is going on."""
+    accounts = (
+        _account("tencent", Seen(ready=1840, dead=39, oldest_ms=NOW_MS - 2 * MINUTE), 696, lowered=806),
+        _account("tencent-cn", Seen(State("recovering", since_ms=NOW_MS - 7000)), 49),
+        _account(
+            "alibaba",
+            Seen(
+                State(
+                    "circuit_open",
+                    "no_answer",
+                    "172 of the last 281 calls failed or were slow",
+                    since_ms=NOW_MS - 4 * MINUTE,
+                ),
+                ready=8231,
+                dead=412,
+                oldest_ms=NOW_MS - 4 * MINUTE,
+            ),
+            0,
+            pulse=AccountPulse(
+                2,
+                5,
+                NOW_MS + 1000,
+                ErrorSeen(NOW_MS - 2000, "unknown", "no_answer", "no whole answer within 10 s"),
+            ),
+        ),
+        _account(
+            "alibaba_cn",
+            Seen(
+                State(
+                    "paused", message="keys are being rotated", by="chen@ops-1", since_ms=NOW_MS - 34 * MINUTE
+                ),
+                ready=120,
+                dead=3,
+                oldest_ms=NOW_MS - 33 * MINUTE,
+            ),
+            0,
+        ),
+    )
+    workers = tuple(
+        WorkerSeen(name, NOW_MS + 30_000, held, NOW_MS, host, pid, flying, 400, NOW_MS - 156 * MINUTE)
+        for name, host, pid, held, flying in (
+            ("3f9a1c77b2e0", "otp-worker-1", 4711, 64, 52),
+            ("8d02be1490aa", "otp-worker-1", 4712, 22, 13),
+            ("c55e0d1f7a31", "otp-worker-2", 9921, 24, 17),
+        )
+    )
+    return replace(
+        look(*accounts, workers=workers, unserved={"tencnet": 3}), redis="redis://redis.internal:6379/0"
+    )
+
+
+def _account(
+    name: str, seen: Seen, pace: float, *, lowered: float | None = None, pulse: AccountPulse | None = None
+) -> AccountStatus:
+    drawn = account(name, seen, pulse=pulse, pace=pace)
+    rate = Rate(lowered, 1000.0, NOW_MS / 1000, None)
+    trail = tuple(pace * (0.9 + 0.1 * math.sin(n / 3)) for n in range(60))
+    held = {"tencent": (98, 12), "tencent-cn": (11, 4), "alibaba": (1, 310)}.get(name, (0, 0))
+    snapshot = replace(
+        drawn.seen,
+        rate=rate,
+        scheduled=held[1],
+        records=sum(held),
+        booked={"taken": seen.dead + sum(held)},
+    )
+    return replace(drawn, seen=snapshot, trail=trail)
+
+
+def terminal() -> str:
+    """Return what `status --watch` shows of it, as a picture."""
+    console = Console(
+        file=io.StringIO(),
+        record=True,
+        width=WIDTH,
+        force_terminal=True,
+        color_system="truecolor",
+        legacy_windows=False,
+    )
+    console.print(picture(fleet(), "", Canvas(WIDTH, drawn=True)))
+    drawn = console.export_svg(title="python -m worker status --watch", unique_id="status")
+    drawn = re.sub(
+        r"<!--.*?-->|@font-face *\{.*?\}", "", drawn, flags=re.DOTALL
+    )  # nothing is fetched from elsewhere
+    return re.sub(r"\n\s*\n+", "\n", drawn).replace("Fira Code, monospace", "monospace")
+
+
+class _Page(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Serve the page's files, and the fleet as its JSON."""
+        if not self.path.endswith("status.json"):
+            super().do_GET()
+            return
+        body = orjson.dumps(record(fleet()))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that http.server calls
+        """Say nothing."""
+
+
+def page(chromium: str, file: Path) -> None:
+    """Take a picture of the status page."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Page, directory=str(FILES)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [
+                *(chromium, "--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={folder}"),
+                *("--window-size=1200,960", "--virtual-time-budget=3000", f"--screenshot={file}"),
+                f"http://127.0.0.1:{server.server_port}/status.html",
+            ],
+            check=True,
+            capture_output=True,
+        )
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    (DOCS / "status-watch.svg").write_text(terminal())
+    if found := shutil.which("chromium"):
+        page(found, DOCS / "status-page.png")
+    else:
+        print("chromium is not there: docs/status-page.png is as it was", file=sys.stderr)
