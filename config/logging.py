@@ -111,9 +111,11 @@ class Sample:
     def __init__(self, share: float) -> None:
         self._share = share
         self._passed = 0
+        self._taken = 0
 
     def take(self) -> bool:
         """Say whether this one is taken."""
-        before = math.ceil(self._passed * self._share)
         self._passed += 1
-        return math.ceil(self._passed * self._share) > before
+        due = math.ceil(self._passed * self._share)
+        taken, self._taken = due > self._taken, due
+        return taken

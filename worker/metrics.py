@@ -6,13 +6,13 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
 )
 
 from providers.base import Result
 from tasks.dead_letters.keep import BOUNDS
+from worker.counts import Counters, Histograms
 
 OUTCOMES = ("delivered", "duplicate", "skipped", "shed", "dead")
 RELOADS = ("changed", "refused")
@@ -30,7 +30,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         labels = ["account", "provider"]
-        events = self._counter(
+        events = self._counters(
             "events",
             "Events finished by this worker, by outcome; a replay counts again.",
             [*labels, "outcome"],
@@ -40,21 +40,21 @@ class Metrics:
             "Replayed dead letters that died again; also counted as dead in `otpreport_events_total`.",
             labels,
         )
-        attempts = self._counter(
+        attempts = self._counters(
             "attempts",
             "Requests to a provider, by result; `not_sent` never left this worker.",
             [*labels, "result"],
         )
-        duration = self._histogram(
+        duration = self._histograms(
             "attempt_duration_seconds", "Latency of requests to the provider.", labels, SECONDS
         )
-        age = self._histogram(
+        age = self._histograms(
             "event_age_seconds",
             "Age of delivered events: from code entry to the accepted report.",
             labels,
             AGES,
         )
-        wait = self._histogram(
+        wait = self._histograms(
             "admission_wait_seconds",
             "Time that leased events waited for a slot of the rate limit.",
             labels,
@@ -132,5 +132,12 @@ class Metrics:
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"otpreport_{name}", text, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, labels: list[str], buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"otpreport_{name}", text, labels, buckets=buckets, registry=self.registry)
+    def _counters(self, name: str, text: str, labels: list[str]) -> Counters:
+        counters = Counters(f"otpreport_{name}", text, labels)
+        self.registry.register(counters)
+        return counters
+
+    def _histograms(self, name: str, text: str, labels: list[str], bounds: tuple[float, ...]) -> Histograms:
+        histograms = Histograms(f"otpreport_{name}", text, labels, bounds)
+        self.registry.register(histograms)
+        return histograms

@@ -31,6 +31,20 @@ MUTANTS = (
         "tests/integration/test_recovery.py::test_a_living_workers_events_stay",
     ),
     Mutant(
+        "counts-bound-below",
+        "worker/counts.py",
+        "self.counts[bisect_left(self._bounds, value)] += 1",
+        "self.counts[bisect_left(self._bounds, value) + (value in self._bounds)] += 1",
+        "tests/unit/worker/test_counts.py::test_a_scrape_reads_as_the_librarys",
+    ),
+    Mutant(
+        "observer-age-of-replayed",
+        "worker/observer.py",
+        "if settlement.ending is Ending.DELIVERED and isinstance(delivery, Delivery) and not replayed:",
+        "if settlement.ending is Ending.DELIVERED and isinstance(delivery, Delivery):",
+        "tests/unit/worker/test_observer.py::test_a_delivered_event_is_counted_by_each_metric",
+    ),
+    Mutant(
         "lease-no-more",
         "tasks/queue/lease.lua",
         "elseif record then\n      give(account, tag, record, way)\n      given = given + 1",

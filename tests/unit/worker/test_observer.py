@@ -6,7 +6,7 @@ from providers.base import Outcome, Result
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.retry import Reason
-from tasks.settlement import Bury
+from tasks.settlement import Bury, Ending, Finish
 from tests.support.events import verification
 from worker.metrics import Metrics
 from worker.observer import WorkerObserver
@@ -33,6 +33,40 @@ def test_a_clock_that_is_off_is_told_once(caplog: pytest.LogCaptureFixture) -> N
         ("WARNING", "clock is right again"),
     ]
     assert caplog.records[0].__dict__["fields"] == {"redis_ahead_seconds": -90_000}
+
+
+@pytest.mark.parametrize(("replayed_ms", "aged"), [(None, 1), (1_700_000_000_000, 0)])
+def test_a_delivered_event_is_counted_by_each_metric(*, replayed_ms: int | None, aged: int) -> None:
+    """Its wait, its attempt, that one's duration, its end, and its age unless it was replayed."""
+    metrics = Metrics({"tencent": "tencent"})
+    observer = WorkerObserver(metrics, {"tencent": "tencent"}, sample=0.0)
+    leased = Leased("tencent", "tencent:w:1", 0, 0, 0, History(replayed_ms=replayed_ms), b"")
+    delivery = Delivery(leased, verification())
+    observer.admitted(delivery, 0.25)
+    observer.attempted(delivery, Outcome(Result.DELIVERED), 1, 0.5)
+    observer.ended(delivery, Finish(Ending.DELIVERED))
+    labels = {"account": "tencent", "provider": "tencent"}
+    read = metrics.registry.get_sample_value
+    assert read("otpreport_admission_wait_seconds_bucket", {**labels, "le": "0.25"}) == 1
+    assert read("otpreport_admission_wait_seconds_bucket", {**labels, "le": "0.1"}) == 0
+    assert read("otpreport_admission_wait_seconds_sum", labels) == 0.25
+    assert read("otpreport_attempts_total", {**labels, "result": "delivered"}) == 1
+    assert read("otpreport_attempt_duration_seconds_sum", labels) == 0.5
+    assert read("otpreport_events_total", {**labels, "outcome": "delivered"}) == 1
+    assert read("otpreport_event_age_seconds_count", labels) == aged
+
+
+@pytest.mark.parametrize(("level", "lines"), [("INFO", 1), ("WARNING", 0)])
+def test_a_sampled_attempt_is_logged_where_its_level_is(
+    caplog: pytest.LogCaptureFixture, level: str, lines: int
+) -> None:
+    """What is not logged takes its turn in the sample all the same."""
+    caplog.set_level(level, "otpreport.worker")
+    observer = WorkerObserver(Metrics({"tencent": "tencent"}), {"tencent": "tencent"}, sample=0.5)
+    delivery = Delivery(Leased("tencent", "tencent:w:1", 0, 0, 0, History(), b""), verification())
+    for _ in range(2):
+        observer.attempted(delivery, Outcome(Result.DELIVERED), 1, 0.05)
+    assert len(caplog.records) == lines
 
 
 @pytest.mark.parametrize("readable", [True, False])
