@@ -97,7 +97,8 @@ def _exception(record: logging.LogRecord) -> dict[str, object]:
 def _readable(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = _escaped(str(value))
+    shown = ",".join(map(str, cast("list[object]", value))) if isinstance(value, list | tuple) else str(value)
+    text = _escaped(shown)
     return f'"{text}"' if not text or " " in text or "=" in text else text
 
 

@@ -75,7 +75,7 @@ class Layer(PydanticBaseSettingsSource):
             return file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            self.blame(named_by, f"names {file}, which can't be read", str(reason))
+            self.blame(named_by, _about(file, named_by, "can't be read"), str(reason))
             return None
 
     def put_file(self, name: str, file: Path, named_by: str) -> None:
@@ -86,7 +86,7 @@ class Layer(PydanticBaseSettingsSource):
             return
         self.unread.append(path_of(name) or ())
         if text is not None:
-            self.blame(named_by, f"names {file}, which is empty", "write the value into it")
+            self.blame(named_by, _about(file, named_by, "is empty"), "write the value into it")
 
     def put_text(self, name: str, text: str, origin: str) -> None:
         """Keep a text for the setting `name` (without the prefix), or record an unknown name."""
@@ -95,6 +95,11 @@ class Layer(PydanticBaseSettingsSource):
             self.blame(origin, "is unknown", _meant(name, tuple(self.settings_cls.model_fields)))
         else:
             self.put(path, text, origin)
+
+
+def _about(file: Path, named_by: str, problem: str) -> str:
+    """Return the problem of a file, which the subject of the fault names or is."""
+    return problem if named_by == str(file) else f"names {file}, which {problem}"
 
 
 def path_of(name: str) -> Path_ | None:

@@ -1,4 +1,4 @@
-"""Where Redis is: a URL read into what redis-py's connections are made with."""
+"""Parse a Redis URL into arguments of redis-py's connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCHEMES = ("redis://", "rediss://", "unix://", "sentinel://")
 _SENTINEL_OWN = ("sentinel_username", "sentinel_password")
 _SECRET = frozenset({"password", "sentinel_password", "ssl_password"})
 _OF_POOLS = ("connection_class", "max_connections", "timeout")
-"""What a URL may hold, or redis-py reads into it, and we decide ourselves."""
+"""Options of a URL, or set by redis-py from it, that we set ourselves."""
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _DAY = 86_400.0
 _KNOWN = frozenset(
@@ -49,7 +49,7 @@ _KNOWN = frozenset(
         "username",
     }
 )
-"""The options of redis-py that a URL may hold: others change what answers look like, or can't be text."""
+"""The redis-py options a URL may have; others change the form of replies, or can't be text."""
 
 # redis-py leaves these signatures untyped.
 _connection: Any = redis.connection
@@ -57,19 +57,19 @@ _sentinel: Any = redis.sentinel
 
 
 class UnknownOptionError(OtpreportError, ValueError):
-    """Say which option of a URL is unknown, and the fix; no value is shown."""
+    """A URL has an unknown option; shows its name and the fix, no value."""
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.problem = f"has the unknown option {name}"
-        self.fix = f"known are {', '.join(sorted(known))}"
+        self.fix = f"use one of {', '.join(sorted(known))}"
         super().__init__(f"redis_url {self.problem}: {self.fix}")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A URL as read; `options` are redis-py's of one connection, `repr` shows none of them.
+    """A parsed URL; `options` are redis-py's for one connection, hidden from `repr`.
 
-    With `sentinels` these are asked for the master of `service`, and `options` hold no host.
+    With `sentinels`, these tell the master of `service`, and `options` have no host.
     """
 
     options: Mapping[str, object] = field(repr=False)
@@ -85,9 +85,9 @@ class Address:
 
 
 def read(url: str) -> Address:
-    """Read a Redis URL; ValueError, without the password, for a wrong one (UnknownOptionError for an option).
+    """Parse a Redis URL; ValueError, without the password, for an invalid one (UnknownOptionError for an option).
 
-    Besides redis-py's `redis://`, `rediss://` and `unix://` it reads
+    Besides redis-py's `redis://`, `rediss://` and `unix://` it accepts
     `sentinel://[user:password@]host1:port,host2:port/service[/db][?options]`. User and password are Redis';
     `sentinel_username` and `sentinel_password` are the sentinels' own, `ssl=true` asks for TLS to both, and
     redis-py's options (`ssl_ca_certs`, ...) work as in the other forms.
@@ -99,13 +99,13 @@ def read(url: str) -> Address:
     except UnknownOptionError:
         raise
     except (ValueError, TypeError, RedisError):
-        # The parser's own message is not passed on: an unescaped password confuses it, and it quotes that.
-        raise ValueError(f"redis_url cannot be read: {_mend(url)}") from None
+        # The parser's own message is not passed on: it may quote an unescaped password.
+        raise ValueError(f"redis_url cannot be read: {_fix(url)}") from None
     return found
 
 
 def connection_pool(url: str, *, timeout: float) -> ConnectionPool:
-    """Return a pool for a URL that `read` can read, without connecting.
+    """Return a pool for a URL that `read` accepts, without connecting.
 
     `timeout` is in seconds, for connecting and for each answer; redis-py's retries are off.
     """
@@ -124,11 +124,11 @@ def connection_pool(url: str, *, timeout: float) -> ConnectionPool:
     return cast("ConnectionPool", _connection.ConnectionPool(kind, **{**options, **address.options}))
 
 
-def _mend(url: str) -> str:
+def _fix(url: str) -> str:
     if not url.startswith(_SCHEMES):
         return "it must start with redis://, rediss://, unix:// or sentinel://"
     if url.startswith("sentinel://"):
-        return "it must read sentinel://[user:password@]host:port,host:port/service[/db][?options]"
+        return "it must have the form sentinel://[user:password@]host:port,host:port/service[/db][?options]"
     return (
         "check the host, the port, the database and the options, and escape the password (urllib.parse.quote)"
     )
@@ -189,7 +189,7 @@ def _options(url: str) -> dict[str, object]:
 def _host_and_port(text: str, default: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     host, port = unquote(parts.hostname or ""), default if parts.port is None else parts.port
-    host.encode("idna")  # as the look-up does, which would fail with the same UnicodeError, a ValueError
+    host.encode("idna")  # as the DNS lookup does, which would raise the same UnicodeError, a ValueError
     if not host or not port:
         raise ValueError("no host or no port")
     return host, port

@@ -144,7 +144,7 @@ def _account(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("is missing" if value is _MISSING else "must be a text")
+        raise ValueError("is missing" if value is _MISSING else "must be a string")
     if not 0 < len(value) <= _LONGEST:
         raise ValueError(f"must have 1 to {_LONGEST} characters")
     if not value.isascii():
@@ -156,7 +156,7 @@ def _check_unicode(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("must be Unicode: it holds half a surrogate pair") from None
+        raise ValueError("must be valid Unicode: it contains half a surrogate pair") from None
 
 
 def _flag(value: object) -> bool:
@@ -210,4 +210,4 @@ def _faults(given: Mapping[str, object]) -> str:
 
 
 def _unknown(_: object) -> None:
-    raise ValueError("is no field of an event")
+    raise ValueError("is not a field of an event")

@@ -192,7 +192,7 @@ class Link:
             except (Unavailable, OSError) as error:
                 self._failed(str(error))
             except Exception as error:
-                _log.exception("connecting to Redis failed in an unforeseen way")
+                _log.exception("unexpected error while connecting to Redis")
                 self._delay = _LONGEST_DELAY
                 self._failed(repr(error))
             else:
@@ -223,10 +223,10 @@ class Link:
         """Log that Redis went or came back, each once."""
         if back:
             self._told = False
-            _log.info("Redis takes events again")
+            _log.info("Redis accepts events again")
         elif away and not self._told:
             self._told = True
-            _log.warning("Redis takes no events: %s", away)
+            _log.warning("Redis does not accept events: %s", away)
 
     def _opened(self, connection: Connection) -> None:
         with self._lock:

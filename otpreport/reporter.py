@@ -63,7 +63,7 @@ class Reporter:
         spool_limit: int = 100_000,
     ) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"timeout must be seconds above 0, not {timeout!r}")
+            raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
         # Here, so that neither the import of this package pays for it nor the first report.
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
@@ -215,7 +215,7 @@ class Reporter:
         try:
             path = default_path(name) if spool is None else Path(spool)
         except RuntimeError as error:
-            _log.warning("events have no spool, give Reporter(spool=...) a file: %s", error)
+            _log.warning("no spool for events: give Reporter(spool=...) a file: %s", error)
             return None
         opened = Spool(path, self._link, limit=limit)
         if opened.has_leftovers():
@@ -243,7 +243,7 @@ def _invalid(error: Exception) -> ValueError:
 def check(event: object) -> None:
     """Raise TypeError for anything but a Verification."""
     if not isinstance(event, Verification):
-        raise TypeError(f"an event is a Verification, not {type(event).__name__}")
+        raise TypeError(f"expected a Verification, not {type(event).__name__}")
 
 
 def _by_account(events: Iterable[Verification]) -> dict[str, list[Verification]]:

@@ -118,7 +118,7 @@ class Spool:
             return Turn(path)
         except (sqlite3.Error, OSError) as error:
             # two that forward send some events twice, which dedupe settles; none would send nothing
-            self._notices.warn(f"the spool {path} is forwarded without a lock: {error}")
+            self._notices.warn(f"forwarding the spool {path} without a lock: {error}")
             return nullcontext(True)
 
     def put(self, pushes: Sequence[Push], deadline: float) -> str:
@@ -195,7 +195,7 @@ class Spool:
             try:
                 return Store(path)
             except NotOurs as error:
-                self._notices.warn(f"{error}: events wait beside it")
+                self._notices.warn(f"{error}: using a file beside it")
         return Store(last)
 
     def _places(self) -> Iterator[Path]:
@@ -217,7 +217,10 @@ class Spool:
                 if path.exists() and is_corrupt(path):
                     aside = move_aside(path)
                     _log.error(
-                        "the spool %s was corrupt (%s): a new one begins, it is now %s", path, error, aside
+                        "the spool %s was corrupt (%s): moved it to %s and started a new one",
+                        path,
+                        error,
+                        aside,
                     )
                     return True
         return False
@@ -230,7 +233,7 @@ class Spool:
     # The thread that forwards; its Store, too, is held by its frame alone.
 
     def _forward(self) -> None:
-        self._tell_of_strangers()
+        self._warn_of_other_spools()
         store: Store | None = None
         pause = 0.0
         self._tidy_at = time.monotonic() + _LOOK  # the first report shall find the file free
@@ -252,17 +255,18 @@ class Spool:
                 with suppress(NotOurs), closing(Store(path)) as store:
                     self._forward_all(store, _IDLE_PAUSE)
 
-    def _tell_of_strangers(self) -> None:
-        """Warn of spools of other addresses that hold events: nobody forwards those after a change of address."""
+    def _warn_of_other_spools(self) -> None:
+        """Warn of spools of other addresses that hold events: after a change of address no app forwards them."""
         with suppress(OSError):
             for path in sorted(self._path.parent.glob("spool-*.sqlite3")):
                 with suppress(sqlite3.Error):
                     if path.name != self._path.name and (count := waiting(path)):
                         _log.warning(
-                            "%d events wait in the spool %s of another address: unless an app still reports there,"
-                            " forward them with Reporter(redis_url, spool=%r)",
-                            count,
+                            "the spool %s of another Redis address holds unsent events (%d): if no app reports "
+                            "to that address"
+                            " any more, forward them with Reporter(redis_url, spool=%r)",
                             path,
+                            count,
                             str(path),
                         )
 
@@ -307,7 +311,7 @@ class Spool:
         if now - self._stuck[1] < self.hangs:
             return False
         self._notices.warn(
-            f"the spool {store.path} is forwarded although another process has the turn: it does nothing"
+            f"forwarding the spool {store.path} although another process has the turn, as it makes no progress"
         )
         return True
 
@@ -340,7 +344,7 @@ class Spool:
         """Remove rows that are forwarded; where the disk refuses remember them, so that they are not sent again."""
         marks = {_mark(row) for row in rows}
         self._forwarded |= marks
-        with self._or_warn(store, "cleared of what was forwarded"):
+        with self._or_warn(store, "cleared of forwarded events"):
             store.remove(rows)
             self._forwarded -= marks
 

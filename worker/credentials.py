@@ -114,7 +114,7 @@ class Credentials:
         for name in self._running.accounts:
             self._metrics.reloads[name, "refused"].inc()
         self._metrics.stale.set(1)
-        log_event(logger, logging.WARNING, "settings refused, the old keys stay", faults=faults)
+        log_event(logger, logging.WARNING, "settings invalid, keeping the old keys", faults=faults)
 
 
 def _with_accounts(settings: Settings, renewed: Mapping[str, Account]) -> Settings:

@@ -24,10 +24,10 @@ from worker.repeats import Repeats
 
 logger = logging.getLogger("otpreport.worker")
 
-WELL = 2.0
+QUIET = 2.0
 """Seconds without a failed call after which the next one is news."""
 
-MENDED = 25.0
+FIXED = 25.0
 """Seconds without a word of it after which a key that could not be used can be; some are looked at every ten."""
 
 
@@ -82,7 +82,7 @@ class WorkerObserver:
         )
 
     def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
-        """Count an event that ended; a dead one is logged."""
+        """Count a finished event; log a dead one."""
         leased = delivery.leased if isinstance(delivery, Delivery) else delivery
         account, replayed = leased.account, leased.history.replayed_ms is not None
         if isinstance(settlement, Finish):  # `match` is six times as dear, and this is once a report
@@ -102,19 +102,19 @@ class WorkerObserver:
         self._metrics.lost[delivery.account].inc()
 
     def failed(self, delivery: Delivery, error: Exception) -> None:
-        """Count and log a fault of ours, with its traceback."""
+        """Count and log an internal error, with its traceback."""
         self._metrics.faults.inc()
         log_event(
             logger,
             logging.ERROR,
-            "report raised",
+            "internal error",
             account=delivery.account,
             tag=delivery.tag,
             error=repr(error),
         )
 
     def redis(self, error: RedisError | OSError | None, **more: object) -> None:
-        """Log that calls of Redis fail, at first and then now and then, and once that they succeed again."""
+        """Log failing calls to Redis, at first and then now and then, and once their recovery."""
         if error is not None:
             self._metrics.redis_errors.inc()
             fault = RedisFault.of(error)
@@ -127,28 +127,28 @@ class WorkerObserver:
             self._told_away = False
             log_event(logger, logging.INFO, "redis reachable again")
         self.redis_away = ""
-        self._away.over(quiet=WELL)
+        self._away.over(quiet=QUIET)
 
     def faults(self, faults: Sequence[str]) -> None:
-        """Log keys that can't be used, at first and then now and then; `progress` logs that they can again."""
+        """Log unusable keys, at first and then now and then; `progress` logs their recovery."""
         for fault in faults:
             if (times := self._unusable.happened(fault)) is not None:
                 key, _, reason = fault.partition(": ")
                 log_event(logger, logging.ERROR, "redis key unusable", key=key, reason=reason, times=times)
 
     def recovered(self, found: Recovered) -> None:
-        """Count and log what dead workers left behind."""
+        """Count and log events recovered from dead workers."""
         self._metrics.recovered.inc(found.taken_back + found.orphans)
-        log_event(logger, logging.WARNING, "recovered", events=found.taken_back, orphans=found.orphans)
+        log_event(logger, logging.WARNING, "events recovered", events=found.taken_back, orphans=found.orphans)
 
     @property
     def by_hand(self) -> str:
-        """What an operator holds or sheds, as far as this worker has seen."""
+        """The accounts an operator paused or sheds, as this worker has seen."""
         chosen = ((account, state.name) for account, state in self._states.items() if state.name in BY_HAND)
         return ", ".join(f"{account} {name}" for account, name in sorted(chosen))
 
     def memory_lost(self, loss: Loss) -> None:
-        """Log that Redis came back empty, or older than it was, and how far back that is."""
+        """Log that Redis came back empty or with an older state, and how far back that is."""
         back = None if loss.left_ms is None else round((loss.at_ms - loss.left_ms) / 1000, 1)
         log_event(
             logger,
@@ -160,7 +160,7 @@ class WorkerObserver:
         )
 
     def differences(self, found: Mapping[str, str]) -> None:
-        """Log for which accounts living workers have other settings, each time that changes."""
+        """Log for which accounts live workers have different settings, at each change."""
         for account in sorted({*found, *self._differences}):
             before, now = self._differences.get(account), found.get(account)
             if now and now != before:
@@ -172,7 +172,7 @@ class WorkerObserver:
         self._differences = found
 
     def clock(self, redis_ahead: float) -> None:
-        """Log, once each time, that this worker's clock and Redis' are far apart, and that they are no longer."""
+        """Log once when this worker's clock and Redis' differ, and once when they no longer do."""
         off = abs(redis_ahead) > FAR_APART
         if off != self._clock_off:
             said = "clock is off" if off else "clock is right again"
@@ -180,7 +180,7 @@ class WorkerObserver:
         self._clock_off = off
 
     def removed(self, account: str, bound: str, letters: int) -> None:
-        """Count and log dead letters that were removed; those of an account that is not configured are logged alone."""
+        """Count and log removed dead letters; for an account that is not configured only log them."""
         if account in self._providers:
             self._metrics.removed[account, bound].inc(letters)
         log_event(
@@ -205,7 +205,7 @@ class WorkerObserver:
             self._states[account] = state
 
     def aside(self, ways: Mapping[str, Way]) -> None:
-        """Log which accounts are left to other workers, once each time, and once that they are taken again."""
+        """Log once for each account that is left to other workers, and once when it is served again."""
         for account in ways.keys() - self._aside:
             log_event(
                 logger,
@@ -213,19 +213,19 @@ class WorkerObserver:
                 "account left to others",
                 account=account,
                 message=ways[account].message,
-                reason="nothing gets out to its provider from here, while other workers have answers",
+                reason="this worker can't reach its provider, while other workers can",
             )
         for account in self._aside - ways.keys():
-            log_event(logger, logging.INFO, "account taken again", account=account)
+            log_event(logger, logging.INFO, "account served again", account=account)
         self._aside = frozenset(ways)
         for account, gauge in self._metrics.aside.items():
             gauge.set(account in ways)
 
     def progress(self) -> None:
-        """Note that the worker went round its loop."""
+        """Record that the worker completed a round of its loop."""
         self.last_progress = time.monotonic()
         self._metrics.progress.set(time.time())
-        for fault in self._unusable.over(quiet=MENDED):
+        for fault in self._unusable.over(quiet=FIXED):
             log_event(logger, logging.INFO, "redis key usable again", key=fault.partition(": ")[0])
 
 

@@ -128,7 +128,7 @@ async def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
     async with desk(tmp_path) as found:
         found.write("key", "two words")
         await coming(lambda: found.stale == 1)
-        [line] = found.lines("settings refused, the old keys stay")
+        [line] = found.lines("settings invalid, keeping the old keys")
         assert len(line["faults"]) == 1
         assert line["faults"][0].startswith("accounts.tencent.secret_key is not valid")
         assert not found.renewed

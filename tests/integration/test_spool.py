@@ -416,7 +416,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
     with Reporter(f"redis://127.0.0.1:{free_port()}/0", timeout=PATIENCE) as reporter:
         receipts = [reporter.report(verification()) for _ in range(2)]
     assert ["no spool" in receipt.reason for receipt in receipts] == [True, True]
-    assert levels(caplog, "have no spool") == [logging.WARNING]
+    assert levels(caplog, "no spool for events") == [logging.WARNING]
 
 
 class Starved(Spool):
@@ -879,10 +879,10 @@ def test_another_address_left_events(
     with Reporter(old, timeout=PATIENCE) as reporter:
         assert reporter.report(verification("old")).status == "spooled"
     (file,) = (tmp_path / "otpreport").glob("*.sqlite3")
-    assert levels(caplog, "of another address") == []
+    assert levels(caplog, "of another Redis address") == []
     with Reporter(away.url, timeout=PATIENCE) as reporter:
         assert reporter.report(verification("new")).status == "spooled"
-        until(lambda: levels(caplog, f"1 events wait in the spool {file}"))
+        until(lambda: levels(caplog, f"the spool {file} of another Redis address holds unsent events (1)"))
     away.start()
     with Reporter(away.url, spool=file, timeout=PATIENCE), redis.Redis(port=away.port) as client:
         until(lambda: "old" in arrived(client))

@@ -166,7 +166,7 @@ def test_what_waits_beside_is_forwarded(
         database.execute("CREATE TABLE spool (something TEXT)")
     with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=10.0) as reporter:
         assert reporter.report(verification("beside")).status == "spooled"
-    assert "another program: events wait beside it" in caplog.text
+    assert "another program: using a file beside it" in caplog.text
     path.unlink()
     with (
         Reporter(valkey_server.url, spool=path, timeout=10.0) as reporter,

@@ -18,10 +18,10 @@ def faults(options: Mapping[str, object], queues: Collection[str]) -> Iterator[s
         yield "--autoscale: this worker has nothing to scale: start more of them"
     if options.get("purge"):
         yield "--purge: events that wait are not thrown away: they were verified"
-    yield from _strangers(options.get("queues"), queues)
+    yield from _unknown_queues(options.get("queues"), queues)
 
 
-def _strangers(asked: object, queues: Collection[str]) -> Iterator[str]:
+def _unknown_queues(asked: object, queues: Collection[str]) -> Iterator[str]:
     for name in _names(asked):
         if name not in queues:
             near = nearest(name, queues) or ", ".join(sorted(queues))

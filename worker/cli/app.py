@@ -192,7 +192,7 @@ def accounts_pause(
         str, typer.Option(help="wait: events stay queued; shed: they are dropped and counted.")
     ] = "wait",
     by: By = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Drop events without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop events without asking.")] = False,
     as_json: Json = False,
 ) -> None:
     """Pause an account: its events wait, or are dropped.

@@ -21,7 +21,9 @@ Accounts: TypeAlias = Annotated[
 Reasons: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--reason", metavar="WORD", help="invalid, expired, permanent, exhausted or poison (repeatable)."
+        "--reason",
+        metavar="WORD",
+        help="Only exhausted, expired, invalid, permanent, poison or unreadable ones (repeatable).",
     ),
 ]
 Codes: TypeAlias = Annotated[

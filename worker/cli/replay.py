@@ -138,7 +138,9 @@ def recall_letters(query: Query, *, by: str, yes: bool, as_json: bool) -> int:
         left = preview.left[NOT_WAITING]
         write_json({"recalled": recalled, "left_not_waiting": left, "not_found": preview.missing})
     elif preview.total:
-        screen().print(f"recalled {count(recalled, 'dead letter')}")
+        sent = preview.total - recalled
+        meanwhile = f"; {number(sent)} had been sent meanwhile" if sent else ""
+        screen().print(f"recalled {count(recalled, 'dead letter')}{meanwhile}")
     return NO if preview.missing else DONE
 
 

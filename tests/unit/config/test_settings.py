@@ -294,7 +294,7 @@ def test_an_unknown_option_of_the_redis_url() -> None:
     url = f"redis://h/0?decode_responses={SECRET}"
     (line,) = faults(GOOD | {"OTPREPORT_REDIS_URL": url})
     assert line.startswith(
-        "redis_url has the unknown option decode_responses (from OTPREPORT_REDIS_URL): known are client_name, db, "
+        "redis_url has the unknown option decode_responses (from OTPREPORT_REDIS_URL): use one of client_name, db, "
     )
 
 

@@ -147,7 +147,7 @@ def test_a_wrong_call_is_a_wrong_event(field: str) -> None:
     """A field that is missing or unknown in a call raises ValueError, and no TypeError as for other calls."""
     wrong: dict[str, Any] = {name: value for name, value in GOOD.items() if name != field}
     wrong["phone"] = "+123456789"
-    with pytest.raises(ValueError, match=f"^{field}: is missing; phone: is no field of an event$"):
+    with pytest.raises(ValueError, match=f"^{field}: is missing; phone: is not a field of an event$"):
         Verification(**wrong)
 
 

@@ -160,10 +160,10 @@ def test_refused_again_and_again(
     server.answer = lambda: [refusal]
     with pytest.raises(AssertionError):  # a reconnection at every push would be some hundred of them
         until(lambda: refused_or_away(link) and server.attempts > 9, deadline=1.5)
-    assert said(caplog, refusal) == [f"Redis takes no events: {refusal}"]
+    assert said(caplog, refusal) == [f"Redis does not accept events: {refusal}"]
     server.answer = lambda: [""]
     until(lambda: link.wait_until_up(0.1) and push(link) == [""])
-    until(lambda: said(caplog, refusal)[-1] == "Redis takes events again")
+    until(lambda: said(caplog, refusal)[-1] == "Redis accepts events again")
     assert len(said(caplog, refusal)) == 2
 
 
