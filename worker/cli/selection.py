@@ -108,9 +108,9 @@ class Selection:
 
 
 def _check_accounts(wanted: Filter, letters: DeadLetters, configured: Collection[str]) -> None:
-    strangers = sorted(wanted.accounts.difference(configured))
-    known = {*configured, *letters.accounts()} if strangers else set[str]()
-    for name in strangers:
+    unknown = sorted(wanted.accounts.difference(configured))
+    known = {*configured, *letters.accounts()} if unknown else set[str]()
+    for name in unknown:
         if name not in known:
             near = nearest(name, known)
             fix = f"did you mean {near}?" if near else f"use one of {', '.join(sorted(known))}"
