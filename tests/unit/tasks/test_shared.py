@@ -52,3 +52,9 @@ def test_the_lists_of_a_queue_have_the_shared_suffixes() -> None:
     suffixes = SHARED["PRIORITY_SUFFIXES"]
     assert isinstance(suffixes, tuple)
     assert queue_keys("", "a") == tuple(f"otpreport.a{suffix}" for suffix in suffixes)
+
+
+def test_every_script_is_on_the_architecture_page() -> None:
+    """Its table says who calls each, and what it does."""
+    page = (TASKS.parent / "docs" / "architecture.md").read_text()
+    assert [name for name in FILES if f"{Path(name).name}`" not in page] == []
