@@ -39,7 +39,7 @@ def held_ids(fleet: Fleet, worker: WorkerProcess) -> set[str]:
     ]
     # one may be settled meanwhile: the dead worker's last call was still on its way
     messages = (decode(record.split(b"\n", 2)[2]) for record in records if record)
-    return {str(message.kwargs["event"]["message_id"]) for message in messages}  # type: ignore[index]  # an event
+    return {str(message.kwargs["event"]["message_id"]) for message in messages}  # type: ignore[index, call-overload]  # an event
 
 
 def kill_and_see_it_back(fleet: Fleet, worker: WorkerProcess) -> tuple[set[str], float]:

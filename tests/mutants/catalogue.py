@@ -1144,6 +1144,27 @@ MUTANTS = (
         "tests/unit/providers/test_codes.py::test_a_text_that_is_a_secret_is_masked",
     ),
     Mutant(
+        "reply-twice",
+        "providers/reply.py",
+        'if body.count(b":") != _members(whole):',
+        "if False:",
+        "tests/unit/providers/test_reply.py::test_it_says_one_thing_or_nothing",
+    ),
+    Mutant(
+        "message-nan",
+        "tasks/message.py",
+        "value = from_json(text, allow_inf_nan=False)",
+        "value = from_json(text)",
+        "tests/unit/tasks/test_message.py::test_malformed",
+    ),
+    Mutant(
+        "message-deep",
+        "tasks/message.py",
+        "not isinstance(encoding, str) or encoding.lower()",
+        "str(encoding).lower()",
+        "tests/unit/tasks/test_message.py::test_malformed",
+    ),
+    Mutant(
         "link-quiet",
         "otpreport/link.py",
         "            if connection.is_quiet():\n",

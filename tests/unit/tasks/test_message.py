@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import from_json
 
 from otpreport import Verification
 from otpreport.wire import encode
@@ -106,6 +107,7 @@ def test_body_without_base64() -> None:
         (message(headers={"compression": "application/x-gzip"}), "compressed"),
         (message({"content-type": "application/x-python-serialize"}), "content-type"),
         (message({"content-encoding": "binary"}), "content-encoding"),
+        (message({"content-encoding": "?"}).replace(b'"?"', b"[" * 1000 + b"]" * 1000), "content-encoding"),
         (message({"properties": []}), "properties"),
         (message({"properties": {"body_encoding": "rot13"}}), "body_encoding"),
         (body('{"task": "otpreport.report"}'), "not protocol 2"),
@@ -115,7 +117,9 @@ def test_body_without_base64() -> None:
         (message({"body": 7}), "body is not a string"),
         (message({"body": "~~~"}), "not base64"),
         (message({"body": "bm8="}), "body is not JSON"),
-        (body("[[], {}, NaN]"), "body is not JSON"),
+        (body("[[], {}, NaN]"), "body is not JSON: expected value"),
+        (body('[[], {"event": Infinity}, {}]'), "body is not JSON: expected value"),
+        (body('[[], {"event": "\\ud800"}, {}]'), "body is not JSON: unexpected end of hex escape"),
     ],
 )
 def test_malformed(raw: bytes, reason: str) -> None:
@@ -125,11 +129,16 @@ def test_malformed(raw: bytes, reason: str) -> None:
     assert caught.value.reason == str(caught.value)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner, max_size=4),
-    max_leaves=20,
-)
+def values(integers: st.SearchStrategy[int]) -> st.SearchStrategy[object]:
+    """Return JSON values."""
+    return st.recursive(
+        st.none() | st.booleans() | integers | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner, max_size=4),
+        max_leaves=20,
+    )
+
+
+json_values = values(st.integers())
 
 
 @given(st.binary(max_size=500) | json_values.map(lambda value: json.dumps(value).encode()))
@@ -137,6 +146,27 @@ def test_any_bytes(raw: bytes) -> None:
     """Whatever lies on a queue either is a message or is malformed: no other exception."""
     with pytest.raises(MalformedMessage):
         decode(raw)
+
+
+@given(st.dictionaries(st.text(max_size=5), values(st.integers(-(2**63), 2**64 - 1)), max_size=3))
+def test_a_body_is_read_as_the_stricter_reader_reads_it(kwargs: dict[str, object]) -> None:
+    """Names, texts and numbers, to 64 bits, are those of pydantic's reader, and so is what it refuses."""
+    text = json.dumps([[], kwargs, {}])
+    try:
+        expected = from_json(text, allow_inf_nan=False)[1]
+    except ValueError:
+        with pytest.raises(MalformedMessage, match="body is not JSON"):
+            decode(body(text))
+    else:
+        assert decode(body(text)).kwargs == expected
+
+
+@pytest.mark.parametrize("number", [2**64 - 1, 2**64, 10**400, -(10**400)])
+def test_a_long_integer_spoils_nothing(number: int) -> None:
+    """A field that we do not know may hold an integer of any length."""
+    event = EVENT.to_wire() | {"serial": number}
+    read = cast("dict[str, object]", decode(body(json.dumps([[], {"event": event}, {}]))).kwargs["event"])
+    assert Verification.from_wire(read) == EVENT
 
 
 def reads_or_is_malformed(raw: bytes) -> None:

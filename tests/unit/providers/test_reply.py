@@ -1,0 +1,72 @@
+"""An answer's JSON: what is taken for one thing said, and what is not."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.reply import json_object
+
+
+def in_braces(members: list[tuple[str, str]]) -> str:
+    """Return an object's text; names may stand twice."""
+    return f"{{{', '.join(f'{name}: {value}' for name, value in members)}}}"
+
+
+NAMES = st.sampled_from(['"a"', '"\\u0061"', '"b"', '"b:"', '"\\u003a"', '""'])
+"""Two of them are one name, and some hold the colon that follows a name."""
+
+SCALARS = st.sampled_from(['"x"', '"a:b"', '"\\"a\\":"', '"\\u003a"', "1", "null", "true", "1.5", "NaN"])
+TEXTS = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda values: f"[{','.join(values)}]")
+        | st.lists(st.tuples(NAMES, inner), max_size=4).map(in_braces)
+    ),
+    max_leaves=10,
+)
+
+
+def plainly(text: str) -> object:
+    """Return what a text says, each object's names looked at; ValueError where readers disagree."""
+    return json.loads(text, object_pairs_hook=once, parse_constant=float_of)
+
+
+def once(members: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object; ValueError where a name stands twice."""
+    if len(dict(members)) != len(members):
+        raise ValueError("twice")
+    return dict(members)
+
+
+def float_of(word: str) -> float:
+    """Take no number but JSON's."""
+    raise ValueError(word)
+
+
+@given(st.lists(st.tuples(NAMES, TEXTS), max_size=4).map(in_braces) | TEXTS)
+def test_it_says_one_thing_or_nothing(text: str) -> None:
+    """An object is read as written if no name in it stands twice, at any depth, and refused otherwise."""
+    try:
+        said = plainly(text)
+    except ValueError:
+        said = None
+    assert json_object(text.encode()) == (said if isinstance(said, dict) else None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1, "a": 1}',
+        b'{"a": 1, "\\u0061": 1}',
+        b'{"o": {"a": 1, "a": 1}}',
+        b'{"l": [{"a": 1, "a": 1}]}',
+        b'{"l": [[{"o": {"a": 1, "a": 1}}]]}',
+        b'{"a": {"b": 1, "c": 2}, "a": {}}',
+        b'{"a": 1, "a": "\\u003a", "b": 1}',
+    ],
+)
+def test_a_name_that_stands_twice_is_seen(body: bytes) -> None:
+    """At any depth, in lists, escaped, and however many colons are written as escapes."""
+    assert json_object(body) is None
