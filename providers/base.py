@@ -51,7 +51,7 @@ class Result(enum.StrEnum):
     PERMANENT = "permanent"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)  # plain, as what follows: one is made for each report
 class SignedRequest:
     """A POST ready to be sent exactly as it is.
 
@@ -69,7 +69,7 @@ class SignedRequest:
         return f"SignedRequest(POST {self.url.partition('?')[0]}, {{{shown}}}, {len(self.body)} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What came back over HTTP; header names are lower-case."""
 
@@ -78,7 +78,7 @@ class Answer:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What an answer means; `retry_after` is in seconds. The texts are the provider's, bounded and masked."""
 

@@ -11,7 +11,7 @@ BUCKET_BITS = 17
 a set is stored as an array of 8-byte numbers, so one generation holds 67 million events at about 9 bytes each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # plain: one is made for each report
 class Fingerprint:
     """79 bits of a hash of (account, message id): 17 choose the set, 62 are the member, one more says true or false."""
 
@@ -22,10 +22,8 @@ class Fingerprint:
     def of(cls, account: str, message_id: str) -> Fingerprint:
         """Return the fingerprint of an event; two of a hundred million differ but for odds of 1 in 10**8."""
         digest = hashlib.blake2b(f"{account}\0{message_id}".encode(), digest_size=11).digest()
-        return cls(
-            int.from_bytes(digest[:3], "little") >> (24 - BUCKET_BITS),
-            int.from_bytes(digest[3:], "little") >> 1,
-        )
+        bits = int.from_bytes(digest, "little")
+        return cls((bits & 0xFFFFFF) >> (24 - BUCKET_BITS), bits >> 25)
 
     @property
     def claim(self) -> str:

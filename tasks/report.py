@@ -20,7 +20,7 @@ from tasks.limiter.admission import Refusal
 from tasks.queue.breaker import UNANSWERED, Calls
 from tasks.retry import Bury as BuryEvent
 from tasks.retry import Deliver, Policy, Reason, Retry, SlowDown, StopAccount, Wait, decide
-from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+from tasks.settlement import DELIVERED, Bury, Ending, Finish, Schedule, Settlement
 
 COPY_DELAY = 1.0
 """Seconds after which a copy of an event in flight asks again."""
@@ -269,7 +269,7 @@ class Report:
         history = self._history(delivery, outcome, seconds)
         match decide(outcome, history, account.policy, self._jitter()):
             case Deliver():
-                return Finish(Ending.DELIVERED)
+                return DELIVERED
             case Retry(delay) | Wait(delay):
                 return self._later(delivery, history, delay)
             case SlowDown(delay):

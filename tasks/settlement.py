@@ -24,6 +24,9 @@ class Finish:
     ending: Ending
 
 
+DELIVERED = Finish(Ending.DELIVERED)
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """The event waits in Redis for `delay` seconds; `record` replaces what is stored, None leaves it.
