@@ -159,7 +159,7 @@ def test_what_has_a_look_of_its_own_is_drawn(watched: Watched) -> None:
 def test_the_timelines_have_words_for_what_they_show(watched: Watched) -> None:
     """Each value of a state timeline is one that has a name; the account whose key was refused was seen stopped."""
     shown = {panel["title"]: words(watched, panel) for panel in panels() if panel["type"] == "state-timeline"}
-    assert shown["Redis answers"]["Redis"] == {"answers", "away"}
+    assert shown["Redis availability"]["Redis"] == {"up", "down"}
     assert "refused" in shown["Account states"]["alibaba"]
     assert "running" in shown["Account states"]["tencent"]
 

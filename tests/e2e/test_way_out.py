@@ -30,7 +30,7 @@ def test_a_worker_without_a_way_out_leaves_its_part_to_the_other(tmp_path: Path)
         for command in ("status", "check"):
             said = call_in({"OTPREPORT_CONFIG": str(fleet.config)}, command).out
             assert f"worker {bad.id}" in said
-            assert "leaves tencent to the others" in " ".join(said.split())
+            assert "leaves tencent to other workers" in " ".join(said.split())
         fleet.wait_until_settled()
         fleet.check()
         assert admin(fleet.redis).hget("otpreport:account:tencent", "state") is None
@@ -64,7 +64,10 @@ def test_few_open_files_are_few_requests_at_once(tmp_path: Path) -> None:
         assert worker.get("/healthz")[0] == 200
         fleet.wait_until_settled()
         assert worker.metric("otpreport_attempts_total", result="not_sent") == 0
-        assert "may open too few files" in call_in({"OTPREPORT_CONFIG": str(fleet.config)}, "status").out
+        assert (
+            "is limited by its open-files limit"
+            in call_in({"OTPREPORT_CONFIG": str(fleet.config)}, "status").out
+        )
         fleet.check()
 
 
