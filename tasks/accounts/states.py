@@ -14,7 +14,7 @@ from providers.base import Outcome
 from tasks.keys import Keys
 from tasks.limiter.admission import RateGroup
 from tasks.script import Script
-from tasks.shared import LONGEST_PAUSE_MS, RAMP, RAMP_STEP_MS
+from tasks.shared import LONGEST_PAUSE_MS, PROBED, RAMP, RAMP_STEP_MS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -74,6 +74,12 @@ BY_HAND = frozenset({"paused", "shedding"})
 
 FLOWING = frozenset({"running", "recovering"})
 """The states in which an account's events are sent."""
+
+PROBED_STATES = frozenset(STORED[word] for word in PROBED)
+"""The states in which a probe may let an account run again."""
+
+WAITING = frozenset(NAMES) - FLOWING - {"shedding"}
+"""The states in which an account's events wait, however many workers there are."""
 
 
 @dataclass(frozen=True, slots=True)

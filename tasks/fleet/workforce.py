@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tasks.accounts.states import WAITING
 from tasks.fleet.snapshot import TAKEN, AccountSnapshot, Snapshot
 from tasks.limiter.admission import RateGroup
 
@@ -25,9 +26,6 @@ SLOWEST = 2.0
 
 LEAST = 0.5
 """Seconds at least from one look to the next: less tells nothing about a second."""
-
-WAITING = frozenset({"paused", "refused", "circuit_open", "unknown"})
-"""States in which an account's events wait, however many workers there are."""
 
 ROUNDING = 1e-6
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.accounts.states import BY_HAND
+from tasks.accounts.states import BY_HAND, PROBED_STATES
 from tasks.fleet.pulse import WorkerSeen
 from worker.fleet.endings import endings
 from worker.fleet.status import AccountStatus, FleetStatus
@@ -86,7 +86,7 @@ def _dead_letters(look: FleetStatus) -> Iterator[Note]:
 
 def _probe(account: AccountStatus, now_ms: int) -> str:
     due_ms = account.pulse.probe_at_ms
-    if due_ms is None or account.seen.state.name not in {"circuit_open", "refused"}:
+    if due_ms is None or account.seen.state.name not in PROBED_STATES:
         return ""
     if account.seen.state.refused:
         return " (probing for one that is accepted)"

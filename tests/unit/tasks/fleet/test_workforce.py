@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.accounts.states import NAMES, State
+from tasks.accounts.states import NAMES, WAITING, State
 from tasks.fleet.snapshot import AccountSnapshot, Snapshot
-from tasks.fleet.workforce import SLOWEST, WAITING, Work, Workforce, workers_needed
+from tasks.fleet.workforce import SLOWEST, Work, Workforce, workers_needed
 from tasks.limiter.admission import RateGroup
 from tasks.limiter.rate import Rate
 
