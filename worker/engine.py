@@ -34,7 +34,7 @@ BUSY = 0.01
 CALM = 0.05
 """Seconds from one round to the next at most while this worker holds events."""
 
-IDLE = 0.2
+IDLE = 0.4
 """Seconds from one round to the next when nothing has come for a while."""
 
 SHARE, MANY = 10, 8

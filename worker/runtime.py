@@ -62,7 +62,7 @@ TELL = 1.0
 LAG_INTERVAL = 0.1
 """Seconds between two looks at how late the loop is, while events are held."""
 
-IDLE_LAG_INTERVAL = 0.5
+IDLE_LAG_INTERVAL = 1.0
 """The same while there are none: each look wakes the process."""
 
 CANCEL_AGAIN = 0.1

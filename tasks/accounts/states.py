@@ -6,9 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from redis.exceptions import ResponseError
+from typing import TYPE_CHECKING
 
 from providers.base import Outcome
 from tasks.keys import Keys
@@ -155,6 +153,7 @@ class States:
         self._keys = keys
         self._groups = groups
         self._probe_interval_ms = round(probe_interval * 1000)
+        self._read = Script("accounts/read.lua")
         self._stop = Script("accounts/stop.lua")
         self._resume = Script("accounts/resume.lua")
         self._throttle = Script("accounts/throttle.lua")
@@ -184,15 +183,10 @@ class States:
 
     async def read(self) -> dict[str, State]:
         """Return the state of every account; not of one whose key is no hash."""
-        async with self._redis.pipeline(transaction=False) as untyped:
-            pipe: Any = untyped
-            for account in self._groups:
-                pipe.hmget(self._keys.account(account), FIELDS)
-            pipe.time()
-            *rows, (seconds, micros) = await pipe.execute(raise_on_error=False)
-        now_ms = seconds * 1000 + micros // 1000
+        keys = [self._keys.account(account) for account in self._groups]
+        now_ms, *rows = await self._read.run(self._redis, keys, FIELDS)
         return {
             account: State.of([value.decode() if value else "" for value in row], now_ms)
             for account, row in zip(self._groups, rows, strict=True)
-            if not isinstance(row, ResponseError)
+            if row
         }
