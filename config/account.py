@@ -181,7 +181,7 @@ def _account(name: str, settings: AccountSettings, options: BaseModel, provider:
     )
 
 
-def told(name: str, fields: Mapping[str, str]) -> Account | None:
+def announced_account(name: str, fields: Mapping[str, str]) -> Account | None:
     """Return an account as its workers announce it, without keys; None if that is incomplete."""
     known = {field: value for field, value in fields.items() if field in AccountSettings.model_fields}
     group = known.pop("rate_group", "")

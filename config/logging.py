@@ -90,8 +90,8 @@ def _exception(record: logging.LogRecord) -> dict[str, object]:
         return {}
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    told = "".join(traceback.format_exception(error))
-    return {"error": f"{type(error).__name__}: {error}", "error_at": place, "traceback": told}
+    traceback_text = "".join(traceback.format_exception(error))
+    return {"error": f"{type(error).__name__}: {error}", "error_at": place, "traceback": traceback_text}
 
 
 def _readable(value: object) -> str:

@@ -50,7 +50,7 @@ class Output(io.TextIOBase):
         self._begun = threading.local()
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
-        self._untold = 0
+        self._unlogged = 0
         self._writing = False
         self._thread = threading.Thread(target=self._run, name="otpreport-log", daemon=True)
         self._thread.start()
@@ -109,7 +109,7 @@ class Output(io.TextIOBase):
     def _drop(self, lines: bytes) -> None:
         number = max(1, lines.count(b"\n"))
         self.dropped += number
-        self._untold += number
+        self._unlogged += number
 
     def _run(self) -> None:
         while True:
@@ -125,7 +125,7 @@ class Output(io.TextIOBase):
                     self._drop(some)
                 self._changed.notify_all()
             if written:
-                self._tell()
+                self._log_dropped()
 
     def _take(self) -> bytes:
         """Take the next line, and following ones that fit into the same write."""
@@ -149,16 +149,16 @@ class Output(io.TextIOBase):
             return False
         return True
 
-    def _tell(self) -> None:
+    def _log_dropped(self) -> None:
         """Log how much was dropped once the queue is half empty, not for every line that a slow reader takes."""
         with self._changed:
             if (
-                not self._untold
+                not self._unlogged
                 or 2 * self._bytes > self._most_bytes
                 or 2 * len(self._waiting) > self._most_lines
             ):
                 return
-            lines, self._untold = self._untold, 0
+            lines, self._unlogged = self._unlogged, 0
         log_event(logger, logging.ERROR, "log lines dropped", lines=lines)
 
 

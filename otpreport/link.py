@@ -53,7 +53,7 @@ class Link:
         self._trusted = True
         self._failed_again = False
         self._delay = _FIRST_DELAY
-        self._told = False
+        self._away_logged = False
         self._thread: threading.Thread | None = None
 
     def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
@@ -207,7 +207,7 @@ class Link:
                 if self._closed:
                     return False
                 needed, away, back = self._is_needed(), self._away, self._is_back()
-            self._tell(away, back)
+            self._log_change(away, back)
         self._pause_after_a_trial()
         return not self._closed
 
@@ -217,15 +217,15 @@ class Link:
         return self._waiting > len(self._idle) and self._open < self._limit
 
     def _is_back(self) -> bool:
-        return self._told and self._trusted
+        return self._away_logged and self._trusted
 
-    def _tell(self, away: str, back: bool) -> None:
+    def _log_change(self, away: str, back: bool) -> None:
         """Log that Redis went or came back, each once."""
         if back:
-            self._told = False
+            self._away_logged = False
             _log.info("Redis accepts events again")
-        elif away and not self._told:
-            self._told = True
+        elif away and not self._away_logged:
+            self._away_logged = True
             _log.warning("Redis does not accept events: %s", away)
 
     def _opened(self, connection: Connection) -> None:

@@ -14,7 +14,7 @@ _MOST = 100
 
 
 @dataclass(slots=True)
-class _Told:
+class _Repeated:
     next_at: float
     more: int = 0
 
@@ -24,16 +24,18 @@ class Notices:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told: dict[str, _Told] = {}
+        self._lines: dict[str, _Repeated] = {}
 
     def warn(self, line: str) -> None:
         """Log a line, or count it."""
         now = self._clock()
-        told = self._told.get(line)
-        if told is not None and now < told.next_at:
-            told.more += 1
+        repeated = self._lines.get(line)
+        if repeated is not None and now < repeated.next_at:
+            repeated.more += 1
             return
-        if len(self._told) >= _MOST:
-            self._told.clear()
-        self._told[line] = _Told(now + _PAUSE)
-        _log.warning("%s%s", line, f" ({told.more} times more since)" if told and told.more else "")
+        if len(self._lines) >= _MOST:
+            self._lines.clear()
+        self._lines[line] = _Repeated(now + _PAUSE)
+        _log.warning(
+            "%s%s", line, f" ({repeated.more} times more since)" if repeated and repeated.more else ""
+        )

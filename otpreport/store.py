@@ -121,15 +121,15 @@ class Store(Database):
         with self._open() as connection:
             connection.execute("BEGIN")
             try:
-                told, span = _told(connection), _span(connection)
-                rows = span if told == [span] else _rows(connection)
+                tallies, span = _tallies(connection), _span(connection)
+                rows = span if tallies == [span] else _rows(connection)
             finally:
                 connection.execute("ROLLBACK")
-        if told == [rows] or (not told and not rows):
+        if tallies == [rows] or (not tallies and not rows):
             return
         with self._transaction() as connection:
-            if len(told) == 1 and isinstance(told[0], int):
-                _add_to_tally(connection, rows - told[0])
+            if len(tallies) == 1 and isinstance(tallies[0], int):
+                _add_to_tally(connection, rows - tallies[0])
             else:
                 connection.execute("DELETE FROM tally")
                 _add_to_tally(connection, rows)
@@ -172,7 +172,7 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     return not names or ("spool" in columns and all(columns[table] == _TABLES[table] for table in columns))
 
 
-def _told(connection: sqlite3.Connection) -> list[object]:
+def _tallies(connection: sqlite3.Connection) -> list[object]:
     return [found[0] for found in connection.execute("SELECT rows FROM tally LIMIT 2")]
 
 
@@ -184,8 +184,8 @@ def _span(connection: sqlite3.Connection) -> int:
 
 def _count(connection: sqlite3.Connection) -> int:
     """Return how many rows there are by the tally, unless that is impossible."""
-    told, span = _told(connection), _span(connection)
-    match told:
+    tallies, span = _tallies(connection), _span(connection)
+    match tallies:
         case [int(rows)] if 0 <= rows <= span:
             return rows
         case _:

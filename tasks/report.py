@@ -18,8 +18,7 @@ from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, Way, read
 from tasks.history import Attempt, History
 from tasks.limiter.admission import Refusal
 from tasks.queue.breaker import UNANSWERED, Calls
-from tasks.retry import Bury as BuryEvent
-from tasks.retry import Deliver, Policy, Reason, Retry, SlowDown, StopAccount, Wait, decide
+from tasks.retry import Deliver, GiveUp, Policy, Reason, Retry, SlowDown, StopAccount, Wait, decide
 from tasks.settlement import DELIVERED, Bury, Ending, Finish, Schedule, Settlement
 
 COPY_DELAY = 1.0
@@ -118,7 +117,7 @@ class Wall(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ActiveAccount:
     """A configured account at work; `max_age` is in seconds."""
 
     name: str
@@ -132,7 +131,7 @@ class Report:
 
     def __init__(
         self,
-        accounts: Mapping[str, Account],
+        accounts: Mapping[str, ActiveAccount],
         *,
         admission: Door,
         http: Http,
@@ -226,7 +225,7 @@ class Report:
             return await self._enter_and_send(delivery, may_correct_clock=False)
         return await self._conclude(delivery, account, outcome, self._monotonic() - started)
 
-    async def _sign_in_time(self, delivery: Delivery) -> tuple[SignedRequest, Account] | Refusal:
+    async def _sign_in_time(self, delivery: Delivery) -> tuple[SignedRequest, ActiveAccount] | Refusal:
         """Wait for the event's slot and sign; a worker that stalls before that waits for another slot.
 
         The keys are those of the moment, for they may change while an event waits.
@@ -241,7 +240,7 @@ class Report:
         return refusal
 
     async def _send(
-        self, request: SignedRequest, delivery: Delivery, account: Account
+        self, request: SignedRequest, delivery: Delivery, account: ActiveAccount
     ) -> tuple[Outcome, Answer | None]:
         """Send once; what goes wrong on the way is an outcome, too, but for TooLate."""
         try:
@@ -259,13 +258,15 @@ class Report:
         return seconds
 
     async def _conclude(
-        self, delivery: Delivery, account: Account, outcome: Outcome, seconds: float
+        self, delivery: Delivery, account: ActiveAccount, outcome: Outcome, seconds: float
     ) -> Settlement:
         """Turn the outcome into the end of the lease, and tell the other workers what concerns them all."""
         if delivery.leased.probe and outcome.result in UNANSWERED:
             return self._probed_in_vain(delivery, account, outcome)
         if delivery.leased.probe and outcome.result not in REFUSED:
-            await _tell(self._states.resume(account.name, delivered=outcome.result is Result.DELIVERED))
+            await _best_effort(
+                self._states.resume(account.name, delivered=outcome.result is Result.DELIVERED)
+            )
         history = self._history(delivery, outcome, seconds)
         match decide(outcome, history, account.policy, self._jitter()):
             case Deliver():
@@ -273,12 +274,12 @@ class Report:
             case Retry(delay) | Wait(delay):
                 return self._later(delivery, history, delay)
             case SlowDown(delay):
-                await _tell(self._states.slow_down(account.name, outcome.retry_after or 0.0))
+                await _best_effort(self._states.slow_down(account.name, outcome.retry_after or 0.0))
                 return wait(delivery, delay)
             case StopAccount():
-                await _tell(self._states.stop(account.name, outcome, seconds))
+                await _best_effort(self._states.stop(account.name, outcome, seconds))
                 return wait(delivery, STOPPED_DELAY)
-            case BuryEvent(reason):
+            case GiveUp(reason):
                 return self._bury(delivery, history, reason, outcome.message)
 
     def _later(self, delivery: Delivery, history: History, delay: float) -> Schedule:
@@ -297,7 +298,7 @@ class Report:
             return history.without_way(outcome, at_ms=at_ms)
         return history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=seconds))
 
-    def _probed_in_vain(self, delivery: Delivery, account: Account, outcome: Outcome) -> Settlement:
+    def _probed_in_vain(self, delivery: Delivery, account: ActiveAccount, outcome: Outcome) -> Settlement:
         """Let the event wait, no attempt used; one that is too old ends: alone it would go on for ever."""
         history = delivery.leased.history
         if outcome.result is Result.NOT_SENT and self._expired(delivery, account):
@@ -308,7 +309,7 @@ class Report:
         waiting = wait(delivery, STOPPED_DELAY, history=in_doubt)
         return replace(waiting, unsent=outcome.result is Result.NOT_SENT)
 
-    def _expired(self, delivery: Delivery, account: Account) -> bool:
+    def _expired(self, delivery: Delivery, account: ActiveAccount) -> bool:
         since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms
         return self._wall.earliest(account.name) - since_ms / 1000 > account.max_age
 
@@ -327,7 +328,7 @@ class Report:
         return Bury(reason, letter)
 
 
-async def _tell(change: Awaitable[None]) -> None:
+async def _best_effort(change: Awaitable[None]) -> None:
     """Change what all workers share; without Redis, or at the worker's end, the next event will find out again."""
     with contextlib.suppress(RedisError, OSError, asyncio.CancelledError):
         await change

@@ -62,13 +62,13 @@ class StopAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class GiveUp:
     """The event is a dead letter."""
 
     reason: Reason
 
 
-Decision = Deliver | Retry | SlowDown | Wait | StopAccount | Bury
+Decision = Deliver | Retry | SlowDown | Wait | StopAccount | GiveUp
 
 
 def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) -> Decision:
@@ -83,11 +83,11 @@ def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) ->
         case Result.ACCOUNT | Result.CLOCK:
             return StopAccount()
         case Result.PERMANENT:
-            return Bury(Reason.PERMANENT)
+            return GiveUp(Reason.PERMANENT)
         case Result.DOUBTFUL if history.doubtful >= policy.doubtful_attempts:
-            return Bury(Reason.PERMANENT)
+            return GiveUp(Reason.PERMANENT)
         case _ if len(history.attempts) >= policy.max_attempts:
-            return Bury(Reason.EXHAUSTED)
+            return GiveUp(Reason.EXHAUSTED)
         case _:
             return Retry(max(outcome.retry_after or 0.0, backoff(len(history.attempts), policy, jitter)))
 

@@ -18,7 +18,7 @@ LONGEST_PAUSE = 5.0
 """Seconds between two tries, doubled each time."""
 
 
-class Monitor(Protocol):
+class RedisMonitor(Protocol):
     """Who is told of each try."""
 
     def redis(self, error: RedisError | OSError | None, **more: object) -> None:
@@ -26,7 +26,7 @@ class Monitor(Protocol):
         ...
 
 
-async def wait_for_redis(redis: Redis, keys: Keys, monitor: Monitor, where: str) -> None:
+async def wait_for_redis(redis: Redis, keys: Keys, monitor: RedisMonitor, where: str) -> None:
     """Return once Redis answers, however long that takes; raise Unfit when it does and is not fit."""
     pause = FIRST_PAUSE
     while True:

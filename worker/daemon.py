@@ -19,7 +19,7 @@ async def in_daemon(call: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def tell(settle: Callable[[], None]) -> None:
+    def finish(settle: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
             loop.call_soon_threadsafe(lambda: None if done.done() else settle())
 
@@ -28,9 +28,9 @@ async def in_daemon(call: Callable[[], T]) -> T:
             result = call()
         except Exception as error:  # raised where the call is awaited
             fault = error
-            tell(lambda: done.set_exception(fault))
+            finish(lambda: done.set_exception(fault))
         else:
-            tell(lambda: done.set_result(result))
+            finish(lambda: done.set_result(result))
 
     threading.Thread(target=run, name="otpreport-daemon", daemon=True).start()
     return await done

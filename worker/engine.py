@@ -14,14 +14,14 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from tasks.accounts.reach import Reach, Way
+from tasks.accounts.reach import Reach, Route
 from tasks.accounts.states import State, States
 from tasks.dead_letters import write as dead_letter
 from tasks.dead_letters.keep import Keeper
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable
 from tasks.history import NO_HISTORY
 from tasks.limiter.admission import HORIZON, TOLERANCE, RateGroup
-from tasks.queue.breaker import Calls, Groups
+from tasks.queue.breaker import CallBuckets, Calls
 from tasks.queue.queue import SETTLED_AT_ONCE, SETTLED_BYTES, Batch, Queue, Recovered, Room
 from tasks.report import Report, abandon
 from tasks.settlement import Bury, Schedule, Settlement
@@ -62,7 +62,7 @@ MAINTENANCE = 1.0
 Ended = tuple[Delivery | Leased, Settlement]
 
 
-class Monitor(Protocol):
+class EngineMonitor(Protocol):
     """Who is told how the engine fares."""
 
     def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
@@ -93,7 +93,7 @@ class Monitor(Protocol):
         """Note the state of every account."""
         ...
 
-    def aside(self, ways: Mapping[str, Way]) -> None:
+    def aside(self, routes: Mapping[str, Route]) -> None:
         """Note the accounts that are left to other workers, for nothing gets out to their providers from here."""
         ...
 
@@ -123,7 +123,7 @@ class Engine:
         queue: Queue,
         report: Report,
         states: States,
-        monitor: Monitor,
+        monitor: EngineMonitor,
         limits: Limits,
         *,
         calls: Calls,
@@ -154,7 +154,7 @@ class Engine:
         self._ended: list[Ended] = []
         self._stuck: list[Ended] = []
         self._try_again = 0.0
-        self._unanswered: tuple[int, list[Ended], Groups] | None = None
+        self._unanswered: tuple[int, list[Ended], CallBuckets] | None = None
         self._in_step = True
         self._pause = BUSY
         self._stopping = False

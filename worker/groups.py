@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from config.account import told
+from config.account import announced_account
 from config.settings import Settings
 from tasks.fleet.deployment import read_deployment
 from tasks.keys import Keys
@@ -54,6 +54,9 @@ def in_force(settings: Settings, client: Redis) -> Settings:
     keys = Keys(settings.key_prefix)
     if settings.accounts:
         return with_groups(settings, read_groups(client, keys, derived(settings)))
-    found = {name: told(name, fields) for name, fields in read_deployment(client, keys).accounts.items()}
+    found = {
+        name: announced_account(name, fields)
+        for name, fields in read_deployment(client, keys).accounts.items()
+    }
     accounts = {name: account for name, account in sorted(found.items()) if account is not None}
     return settings.model_copy(update={"accounts": accounts})

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 
 from config.logging import Sample, log_event
 from providers.base import Outcome, Result
-from tasks.accounts.reach import Way
-from tasks.accounts.states import BY_HAND, FLOWING, State
+from tasks.accounts.reach import Route
+from tasks.accounts.states import FLOWING, OPERATOR_STATES, State
 from tasks.delivery import Delivery, Leased
 from tasks.fleet.epoch import Loss
 from tasks.fleet.last_error import LastErrors
@@ -40,7 +40,7 @@ class WorkerObserver:
         self._sample = Sample(sample)
         self.redis_away = ""
         """Why Redis is of no use at the moment."""
-        self._told_away = False
+        self._away_logged = False
         self._away = Repeats()
         self._unusable = Repeats()
         self._clock_off = False
@@ -119,12 +119,12 @@ class WorkerObserver:
             self._metrics.redis_errors.inc()
             fault = RedisFault.of(error)
             if (times := self._away.happened(fault.reason)) is not None:
-                self._told_away = True
+                self._away_logged = True
                 log_event(logger, logging.WARNING, fault.event, reason=fault.reason, times=times, **more)
             self.redis_away = fault.sentence
             return
-        if self._told_away:
-            self._told_away = False
+        if self._away_logged:
+            self._away_logged = False
             log_event(logger, logging.INFO, "redis reachable again")
         self.redis_away = ""
         self._away.over(quiet=QUIET)
@@ -142,9 +142,11 @@ class WorkerObserver:
         log_event(logger, logging.WARNING, "events recovered", events=found.taken_back, orphans=found.orphans)
 
     @property
-    def by_hand(self) -> str:
+    def operator_states(self) -> str:
         """The accounts an operator paused or sheds, as this worker has seen."""
-        chosen = ((account, state.name) for account, state in self._states.items() if state.name in BY_HAND)
+        chosen = (
+            (account, state.name) for account, state in self._states.items() if state.name in OPERATOR_STATES
+        )
         return ", ".join(f"{account} {name}" for account, name in sorted(chosen))
 
     def memory_lost(self, loss: Loss) -> None:
@@ -156,7 +158,7 @@ class WorkerObserver:
             "redis lost data",
             left="nothing" if back is None else "an older state",
             seconds_back=back,
-            by_hand_before=loss.by_hand,
+            operator_states_before=loss.operator_states,
         )
 
     def differences(self, found: Mapping[str, str]) -> None:
@@ -204,22 +206,22 @@ class WorkerObserver:
                 )
             self._states[account] = state
 
-    def aside(self, ways: Mapping[str, Way]) -> None:
+    def aside(self, routes: Mapping[str, Route]) -> None:
         """Log once for each account that is left to other workers, and once when it is served again."""
-        for account in ways.keys() - self._aside:
+        for account in routes.keys() - self._aside:
             log_event(
                 logger,
                 logging.ERROR,
                 "account left to others",
                 account=account,
-                message=ways[account].message,
+                message=routes[account].message,
                 reason="this worker can't reach its provider, while other workers can",
             )
-        for account in self._aside - ways.keys():
+        for account in self._aside - routes.keys():
             log_event(logger, logging.INFO, "account served again", account=account)
-        self._aside = frozenset(ways)
+        self._aside = frozenset(routes)
         for account, gauge in self._metrics.aside.items():
-            gauge.set(account in ways)
+            gauge.set(account in routes)
 
     def progress(self) -> None:
         """Record that the worker completed a round of its loop."""

@@ -14,7 +14,7 @@ EVERY = 30.0
 class Episode:
     """Something that happens again and again: when it was told of, when it last happened, how often in between."""
 
-    told: float
+    logged_at: float
     last: float
     times: int = 0
 
@@ -33,9 +33,9 @@ class Repeats:
         episode = self._episodes.setdefault(name, Episode(now - self._every, now))
         episode.times += 1
         episode.last = now
-        if now - episode.told < self._every:
+        if now - episode.logged_at < self._every:
             return None
-        times, episode.times, episode.told = episode.times, 0, now
+        times, episode.times, episode.logged_at = episode.times, 0, now
         return times
 
     def over(self, *, quiet: float) -> list[str]:

@@ -36,7 +36,7 @@ from tasks.limiter.groups import DerivedGroup, are_forgotten, settle_groups
 from tasks.queue.breaker import Breaker, Calls
 from tasks.queue.fitness import Unfit
 from tasks.queue.queue import Queue
-from tasks.report import Account, Report
+from tasks.report import ActiveAccount, Report
 from tasks.retry import Policy
 from tasks.wall import WallClock
 from worker.arrival import FIRST_PAUSE, wait_for_redis
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("otpreport.worker")
 
-TELL = 1.0
+PRESENCE_INTERVAL = 1.0
 """Seconds between two words of a worker about itself."""
 
 LAG_INTERVAL = 0.1
@@ -163,7 +163,7 @@ class Runtime:
             engine.run,
             engine.maintain,
             self._measure_lag,
-            self._tell,
+            self._announce,
             self._renew_keys,
         ):
             task = asyncio.create_task(service(), name=service.__qualname__)
@@ -217,7 +217,7 @@ class Runtime:
 
     async def _beat(self) -> None:
         """Tell Redis that this worker is there; where it lost its memory, say so and enter the groups again."""
-        loss = await self._heartbeat.beat(self._observer.by_hand)
+        loss = await self._heartbeat.beat(self._observer.operator_states)
         self._observer.clock(self._wall.redis_ahead)
         if loss is not None:
             self._observer.memory_lost(loss)
@@ -339,10 +339,10 @@ class Runtime:
         lines, self._dropped = dropped() - self._dropped, dropped()
         self._metrics.log_dropped.inc(lines)
 
-    async def _tell(self) -> None:
+    async def _announce(self) -> None:
         """Tell of this worker until cancelled; that Redis is away is told elsewhere."""
         presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
-        told, deployment = self._settings, deployment_of(self._settings)
+        announced, deployment = self._settings, deployment_of(self._settings)
         while True:
             with contextlib.suppress(RedisError, OSError):
                 now: dict[str, object] = {
@@ -352,11 +352,11 @@ class Runtime:
                     "redis_ahead": round(self._wall.redis_ahead),
                 }
                 running = self._credentials.running if self._credentials else self._settings
-                if running is not told:
-                    told, deployment = running, deployment_of(running)
-                await presence.tell(self._about | now, deployment)
+                if running is not announced:
+                    announced, deployment = running, deployment_of(running)
+                await presence.announce(self._about | now, deployment)
                 self._observer.differences(presence.differences)
-            await asyncio.sleep(TELL)
+            await asyncio.sleep(PRESENCE_INTERVAL)
 
     async def _renew_keys(self) -> None:
         """Take new keys over from their files until cancelled."""
@@ -402,10 +402,10 @@ async def _cancel(services: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*services, return_exceptions=True)
 
 
-def _accounts(settings: Settings) -> dict[str, Account]:
+def _accounts(settings: Settings) -> dict[str, ActiveAccount]:
     """Return the configured accounts as the report needs them."""
     return {
-        account.name: Account(
+        account.name: ActiveAccount(
             name=account.name,
             provider=provider_of(account),
             policy=Policy(account.max_attempts, settings.retry_base, settings.retry_cap),

@@ -67,7 +67,7 @@ settle.lua (with breaker.lua), stop.lua, resume.lua and operate.lua are held to 
 REFUSED_RUN = "permanent_run"
 """The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
 
-BY_HAND = frozenset({"paused", "shedding"})
+OPERATOR_STATES = frozenset({"paused", "shedding"})
 """The states that an operator chose."""
 
 FLOWING = frozenset({"running", "recovering"})

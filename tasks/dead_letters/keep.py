@@ -86,11 +86,11 @@ class Keeper:
             more, faults, *rows = await self._script.run(self._redis, self._keys, arguments)
             if faults:
                 self._on_faults([fault.decode(errors="backslashreplace") for fault in faults])
-            self._tell(rows)
+            self._report_removed(rows)
             if not more:
                 break
 
-    def _tell(self, rows: Sequence[bytes | int]) -> None:
+    def _report_removed(self, rows: Sequence[bytes | int]) -> None:
         for i in range(0, len(rows), 1 + len(BOUNDS)):
             account, *numbers = rows[i : i + 1 + len(BOUNDS)]
             for bound, number in zip(BOUNDS, cast("list[int]", numbers), strict=True):

@@ -50,8 +50,8 @@ def read_deployment(client: Redis, keys: Keys) -> Deployment:
     digests: list[bytes] = untyped.zrange(keys.deployments, -MOST, -1)
     accounts: dict[str, Fields] = {}
     for digest in digests:
-        told: dict[bytes, bytes] = untyped.hgetall(keys.deployment(digest.decode(errors="replace")))
-        accounts |= Deployment.decode([word for pair in told.items() for word in pair]).accounts
+        fields: dict[bytes, bytes] = untyped.hgetall(keys.deployment(digest.decode(errors="replace")))
+        accounts |= Deployment.decode([word for pair in fields.items() for word in pair]).accounts
     return Deployment(accounts)
 
 

@@ -24,12 +24,12 @@ TOLD = 86_400.0
 class Loss:
     """That Redis had lost its memory: when that was found, and of when what it has left is, None for nothing.
 
-    `by_hand` says what an operator held or shed before, as far as a worker knew.
+    `operator_states` names the accounts that operators had paused or shed before, as far as a worker knew.
     """
 
     at_ms: int
     left_ms: int | None
-    by_hand: str = ""
+    operator_states: str = ""
 
     def recent(self, now_ms: int) -> bool:
         """Whether it is still reported."""
@@ -39,7 +39,7 @@ class Loss:
     def text(self) -> str:
         """What happened, and what an operator has to repeat."""
         how = "empty" if self.left_ms is None else f"with data {(self.at_ms - self.left_ms) / 1000:.0f} s old"
-        before = f" ({self.by_hand})" if self.by_hand else ""
+        before = f" ({self.operator_states})" if self.operator_states else ""
         return f"Redis came back {how}: pauses and rate limits set by operators{before} may be lost"
 
 
@@ -53,9 +53,11 @@ class Memory:
     loss: Loss | None = None
 
     @classmethod
-    def of(cls, format_: str, epoch: str, count: str, at_ms: str, left_ms: str, by_hand: str) -> Memory:
+    def of(
+        cls, format_: str, epoch: str, count: str, at_ms: str, left_ms: str, operator_states: str
+    ) -> Memory:
         """Read the fields of `maintenance`, an empty text for what is not set."""
-        loss = Loss(int(at_ms), int(left_ms) if left_ms else None, by_hand) if at_ms else None
+        loss = Loss(int(at_ms), int(left_ms) if left_ms else None, operator_states) if at_ms else None
         return cls(int(format_ or 0), epoch, int(count or 0), loss)
 
     def lacks(self, seen: Memory) -> bool:
@@ -77,14 +79,20 @@ class Heartbeat:
         self._beat_ms = 0
         self._one_at_a_time = Lock()
 
-    async def beat(self, by_hand: str = "") -> Loss | None:
+    async def beat(self, operator_states: str = "") -> Loss | None:
         """Return what Redis lost since the last time, None for nothing.
 
         Raise Unfit where a newer version keeps it in another format, `redis.RedisError` when it is away.
         """
         async with self._one_at_a_time:
             seen = self._seen
-            arguments: list[str | int] = [FORMAT, seen.epoch, seen.count, secrets.token_hex(8), by_hand]
+            arguments: list[str | int] = [
+                FORMAT,
+                seen.epoch,
+                seen.count,
+                secrets.token_hex(8),
+                operator_states,
+            ]
             arguments.append(self._beat_ms)
             reply: list[bytes | int] = await self._script.run(self._redis, self._keys, arguments)
             if len(reply) == 1:

@@ -39,7 +39,7 @@ class Presence:
         self.differences: Mapping[str, str] = {}
         """What living workers' settings say differently, by account."""
 
-    async def tell(self, note: Mapping[str, object], deployment: Deployment = NONE) -> None:
+    async def announce(self, note: Mapping[str, object], deployment: Deployment = NONE) -> None:
         """Tell; redis.RedisError when Redis is away, and then the errors are told the next time.
 
         The accounts' settings are told by their digest, and in full where Redis does not know that.
@@ -71,7 +71,7 @@ class Presence:
         read: list[dict[bytes, bytes]] = [
             await untyped.hgetall(self._keys.deployment(digest)) for digest in sorted(others)
         ]
-        found = [Deployment.decode([word for pair in told.items() for word in pair]) for told in read]
+        found = [Deployment.decode([word for pair in fields.items() for word in pair]) for fields in read]
         self.differences = differences([own, *found])
         if all(read):  # else one has not told its accounts yet
             self._others = others

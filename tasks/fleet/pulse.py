@@ -101,15 +101,17 @@ class PulseReader:
     def read(self, accounts: Sequence[str]) -> Pulse:
         """Return the pulse as it is now; redis.RedisError when Redis is away."""
         reply = self._script([], [self._prefix, MOST_WORKERS, *accounts])
-        workers, rows, memory, told, faults = cast(
+        workers, rows, memory, deployments, faults = cast(
             "tuple[list[list[bytes]], list[list[object]], list[bytes], list[list[bytes]], list[bytes]]", reply
         )
         seen = sorted((_worker(row) for row in workers), key=lambda worker: (worker.host, worker.worker))
         pulses = (_pulse(row) for row in rows)
         remembered = Memory.of(*(_text(field) for field in memory))
-        differ = differences(Deployment.decode(each) for each in told)
+        settings_differences = differences(Deployment.decode(each) for each in deployments)
         unusable = tuple(_text(fault) for fault in faults)
-        return Pulse(tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered, differ, unusable)
+        return Pulse(
+            tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered, settings_differences, unusable
+        )
 
 
 def _worker(row: Sequence[object]) -> WorkerSeen:

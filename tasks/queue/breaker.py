@@ -39,7 +39,7 @@ class Breaker:
 
 
 @dataclass(slots=True)
-class Group:
+class CallBucket:
     """Calls of one account that began in one second and ended in one.
 
     `failed` counts those that were slow, too, `fresh` those of them whose event had not failed before; `unsent` those
@@ -56,7 +56,7 @@ class Group:
     """Of the last that never left."""
 
 
-Groups = Mapping[tuple[str, int, int], Group]
+CallBuckets = Mapping[tuple[str, int, int], CallBucket]
 """By account and the seconds of the monotonic clock in which they began and ended."""
 
 
@@ -65,34 +65,36 @@ class Calls:
     """The calls that ended since Redis last heard of them."""
 
     slow: float = SLOW
-    _groups: dict[tuple[str, int, int], Group] = field(default_factory=dict[tuple[str, int, int], Group])
+    _buckets: dict[tuple[str, int, int], CallBucket] = field(
+        default_factory=dict[tuple[str, int, int], CallBucket]
+    )
 
     def ended(self, account: str, outcome: Outcome, began: float, seconds: float, *, fresh: bool) -> None:
         """Note a call that began at `began`, on the monotonic clock, and took so many seconds."""
-        group = self._groups.setdefault((account, int(began), int(began + seconds)), Group())
-        group.calls += 1
+        bucket = self._buckets.setdefault((account, int(began), int(began + seconds)), CallBucket())
+        bucket.calls += 1
         if outcome.result is Result.NOT_SENT:
-            group.unsent += 1
-            group.message = outcome.message
+            bucket.unsent += 1
+            bucket.message = outcome.message
         elif outcome.result is not Result.UNKNOWN:
-            group.answered += 1
+            bucket.answered += 1
         if outcome.result in UNANSWERED or seconds >= self.slow:
-            group.failed += 1
-            group.fresh += fresh
-            group.code = outcome.code
+            bucket.failed += 1
+            bucket.fresh += fresh
+            bucket.code = outcome.code
 
-    def take(self) -> Groups:
+    def take(self) -> CallBuckets:
         """Return the calls, and forget them."""
-        groups, self._groups = self._groups, {}
-        return groups
+        buckets, self._buckets = self._buckets, {}
+        return buckets
 
 
-def told(groups: Groups) -> list[str | int]:
+def call_arguments(buckets: CallBuckets) -> list[str | int]:
     """Return what settle.lua needs of calls, with their ages at this moment."""
     now = time.monotonic()
-    arguments: list[str | int] = [len(groups)]
-    for (account, began, ended), group in groups.items():
+    arguments: list[str | int] = [len(buckets)]
+    for (account, began, ended), bucket in buckets.items():
         ages = round((now - began) * 1000), max(0, round((now - ended) * 1000))
-        arguments += (account, group.calls, group.failed, group.fresh, group.unsent, group.answered)
-        arguments += (*ages, group.code)
+        arguments += (account, bucket.calls, bucket.failed, bucket.fresh, bucket.unsent, bucket.answered)
+        arguments += (*ages, bucket.code)
     return arguments

@@ -14,7 +14,7 @@ from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased, Way
 from tasks.history import History
 from tasks.keys import Keys
-from tasks.queue.breaker import Breaker, Groups, told
+from tasks.queue.breaker import Breaker, CallBuckets, call_arguments
 from tasks.retry import Reason
 from tasks.script import Script, ignore
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
@@ -162,7 +162,7 @@ class Queue:
             for account, way, events in map(_of_account, reply[6:])
             for i in range(0, len(events), 2)
         ]
-        self._tell(reply[3])
+        self._report_faults(reply[3])
         return Batch(
             leased,
             held=reply[1],
@@ -176,7 +176,7 @@ class Queue:
         self,
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
-        calls: Groups | None = None,
+        calls: CallBuckets | None = None,
     ) -> list[bool | None]:
         """Settle leased events; False: its lease was lost; None: it is leased still, for a key can't be used.
 
@@ -192,7 +192,7 @@ class Queue:
             self._keys.dead_reasons,
         ]
         arguments: list[str | bytes | int] = [self._keys.prefix, call, self._remembered.width]
-        arguments += (*self._breaker, self._refused_run, *told(calls or {}))
+        arguments += (*self._breaker, self._refused_run, *call_arguments(calls or {}))
         kinds: dict[_Kind, int] = {}
         events: list[str | bytes | int] = []
         for delivery, settlement in settlements:
@@ -200,7 +200,7 @@ class Queue:
             events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
         arguments += (len(kinds), *chain.from_iterable(kinds), *events)
         said, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
-        self._tell(faults)
+        self._report_faults(faults)
         flags, verdicts = said[: len(settlements)], said[len(settlements) :]
         of_calls = zip(calls or {}, verdicts, strict=False)
         self.alone = frozenset(account for (account, _, _), alone in of_calls if alone == ord("1"))
@@ -235,10 +235,10 @@ class Queue:
         taken_back, orphans, more, faults, buried = await self._recover_script.run(
             self._redis, keys, arguments
         )
-        self._tell(faults)
+        self._report_faults(faults)
         return Recovered(taken_back, orphans, bool(more), _buried(buried))
 
-    def _tell(self, faults: Iterable[bytes]) -> None:
+    def _report_faults(self, faults: Iterable[bytes]) -> None:
         if listed := [fault.decode(errors="backslashreplace") for fault in faults]:
             self._on_faults(listed)
 

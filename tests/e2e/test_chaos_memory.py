@@ -99,7 +99,7 @@ def test_redis_forgets(tmp_path: Path, how: str) -> None:
                 "error",
                 "nothing" if how == "empty" else "an older state",
             )
-            assert told["by_hand_before"] == "alibaba paused"
+            assert told["operator_states_before"] == "alibaba paused"
         assert loss.exporter.metric("otpreport_redis_lost_timestamp_seconds") > 0
         clean = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
         for look in ("check", "status"):

@@ -28,7 +28,7 @@ def account_of(fleet: Fleet, name: str = "tencent") -> dict[str, str]:
     return {field.decode(): value.decode() for field, value in stored.items()}
 
 
-def by_hand(fleet: Fleet, *arguments: str) -> str:
+def command(fleet: Fleet, *arguments: str) -> str:
     """Run a command as an operator does, and return what it printed."""
     ran = call_in({"OTPREPORT_CONFIG": str(fleet.config)}, *arguments)
     assert ran.status == 0, ran.err
@@ -151,7 +151,7 @@ def test_by_hand(tmp_path: Path) -> None:
         worker = fleet.start_worker()
         fleet.enqueue(400)
         fleet.wait_until_arrived(50)
-        by_hand(fleet, "accounts", "pause", "tencent", "--reason", "a bill")
+        command(fleet, "accounts", "pause", "tencent", "--reason", "a bill")
         pass_time(1.0)
         before = arrived(fleet)
         pass_time(1.0)
@@ -161,15 +161,15 @@ def test_by_hand(tmp_path: Path) -> None:
         assert until(lambda: worker.lines("account paused"))[0]["message"] == "a bill"
 
         fleet.simulator.change_plan(faults=[{"kind": "unavailable"}])
-        by_hand(fleet, "accounts", "pause", "tencent", "--mode", "shed", "--yes", "--reason", "a bill")
+        command(fleet, "accounts", "pause", "tencent", "--mode", "shed", "--yes", "--reason", "a bill")
         until(lambda: fleet.books()["tencent"].settled)
         shed = fleet.books()["tencent"]
         assert arrived(fleet) == before
         fleet.simulator.change_plan(faults=[])
-        by_hand(fleet, "accounts", "resume", "tencent", "--by", "alice")
+        command(fleet, "accounts", "resume", "tencent", "--by", "alice")
         fleet.enqueue(40)
         until(lambda: fleet.delivered() == 50 + shed.delivered + 40)
-        listed = json.loads(by_hand(fleet, "audit", "--json"))["audit"]
+        listed = json.loads(command(fleet, "audit", "--json"))["audit"]
         assert [entry["action"] for entry in listed] == ["resume", "pause", "pause"]
         assert listed[0]["by"] == "alice"
         assert not list(fleet.books()["tencent"].faults())
@@ -179,12 +179,12 @@ def test_rate_by_hand(tmp_path: Path) -> None:
     """A rate set by hand is in force at once, on all workers, and survives them."""
     with Fleet(tmp_path, Account("tencent", "tencent", 400), settings=LONG) as fleet:
         fleet.start_workers(2)
-        by_hand(fleet, "accounts", "rate", "tencent", "20")
+        command(fleet, "accounts", "rate", "tencent", "20")
         fleet.enqueue(100)
         fleet.wait_until_arrived(5)
         began, before = time.monotonic(), arrived(fleet)
         pass_time(2.0)
         assert (arrived(fleet) - before) / (time.monotonic() - began) <= 20 * 1.2
-        by_hand(fleet, "accounts", "rate", "tencent", "default")
+        command(fleet, "accounts", "rate", "tencent", "default")
         fleet.wait_until_settled()
         fleet.check()

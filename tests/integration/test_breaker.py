@@ -10,7 +10,7 @@ from tasks.accounts.states import STORED, State, States
 from tasks.delivery import Delivery
 from tasks.fleet.operation import Operation
 from tasks.limiter.admission import RateGroup
-from tasks.queue.breaker import Breaker, Calls, Group, Groups, told
+from tasks.queue.breaker import Breaker, CallBucket, CallBuckets, Calls, call_arguments
 from tasks.queue.queue import Queue
 from tasks.settlement import Schedule
 from tests.support.queues import Fleet, alter
@@ -28,15 +28,15 @@ def calls(
     began: float = 0.0,
     ended: float = 0.0,
     fresh: int | None = None,
-) -> Groups:
+) -> CallBuckets:
     """Return calls that began and ended so many seconds ago, on average; those `unsent` are failed ones, too."""
     now, bad = time.monotonic(), failed + unsent
     code = "InternalError" if failed else "not_sent" if unsent else ""
-    group = Group(bad + good, bad, bad if fresh is None else fresh, code, unsent, failed + good)
+    group = CallBucket(bad + good, bad, bad if fresh is None else fresh, code, unsent, failed + good)
     return {("tencent", math.ceil(now - began), math.ceil(now - ended)): group}
 
 
-async def settle(queue: Queue, groups: Groups) -> None:
+async def settle(queue: Queue, groups: CallBuckets) -> None:
     """Let a worker settle nothing, and tell of calls."""
     await queue.settle([], queue.next_call(), groups)
 
@@ -458,9 +458,9 @@ def test_a_worker_counts_its_calls() -> None:
     for outcome in (FAILED, Outcome(Result.NOT_SENT), Outcome(Result.UNKNOWN)):
         counted.ended("tencent", outcome, now - 8.5, 0.1, fresh=False)
     counted.ended("alibaba", GOOD, now - 8.5, 0.1, fresh=True)
-    groups, *rows = told(counted.take())
+    groups, *rows = call_arguments(counted.take())
     assert groups == 3
     seen = {(row[0], *row[1:6]) for row in (rows[i : i + 9] for i in (0, 9, 18))}
     assert seen == {("tencent", 6, 4, 1, 1, 4), ("tencent", 1, 1, 1, 0, 1), ("alibaba", 1, 0, 0, 0, 1)}
     assert all(9000 <= int(rows[i + 6]) < 20_000 for i in (0, 9, 18))
-    assert told(counted.take()) == [0]
+    assert call_arguments(counted.take()) == [0]

@@ -47,7 +47,7 @@ async def test_every_worker_is_told_once_of_an_empty_redis(fleet: Fleet) -> None
         await worker.beat()
     admin(fleet.server).flushdb()
     found = [await worker.beat("tencent paused") for worker in workers]
-    assert [loss and (loss.left_ms, loss.by_hand) for loss in found] == [(None, "tencent paused")] * 3
+    assert [loss and (loss.left_ms, loss.operator_states) for loss in found] == [(None, "tencent paused")] * 3
     assert [await worker.beat() for worker in workers] == [None] * 3
     assert PulseReader(fleet.server, fleet.keys).read([]).memory.loss == found[0]
 

@@ -55,7 +55,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedV
         yield running
 
 
-def tell(server: EmbeddedValkey) -> None:
+def announce(server: EmbeddedValkey) -> None:
     """Let workers have told of their accounts, as presence.lua does."""
     keys, told = Keys(""), deployment_of(load(environment(server.url)))
     with admin(server.port) as client:
@@ -87,7 +87,7 @@ def test_status_without_accounts(server: EmbeddedValkey) -> None:
     """Without a single account in its settings it goes by those that workers told of, and says so where none did."""
     nobody = look(server, "status", accounts=False)
     assert (nobody.status, "no worker has announced" in nobody.line) == (1, True)
-    tell(server)
+    announce(server)
     found = look(server, "accounts", "list", "--json", accounts=False).json
     with_all = call(server.url, "accounts", "list", "--json").json
     assert found == sorted(with_all, key=lambda row: row["account"])
@@ -108,7 +108,7 @@ def test_exporter_without_keys(server: EmbeddedValkey) -> None:
 
 def test_exporter_without_accounts(server: EmbeddedValkey) -> None:
     """The accounts that the workers tell of are taken over while it runs."""
-    tell(server)
+    announce(server)
     blank = {name: "" for name in environment("") if "ACCOUNTS" in name}
     with exporter(url_of(server), **blank) as (port, _):
         until(lambda: ("queue_events", "tencent", "ready") in scrape(port))
@@ -120,7 +120,7 @@ def test_exporter_without_accounts(server: EmbeddedValkey) -> None:
 async def test_accounts_outlive_those_who_told_of_them(valkey_server: EmbeddedValkey) -> None:
     """An exporter without accounts of its own goes on to show those it heard of, though no worker is left to tell."""
     undertaker = Undertaker(valkey_server.port)
-    tell(valkey_server)
+    announce(valkey_server)
     bare = without_keys(valkey_server.url, accounts=False) | {"OTPREPORT_METRICS_PORT": "0"}
     found = Exporter(load(bare, keyless=True), look=0.02, sweep=0.0)
     port = await found.start()
@@ -214,7 +214,7 @@ def test_no_right_too_many(valkey_server: EmbeddedValkey) -> None:
     undertaker = Undertaker(valkey_server.port)
     undertaker.bury("tencent", 1)
     undertaker.send("tencnet", 1)
-    tell(valkey_server)
+    announce(valkey_server)
     rights = documented_rights(USER)
     for command in (word[1:] for word in rights if word.startswith("+")):
         # asked for by a health check, another database, the memory's metric, and to see whether Redis takes writes

@@ -38,7 +38,7 @@ async def test_what_a_worker_tells_is_read(fleet: Fleet) -> None:
     """Its note, what it holds by Redis' own books, and the last error of each account."""
     errors = LastErrors()
     errors.note("tencent", REFUSED)
-    await presence(fleet, errors).tell({"host": "h", "pid": 7, "in_flight": 3, "concurrency": 400})
+    await presence(fleet, errors).announce({"host": "h", "pid": 7, "in_flight": 3, "concurrency": 400})
     alive(fleet.server, "w1")
     fleet.server.sadd(KEYS.held("w1"), "a", "b")
     pulse = PulseReader(fleet.server, KEYS).read(["tencent", "alibaba"])
@@ -59,8 +59,8 @@ async def test_an_error_that_is_told_late_does_not_hide_a_newer_one(fleet: Fleet
     late.note("tencent", Outcome(Result.TRANSIENT, "older"))
     await asyncio.sleep(0.02)
     early.note("tencent", Outcome(Result.TRANSIENT, "newer"))
-    await presence(fleet, early, "w2").tell({})
-    await presence(fleet, late, "w1").tell({})
+    await presence(fleet, early, "w2").announce({})
+    await presence(fleet, late, "w1").announce({})
     error = PulseReader(fleet.server, KEYS).read(["tencent"]).of("tencent").last_error
     assert error is not None
     assert error.code == "newer"
@@ -72,8 +72,8 @@ async def test_without_redis_the_errors_are_kept(fleet: Fleet) -> None:
     errors.note("tencent", REFUSED)
     async with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
         with pytest.raises(NotConnected):
-            await Presence(nowhere, KEYS, "w1", errors).tell({})
-    await presence(fleet, errors).tell({})
+            await Presence(nowhere, KEYS, "w1", errors).announce({})
+    await presence(fleet, errors).announce({})
     assert fleet.server.hget(KEYS.last_error("tencent"), "code") == b"AuthFailure"
 
 
@@ -83,7 +83,7 @@ async def test_a_full_redis_takes_it(fleet: Fleet) -> None:
     try:
         with pytest.raises(redis.ResponseError, match="maxmemory"):
             fleet.server.set("another", "write")
-        await presence(fleet, LastErrors()).tell({"host": "h"})
+        await presence(fleet, LastErrors()).announce({"host": "h"})
     finally:
         admin(fleet.server).config_set("maxmemory", 0)
     assert fleet.server.hget(KEYS.worker("w1"), "note") == b'{"host":"h"}'
@@ -98,12 +98,12 @@ async def test_two_deployments_are_told_apart(fleet: Fleet) -> None:
     """Each worker learns of the other, and so does who looks; accounts that one has alone are no difference."""
     one, same, other = (presence(fleet, LastErrors(), worker) for worker in ("w1", "w2", "w3"))
     for _ in range(2):  # the first word asks for the whole
-        await one.tell({}, deployed())
-        await same.tell({}, deployed())
+        await one.announce({}, deployed())
+        await same.announce({}, deployed())
     assert one.differences == same.differences == {}
     for _ in range(2):
-        await other.tell({}, deployed(200, alibaba={"provider": "alibaba"}))
-    await one.tell({}, deployed())
+        await other.announce({}, deployed(200, alibaba={"provider": "alibaba"}))
+    await one.announce({}, deployed())
     expected = {"tencent": "rate_limit 200 or 50"}
     assert one.differences == other.differences == expected
     assert PulseReader(fleet.server, KEYS).read([]).differences == expected
@@ -113,12 +113,12 @@ async def test_a_roll_out_ends(fleet: Fleet) -> None:
     """A deployment without a living worker is none, and is forgotten."""
     one, other = presence(fleet, LastErrors()), presence(fleet, LastErrors(), "w2")
     for _ in range(2):
-        await other.tell({}, deployed(200))
-        await one.tell({}, deployed())
+        await other.announce({}, deployed(200))
+        await one.announce({}, deployed())
     assert one.differences
     for ago in (11, 601):
         fleet.server.zadd(KEYS.deployments, {deployed(200).digest: fleet.now_us() / 1000 - ago * 1000})
-        await one.tell({}, deployed())
+        await one.announce({}, deployed())
         assert not one.differences
         assert not PulseReader(fleet.server, KEYS).read([]).differences
     assert fleet.server.zrange(KEYS.deployments, 0, -1) == [deployed().digest.encode()]
@@ -131,13 +131,13 @@ async def test_a_note_stays_small_with_many_accounts(fleet: Fleet) -> None:
     )
     voice = presence(fleet, LastErrors())
     for told in (False, True):
-        await voice.tell({}, many)
+        await voice.announce({}, many)
         assert bool(fleet.server.exists(KEYS.deployment(many.digest))) is told
     assert fleet.server.hlen(KEYS.worker("w1")) == 2
     assert admin(fleet.server).ttl(KEYS.deployment(many.digest)) > 0
     admin(fleet.server).flushdb()
-    await voice.tell({}, many)
-    await voice.tell({}, many)
+    await voice.announce({}, many)
+    await voice.announce({}, many)
     assert fleet.server.hlen(KEYS.deployment(many.digest)) == 200
 
 

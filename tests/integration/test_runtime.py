@@ -104,7 +104,7 @@ async def test_a_worker_enters_its_groups_again(
     await coming(lambda: groups(valkey) == before)
     [record] = [record for record in caplog.records if record.message == "redis lost data"]
     assert record.levelname == "ERROR"
-    assert record.__dict__["fields"]["by_hand_before"] == "tencent paused"
+    assert record.__dict__["fields"]["operator_states_before"] == "tencent paused"
     assert bridge.status is None
 
 

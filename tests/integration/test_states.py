@@ -14,7 +14,7 @@ from providers import Outcome, Result
 from tasks.accounts.states import NAMES, STORED, TRANSITIONS, UNKNOWN, States
 from tasks.fleet.operation import Mode, Operation
 from tasks.limiter.admission import RateGroup
-from tasks.queue.breaker import Group
+from tasks.queue.breaker import CallBucket
 from tasks.queue.queue import REFUSED_RUN
 from tasks.retry import Reason
 from tasks.settlement import Bury
@@ -46,7 +46,7 @@ def put(fleet: Fleet, state: str) -> None:
 
 async def fail(fleet: Fleet) -> None:
     """Let a worker tell of calls that failed just now."""
-    group = Group(40, 40, 40, "InternalError", 0, 40)
+    group = CallBucket(40, 40, 40, "InternalError", 0, 40)
     queue = fleet.queue()
     now = math.ceil(time.monotonic())
     await queue.settle([], queue.next_call(), {(NAME, now, now): group})
@@ -117,11 +117,16 @@ def test_the_drawing_is_the_table() -> None:
     """docs/architecture.md draws each transition; an operator's, which leave any state, from one."""
     page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
     drawn = set(re.findall(r"^    (\w+) --> (\w+):", page, re.MULTILINE))
-    by_hand = {("running", "paused"), ("running", "shedding"), ("paused", "running"), ("shedding", "running")}
+    between_hands = {
+        ("running", "paused"),
+        ("running", "shedding"),
+        ("paused", "running"),
+        ("shedding", "running"),
+    }
     found = {
         pair
         for what, pairs in TRANSITIONS.items()
         if not what.startswith("an operator")
         for pair in pairs.items()
     }
-    assert drawn == found | by_hand
+    assert drawn == found | between_hands

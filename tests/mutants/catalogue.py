@@ -1398,7 +1398,7 @@ MUTANTS = (
     Mutant(
         "spool-tally",
         "otpreport/store.py",
-        "if told == [rows] or (not told and not rows):",
+        "if tallies == [rows] or (not tallies and not rows):",
         "if True:",
         "tests/integration/test_spool.py::test_wrong_tally",
     ),

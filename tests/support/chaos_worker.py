@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tasks.delivery import Delivery, Leased
-from tasks.queue.breaker import Groups
+from tasks.queue.breaker import CallBuckets
 from tasks.queue.queue import Queue
 from tasks.settlement import Settlement
 from tests.support import odd_worker
@@ -24,7 +24,7 @@ async def _die_amid_settle(
     self: Queue,
     settlements: Sequence[tuple[Delivery | Leased, Settlement]],
     call: int,
-    calls: Groups | None = None,
+    calls: CallBuckets | None = None,
 ) -> list[bool | None]:
     """Send the call that settles, and die before its answer is read."""
     global _passed  # noqa: PLW0603 - one worker, one death

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from redis.exceptions import RedisError
 
 from providers import Answer, Result, SignedRequest
-from tasks.accounts.reach import Reach, Way
+from tasks.accounts.reach import Reach, Route
 from tasks.accounts.states import State, States
 from tasks.dead_letters.keep import Bounds, Keeper, ignore
 from tasks.delivery import Delivery, Leased
@@ -23,7 +23,7 @@ from tasks.limiter.admission import Admission, RateGroup
 from tasks.limiter.clock import RedisClock
 from tasks.queue.breaker import Calls
 from tasks.queue.queue import Queue, Recovered
-from tasks.report import Account, Report
+from tasks.report import ActiveAccount, Report
 from tasks.retry import Policy
 from tasks.settlement import Bury, Finish, Settlement
 from tasks.wall import WallClock
@@ -69,7 +69,7 @@ class Network:
 
 
 @dataclass
-class Monitor:
+class EngineMonitor:
     """Everything an engine tells."""
 
     endings: Counter[str] = field(default_factory=Counter[str])
@@ -82,7 +82,7 @@ class Monitor:
     orphans: int = 0
     seen: Mapping[str, State] = field(default_factory=dict[str, State])
     rounds: int = 0
-    left: dict[str, Way] = field(default_factory=dict[str, Way])
+    left: dict[str, Route] = field(default_factory=dict[str, Route])
 
     def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
         """Count how an event ended."""
@@ -122,9 +122,9 @@ class Monitor:
         """Keep the accounts' states."""
         self.seen = states
 
-    def aside(self, ways: Mapping[str, Way]) -> None:
+    def aside(self, routes: Mapping[str, Route]) -> None:
         """Keep the accounts that are left to others."""
-        self.left = dict(ways)
+        self.left = dict(routes)
 
     def progress(self) -> None:
         """Count a round."""
@@ -151,7 +151,7 @@ class EngineWorker:
         provider: type[Provider] = Provider,
         wall: WallClock | None = None,
     ) -> None:
-        self.fleet, self.network, self.monitor = fleet, network or Network(), Monitor()
+        self.fleet, self.network, self.monitor = fleet, network or Network(), EngineMonitor()
         own = {name: RateGroup(name, rate) for name, rate in (rates or {"tencent": 1000}).items()}
         groups = groups or own
         states = States(fleet.client, fleet.keys, groups, probe_interval=probe_interval)
@@ -169,7 +169,10 @@ class EngineWorker:
         nonces, calls = count(), Calls()
         self.reach = Reach()
         report = Report(
-            {name: Account(name, provider(f"https://{name}.example/"), policy, max_age) for name in groups},
+            {
+                name: ActiveAccount(name, provider(f"https://{name}.example/"), policy, max_age)
+                for name in groups
+            },
             admission=self.admission,
             http=self.network,
             states=states,

@@ -19,7 +19,7 @@ from providers.registry import REGISTRY
 from providers.tencent import Tencent
 from tasks.delivery import Delivery, Leased
 from tasks.limiter.admission import RateGroup
-from tasks.queue.breaker import Groups
+from tasks.queue.breaker import CallBuckets
 from tasks.queue.queue import Batch, Queue
 from tasks.settlement import Settlement
 
@@ -71,7 +71,7 @@ class _DiesBeforeSettle(Queue):
         self,
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
-        calls: Groups | None = None,
+        calls: CallBuckets | None = None,
     ) -> list[bool | None]:
         _countdown.pass_by(len(settlements))
         return await super().settle(settlements, call, calls)
@@ -82,7 +82,7 @@ class _DiesAfterSettle(Queue):
         self,
         settlements: Sequence[tuple[Delivery | Leased, Settlement]],
         call: int,
-        calls: Groups | None = None,
+        calls: CallBuckets | None = None,
     ) -> list[bool | None]:
         flags = await super().settle(settlements, call, calls)
         _countdown.pass_by(len(settlements))
@@ -154,7 +154,7 @@ def _never_hears_of_a_loss() -> None:
     """Ask Redis for no loss of its memory."""
     from tasks.fleet.epoch import Heartbeat
 
-    async def beat(_: Heartbeat, by_hand: str = "") -> None:
+    async def beat(_: Heartbeat, operator_states: str = "") -> None:
         """Find nothing."""
 
     setattr(Heartbeat, "beat", beat)  # noqa: B010 - the fault

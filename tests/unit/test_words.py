@@ -19,15 +19,22 @@ PACKAGES = ("otpreport", "config", "providers", "tasks", "worker")
 
 NAMES = {
     "AccountLook": "AccountStatus",
+    "BY_HAND": "OPERATOR_STATES",
     "Derived": "DerivedGroup",
     "HELD": "NOT_RUNNING, or paused",
     "Hold": "SlowDown, or pause",
     "Look": "FleetStatus",
     "Otherwise": "ImpliedDefault",
     "Stop": "CommandError",
+    "TELL": "PRESENCE_INTERVAL",
+    "_tell": "announce, log or report, and what",
+    "_told": "logged, or announced",
+    "by_hand": "operator_states",
     "mend": "fix",
     "mended": "fixed",
     "strangers": "unconfigured, or unknown",
+    "tell": "announce",
+    "told": "announced, or logged",
 }
 """Identifiers, and what stands for them."""
 

@@ -94,13 +94,13 @@ class Move:
         *,
         yes: bool,
         as_json: bool,
-        tell: Callable[[Preview], Iterable[str]] = lambda _: (),
+        details: Callable[[Preview], Iterable[str]] = lambda _: (),
     ) -> Preview:
-        """Show the preview, with the lines of `tell`, and return it once the operator has confirmed."""
+        """Show the preview, with the lines of `details`, and return it once the operator has confirmed."""
         preview = Preview.of(selection, self.judge)
         if not as_json:
             preview.print(self.asked)
-            for line in tell(preview):
+            for line in details(preview):
                 screen().print(safe(line), soft_wrap=True)
         if preview.total and not yes:
             self._ask(preview.total)

@@ -97,7 +97,7 @@ def replay_letters(
             selection,
             yes=yes,
             as_json=as_json,
-            tell=lambda preview: (one.text() for one in _foreseen(opened, letters, preview, paces)),
+            details=lambda preview: (one.text() for one in _foreseen(opened, letters, preview, paces)),
         )
         asked_for = move.carry_out(opened, selection, preview, person)
         _print_replayed(preview, asked_for, _outlooks(opened, letters.replays(paces)), as_json=as_json)

@@ -37,7 +37,7 @@ Key = tuple[str, ...]
 
 
 @dataclass(slots=True)
-class Group:
+class LetterGroup:
     """Letters that are counted together."""
 
     letters: int = 0
@@ -60,21 +60,21 @@ class Stats:
     """The groups, largest first, or hour by hour; `total` is of all letters, also of those in no group."""
 
     by: Key
-    groups: list[tuple[Key, Group]]
-    total: Group
+    groups: list[tuple[Key, LetterGroup]]
+    total: LetterGroup
 
     @classmethod
     def of(cls, letters: Iterable[Letter], by: Key, *, most: int = MOST) -> Stats:
         """Count letters one by one; what is kept is bounded by `most`, not by their number."""
         fields = [FIELDS[name] for name in by]
-        groups: dict[Key, Group] = {}
-        total = Group()
+        groups: dict[Key, LetterGroup] = {}
+        total = LetterGroup()
         for letter in letters:
             total.add(letter)
             key = tuple(field(letter) for field in fields)
             group = groups.get(key)
             if group is None and len(groups) < most:
-                group = groups[key] = Group()
+                group = groups[key] = LetterGroup()
             if group is not None:
                 group.add(letter)
         hour = by.index("hour") if "hour" in by else None

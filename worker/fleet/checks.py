@@ -29,7 +29,7 @@ LEAST_VERSION = 7
 APART = 1.0
 """Seconds that Redis' clock may differ from ours."""
 
-BY_HAND = "when that is over: `python -m worker accounts resume {}`"
+RESUME = "when that is over: `python -m worker accounts resume {}`"
 
 
 APPEND = (
@@ -69,8 +69,8 @@ STATES = {
         "the provider does not answer: events wait, and a probe resumes the account",
     ),
     "refused": (Level.WARN, "fix the cause: events wait, and a probe resumes the account"),
-    "paused": (Level.WARN, BY_HAND),
-    "shedding": (Level.WARN, BY_HAND),
+    "paused": (Level.WARN, RESUME),
+    "shedding": (Level.WARN, RESUME),
     "unknown": (Level.WARN, "the state is from a later version: upgrade this one"),
 }
 """Severity of each state, and what to do."""
@@ -154,9 +154,9 @@ def clocks(workers: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
             yield Finding("clock", Level.WARN, worker.clock_off, "let NTP set both clocks")
 
 
-def deployments(differ: Mapping[str, str]) -> Iterator[Finding]:
+def deployments(differences: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the accounts for which live workers have different settings."""
-    for account, how in differ.items():
+    for account, how in differences.items():
         fix = "finish the rollout, or give each deployment its own Redis or KEY_PREFIX"
         yield Finding("settings", Level.WARN, f"live workers differ in {account}: {how}", fix)
 

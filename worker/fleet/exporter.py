@@ -55,7 +55,7 @@ class FleetCollector(Collector):
         self.memory: RedisMemory | None = None
         self.needed: int | None = None
         self.lost_at = 0.0
-        self.differ: Container[str] = ()
+        self.differences: Container[str] = ()
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric; runs in a thread, so the next snapshot may arrive meanwhile."""
@@ -124,8 +124,8 @@ class FleetCollector(Collector):
         limits = (((account.name,), self.accounts[account.name].max_age) for account in accounts)
         yield _labelled("event_max_age_seconds", text, ("account",), limits)
         text = "1 while live workers differ in the account's provider, endpoint, rate, group, max_age or key."
-        differ = (((account.name,), float(account.name in self.differ)) for account in accounts)
-        yield _labelled("settings_differ", text, ("account",), differ)
+        differences = (((account.name,), float(account.name in self.differences)) for account in accounts)
+        yield _labelled("settings_differ", text, ("account",), differences)
         yield _labelled(
             "account_state",
             "1 for the current state of the account, 0 for the others.",
@@ -204,7 +204,7 @@ class Exporter:
         self._collector = FleetCollector(settings.accounts)
         self._group(settings)
         self._look, self._sweep = look, sweep
-        self._told = False
+        self._first_logged = False
         self._seen = Memory()
         self._away_ms: int | None = None
         self._fault = "redis is unreachable"
@@ -265,18 +265,18 @@ class Exporter:
             self._show_away(error)
             fault = RedisFault.of(error)
             self._fault = fault.sentence
-            if was_up or not self._told:
+            if was_up or not self._first_logged:
                 log_event(logger, logging.WARNING, fault.event, reason=fault.reason)
         else:
             self._away_ms = None
             self._page.show(record(look), up=True)
-            if not was_up and self._told:
+            if not was_up and self._first_logged:
                 log_event(logger, logging.INFO, "redis reachable again")
-        self._told = True
+        self._first_logged = True
 
     def _compare(self, look: FleetStatus) -> None:
         """Also detect data loss in Redis: there may be no worker to detect it."""
-        self._collector.differ = look.differences
+        self._collector.differences = look.differences
         seen, self._seen = self._seen, look.memory
         if look.memory.lacks(seen):
             self._collector.lost_at = look.now_ms / 1000

@@ -40,7 +40,7 @@ def _memory(memory: Memory) -> dict[str, object]:
         "epoch": memory.epoch,
         "lost_at_ms": loss and loss.at_ms,
         "left_of_ms": loss and loss.left_ms,
-        "by_hand_before": loss.by_hand if loss else "",
+        "operator_states_before": loss.operator_states if loss else "",
     }
 
 

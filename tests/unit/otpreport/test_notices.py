@@ -9,7 +9,7 @@ class Counted(Notices):
     """Notices that tell how many lines they remember."""
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._lines)
 
 
 def test_a_line_that_repeats_is_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from tasks.delivery import Delivery, Leased, Way
 from tasks.history import History, Unsent
 from tasks.limiter.admission import Refusal
 from tasks.queue.breaker import Calls
-from tasks.report import COPY_DELAY, STOPPED_DELAY, Account, InDoubt, NotSent, Report, TooLate, abandon
+from tasks.report import COPY_DELAY, STOPPED_DELAY, ActiveAccount, InDoubt, NotSent, Report, TooLate, abandon
 from tasks.retry import Policy, Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 from tests.support.leased import NOW_MS, attempts, delivery, event
@@ -56,7 +56,7 @@ class World:
         nonces = count(1)
         self.http = self.network(self.replies)
         self.report = Report(
-            {"tencent": Account("tencent", self.provider, self.policy, max_age=3600.0)},
+            {"tencent": ActiveAccount("tencent", self.provider, self.policy, max_age=3600.0)},
             admission=self.gate,
             http=self.http,
             states=self.states,

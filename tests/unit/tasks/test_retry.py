@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from providers import Outcome, Result
 from tasks.history import History
 from tasks.retry import (
-    Bury,
     Decision,
     Deliver,
+    GiveUp,
     Policy,
     Reason,
     Retry,
@@ -35,7 +35,7 @@ RETRIED = (Result.TRANSIENT, Result.UNKNOWN, Result.DOUBTFUL)
         (Result.DOUBTFUL, Retry(0.5)),
         (Result.CLOCK, StopAccount()),
         (Result.ACCOUNT, StopAccount()),
-        (Result.PERMANENT, Bury(Reason.PERMANENT)),
+        (Result.PERMANENT, GiveUp(Reason.PERMANENT)),
     ],
 )
 def test_what_a_first_answer_leads_to(result: Result, decision: Decision) -> None:
@@ -53,7 +53,7 @@ def test_every_result_is_in_the_table() -> None:
 def test_the_last_attempt_ends_in_a_dead_letter(result: Result) -> None:
     """With its attempts used up an event is a dead letter, and not one attempt earlier."""
     assert isinstance(decide(Outcome(result), attempts(*[result] * 3), POLICY, 0.5), Retry)
-    assert decide(Outcome(result), attempts(*[result] * 4), POLICY, 0.5) == Bury(Reason.EXHAUSTED)
+    assert decide(Outcome(result), attempts(*[result] * 4), POLICY, 0.5) == GiveUp(Reason.EXHAUSTED)
 
 
 def test_a_doubtful_code_is_tried_three_times() -> None:
@@ -62,7 +62,7 @@ def test_a_doubtful_code_is_tried_three_times() -> None:
     policy = Policy(max_attempts=12)
     assert isinstance(decide(Outcome(doubtful), attempts(doubtful, other, doubtful), policy, 0.5), Retry)
     third = attempts(doubtful, other, doubtful, other, doubtful)
-    assert decide(Outcome(doubtful), third, policy, 0.5) == Bury(Reason.PERMANENT)
+    assert decide(Outcome(doubtful), third, policy, 0.5) == GiveUp(Reason.PERMANENT)
 
 
 def test_the_provider_may_ask_for_a_longer_wait() -> None:
@@ -98,7 +98,7 @@ def test_the_attempts_are_bounded(results: list[Result], most: int) -> None:
     policy, tried = Policy(max_attempts=most), 0
     for tried, result in enumerate(results, 1):
         decision = decide(Outcome(result), attempts(*results[:tried]), policy, 0.5)
-        if isinstance(decision, Bury):
+        if isinstance(decision, GiveUp):
             break
         assert isinstance(decision, Retry)
     assert tried <= most

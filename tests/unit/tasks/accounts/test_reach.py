@@ -1,12 +1,12 @@
 from tasks.accounts.reach import FIRST, LONGEST, PATIENCE, TRIES, Reach
 from tasks.accounts.states import State
-from tasks.queue.breaker import Group, Groups
+from tasks.queue.breaker import CallBucket, CallBuckets
 
 
-def calls(account: str = "tencent", *, unsent: int = 0, answered: int = 0, silent: int = 0) -> Groups:
+def calls(account: str = "tencent", *, unsent: int = 0, answered: int = 0, silent: int = 0) -> CallBuckets:
     """Return calls that ended: how many never left, had an answer, had none."""
     number = unsent + answered + silent
-    group = Group(
+    group = CallBucket(
         number, unsent + silent, unsent=unsent, answered=answered, message="no route" if unsent else ""
     )
     return {(account, 0, 0): group}
