@@ -78,18 +78,12 @@ class Delivery:
     fingerprint: Fingerprint = field(init=False)
     sending: bool = False
     """Whether its request may have left."""
-    send_by: float = math.inf
-    """When its slot will have passed, on the local monotonic clock in seconds: later it may not leave."""
 
     def __post_init__(self) -> None:
         leased, event = self.leased, self.event
         # slots and no properties: each is read ten times a report
         self.account, self.tag = leased.account, leased.tag
         self.fingerprint = Fingerprint.of(event.account, event.message_id)
-
-    def may_go(self, now: float) -> bool:
-        """Whether it is being sent, or was given a slot that has not passed at `now`."""
-        return self.sending or now <= self.send_by < math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,7 +15,7 @@ from providers.base import Answer, Outcome, Provider, Result, SignedRequest
 from tasks.dead_letters import write as dead_letter
 from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, Way, read
 from tasks.history import Attempt, History
-from tasks.limiter.admission import Refusal
+from tasks.limiter.admission import Refusal, Slot
 from tasks.queue.breaker import UNANSWERED, Calls
 from tasks.retry import Deliver, GiveUp, Policy, Reason, Retry, SlowDown, StopAccount, Wait, decide
 from tasks.settlement import DELIVERED, Bury, Ending, Finish, Schedule, Settlement
@@ -52,8 +51,12 @@ class InDoubt(OtpreportError):  # noqa: N818 - it names the fact
 class Door(Protocol):
     """Where an event waits until it may be sent."""
 
-    async def enter(self, delivery: Delivery) -> Refusal | None:
-        """Return None at the moment the event may go, or why it may not."""
+    async def enter(self, delivery: Delivery) -> Slot | Refusal:
+        """Return the event's slot at the moment it comes, or why the event may not go."""
+        ...
+
+    def has_slot(self, delivery: Delivery) -> bool:
+        """Whether the event waits for a slot that it was given already."""
         ...
 
     def turn_away(self, account: str | None) -> None:
@@ -165,6 +168,10 @@ class Report:
         """Hand back all that wait for a slot, or those of one account."""
         self._admission.turn_away(account)
 
+    def may_go(self, delivery: Delivery) -> bool:
+        """Whether its request is under way, or it has a slot."""
+        return delivery.sending or self._admission.has_slot(delivery)
+
     def read(self, leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
         """Read a leased message as what it asks for; never raises."""
         return read(leased, now_ms=now_ms, max_age=self._accounts[leased.account].max_age)
@@ -196,18 +203,18 @@ class Report:
     async def _enter_and_send(self, delivery: Delivery, *, may_correct_clock: bool) -> Settlement | None:
         waited_from = self._monotonic()
         while True:
-            signed = await self._sign_in_time(delivery)
-            if isinstance(signed, Refusal):
-                return _refused(delivery, signed)
-            request, account = signed
+            entered = await self._admission.enter(delivery)
+            if isinstance(entered, Refusal):
+                return _refused(delivery, entered)
+            account = self._accounts[delivery.account]  # of this moment: keys may change while an event waits
+            request = self._sign(delivery, account)
             started = self._monotonic()
             delivery.sending = True
             try:
-                outcome, answer = await self._send(request, delivery, account)
+                outcome, answer = await self._send(request, entered, delivery, account)
                 break
             except TooLate:
-                # that a connection took its time does not speak against the worker's own
-                delivery.sending, delivery.send_by = False, math.inf
+                delivery.sending = False  # and it waits for another slot
             except asyncio.CancelledError:
                 self._observe(delivery, MISSED, started)
                 raise
@@ -225,26 +232,16 @@ class Report:
             return await self._enter_and_send(delivery, may_correct_clock=False)
         return await self._conclude(delivery, account, outcome, self._monotonic() - started)
 
-    async def _sign_in_time(self, delivery: Delivery) -> tuple[SignedRequest, ActiveAccount] | Refusal:
-        """Wait for the event's slot and sign; a worker that stalls before that waits for another slot.
-
-        The keys are those of the moment, for they may change while an event waits.
-        """
-        while (refusal := await self._admission.enter(delivery)) is None:
-            if self._monotonic() > delivery.send_by:
-                continue
-            account = self._accounts[delivery.account]
-            now = self._wall.now(account.name)
-            nonce = self._nonce() if account.provider.has_nonce else ""
-            return account.provider.request(delivery.event, now=now, nonce=nonce), account
-        return refusal
+    def _sign(self, delivery: Delivery, account: ActiveAccount) -> SignedRequest:
+        nonce = self._nonce() if account.provider.has_nonce else ""
+        return account.provider.request(delivery.event, now=self._wall.now(account.name), nonce=nonce)
 
     async def _send(
-        self, request: SignedRequest, delivery: Delivery, account: ActiveAccount
+        self, request: SignedRequest, slot: Slot, delivery: Delivery, account: ActiveAccount
     ) -> tuple[Outcome, Answer | None]:
         """Send once; what goes wrong on the way is an outcome, too, but for TooLate."""
         try:
-            answer = await self._http.send(request, delivery.send_by)
+            answer = await self._http.send(request, slot.send_by)
             return account.provider.outcome(answer, delivery.event), answer
         except NotSent as error:
             return Outcome(Result.NOT_SENT, code="not_sent", message=str(error)), None

@@ -172,11 +172,10 @@ class Engine:
 
     @property
     def may_send(self) -> int:
-        """How many more requests may be under way, beside those that have their slot."""
+        """How many more requests may be under way, those that have their slot among them."""
         if len(self._under_way) <= self._limits.concurrency:
             return self._limits.concurrency  # there are no more
-        now = time.monotonic()
-        return self._limits.concurrency - sum(delivery.may_go(now) for delivery in self._under_way.values())
+        return self._limits.concurrency - self.in_flight
 
     @property
     def holds(self) -> int:
@@ -239,8 +238,7 @@ class Engine:
         """Finish what is under way or has a slot within `grace` seconds, hand back the rest, and end the lease."""
         self.serve(())
         self._stopping = True
-        now = time.monotonic()
-        self._cancel(lambda delivery: not delivery.may_go(now))
+        self._cancel(lambda delivery: not self._report.may_go(delivery))
         await self._tasks_end(min(grace, HORIZON + TOLERANCE))
         self._cancel(lambda delivery: not delivery.sending)
         await self._tasks_end(grace)

@@ -93,7 +93,15 @@ class RateGroup:
         return math.floor(slot / TICK) * TICK if self.pace * TICK > 1 else slot
 
 
-Waiting = tuple[Delivery, asyncio.Future[Refusal | None]]
+@dataclass(slots=True)  # plain: one is made for each report
+class Slot:
+    """The moment at which an event may go; after `send_by`, local monotonic seconds, its request may not leave."""
+
+    send_by: float
+
+
+Waiting = tuple[Delivery, asyncio.Future[Slot | Refusal]]
+Going = tuple["Line", Waiting, Slot]
 
 
 @dataclass(slots=True, eq=False)
@@ -142,7 +150,8 @@ class Admission:
     """Ask Redis for many events in one call; hand each its slot, or the reason why not.
 
     `on_error` hears of each failed call; the events then wait and are asked for again. Nothing goes without a slot.
-    `on_faults` hears of keys that can't be used. `may_send` says how many more may be under way.
+    `on_faults` hears of keys that can't be used. `may_send` says how many more may be under way, those that have their
+    slot among them.
     """
 
     def __init__(
@@ -173,6 +182,8 @@ class Admission:
         self._late_until = 0.0
         self._turned_away: set[str | None] = set()
         """The accounts turned away while Redis was asked, None for all: what gets no slot then does not wait on."""
+        self._given: set[str] = set()
+        """The tags that have a slot which is still to come, or has just come."""
         self.at_once = AT_ONCE
         """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
@@ -185,14 +196,26 @@ class Admission:
         for entry in waiting:
             self._line_of[entry[0].account].waiting.append(entry)
 
-    async def enter(self, delivery: Delivery) -> Refusal | None:
-        """Wait for the delivery's slot and return None at that moment; or return why it may not go."""
-        if self._clock.monotonic() > delivery.send_by:
+    async def enter(self, delivery: Delivery) -> Slot | Refusal:
+        """Wait for the delivery's slot and return it at that moment; or return why it may not go.
+
+        A worker that stalls between the slot and this moment has lost it, and waits for another one.
+        """
+        while True:
+            future: asyncio.Future[Slot | Refusal] = asyncio.get_running_loop().create_future()
+            self._line_of[delivery.account].waiting.append((delivery, future))
+            self._wake.set()
+            try:
+                entered = await future
+            finally:
+                self._given.discard(delivery.tag)
+            if isinstance(entered, Refusal) or self._clock.monotonic() <= entered.send_by:
+                return entered
             self._was_late()
-        future: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
-        self._line_of[delivery.account].waiting.append((delivery, future))
-        self._wake.set()
-        return await future
+
+    def has_slot(self, delivery: Delivery) -> bool:
+        """Whether the delivery waits for a slot that it was given already."""
+        return delivery.tag in self._given
 
     def turn_away(self, account: str | None = None) -> None:
         """Let go of all that wait for a slot and have none yet, or of those of one account."""
@@ -208,7 +231,7 @@ class Admission:
     async def run(self) -> None:
         """Serve the lines until cancelled."""
         while True:
-            asked, free = self._clock.monotonic(), self._may_send()
+            asked, free = self._clock.monotonic(), self._may_send() - len(self._given)
             batch: list[tuple[Line, Waiting]] = []
             for line in self._lines:
                 entries = line.take(asked, self.at_once, free - len(batch))
@@ -283,18 +306,22 @@ class Admission:
         """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
         now = self._clock.monotonic()
         of_line: defaultdict[Line, list[int]] = defaultdict(list)
-        slots: dict[float, list[tuple[Line, Waiting]]] = {}
+        slots: dict[float, list[Going]] = {}
         for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
             of_line[line].append(answer)
+            delivery, future = entry
+            if future.done():
+                continue
             if answer >= 0:
-                slot = self._clock.local(now_us + answer)
-                entry[0].send_by = slot + TOLERANCE
-                slots.setdefault(line.group.wake_at(slot), []).append((line, entry))
+                moment = self._clock.local(now_us + answer)
+                going = line, entry, Slot(moment + TOLERANCE)
+                slots.setdefault(line.group.wake_at(moment), []).append(going)
+                self._given.add(delivery.tag)
                 line.ahead += 1
-            elif answer <= NO_SLOT and not self._turned_away & {None, entry[0].account}:
+            elif answer <= NO_SLOT and not self._turned_away & {None, delivery.account}:
                 self._put_back(entry)
-            elif not entry[1].done():
-                entry[1].set_result(Refusal.NOT_RUNNING if answer <= NO_SLOT else Refusal(answer))
+            else:
+                future.set_result(Refusal.NOT_RUNNING if answer <= NO_SLOT else Refusal(answer))
         long_turn = max(TURN, LONG_TURN - 2 * self._clock.round_trip)
         for line, its_answers in of_line.items():
             line.learn(its_answers, now, long_turn)
@@ -302,22 +329,24 @@ class Admission:
         for moment, due in slots.items():
             loop.call_at(moment, self._go, due)
 
-    def _go(self, due: list[tuple[Line, Waiting]]) -> None:
+    def _go(self, due: list[Going]) -> None:
         """Let the events of one tick go; who is late has lost the slot and asks for another."""
         now = self._clock.monotonic()
         late = False
-        for line, (delivery, future) in due:
+        for line, entry, slot in due:
+            delivery, future = entry
             line.ahead -= 1
             if line.full:
                 self._wake.set()
             if future.done():
                 continue
-            if now > delivery.send_by:
+            if now > slot.send_by:
                 late = True
-                self._put_back((delivery, future))
+                self._given.discard(delivery.tag)
+                self._put_back(entry)
                 self._wake.set()
             else:
-                future.set_result(None)
+                future.set_result(slot)
         if late:
             self._was_late()
         else:

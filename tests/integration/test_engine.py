@@ -422,11 +422,11 @@ async def test_a_worker_that_stops_uses_its_slots(fleet: Fleet, monkeypatch: pyt
 async def test_else_its_slots_would_be_lost(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the look at the slot that lets them go: handed back at once, their slots pass unused."""
 
-    def is_sending(delivery: Delivery, now: float) -> bool:
-        del now
+    def is_sending(report: Report, delivery: Delivery) -> bool:
+        del report
         return delivery.sending
 
-    monkeypatch.setattr(Delivery, "may_go", is_sending)
+    monkeypatch.setattr(Report, "may_go", is_sending)
     assert await delivered_with_a_stop_amid_the_slots(fleet, monkeypatch) < 2
 
 

@@ -773,11 +773,11 @@ MUTANTS = (
         "tests/unit/tasks/test_report.py::test_a_probe_is_never_too_old",
     ),
     Mutant(
-        "report-stall",
-        "tasks/report.py",
-        "            if self._monotonic() > delivery.send_by:\n",
-        "            if False:\n",
-        "tests/unit/tasks/test_report.py::test_a_worker_that_stalls_waits_for_another_slot",
+        "admission-stall",
+        "tasks/limiter/admission.py",
+        "if isinstance(entered, Refusal) or self._clock.monotonic() <= entered.send_by:",
+        "if True:",
+        "tests/integration/test_admission.py::test_who_stalls_when_its_slot_has_come_waits_for_another",
     ),
     Mutant(
         "report-clock-once",
@@ -845,9 +845,9 @@ MUTANTS = (
     Mutant(
         "admission-late",
         "tasks/limiter/admission.py",
-        "            if now > delivery.send_by:\n                late = True",
+        "            if now > slot.send_by:\n                late = True",
         "            if False:\n                late = True",
-        "tests/integration/test_admission.py::test_a_missed_slot_is_thrown_away",
+        "tests/integration/test_admission.py::test_who_missed_its_slot_is_the_first_to_get_another",
     ),
     Mutant(
         "admission-fewer",
@@ -880,7 +880,7 @@ MUTANTS = (
     Mutant(
         "admission-turned-away",
         "tasks/limiter/admission.py",
-        "elif answer <= NO_SLOT and not self._turned_away & {None, entry[0].account}:",
+        "elif answer <= NO_SLOT and not self._turned_away & {None, delivery.account}:",
         "elif answer <= NO_SLOT:",
         "tests/integration/test_admission.py::test_who_is_turned_away_while_redis_is_asked_does_not_wait_on",
     ),

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from otpreport import Verification
 from providers import Answer, Outcome, Result, SignedRequest
 from tasks.delivery import Delivery
-from tasks.limiter.admission import Refusal
+from tasks.limiter.admission import Refusal, Slot
 from tasks.report import InDoubt, NotSent
 from tests.support.leased import NOW_MS
 
@@ -76,17 +76,21 @@ class Alibabalike(Provider):
 
 @dataclass
 class Gate:
-    """A door that refuses as told, then lets everybody in; `send_by` are the ends of the slots it gives."""
+    """A door that refuses as told, None: not at all; then it lets everybody in."""
 
     refusals: list[Refusal | None] = field(default_factory=list[Refusal | None])
-    send_by: list[float] = field(default_factory=list[float])
     entered: int = 0
 
-    async def enter(self, delivery: Delivery) -> Refusal | None:
-        """Return the next refusal."""
+    async def enter(self, delivery: Delivery) -> Slot | Refusal:
+        """Return the next refusal, or a slot that does not end."""
+        del delivery
         self.entered += 1
-        delivery.send_by = self.send_by.pop(0) if self.send_by else math.inf
-        return self.refusals.pop(0) if self.refusals else None
+        return (self.refusals.pop(0) if self.refusals else None) or Slot(math.inf)
+
+    def has_slot(self, delivery: Delivery) -> bool:
+        """Say no: nobody waits."""
+        del delivery
+        return False
 
     def turn_away(self, account: str | None) -> None:
         """Let nobody go: nobody waits."""

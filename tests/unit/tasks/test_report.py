@@ -1,5 +1,4 @@
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,7 +11,7 @@ from otpreport import Verification
 from providers import Answer, Outcome, Result, SignedRequest
 from tasks.delivery import Delivery, Leased, Way
 from tasks.history import History, Unsent
-from tasks.limiter.admission import Refusal
+from tasks.limiter.admission import Refusal, Slot
 from tasks.queue.breaker import Calls
 from tasks.report import COPY_DELAY, STOPPED_DELAY, ActiveAccount, InDoubt, NotSent, Report, TooLate, abandon
 from tasks.retry import Policy, Reason
@@ -103,7 +102,7 @@ def test_a_delivered_event_is_done() -> None:
     request = world.http.requests[0]
     assert request.headers == (("x-time", f"{NOW_MS / 1000:.3f}"), ("x-nonce", "nonce-1"))
     assert world.observer.attempts == [(Result.DELIVERED, 1)]
-    assert world.observer.waits == [0.5]
+    assert world.observer.waits == [0.25]
     assert world.states.calls == []
 
 
@@ -114,15 +113,6 @@ def test_a_nonce_is_made_only_where_one_is_signed() -> None:
     assert dict(world.http.requests[0].headers)["x-nonce"] == ""
 
 
-def test_a_worker_that_stalls_waits_for_another_slot() -> None:
-    """When its slot has passed by the time the request is signed, nothing is sent until the next one."""
-    world = World(gate=Gate(send_by=[-1.0, -1.0]))
-    assert world.settle() == Finish(Ending.DELIVERED)
-    assert world.gate.entered == 3
-    assert len(world.http.requests) == 1
-    assert world.observer.attempts == [(Result.DELIVERED, 1)]
-
-
 def test_new_keys_sign_what_waited_for_its_slot() -> None:
     """Keys that change while an event waits are those it is signed with; the old ones are not used again."""
     renewed = Provider("https://renewed.example/")
@@ -130,7 +120,7 @@ def test_new_keys_sign_what_waited_for_its_slot() -> None:
     class Renewing(Gate):
         """A door behind which the keys change."""
 
-        async def enter(self, delivery: Delivery) -> Refusal | None:
+        async def enter(self, delivery: Delivery) -> Slot | Refusal:
             world.report.renew("tencent", renewed)
             return await super().enter(delivery)
 
@@ -174,29 +164,6 @@ def test_a_connection_that_takes_too_long_waits_for_another_slot() -> None:
     assert world.observer.attempts == [(Result.DELIVERED, 1)]
     assert len(world.observer.waits) == 1
     assert [group.calls for group in world.calls.take().values()] == [1]
-
-
-def test_a_slow_connection_is_no_slow_worker() -> None:
-    """Who comes back for another slot because of a connection has missed none by his own fault."""
-    ends: list[float] = []
-
-    class Noting(Gate):
-        """A door that notes when the last slot of those who come ended."""
-
-        async def enter(self, delivery: Delivery) -> Refusal | None:
-            ends.append(delivery.send_by)
-            return await super().enter(delivery)
-
-    world = World([TooLate(), says(Result.DELIVERED)], gate=Noting(send_by=[1e9]))
-    assert world.settle() == Finish(Ending.DELIVERED)
-    assert ends == [math.inf, math.inf]
-
-
-def test_a_worker_that_stalls_and_loses_its_lease_sends_nothing() -> None:
-    """After the stall another worker may have the event: then it is that one's."""
-    world = World(gate=Gate(refusals=[None, Refusal.LOST], send_by=[-1.0]))
-    assert world.settle() is None
-    assert not world.http.requests
 
 
 @pytest.mark.parametrize(
