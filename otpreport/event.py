@@ -18,6 +18,9 @@ _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _LONGEST = 256
+_SENT_LATER = "sent_at: is after occurred_at"
+_BETTER = "use datetime.now(UTC)"
+_PARSED = "use datetime.fromisoformat, with a time zone"
 _MISSING: Any = object()
 
 _is_account = re.compile(r"[a-z0-9_-]{1,64}").fullmatch
@@ -37,7 +40,8 @@ class Verification:
     `account` names the configured account the OTP was sent through, `message_id` is the provider's id of
     that SMS (Tencent `SerialNo`, Alibaba `MessageId`). `occurred_at` is when the user entered the code or,
     with `verified=False`, when the code expired. `app_id` overrides the account's Tencent `SmsSdkAppId`.
-    Times are aware datetimes; UNIX milliseconds are read too, because that is how they travel.
+    Times are aware datetimes; UNIX milliseconds are read too, because that is how they travel. `sent_at` may not
+    be after `occurred_at`.
     Wrong, missing and unknown fields raise ValueError, which names them and shows no value.
     """
 
@@ -77,6 +81,8 @@ class Verification:
             if not valid:
                 given = (account, message_id, occurred_at, verified, sent_at, app_id)
                 raise ValueError(_faults(dict(zip(_READERS, given, strict=True)) | unknown))
+            if self.sent_at is not None and self.sent_at > self.occurred_at:
+                raise ValueError(_SENT_LATER)
 
         def __post_init__(self) -> None:
             """Check what pydantic has filled in."""
@@ -108,8 +114,20 @@ class Verification:
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_wire` wrote; ValueError names the wrong fields, unknown ones are ignored."""
-        return cls(**{name: data[name] for name in _READERS if name in data})
+        """Read what `to_wire` wrote; ValueError names the wrong fields, unknown ones are ignored.
+
+        A `sent_at` after `occurred_at` is read: it comes of two machines' clocks, and is no reason to lose a report.
+        """
+        fields = {name: data[name] for name in _READERS if name in data}
+        try:
+            return cls(**fields)
+        except ValueError as error:
+            if str(error) != _SENT_LATER:
+                raise
+            sent_at = _moment(fields.pop("sent_at"))
+            event = cls(**fields)
+            _set(event, "sent_at", sent_at)
+            return event
 
     # Under the names that pydantic's models have for it.
 
@@ -133,6 +151,11 @@ class Verification:
     def model_copy(self, *, update: Mapping[str, object] | None = None) -> Self:
         """Return an event with other fields that nothing checks; `dataclasses.replace` checks them."""
         return self.model_construct(**self.model_dump() | dict(update or {}))
+
+
+def is_account(value: object) -> bool:
+    """Tell whether this can be an account's name."""
+    return isinstance(value, str) and _is_account(value) is not None
 
 
 def _account(value: object) -> str:
@@ -173,15 +196,26 @@ def _moment(value: object) -> datetime:
         except OverflowError:
             raise ValueError("is after the year 9999: give UNIX milliseconds") from None
     if not isinstance(value, datetime):
-        raise ValueError("is missing" if value is _MISSING else "must be a datetime or UNIX milliseconds")
+        raise ValueError(_no_moment(value))
     if value.tzinfo is None or value.utcoffset() is None:
-        raise ValueError("must have a time zone")
+        raise ValueError(f"must have a time zone: {_BETTER}")
     # Seconds given for milliseconds fall into January 1970; no SMS provider is that old.
     if value < _EARLIEST:
         raise ValueError("is before the year 2000: give UNIX milliseconds, not seconds")
     if value > _LATEST:
         raise ValueError("is after the year 9999 in UTC")
     return value
+
+
+def _no_moment(value: object) -> str:
+    """Say what is wrong with a time that is neither a datetime nor an int; `time.time()` is the usual one."""
+    if value is _MISSING:
+        return "is missing"
+    if isinstance(value, float):
+        return f"must be a datetime or UNIX milliseconds as an int, not a float like time.time(): {_BETTER}"
+    if isinstance(value, str):
+        return f"must be a datetime or UNIX milliseconds, not text: {_PARSED}"
+    return "must be a datetime or UNIX milliseconds"
 
 
 def _optional(read: Callable[[object], object]) -> Callable[[object], object]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from otpreport import Verification
+from otpreport.event import milliseconds
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 GOOD: dict[str, object] = {"account": "tencent", "message_id": "2640:1", "occurred_at": NOON}
@@ -24,15 +25,23 @@ moments = st.datetimes(
     timezones=zones,
 )
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
-events = st.builds(
-    Verification,
-    account=st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True),
-    message_id=texts,
-    occurred_at=moments,
-    verified=st.booleans(),
-    sent_at=st.none() | moments,
-    app_id=st.none() | texts,
-)
+
+
+@st.composite
+def any_event(draw: st.DrawFn) -> Verification:
+    """Return any event."""
+    sent_at, occurred_at = sorted((draw(moments), draw(moments)))
+    return Verification(
+        account=draw(st.from_regex(r"[a-z0-9_-]{1,64}", fullmatch=True)),
+        message_id=draw(texts),
+        occurred_at=occurred_at,
+        verified=draw(st.booleans()),
+        sent_at=draw(st.sampled_from([None, sent_at])),
+        app_id=draw(st.none() | texts),
+    )
+
+
+events = any_event()
 
 
 @given(events)
@@ -121,6 +130,33 @@ def test_missing_field_is_named(field: str) -> None:
     data = {name: value for name, value in GOOD.items() if name != field}
     with pytest.raises(ValueError, match=field):
         Verification.from_wire(data)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (1777636800.5, r"not a float like time.time\(\): use datetime.now\(UTC\)"),
+        (1777636800, "give UNIX milliseconds, not seconds"),
+        (datetime(2026, 5, 1), r"time zone: use datetime.now\(UTC\)"),  # noqa: DTZ001 - that is the fault
+        ("2026-05-01T12:00:00Z", "not text: use datetime.fromisoformat"),
+    ],
+)
+def test_a_usual_mistake_is_told_the_fix(value: object, said: str) -> None:
+    """What people give instead of an aware datetime is told in one line, with what to write."""
+    with pytest.raises(ValueError, match=rf"^occurred_at: [^\n]*{said}[^\n]*$"):
+        Verification.model_validate({**GOOD, "occurred_at": value})
+
+
+def test_sent_after_it_was_entered() -> None:
+    """An event whose two times are the wrong way round is refused where it is made, and read where it arrived."""
+    sent_at = NOON + timedelta(milliseconds=1)
+    with pytest.raises(ValueError, match=r"^sent_at: is after occurred_at$"):
+        Verification.model_validate({**GOOD, "sent_at": sent_at})
+    assert Verification.model_validate({**GOOD, "sent_at": NOON}).sent_at == NOON
+    wire = Verification.model_validate(GOOD).to_wire() | {"sent_at": milliseconds(sent_at)}
+    assert Verification.from_wire(wire).sent_at == sent_at
+    with pytest.raises(ValueError, match=r"^sent_at: is before the year 2000"):
+        Verification.from_wire(wire | {"sent_at": 7})
 
 
 def test_unknown_fields_are_ignored_on_the_way_in() -> None:
