@@ -25,7 +25,9 @@ settings.configure(
     ALLOWED_HOSTS=["localhost", "127.0.0.1"],
     USE_TZ=True,
 )
-reporter = Reporter(os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"))
+reporter = Reporter(
+    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"), accounts=["tencent", "alibaba"]
+)
 codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 
 

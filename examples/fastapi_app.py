@@ -15,12 +15,15 @@ from sms import SentCode, send_code
 
 from otpreport import Reporter, Verification
 
-reporter = Reporter(os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"))
+reporter = Reporter(
+    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"), accounts=["tencent", "alibaba"]
+)
 codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    reporter.warm_up()
     with reporter:
         yield
 

@@ -13,7 +13,9 @@ from sms import SentCode, send_code
 from otpreport import Reporter, Verification
 
 app = Flask(__name__)
-reporter = Reporter(os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"))
+reporter = Reporter(
+    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"), accounts=["tencent", "alibaba"]
+)
 codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 
 

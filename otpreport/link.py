@@ -34,6 +34,9 @@ class Link:
     finds out when it is back. Deadlines are seconds of `time.monotonic()`.
     """
 
+    meanwhile = ""
+    """Where events wait then, for the log."""
+
     def __init__(self, connect: Callable[[], Connection], *, limit: int = 16) -> None:
         self._connect = connect
         self._limit = limit
@@ -48,6 +51,7 @@ class Link:
         self._idle: list[Connection] = []
         self._open = 0
         self._waiting = 0
+        self._wanted = False  # one, although nobody waits for it yet
         self._away = ""
         self._closed = False
         self._trusted = True
@@ -75,6 +79,16 @@ class Link:
             raise
         self._give_back(connection, refusals)
         return refusals
+
+    def warm_up(self, seconds: float) -> bool:
+        """Have a connection opened before it is needed; tell whether one is open after at most so many seconds."""
+        with self._lock:
+            if self._thread is None:
+                self._start_thread()
+            self._wanted = not self._open
+            self._needed.notify()
+            self._available.wait_for(lambda: self._open or self._away, seconds)
+            return self._open > 0
 
     def wait_until_up(self, seconds: float) -> bool:
         """Wait while Redis is known to be away; False when it still is after that time."""
@@ -212,7 +226,7 @@ class Link:
         return not self._closed
 
     def _is_needed(self) -> bool:
-        if self._away:
+        if self._away or self._wanted:
             return True
         return self._waiting > len(self._idle) and self._open < self._limit
 
@@ -226,7 +240,7 @@ class Link:
             _log.info("Redis accepts events again")
         elif away and not self._away_logged:
             self._away_logged = True
-            _log.warning("Redis does not accept events: %s", away)
+            _log.warning("Redis does not accept events: %s%s", away, self.meanwhile)
 
     def _opened(self, connection: Connection) -> None:
         with self._lock:
@@ -234,6 +248,7 @@ class Link:
                 connection.close()
                 return
             self._away = ""
+            self._wanted = False
             self._open += 1
             self._idle.append(connection)
             self._available.notify_all()

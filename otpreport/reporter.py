@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from otpreport.drops import Drops
-from otpreport.event import Verification
+from otpreport.event import Verification, is_account
 from otpreport.forks import on_fork, renew
 from otpreport.link import Link
 from otpreport.place import place, slug
@@ -30,6 +30,8 @@ _log = logging.getLogger("otpreport")
 
 _CONNECT_TIMEOUT = 2.0
 """Seconds the background thread gives Redis for each step of a connection; no caller waits for that."""
+_LONGEST_TIMEOUT = 30.0
+"""Seconds; more is most likely meant as milliseconds."""
 _REDIS_SHARE = 0.6
 """Of the budget; the rest is the spool's."""
 _CHUNK = 200
@@ -49,8 +51,9 @@ class Reporter:
 
     `spool` is a file for the events that wait, by default one in the user's state folder, named after Redis'
     address; False for none. It holds up to `spool_limit` events (about 1 KB each). `key_prefix` is the
-    worker's `OTPREPORT_KEY_PREFIX`. A wrong `redis_url` raises ValueError; its forms are those of
-    `otpreport.address.connection_pool`.
+    worker's `OTPREPORT_KEY_PREFIX`. With `accounts` an event of any other account raises ValueError when it is
+    reported: without it a misspelt one waits in a queue that nobody serves. A wrong argument raises ValueError; the
+    forms of `redis_url` are those of `otpreport.address.connection_pool`.
     """
 
     def __init__(
@@ -61,9 +64,10 @@ class Reporter:
         timeout: float = 0.05,
         key_prefix: str = "",
         spool_limit: int = 100_000,
+        accounts: Iterable[str] | None = None,
     ) -> None:
-        if not (math.isfinite(timeout) and timeout > 0):
-            raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        _check_arguments(redis_url, spool, timeout, key_prefix, spool_limit)
+        self._accounts = checked_accounts(accounts)
         # Here, so that neither the import of this package pays for it nor the first report.
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
@@ -94,9 +98,26 @@ class Reporter:
         """How many events this process has dropped so far."""
         return self._drops.count
 
+    def warm_up(self, timeout: float | None = None) -> bool:
+        """Connect before the first event; tell whether a connection is open within `timeout`, else the reporter's own.
+
+        No fault of Redis raises; where the time is too short, connecting goes on in the background. A forked child
+        has connections of its own, and warms up for itself.
+        """
+        renew()
+        if self._spool is not None:
+            self._spool.start()
+        try:
+            return self._link.warm_up(self._timeout if timeout is None else timeout)
+        except Unavailable:  # no thread to connect with
+            return False
+
     def report(self, event: Verification) -> Receipt:
-        """Put one event on the queue; TypeError for anything but a Verification, ValueError for one made invalid."""
-        check(event)
+        """Put one event on the queue.
+
+        TypeError for anything but a Verification, ValueError for one made invalid or of another account.
+        """
+        check(event, self._accounts)
         renew()
         return self._report(event, time.monotonic() + self._timeout)
 
@@ -104,7 +125,7 @@ class Reporter:
         """Put one event on the queue without holding the event loop, even if the caller is cancelled."""
         import asyncio  # noqa: PLC0415 - whoever awaits has it; an app with threads alone shall not pay for it
 
-        check(event)
+        check(event, self._accounts)
         renew()
         deadline = time.monotonic() + self._timeout
         try:
@@ -118,7 +139,7 @@ class Reporter:
         return Receipt("dropped", "no answer in time (the event may still be queued)")
 
     def report_many(self, events: Iterable[Verification]) -> Receipts:
-        """Put many events on the queue, some hundred in each write; TypeError before any is written.
+        """Put many events on the queue, some hundred in each write; TypeError or ValueError before any is written.
 
         An event that was made invalid after its validation raises ValueError before its write; of a long list those
         before may be queued then, and may be reported again: a copy is sent once.
@@ -127,7 +148,7 @@ class Reporter:
         """
         everything = list(events)
         for event in everything:
-            check(event)
+            check(event, self._accounts)
         renew()
         tally = Tally()
         deadline = math.inf
@@ -217,6 +238,7 @@ class Reporter:
         except RuntimeError as error:
             _log.warning("no spool for events: give Reporter(spool=...) a file: %s", error)
             return None
+        self._link.meanwhile = f"; they wait in {path}"
         opened = Spool(path, self._link, limit=limit)
         if opened.has_leftovers():
             opened.start()
@@ -240,10 +262,55 @@ def _invalid(error: Exception) -> ValueError:
     return ValueError(f"not a valid event: {error}")
 
 
-def check(event: object) -> None:
-    """Raise TypeError for anything but a Verification."""
+def check(event: object, accounts: Sequence[str] | None = None) -> None:
+    """Raise TypeError for anything but a Verification, ValueError for one of another account than these."""
     if not isinstance(event, Verification):
         raise TypeError(f"expected a Verification, not {type(event).__name__}")
+    if accounts is not None and event.account not in accounts:
+        raise ValueError(_no_such_account(event.account, accounts))
+
+
+def checked_accounts(accounts: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the accounts that a reporter takes, None for all; ValueError for what can't be any."""
+    if accounts is None:
+        return None
+    names = [accounts] if isinstance(accounts, str) else list(accounts)
+    if isinstance(accounts, str) or not names:
+        raise ValueError(f"accounts must be a list of names, like ['tencent', 'alibaba'], not {accounts!r}")
+    for name in names:
+        if not is_account(name):
+            raise ValueError(f"accounts: {name!r} is no account's name: use 1 to 64 of a-z, 0-9, _ and -")
+    return tuple(
+        sorted(names)
+    )  # no set: an event that was made invalid may have an account that can't be in one
+
+
+def _no_such_account(name: object, accounts: Sequence[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - a right event does not need it
+
+    near = get_close_matches(str(name), accounts, n=1)
+    fix = f"did you mean {near[0]}?" if near else f"use one of {', '.join(accounts)}"
+    return f"account: {str(name)[:64]} is none of this reporter's accounts: {fix}"
+
+
+def _check_arguments(
+    redis_url: object, spool: object, timeout: object, key_prefix: object, spool_limit: object
+) -> None:
+    """Raise ValueError in one line for what an unset variable, or another unit, makes of an argument."""
+    if redis_url is None:
+        raise ValueError("redis_url is None: give Redis' URL, for example redis://localhost:6379/0")
+    for name, value in (("redis_url", redis_url), ("key_prefix", key_prefix)):
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be a string, not {type(value).__name__}")
+    if spool is True or spool == "":
+        raise ValueError("spool must be a file, False for none, or None for one in the user's state folder")
+    if not (isinstance(timeout, int | float) and 0 < timeout <= _LONGEST_TIMEOUT):
+        raise ValueError(
+            f"timeout must be a number of seconds, more than 0 and at most {_LONGEST_TIMEOUT:.0f}, not {timeout!r}: "
+            "0.05 is 50 ms"
+        )
+    if not (isinstance(spool_limit, int) and spool_limit > 0):
+        raise ValueError(f"spool_limit must be a positive number of events, not {spool_limit!r}")
 
 
 def _by_account(events: Iterable[Verification]) -> dict[str, list[Verification]]:

@@ -6,13 +6,19 @@ from collections.abc import Iterable, Sequence
 
 from otpreport.event import Verification
 from otpreport.receipt import Receipt, Receipts, Status, Tally
-from otpreport.reporter import Reporter, check
+from otpreport.reporter import Reporter, check, checked_accounts
 
 
 class RecordingReporter(Reporter):
-    """A Reporter that keeps `events` in memory and answers with `status` and `reason`, which may be set."""
+    """A Reporter that keeps `events` in memory and answers with `status` and `reason`, which may be set.
 
-    def __init__(self, status: Status = "queued", reason: str = "") -> None:
+    `accounts` are those that it takes, as a Reporter's.
+    """
+
+    def __init__(
+        self, status: Status = "queued", reason: str = "", *, accounts: Iterable[str] | None = None
+    ) -> None:
+        self._accounts = checked_accounts(accounts)
         self.status: Status = status
         self.reason = reason
         self.events: list[Verification] = []
@@ -25,6 +31,10 @@ class RecordingReporter(Reporter):
     def dropped(self) -> int:
         """How many events were answered with `dropped`."""
         return self._dropped
+
+    def warm_up(self, timeout: float | None = None) -> bool:
+        """Do nothing: there is nothing to connect to; say that it is there."""
+        return True
 
     def report(self, event: Verification) -> Receipt:
         """Remember an event; TypeError for anything but a Verification."""
@@ -46,7 +56,7 @@ class RecordingReporter(Reporter):
 
     def _record(self, events: Sequence[Verification]) -> Receipt:
         for event in events:
-            check(event)
+            check(event, self._accounts)
         self.events.extend(events)
         if self.status == "dropped":
             self._dropped += len(events)

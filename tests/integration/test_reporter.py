@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -116,11 +116,59 @@ def test_database(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
     assert arrived(valkey) == []
 
 
-@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
-def test_absurd_timeout(timeout: float) -> None:
-    """A budget that is none is refused at once."""
-    with pytest.raises(ValueError, match="timeout"):
-        Reporter("redis://127.0.0.1:1/0", spool=False, timeout=timeout)
+WRONG_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    ("redis_url is None: give", {"redis_url": None}),
+    ("redis_url must be a string, not bytes", {"redis_url": b"redis://127.0.0.1/0"}),
+    ("redis_url cannot be read", {"redis_url": ""}),
+    *(("timeout must be a number of seconds", {"timeout": given}) for given in (0.0, -1.0, float("nan"))),
+    *(("timeout must be a number of seconds", {"timeout": given}) for given in (float("inf"), "0.05", None)),
+    ("at most 30, not 50: 0.05 is 50 ms", {"timeout": 50}),
+    ("key_prefix must be a string, not NoneType", {"key_prefix": None}),
+    ("spool must be a file", {"spool": ""}),
+    ("spool must be a file", {"spool": True}),
+    ("spool_limit must be a positive number", {"spool_limit": 0}),
+    ("accounts must be a list of names", {"accounts": "tencent"}),
+    ("accounts must be a list of names", {"accounts": []}),
+    ("accounts: 'Tencent' is no account's name", {"accounts": ["Tencent"]}),
+]
+
+
+@pytest.mark.parametrize(("said", "arguments"), WRONG_ARGUMENTS)
+def test_a_wrong_argument(said: str, arguments: dict[str, Any]) -> None:
+    """What an unset variable or another unit makes of an argument is told in one line, where the app starts."""
+    given: dict[str, Any] = {"redis_url": "redis://127.0.0.1:1/0", "spool": False, **arguments}
+    with pytest.raises(ValueError, match=rf"^[^\n]*{said}[^\n]*$"):
+        Reporter(**given)
+
+
+async def test_a_misspelt_account(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
+    """A reporter that knows its accounts refuses another, however it is reported, before anything is written."""
+    wrong = verification(1, "tencnet")
+    with Reporter(shared_valkey.url, spool=False, timeout=PATIENCE, accounts=["tencent"]) as reporter:
+        with pytest.raises(ValueError, match="did you mean tencent"):
+            reporter.report(wrong)
+        with pytest.raises(ValueError, match="did you mean tencent"):
+            await reporter.areport(wrong)
+        with pytest.raises(ValueError, match="did you mean tencent"):
+            reporter.report_many([verification(2), wrong])
+        with pytest.raises(ValueError, match="none of this reporter's accounts"):
+            reporter.report(INVALID["unhashable"])
+        assert reporter.report(verification(3)).status == "queued"
+    assert arrived(valkey) == ["3"]
+
+
+def test_warm_up(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
+    """Its connection is open before the first event, in a forked child, too; it reports no Redis that is not there."""
+    with Reporter(shared_valkey.url, spool=False) as reporter:
+        assert reporter.warm_up(PATIENCE)
+        assert len(admin(valkey).client_list()) > 1
+        if (child := os.fork()) == 0:
+            os._exit(0 if reporter.warm_up(PATIENCE) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert reporter.report(verification()).status == "queued"
+    assert not reporter.warm_up(PATIENCE)
+    with Reporter("redis://127.0.0.1:1/0", spool=False) as away:
+        assert not away.warm_up(PATIENCE)
 
 
 def test_secret_is_not_shown() -> None:
@@ -410,3 +458,11 @@ def test_forgotten_reporter(shared_valkey: EmbeddedValkey, valkey: redis.Redis, 
     del reporter
     until(lambda: threading.active_count() == before)
     until(lambda: len(admin(valkey).client_list()) == 1)
+
+
+def test_the_log_says_where_events_wait(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads that Redis takes no events also reads that they are kept, and where."""
+    path = tmp_path / "spool.sqlite3"
+    with caplog.at_level("WARNING", "otpreport"), Reporter("redis://127.0.0.1:1/0", spool=path) as reporter:
+        reporter.report(verification())
+        until(lambda: f"they wait in {path}" in caplog.text)

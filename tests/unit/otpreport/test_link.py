@@ -279,3 +279,32 @@ def test_no_time_left(link: Link, server: Redis) -> None:
     with pytest.raises(Unavailable, match="no time"):
         push(link, -1.0)
     assert not server.connections[0].closed
+
+
+def test_warm_up(link: Link, server: Redis) -> None:
+    """A connection is open before anybody pushes, and is the one that is then used."""
+    assert link.warm_up(20)
+    assert len(server.connections) == 1
+    assert push(link) == [""]
+    assert link.warm_up(20)
+    assert server.attempts == 1
+
+
+def test_warm_up_holds_nobody(link: Link, server: Redis) -> None:
+    """One that can't wait for the connection is let go; it is opened all the same, and nobody believes Redis away."""
+    server.reachable.clear()
+    assert not link.warm_up(0)
+    server.reachable.set()
+    until(lambda: len(server.connections) == 1)
+    assert push(link) == [""]
+    assert server.attempts == 1
+
+
+def test_warm_up_without_redis(link: Link, server: Redis) -> None:
+    """It tells at once that Redis refuses, whatever time it has."""
+    server.refuses = True
+    start = time.monotonic()
+    assert not link.warm_up(20)
+    assert time.monotonic() - start < 10
+    link.close()
+    assert not link.warm_up(20)

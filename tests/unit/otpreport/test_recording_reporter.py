@@ -38,3 +38,14 @@ def test_same_protocol() -> None:
         reporter.report({"account": "tencent"})  # type: ignore[arg-type]  # that is the test
     with pytest.raises(TypeError, match="Verification"):
         reporter.report_many([event(), None])  # type: ignore[list-item]  # that is the test
+
+
+def test_it_refuses_a_misspelt_account() -> None:
+    """A web app's test sees a misspelt account, as it would in production."""
+    reporter = RecordingReporter(accounts=["tencent", "alibaba"])
+    assert reporter.warm_up()
+    reporter.report(event())
+    wrong = Verification(account="tencnet", message_id="1", occurred_at=NOON)
+    with pytest.raises(ValueError, match="tencnet is none of this reporter's accounts: did you mean tencent"):
+        reporter.report(wrong)
+    assert reporter.events == [event()]
