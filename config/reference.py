@@ -23,7 +23,7 @@ _KINDS = {int: "whole number", float: "number", str: "text", SecretStr: "secret"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingRow:
     """One setting; `default` is empty if there is none, `allowed` if any value of the kind is valid."""
 
     variable: str
@@ -34,7 +34,7 @@ class Row:
     description: str
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[SettingRow]:
     """Yield every setting: the workers', every account's, then each provider's own."""
     yield from common_rows()
     yield from account_rows()
@@ -42,28 +42,28 @@ def rows() -> Iterator[Row]:
         yield from provider_rows(REGISTRY[name])
 
 
-def common_rows() -> Iterator[Row]:
+def common_rows() -> Iterator[SettingRow]:
     """Yield the settings of a worker."""
     yield from _rows(Settings, (), skip={"accounts"})
 
 
-def account_rows() -> Iterator[Row]:
+def account_rows() -> Iterator[SettingRow]:
     """Yield the settings of every account."""
     yield from _rows(AccountSettings, ("accounts", "<name>"))
 
 
-def provider_rows(provider: type[Provider]) -> Iterator[Row]:
+def provider_rows(provider: type[Provider]) -> Iterator[SettingRow]:
     """Yield the additional settings of an account of this provider."""
     yield from _rows(provider.Options, ("accounts", f"<{provider.name} account>"))
 
 
 def _rows(
     model: type[BaseModel], path: tuple[str, ...], skip: frozenset[str] | set[str] = frozenset()
-) -> Iterator[Row]:
+) -> Iterator[SettingRow]:
     for name, field in model.model_fields.items():
         if name not in skip:
             where = (*path, name)
-            yield Row(
+            yield SettingRow(
                 variable(where), name, _kind(field), _default(field), _allowed(field), field.description or ""
             )
 

@@ -17,7 +17,7 @@ from otpreport.forks import on_fork
 from otpreport.link import FATAL, Link
 from otpreport.notices import Notices
 from otpreport.push import Push, Unavailable
-from otpreport.store import Row, Store, Turn, is_corrupt, is_damage, move_aside, waiting
+from otpreport.store import SpoolRow, Store, Turn, is_corrupt, is_damage, move_aside, waiting
 
 _log = logging.getLogger("otpreport")
 
@@ -48,7 +48,7 @@ def default_path(name: str) -> Path:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class SpoolEntry:
     """Pushes on their way to the disk, and what became of them."""
 
     pushes: Sequence[Push]
@@ -79,7 +79,7 @@ class Spool:
         self._lock = threading.Lock()
         self._wake_writer = threading.Condition(self._lock)
         self._wake_forwarder = threading.Condition(self._lock)
-        self._pending: list[Entry] = []
+        self._pending: list[SpoolEntry] = []
         self._closed = False
         self._started = False
         self._notices = Notices()
@@ -123,7 +123,7 @@ class Spool:
 
     def put(self, pushes: Sequence[Push], deadline: float) -> str:
         """Keep messages on disk; return "" or why not, by the deadline."""
-        entry = Entry(pushes)
+        entry = SpoolEntry(pushes)
         with self._lock:
             if self._closed:
                 return "the spool is closed"
@@ -156,7 +156,7 @@ class Spool:
             store = self._write_batches(store, entries)
         _close(store)
 
-    def _next_entries(self) -> list[Entry] | None:
+    def _next_entries(self) -> list[SpoolEntry] | None:
         """Wait for entries and take all of them: one commit serves every caller; None once closed."""
         with self._lock:
             while not (self._pending or self._closed):
@@ -164,7 +164,7 @@ class Spool:
             entries, self._pending = self._pending, []
             return entries or None
 
-    def _write_batches(self, store: Store | None, entries: Sequence[Entry]) -> Store | None:
+    def _write_batches(self, store: Store | None, entries: Sequence[SpoolEntry]) -> Store | None:
         """Write entries and tell their callers; return the open store, None after a fault."""
         try:
             store, kept = self._opened(store), list[bool]()
@@ -340,7 +340,7 @@ class Spool:
         self._checkpoint(store)
         return _LONGEST_PAUSE if self._forwarded else later
 
-    def _remove(self, store: Store, rows: Sequence[Row]) -> None:
+    def _remove(self, store: Store, rows: Sequence[SpoolRow]) -> None:
         """Remove rows that are forwarded; where the disk refuses remember them, so that they are not sent again."""
         marks = {_mark(row) for row in rows}
         self._forwarded |= marks
@@ -361,7 +361,7 @@ class Spool:
             self._notices.warn(f"the spool {store.path} cannot be {doing}: {error}")
 
 
-def _settle(entries: Sequence[Entry], refusals: Sequence[str]) -> None:
+def _settle(entries: Sequence[SpoolEntry], refusals: Sequence[str]) -> None:
     for entry, refusal in zip(entries, refusals, strict=True):
         entry.refusal = refusal
         entry.done.set()
@@ -374,12 +374,12 @@ def _close(store: Store | None) -> None:
             store.close()
 
 
-def _mark(row: Row) -> int:
+def _mark(row: SpoolRow) -> int:
     """Return what tells a row from all others: its id may be given again, its message holds a random one."""
     return hash(row.message)
 
 
-def _pushes(rows: Iterable[Row]) -> list[Push]:
+def _pushes(rows: Iterable[SpoolRow]) -> list[Push]:
     """Gather rows into one push for each list, in their order."""
     messages: dict[str, list[bytes]] = {}
     for row in rows:

@@ -39,7 +39,7 @@ _SPARE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SpoolRow:
     """One message and the Redis list it is for."""
 
     id: int
@@ -100,13 +100,13 @@ class Store(Database):
         with self._open() as connection:
             return _count(connection)
 
-    def oldest(self, *, after: int, most: int) -> list[Row]:
+    def oldest(self, *, after: int, most: int) -> list[SpoolRow]:
         """Return the oldest rows with an id above `after`."""
         query = "SELECT id, key, message FROM spool WHERE id > ? ORDER BY id LIMIT ?"
         with self._open() as connection:
-            return [Row(*found) for found in connection.execute(query, (after, most))]
+            return [SpoolRow(*found) for found in connection.execute(query, (after, most))]
 
-    def remove(self, rows: Sequence[Row]) -> None:
+    def remove(self, rows: Sequence[SpoolRow]) -> None:
         """Forget rows, unless another has: then their ids may be those of new ones."""
         gone = [(row.id, row.message) for row in rows]
         with self._transaction() as connection:

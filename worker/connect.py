@@ -30,7 +30,7 @@ MOST = 4
 """Connections of one worker: one for its scripts, the others for whatever else it asks."""
 
 
-class Client(Redis):
+class RedisClient(Redis):
     """redis-py's client, but for scripts: those go over a connection of their own."""
 
     _scripts: Scripts
@@ -49,7 +49,7 @@ class Client(Redis):
         await super().aclose(close_connection_pool)
 
     @classmethod
-    def over(cls, pool: BlockingConnectionPool) -> Client:
+    def over(cls, pool: BlockingConnectionPool) -> RedisClient:
         """Return a client whose scripts go over a connection made as the pool makes its own."""
         untyped: Any = pool
 
@@ -58,12 +58,12 @@ class Client(Redis):
             await connection.connect()
             return cast("Opened", connection)
 
-        client = cast("Client", cls.from_pool(pool))
+        client = cast("RedisClient", cls.from_pool(pool))
         client._scripts = Scripts(open_one, untyped.connection_kwargs["socket_timeout"] or TIMEOUT)
         return client
 
 
-def connect(url: str) -> Client:
+def connect(url: str) -> RedisClient:
     """Return a client for a URL that `otpreport.address.read` can read, without connecting.
 
     A command that fails is not repeated here, but by who knows what it does. After a failure, and after a
@@ -78,10 +78,10 @@ def connect(url: str) -> Client:
     if not address.unix:
         own.setdefault("socket_keepalive", True)
     if not address.sentinels:
-        return Client.over(BlockingConnectionPool(MOST - 1, connection_class=_class_for(address), **own))
+        return RedisClient.over(BlockingConnectionPool(MOST - 1, connection_class=_class_for(address), **own))
     options = {**timeouts, "retry": once, "protocol": 2, **address.sentinel_options, "ssl": address.tls}
     own["sentinels"] = Sentinels(address.sentinels, address.service, options)
-    return Client.over(_SentinelPool(MOST - 1, connection_class=_class_for(address), **own))
+    return RedisClient.over(_SentinelPool(MOST - 1, connection_class=_class_for(address), **own))
 
 
 class _SentinelPool(BlockingConnectionPool):

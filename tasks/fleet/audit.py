@@ -20,7 +20,7 @@ KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One change by hand; `at_ms` is Redis' time, `details` is what the action has to say."""
 
     id: str
@@ -44,7 +44,7 @@ class Audit:
         with naming(self._key):
             return cast("bytes", self._script([self._key], [KEPT, action, by, orjson.dumps(said)])).decode()
 
-    def read(self, count: int | None = None) -> list[Entry]:
+    def read(self, count: int | None = None) -> list[AuditEntry]:
         """Return the newest entries, the newest first; None: all that are kept."""
         untyped: Any = self._client
         with naming(self._key):
@@ -52,9 +52,9 @@ class Audit:
         return [_entry(id_.decode(), fields) for id_, fields in rows]
 
 
-def _entry(id_: str, fields: Mapping[bytes, bytes]) -> Entry:
+def _entry(id_: str, fields: Mapping[bytes, bytes]) -> AuditEntry:
     action, by = (fields.get(name, b"").decode(errors="backslashreplace") for name in (b"action", b"by"))
-    return Entry(id_, int(id_.partition("-")[0]), action, by, _details(fields.get(b"details", b"{}")))
+    return AuditEntry(id_, int(id_.partition("-")[0]), action, by, _details(fields.get(b"details", b"{}")))
 
 
 def _details(text: bytes) -> Mapping[str, object]:

@@ -75,7 +75,7 @@ class Wanted:
         return not self.codes or any(fnmatchcase(event.code, wanted) for wanted in self.codes)
 
 
-class Schedule:
+class ScheduledEvents:
     """An account's schedule; every call raises `redis.RedisError` when Redis is away, or a key can't be used."""
 
     def __init__(self, client: Redis, keys: Keys, account: str) -> None:

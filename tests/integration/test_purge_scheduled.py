@@ -10,10 +10,10 @@ from redis.exceptions import ResponseError
 
 from providers import Result
 from tasks.history import Attempt, History
-from tasks.queue.scheduled import PAGE, Schedule, Waiting, Wanted
+from tasks.queue.scheduled import PAGE, ScheduledEvents, Waiting, Wanted
 from tasks.retry import Policy
 from tasks.script import text_of
-from tasks.settlement import Schedule as Later
+from tasks.settlement import Schedule
 from tests.support.command import call
 from tests.support.engine_worker import EngineWorker, Network
 from tests.support.leased import event
@@ -29,12 +29,12 @@ async def put_off(
     taken = await fleet.take(number)
     assert len(taken) == number
     for one in taken:
-        await fleet.settle(one, Later(delay, one.leased.record(history), eta=eta))
+        await fleet.settle(one, Schedule(delay, one.leased.record(history), eta=eta))
 
 
-def schedule(fleet: Fleet) -> Schedule:
+def schedule(fleet: Fleet) -> ScheduledEvents:
     """Return the account's schedule."""
-    return Schedule(fleet.server, fleet.keys, "tencent")
+    return ScheduledEvents(fleet.server, fleet.keys, "tencent")
 
 
 def drop(fleet: Fleet, wanted: Wanted) -> int:
@@ -99,7 +99,7 @@ async def test_what_a_worker_takes_meanwhile_goes_on(fleet: Fleet) -> None:
     assert not worker.monitor.lost_tags
 
 
-def _seen(chosen: Schedule) -> list[Waiting]:
+def _seen(chosen: ScheduledEvents) -> list[Waiting]:
     return list(chosen.events(Wanted()))
 
 
@@ -111,7 +111,7 @@ async def test_one_that_was_taken_since_it_was_read_is_left(fleet: Fleet) -> Non
     taken = await fleet.take(2)
     assert sum(chosen.drop(seen)) == 0
     for one in taken:
-        await fleet.settle(one, Later(60.0))
+        await fleet.settle(one, Schedule(60.0))
     assert sum(chosen.drop(seen)) == 0
     assert fleet.places().balanced
 

@@ -11,7 +11,7 @@ from redis.exceptions import InvalidResponse, NoScriptError, OutOfMemoryError, R
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.support.proxy import Proxy
-from worker.connect import Client, connect
+from worker.connect import RedisClient, connect
 from worker.embedded import EmbeddedValkey
 from worker.script_connection import ScriptConnection
 
@@ -55,7 +55,7 @@ class Server:
 
 
 @asynccontextmanager
-async def talking_to(answer: Answers) -> AsyncGenerator[tuple[Client, Server]]:
+async def talking_to(answer: Answers) -> AsyncGenerator[tuple[RedisClient, Server]]:
     """Yield a worker's client of such a server."""
     server = Server(answer)
     async with await asyncio.start_server(server.connected, "127.0.0.1", 0) as listening:

@@ -19,8 +19,8 @@ from otpreport import Receipt, Reporter, Verification
 from otpreport.connection import Connection
 from otpreport.link import Link
 from otpreport.push import Push
-from otpreport.spool import Entry, Spool
-from otpreport.store import Row, Store, Turn, move_aside
+from otpreport.spool import Spool, SpoolEntry
+from otpreport.store import SpoolRow, Store, Turn, move_aside
 from tests.support.admin import admin
 from tests.support.events import arrived, event_of, verification
 from tests.support.wait import until
@@ -547,7 +547,7 @@ class FullDisk(Store):
 
     full = True
 
-    def remove(self, rows: Sequence[Row]) -> None:
+    def remove(self, rows: Sequence[SpoolRow]) -> None:
         """Refuse, as SQLite does."""
         if FullDisk.full:
             raise sqlite3.OperationalError("database or disk is full")
@@ -770,7 +770,7 @@ class Watched(Spool):
         super().__init__(path, link, limit=limit)
         self.taken = threading.Event()
 
-    def _next_entries(self) -> list[Entry] | None:
+    def _next_entries(self) -> list[SpoolEntry] | None:
         entries = super()._next_entries()
         self.taken.set()
         return entries

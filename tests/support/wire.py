@@ -7,23 +7,23 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from worker.http.http1 import Connection
+from worker.http.http1 import HttpConnection
 
 
 class Wire(asyncio.Transport):
     """Carry one connection; nothing of it leaves the process. Its end that is read stays silent."""
 
-    def __init__(self, lost: Callable[[Connection], None] = lambda _: None) -> None:
+    def __init__(self, lost: Callable[[HttpConnection], None] = lambda _: None) -> None:
         super().__init__()
         self._tell = lost
         self.written: list[bytes] = []
         self.lost = 0
         self._closing = False
         self._quiet, self._open = os.pipe()
-        self.connection = Connection(self._gone)
+        self.connection = HttpConnection(self._gone)
         self.connection.connection_made(self)
 
-    def _gone(self, connection: Connection) -> None:
+    def _gone(self, connection: HttpConnection) -> None:
         self.lost += 1
         self._tell(connection)
         os.close(self._quiet)

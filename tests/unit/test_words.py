@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ def test_no_retired_name_is_used(package: str) -> None:
         for file in (ROOT / package).rglob("*.py")
         for name in NAMES.keys() & set(identifiers(file.read_text()))
     } == set()
+
+
+def test_no_class_name_is_used_twice() -> None:
+    """A class is known by its name alone, in an import, a traceback and a sentence."""
+    names = Counter(
+        node.name
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert len(names) > 150
+    assert {name for name, count in names.items() if count > 1} == set()
 
 
 def texts() -> Iterator[tuple[str, str]]:

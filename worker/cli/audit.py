@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from tasks.fleet.audit import Audit, Entry
+from tasks.fleet.audit import Audit, AuditEntry
 from worker.cli.errors import DONE
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.session import session
@@ -31,7 +31,7 @@ def show_audit(*, count: int, as_json: bool) -> int:
     return DONE
 
 
-def _record(entry: Entry) -> dict[str, object]:
+def _record(entry: AuditEntry) -> dict[str, object]:
     return {
         "id": entry.id,
         "at": iso(entry.at_ms),

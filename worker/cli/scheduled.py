@@ -9,7 +9,7 @@ from collections.abc import Collection
 from redis.exceptions import RedisError
 
 from tasks.keyspace import redis_time_us
-from tasks.queue.scheduled import Schedule, Wanted
+from tasks.queue.scheduled import ScheduledEvents, Wanted
 from worker.cli.ask import ask
 from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.moves import check_json, progress
@@ -48,7 +48,7 @@ def purge_scheduled(
         )
         if every == (wanted != Wanted()):
             raise CommandError(WRONG, "select the events: a filter such as --code or --until, or --all")
-        schedule = Schedule(opened.client, opened.keys, name)
+        schedule = ScheduledEvents(opened.client, opened.keys, name)
         found = Counter(("eta" if one.eta else "retry", one.code) for one in schedule.events(wanted))
         total = found.total()
         if not as_json:
@@ -83,7 +83,9 @@ def _show(found: Counter[tuple[str, str]]) -> None:
     screen().print(rows)
 
 
-def _carry_out(opened: Session, schedule: Schedule, wanted: Wanted, name: str, total: int, by: str) -> int:
+def _carry_out(
+    opened: Session, schedule: ScheduledEvents, wanted: Wanted, name: str, total: int, by: str
+) -> int:
     """Purge the events and return how many; a start without an end in the audit was killed: run it again."""
     words: dict[str, object] = {
         "codes": sorted(wanted.codes),

@@ -23,7 +23,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AccountResult:
     """An account's line in the final table; times in seconds from verified to reported."""
 
     account: str
@@ -57,17 +57,17 @@ class Evidence:
     """Accounts whose provider can't be told about codes that were not entered."""
 
 
-def audit(evidence: Evidence) -> tuple[list[Row], list[str]]:
+def audit(evidence: Evidence) -> tuple[list[AccountResult], list[str]]:
     """Return the table and every discrepancy, in words."""
     rows = [_row(evidence, account) for account in evidence.enqueued]
     faults = [fault for row in rows for fault in _faults(evidence, row)]
     return rows, faults
 
 
-def _row(evidence: Evidence, account: str) -> Row:
+def _row(evidence: Evidence, account: str) -> AccountResult:
     books = evidence.books[account]
     p50, p99 = _latencies(evidence.enqueued[account], evidence.arrivals[account])
-    return Row(
+    return AccountResult(
         account=account,
         enqueued=len(evidence.enqueued[account]),
         delivered=books.get("delivered", 0),
@@ -100,12 +100,12 @@ def _latencies(events: Iterable[Verification], arrivals: Iterable[Arrival]) -> t
     return cuts[49], cuts[98]
 
 
-def _faults(evidence: Evidence, row: Row) -> list[str]:
+def _faults(evidence: Evidence, row: AccountResult) -> list[str]:
     checks = (_books_balance, _ledger_agrees, _nothing_unexplained, _limit_held)
     return [f"{row.account}: {fault}" for check in checks for fault in check(evidence, row)]
 
 
-def _books_balance(evidence: Evidence, row: Row) -> Iterable[str]:
+def _books_balance(evidence: Evidence, row: AccountResult) -> Iterable[str]:
     taken = evidence.books[row.account].get("taken", 0)
     ended = row.delivered + row.duplicates + row.skipped + row.dead
     if taken != row.enqueued:
@@ -116,7 +116,7 @@ def _books_balance(evidence: Evidence, row: Row) -> Iterable[str]:
         yield f"{taken} events were taken, {ended} are accounted for"
 
 
-def _ledger_agrees(evidence: Evidence, row: Row) -> Iterable[str]:
+def _ledger_agrees(evidence: Evidence, row: AccountResult) -> Iterable[str]:
     """Every event to report was accepted by the provider, or is a dead letter."""
     taken = {arrival.message_id for arrival in evidence.arrivals[row.account] if arrival.taken}
     skips = row.account in evidence.skips
@@ -130,7 +130,7 @@ def _ledger_agrees(evidence: Evidence, row: Row) -> Iterable[str]:
         yield f"{row.delivered} events count as delivered, the provider accepted {len(taken)}"
 
 
-def _nothing_unexplained(evidence: Evidence, row: Row) -> Iterable[str]:
+def _nothing_unexplained(evidence: Evidence, row: AccountResult) -> Iterable[str]:
     """Each report accepted twice needs a lost answer; every signature must be valid."""
     arrivals = evidence.arrivals[row.account]
     times = Counter((arrival.message_id, arrival.verified) for arrival in arrivals if arrival.taken)
@@ -141,7 +141,7 @@ def _nothing_unexplained(evidence: Evidence, row: Row) -> Iterable[str]:
         yield f"{forged} requests had a wrong signature"
 
 
-def _limit_held(_: Evidence, row: Row) -> Iterable[str]:
+def _limit_held(_: Evidence, row: AccountResult) -> Iterable[str]:
     if row.worst_second > row.limit:
         yield f"{row.worst_second} requests arrived within one second; the limit is {row.limit}"
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from worker.demo.audit import Row
+from worker.demo.audit import AccountResult
 
 
 class Progress:
@@ -45,7 +45,7 @@ class Progress:
         self._live.update(lines)
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[AccountResult]) -> Table:
     """Return the final table: a column for each account."""
     result = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     result.add_column("")
@@ -56,7 +56,7 @@ def table(rows: Sequence[Row]) -> Table:
     return result
 
 
-_LINES: tuple[tuple[str, Callable[[Row], str]], ...] = (
+_LINES: tuple[tuple[str, Callable[[AccountResult], str]], ...] = (
     ("enqueued", lambda row: str(row.enqueued)),
     ("delivered", lambda row: str(row.delivered)),
     ("duplicates, not sent", lambda row: str(row.duplicates)),

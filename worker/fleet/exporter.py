@@ -42,7 +42,7 @@ LOOK = 1.0
 SWEEP = 30.0
 """Seconds between two scans of the whole database for unserved queues and regrouped accounts."""
 
-Row = tuple[tuple[str, ...], float]
+LabelledValue = tuple[tuple[str, ...], float]
 
 
 class FleetCollector(Collector):
@@ -138,45 +138,47 @@ class FleetCollector(Collector):
         text = "Accounting since Redis was empty: events taken, and their current place or outcome."
         yield _labelled("books_events", text, ("account", "place"), _books(accounts))
 
-    def _rates(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+    def _rates(self, accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
         for account in accounts:
             configured = self.accounts[account.name].rate_limit
             yield (account.name, "configured"), configured
             yield (account.name, "allowed"), account.rate.most(configured)
             yield (account.name, "effective"), account.effective_rate(configured)
 
-    def _groups(self, accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+    def _groups(self, accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
         firsts: dict[str, str] = {}
         for account in accounts:
             first = firsts.setdefault(self.accounts[account.name].rate_group, account.name)
             yield (account.name, first), 1.0
 
 
-def _each(accounts: Iterable[AccountSnapshot], figure: Callable[[AccountSnapshot], float]) -> Iterator[Row]:
+def _each(
+    accounts: Iterable[AccountSnapshot], figure: Callable[[AccountSnapshot], float]
+) -> Iterator[LabelledValue]:
     for account in accounts:
         yield (account.name,), figure(account)
 
 
-def _queue(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+def _queue(accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
     for account in accounts:
         yield (account.name, "ready"), account.ready
         yield (account.name, "leased"), account.leased
         yield (account.name, "scheduled"), account.scheduled
 
 
-def _dead(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+def _dead(accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
     for account in accounts:
         for reason in Reason:
             yield (account.name, reason.value), account.dead_by_reason.get(reason.value, 0)
 
 
-def _states(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+def _states(accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
     for account in accounts:
         for state in NAMES:
             yield (account.name, state), float(state == account.state.name)
 
 
-def _books(accounts: Iterable[AccountSnapshot]) -> Iterator[Row]:
+def _books(accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
     for account in accounts:
         for place, events in account.places.items():
             yield (account.name, place), events
@@ -186,7 +188,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"otpreport_{name}", text, value)
 
 
-def _labelled(name: str, text: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Metric:
+def _labelled(name: str, text: str, labels: tuple[str, ...], rows: Iterable[LabelledValue]) -> Metric:
     family = GaugeMetricFamily(f"otpreport_{name}", text, labels=labels)
     for values, value in rows:
         family.add_metric(values, value)

@@ -15,7 +15,7 @@ from providers.base import Answer, SignedRequest
 from tasks.report import NotSent, TooLate
 from worker.http.connections import Connections
 from worker.http.dial import Dialer, Place
-from worker.http.http1 import Connection, request
+from worker.http.http1 import HttpConnection, request
 
 
 class HttpClient(Protocol):
@@ -111,16 +111,16 @@ class _Bound:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._due: dict[Connection, float] = {}
+        self._due: dict[HttpConnection, float] = {}
         self._watched = False
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, connection: HttpConnection) -> None:
         """Bound the exchange that begins now."""
         self._due[connection] = time.monotonic() + self._seconds
         if not self._watched:
             self._watch()
 
-    def end(self, connection: Connection) -> None:
+    def end(self, connection: HttpConnection) -> None:
         """Forget the exchange."""
         self._due.pop(connection, None)
 

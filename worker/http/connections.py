@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from worker.http.dial import Place
-from worker.http.http1 import Connection
+from worker.http.http1 import HttpConnection
 
 KEPT = 15.0
 """Seconds that a connection is kept without use: less than any server waits before it closes one."""
@@ -18,7 +18,7 @@ KEPT = 15.0
 class Network(Protocol):
     """How a place is reached."""
 
-    async def connect(self, place: Place, lost: Callable[[Connection], None]) -> Connection:
+    async def connect(self, place: Place, lost: Callable[[HttpConnection], None]) -> HttpConnection:
         """Return a new connection; OSError, or ValueError for a host that is no name, when there is none."""
         ...
 
@@ -36,19 +36,19 @@ class Connections:
         self._longest_idle = idle
         self._left = limit  # while there are any, nobody waits
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._open: set[Connection] = set()
-        self._idle: dict[Place, deque[tuple[float, Connection]]] = {}  # the longest idle ones first
+        self._open: set[HttpConnection] = set()
+        self._idle: dict[Place, deque[tuple[float, HttpConnection]]] = {}  # the longest idle ones first
         self._watched: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
 
-    def kept(self, place: Place) -> Connection | None:
+    def kept(self, place: Place) -> HttpConnection | None:
         """Take a connection that is there and may be used again; None when there is none."""
         if self._left and (connection := self._latest(place)) is not None:
             self._left -= 1
             return connection
         return None
 
-    async def new(self, place: Place) -> Connection:
+    async def new(self, place: Place) -> HttpConnection:
         """Take a connection when there may be one more; TimeoutError, OSError or ValueError when there is none."""
         async with asyncio.timeout(self._timeout):
             await self._turn()
@@ -58,7 +58,7 @@ class Connections:
                 self._pass_on()
                 raise
 
-    def give_back(self, place: Place, connection: Connection) -> None:
+    def give_back(self, place: Place, connection: HttpConnection) -> None:
         """Keep a connection, or end one on which the next answer might not be the next one's."""
         if connection.reusable:
             self._keep(place, connection)
@@ -76,7 +76,7 @@ class Connections:
                 connection.cut("the worker closed the connection")
             await self._emptied
 
-    def _latest(self, place: Place) -> Connection | None:
+    def _latest(self, place: Place) -> HttpConnection | None:
         idle = self._idle.get(place)
         while idle:
             _, connection = idle.pop()
@@ -85,7 +85,7 @@ class Connections:
             connection.cut()
         return None
 
-    async def _connect(self, place: Place) -> Connection:
+    async def _connect(self, place: Place) -> HttpConnection:
         in_use = self._limit - self._left
         if in_use + sum(map(len, self._idle.values())) > self._limit:
             self._make_room()
@@ -95,7 +95,7 @@ class Connections:
         self._open.add(connection)
         return connection
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, connection: HttpConnection) -> None:
         self._open.discard(connection)
         if self._emptied is not None and not self._open and not self._emptied.done():
             self._emptied.set_result(None)
@@ -122,7 +122,7 @@ class Connections:
                 return
         self._left += 1
 
-    def _keep(self, place: Place, connection: Connection) -> None:
+    def _keep(self, place: Place, connection: HttpConnection) -> None:
         self._idle.setdefault(place, deque()).append((time.monotonic(), connection))
         if self._watched is None:
             self._watched = asyncio.get_running_loop().call_later(self._longest_idle, self._watch)

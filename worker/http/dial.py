@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.http.http1 import Connection
+from worker.http.http1 import HttpConnection
 
 REMEMBERED = 10.0
 """Seconds for which a name's addresses are known, and for which one that is not found is given up, at most."""
@@ -83,7 +83,7 @@ class Dialer:
         self._known: dict[Place, tuple[float, float, list[Address]]] = {}
         self._looking: dict[Place, asyncio.Task[list[Address]]] = {}
 
-    async def connect(self, place: Place, lost: Callable[[Connection], None]) -> Connection:
+    async def connect(self, place: Place, lost: Callable[[HttpConnection], None]) -> HttpConnection:
         """Return a new connection; OSError, or ValueError for a host that is no name, when there is none."""
         try:
             addresses = await self._addresses(place)
@@ -103,11 +103,11 @@ class Dialer:
             self._known[place] = looked_up, looked_up + ANEW, addresses
 
     async def _speak(
-        self, place: Place, found: socket.socket, lost: Callable[[Connection], None]
-    ) -> Connection:
+        self, place: Place, found: socket.socket, lost: Callable[[HttpConnection], None]
+    ) -> HttpConnection:
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(lost),
+                lambda: HttpConnection(lost),
                 sock=found,
                 ssl=self._context if place.encrypted else None,
                 server_hostname=place.host.rstrip(".") if place.encrypted else None,

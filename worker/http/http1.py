@@ -76,13 +76,13 @@ class Headers(Mapping[str, str]):
         return self._fields
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """A connection to a provider; `lost` is called once when it is gone."""
 
     _raw: list[tuple[bytes, bytes]]
     _body: list[bytes]
 
-    def __init__(self, lost: Callable[[Connection], None]) -> None:
+    def __init__(self, lost: Callable[[HttpConnection], None]) -> None:
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from config.reference import Row, account_rows, common_rows, provider_rows
+from config.reference import SettingRow, account_rows, common_rows, provider_rows
 from providers.base import Provider
 from providers.registry import REGISTRY
 from worker.reference.page import Blocks, code, table
@@ -41,7 +41,7 @@ def _provider(provider: type[Provider]) -> str:
     )
 
 
-def _lines(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
+def _lines(rows: Iterable[SettingRow]) -> Iterator[tuple[str, ...]]:
     for row in rows:
         default = row.default if " " in row.default or row.default in {"", "required"} else code(row.default)
         # the prefix stands above the table, as does whose account it is

@@ -19,7 +19,7 @@ from tests.support.wait import coming
 from worker.http.client import OwnClient
 from worker.http.connections import Connections
 from worker.http.dial import ANEW, REMEMBERED, Address, Dialer, LookUp, Place
-from worker.http.http1 import Connection
+from worker.http.http1 import HttpConnection
 
 client = Clients("builtin")
 
@@ -249,7 +249,7 @@ async def test_faults_leave_nothing_behind() -> None:
                 await sender.send(signed(server.url))
     await coming(lambda: not server.open)
     gc.collect()
-    assert sum(isinstance(found, Connection) for found in gc.get_objects()) <= 1
+    assert sum(isinstance(found, HttpConnection) for found in gc.get_objects()) <= 1
 
 
 # TLS

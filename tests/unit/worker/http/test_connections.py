@@ -9,7 +9,7 @@ from tests.support.wait import coming
 from tests.support.wire import Wire
 from worker.http.connections import Connections
 from worker.http.dial import Place
-from worker.http.http1 import Connection
+from worker.http.http1 import HttpConnection
 
 HERE, THERE = Place.of("http://here"), Place.of("https://there:8443")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -22,7 +22,7 @@ class Dialer:
     wires: list[Wire] = field(default_factory=list[Wire])
     wait: Callable[[], Awaitable[None]] | None = None
 
-    async def connect(self, place: Place, lost: Callable[[Connection], None]) -> Connection:
+    async def connect(self, place: Place, lost: Callable[[HttpConnection], None]) -> HttpConnection:
         """Connect at once, or once the test lets it."""
         del place
         if self.wait is not None:
@@ -42,7 +42,7 @@ def connections(dialer: Dialer, *, limit: int = 2, timeout: float = 5.0, idle: f
     return Connections(dialer, limit=limit, timeout=timeout, idle=idle)
 
 
-async def used(pool: Connections, place: Place = HERE) -> Connection:
+async def used(pool: Connections, place: Place = HERE) -> HttpConnection:
     """Take a connection."""
     return pool.kept(place) or await pool.new(place)
 
