@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -32,8 +33,8 @@ class Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be free for a report."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own is none by its class
+        self._parser = httptools.HttpResponseParser(self)
         self._floor.free.append(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -44,7 +45,6 @@ class Exchange(asyncio.Protocol):
         """Write the report of an event."""
         self._event = event
         self._status, self._headers, self._body = 0, dict[str, str](), b""
-        self._parser = httptools.HttpResponseParser(self)
         self._transport.write(self._floor.written(event))
 
     def data_received(self, data: bytes) -> None:
