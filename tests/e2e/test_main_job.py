@@ -113,12 +113,15 @@ def accounts() -> list[Account]:
     return [Account(a.name, a.provider, a.rate, few) for a in (TENCENT, ALIBABA, ALIBABA_CN)]
 
 
-@pytest.mark.parametrize(("command", "level"), [(CELERY, "info"), (RUN, "debug")])
+@pytest.mark.parametrize(
+    ("command", "level", "engine"),
+    [(CELERY, "info", "builtin"), (RUN, "debug", "builtin"), (RUN, "info", "httpx")],
+)
 def test_all_accounted_for(
-    tmp_path: Path, accounts: list[Account], command: tuple[str, ...], level: str
+    tmp_path: Path, accounts: list[Account], command: tuple[str, ...], level: str, engine: str
 ) -> None:
     """Books, metrics, log and the provider's ledger tell the same story, and none of them a secret."""
-    settings = {**LONG, "log_level": level, "retry_base": 0.1, "retry_cap": 0.3}
+    settings = {**LONG, "log_level": level, "http_engine": engine, "retry_base": 0.1, "retry_cap": 0.3}
     with Fleet(tmp_path, *accounts, plan=plan(), settings=settings) as fleet:
         admin(fleet.redis).execute_command("ACL", "SETUSER", "worker", "on", f">{PASSWORD}", "~*", "+@all")
         fleet.configure(redis_url=f"redis://worker:{PASSWORD}@127.0.0.1:{fleet.valkey.port}/0")
