@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from otpreport import Verification
 from otpreport.wire import TASK
@@ -39,6 +40,14 @@ class Leased:
     history: History
     raw: bytes
     way: Way = Way.SEND
+    claim: ClassVar[str] = ""
+    member: ClassVar[str] = ""
+    sending: ClassVar[bool] = False
+
+    @classmethod
+    def unseen(cls, tag: str) -> Leased:
+        """Return what is known of an event whose record did not come."""
+        return cls(tag.partition(":")[0], tag, 0, 0, 0, NO_HISTORY, b"")
 
     @classmethod
     def parse(cls, account: str, tag: str, record: bytes, way: Way = Way.SEND) -> Leased:
@@ -50,6 +59,16 @@ class Leased:
         except (ValueError, TypeError, LookupError):
             return cls(account, tag, 0, 0, 0, NO_HISTORY, record, way)
         return cls(account, tag, deaths, solitary, first_ms, history, raw, way)
+
+    @property
+    def leased(self) -> Leased:
+        """The record: itself, as a `Delivery` has one."""
+        return self
+
+    @property
+    def since_ms(self) -> int:
+        """Since when it counts as waiting: what it says of itself was not read."""
+        return self.first_ms
 
     def record(self, history: History) -> bytes:
         """Return the record to store for another attempt: it has outlived this lease, so no death counts any more."""
@@ -84,6 +103,25 @@ class Delivery:
         # slots and no properties: each is read ten times a report
         self.account, self.tag = leased.account, leased.tag
         self.fingerprint = Fingerprint.of(event.account, event.message_id)
+
+    @property
+    def claim(self) -> str:
+        """The field under which it owns its message id."""
+        return self.fingerprint.claim
+
+    @property
+    def member(self) -> str:
+        """What is remembered once it is delivered."""
+        return self.fingerprint.member(verified=self.event.verified)
+
+    @property
+    def since_ms(self) -> int:
+        """Since when it counts as waiting; a replayed one since its replay: an age of days would call for help."""
+        return self.leased.history.replayed_ms or self.event.occurred_at_ms
+
+
+Held = Leased | Delivery
+"""What a worker holds, read or not; both know their account, tag and record, and what Redis is told at their end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ from tasks.accounts.reach import Reach, Route
 from tasks.accounts.states import State, States
 from tasks.dead_letters import write as dead_letter
 from tasks.dead_letters.keep import Keeper
-from tasks.delivery import Delivery, Leased, NotYet, Undeliverable
-from tasks.history import NO_HISTORY
+from tasks.delivery import Delivery, Held, Leased, NotYet, Undeliverable
 from tasks.limiter.admission import HORIZON, TOLERANCE, RateGroup
 from tasks.queue.breaker import CallBuckets, Calls
 from tasks.queue.queue import SETTLED_AT_ONCE, SETTLED_BYTES, Batch, Queue, Recovered, Room
@@ -59,17 +58,17 @@ KEEP = 10.0
 MAINTENANCE = 1.0
 """Seconds between two looks for dead workers and at the accounts' states."""
 
-Ended = tuple[Delivery | Leased, Settlement]
+Ended = tuple[Held, Settlement]
 
 
 class EngineMonitor(Protocol):
     """Who is told how the engine fares."""
 
-    def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+    def ended(self, held: Held, settlement: Settlement) -> None:
         """Note that an event's lease ended, by Redis' own word."""
         ...
 
-    def lost(self, delivery: Delivery | Leased) -> None:
+    def lost(self, held: Held) -> None:
         """Note that an event's lease was lost: another worker has it."""
         ...
 
@@ -291,9 +290,9 @@ class Engine:
         else:
             self._end(delivery, settlement)
 
-    def _end(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
-        self._under_way.pop(delivery.tag, None)
-        self._ended.append((delivery, settlement))
+    def _end(self, held: Held, settlement: Settlement) -> None:
+        self._under_way.pop(held.tag, None)
+        self._ended.append((held, settlement))
 
     async def _settle_and_lease(self) -> None:
         """Write both calls together: one round trip for us, one for Redis; a failed one costs the other nothing."""
@@ -329,16 +328,16 @@ class Engine:
 
     def _let_go(self, ended: Ended, settled: bool | None) -> None:
         """Forget an event that was settled, or lost; None: it is ours still, and settled later."""
-        delivery, settlement = ended
+        held, settlement = ended
         if settled is None:
             self._stuck.append(ended)
             self._try_again = time.monotonic() + STUCK
             return
-        self._held.pop(delivery.tag, None)
+        self._held.pop(held.tag, None)
         if settled:
-            self._monitor.ended(delivery, settlement)
+            self._monitor.ended(held, settlement)
         else:
-            self._monitor.lost(delivery)
+            self._monitor.lost(held)
 
     async def _lease(self, settling: asyncio.Task[None] | None = None) -> None:
         quarantined = self._quarantine.in_force
@@ -452,7 +451,7 @@ class Engine:
         """Give back what a lost answer leased to us: events in Redis' books that we have never seen."""
         await self._beat()
         for tag in await self._queue.held() - self._held.keys():
-            unseen = Leased(tag.partition(":")[0], tag, 0, 0, 0, NO_HISTORY, b"")
+            unseen = Leased.unseen(tag)
             self._held[tag] = unseen
             self._end(unseen, Schedule(0.0))
         self._in_step = True

@@ -12,7 +12,7 @@ from config.logging import Sample, log_event
 from providers.base import Outcome, Result
 from tasks.accounts.reach import Route
 from tasks.accounts.states import FLOWING, OPERATOR_STATES, State
-from tasks.delivery import Delivery, Leased
+from tasks.delivery import Delivery, Held
 from tasks.fleet.epoch import Loss
 from tasks.fleet.last_error import LastErrors
 from tasks.queue.queue import Recovered
@@ -78,18 +78,18 @@ class WorkerObserver:
             message=outcome.message,
             request_id=outcome.request_id,
             duration_ms=round(seconds * 1000),
-            age_ms=_age_ms(delivery),
+            age_ms=_age_ms(delivery.event.occurred_at_ms),
         )
 
-    def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+    def ended(self, held: Held, settlement: Settlement) -> None:
         """Count a finished event; log a dead one."""
-        leased = delivery.leased if isinstance(delivery, Delivery) else delivery
+        leased = held.leased
         account, replayed = leased.account, leased.history.replayed_ms is not None
         if isinstance(settlement, Finish):  # `match` is six times as dear, and this is once a report
             self._metrics.events[account, settlement.ending].inc()
             # how old a replayed one is says nothing of how fast events are reported
-            if settlement.ending is Ending.DELIVERED and isinstance(delivery, Delivery) and not replayed:
-                self._metrics.age[account].observe(_age_ms(delivery) / 1000)
+            if settlement.ending is Ending.DELIVERED and not replayed:
+                self._metrics.age[account].observe(_age_ms(held.since_ms) / 1000)
         elif isinstance(settlement, Bury):
             self._metrics.events[account, "dead"].inc()
             if replayed:
@@ -97,9 +97,9 @@ class WorkerObserver:
             reason = settlement.reason
             log_event(logger, logging.WARNING, "dead letter", account=account, id=leased.tag, reason=reason)
 
-    def lost(self, delivery: Delivery | Leased) -> None:
+    def lost(self, held: Held) -> None:
         """Count a lost lease."""
-        self._metrics.lost[delivery.account].inc()
+        self._metrics.lost[held.account].inc()
 
     def failed(self, delivery: Delivery, error: Exception) -> None:
         """Count and log an internal error, with its traceback."""
@@ -231,5 +231,5 @@ class WorkerObserver:
             log_event(logger, logging.INFO, "redis key usable again", key=fault.partition(": ")[0])
 
 
-def _age_ms(delivery: Delivery) -> int:
-    return time.time_ns() // 1_000_000 - delivery.event.occurred_at_ms
+def _age_ms(since_ms: int) -> int:
+    return time.time_ns() // 1_000_000 - since_ms

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from tasks.dedupe import Remembered
-from tasks.delivery import Delivery, Leased, Way
+from tasks.delivery import Held, Leased, Way
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.queue.breaker import Breaker, CallBuckets, call_arguments
@@ -174,7 +174,7 @@ class Queue:
 
     async def settle(
         self,
-        settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+        settlements: Sequence[tuple[Held, Settlement]],
         call: int,
         calls: CallBuckets | None = None,
     ) -> list[bool | None]:
@@ -195,8 +195,8 @@ class Queue:
         arguments += (*self._breaker, self._refused_run, *call_arguments(calls or {}))
         kinds: dict[_Kind, int] = {}
         events: list[str | bytes | int] = []
-        for delivery, settlement in settlements:
-            kind, of_event = _arguments(delivery, settlement, self._longest_wait)
+        for held, settlement in settlements:
+            kind, of_event = _arguments(held, settlement, self._longest_wait)
             events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
         arguments += (len(kinds), *chain.from_iterable(kinds), *events)
         said, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
@@ -275,28 +275,19 @@ _Kind = tuple[str, str, str, str]
 
 
 def _arguments(
-    delivery: Delivery | Leased, settlement: Settlement, longest_wait: float
+    held: Held, settlement: Settlement, longest_wait: float
 ) -> tuple[_Kind, tuple[str | bytes | int, ...]]:
     """Return what settle.lua needs of one event: of its kind, and of itself."""
-    if isinstance(delivery, Delivery):
-        leased = delivery.leased
-        # a replayed event counts as old as its replay: an age of days would call for help
-        occurred_ms = leased.history.replayed_ms or delivery.event.occurred_at_ms
-        claim = delivery.fingerprint.claim
-    else:
-        leased, occurred_ms, claim = delivery, delivery.first_ms, ""
+    leased = held.leased
     match settlement:
         case Finish(ending):
-            member = ""
-            if ending is Ending.DELIVERED and isinstance(delivery, Delivery):
-                member = delivery.fingerprint.member(verified=delivery.event.verified)
-            return ("finish", leased.account, ending, ""), (leased.tag, claim, member)
+            member = held.member if ending is Ending.DELIVERED else ""
+            return ("finish", leased.account, ending, ""), (leased.tag, held.claim, member)
         case Schedule(delay, record, eta, unsent):
-            sent = isinstance(delivery, Delivery) and delivery.sending
-            mark = "" if not leased.probe else "2" if unsent else "" if sent else "1"
+            mark = "" if not leased.probe else "2" if unsent else "" if held.sending else "1"
             verb = "eta" if eta or delay > longest_wait else "schedule"
-            of_event = leased.tag, round(delay * 1000), record or b"", occurred_ms
+            of_event = leased.tag, round(delay * 1000), record or b"", held.since_ms
             return (verb, leased.account, "", mark), of_event
         case Bury(reason, letter):
             mark = "1" if leased.history.replayed_ms is not None else "p" if leased.probe else ""
-            return ("bury", leased.account, reason, mark), (leased.tag, claim, letter)
+            return ("bury", leased.account, reason, mark), (leased.tag, held.claim, letter)

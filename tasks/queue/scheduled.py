@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
-from tasks.delivery import Delivery, Leased, Way, read
+from tasks.dedupe import Fingerprint
+from tasks.delivery import Leased, Way, read
 from tasks.keys import Keys
 from tasks.script import Arguments, text_of
 from tasks.shared import MAX_BYTES
@@ -42,7 +43,7 @@ class Waiting:
     def of(cls, account: str, tag: str, score: str, record: bytes) -> Waiting:
         """Read a record; what is no event of ours has no claim."""
         leased = Leased.parse(account, tag, record, Way.SHED)
-        found = read(leased, now_ms=0)
+        event = read(leased, now_ms=0).event
         history = leased.history
         last = history.unsent or (history.attempts[-1] if history.attempts else None)
         return cls(
@@ -50,8 +51,8 @@ class Waiting:
             score,
             eta=float(score) % 1 == 0.5,
             code=last.code if last else "",
-            occurred_ms=found.event.occurred_at_ms if isinstance(found, Delivery) else leased.first_ms,
-            claim=found.fingerprint.claim if isinstance(found, Delivery) else "",
+            occurred_ms=event.occurred_at_ms if event else leased.first_ms,
+            claim=Fingerprint.of(account, event.message_id).claim if event else "",
         )
 
 

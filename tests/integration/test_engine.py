@@ -18,7 +18,7 @@ from redis.exceptions import OutOfMemoryError
 from otpreport import Verification
 from providers import Answer, Outcome, Result, SignedRequest
 from tasks import report
-from tasks.delivery import Delivery, Leased
+from tasks.delivery import Delivery, Held, Leased
 from tasks.history import History
 from tasks.limiter import admission
 from tasks.limiter.admission import HORIZON, TOLERANCE, RateGroup
@@ -741,7 +741,7 @@ class LateAnswers(Queue):
     """A queue whose settle calls act at once and answer later, and whose retries are due at once."""
 
     async def settle(
-        self, settlements: Sequence[tuple[Delivery | Leased, Settlement]], *args: Any, **options: Any
+        self, settlements: Sequence[tuple[Held, Settlement]], *args: Any, **options: Any
     ) -> list[bool | None]:
         """Settle, and answer later."""
         at_once = [

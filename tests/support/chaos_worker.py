@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from tasks.delivery import Delivery, Leased
+from tasks.delivery import Held
 from tasks.queue.breaker import CallBuckets
 from tasks.queue.queue import Queue
 from tasks.settlement import Settlement
@@ -22,7 +22,7 @@ _passed = 0
 
 async def _die_amid_settle(
     self: Queue,
-    settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+    settlements: Sequence[tuple[Held, Settlement]],
     call: int,
     calls: CallBuckets | None = None,
 ) -> list[bool | None]:

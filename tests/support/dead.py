@@ -15,7 +15,7 @@ from otpreport.wire import encode
 from providers.base import Result
 from tasks.dead_letters import write as dead_letter
 from tasks.dedupe import Remembered
-from tasks.delivery import Delivery, Leased, Undeliverable, read
+from tasks.delivery import Held, Leased, Undeliverable, read
 from tasks.history import Attempt, History
 from tasks.keys import Keys
 from tasks.queue.queue import SETTLED_AT_ONCE, Queue
@@ -62,7 +62,7 @@ class Undertaker:
         """Lease events under a name of its own, so that tags never repeat."""
         return self._run(self._lease(account, count))
 
-    def settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool | None]:
+    def settle(self, settlements: Sequence[tuple[Held, Settlement]]) -> list[bool | None]:
         """Settle what `lease` returned."""
         return self._run(self._settle(settlements))
 
@@ -99,7 +99,7 @@ class Undertaker:
                     break
             return leased
 
-    async def _settle(self, settlements: Sequence[tuple[Delivery | Leased, Settlement]]) -> list[bool | None]:
+    async def _settle(self, settlements: Sequence[tuple[Held, Settlement]]) -> list[bool | None]:
         self._numbers += 1
         async with Redis(port=self._port) as client:
             return await self._queue(client).settle(settlements, self._numbers)

@@ -18,7 +18,7 @@ from providers import Answer, Result, SignedRequest
 from tasks.accounts.reach import Reach, Route
 from tasks.accounts.states import State, States
 from tasks.dead_letters.keep import Bounds, Keeper, ignore
-from tasks.delivery import Delivery, Leased
+from tasks.delivery import Delivery, Held
 from tasks.limiter.admission import Admission, RateGroup
 from tasks.limiter.clock import RedisClock
 from tasks.queue.breaker import Calls
@@ -84,9 +84,9 @@ class EngineMonitor:
     rounds: int = 0
     left: dict[str, Route] = field(default_factory=dict[str, Route])
 
-    def ended(self, delivery: Delivery | Leased, settlement: Settlement) -> None:
+    def ended(self, held: Held, settlement: Settlement) -> None:
         """Count how an event ended."""
-        del delivery
+        del held
         match settlement:
             case Finish(ending):
                 self.endings[ending] += 1
@@ -95,9 +95,9 @@ class EngineMonitor:
             case _:
                 self.endings["again"] += 1
 
-    def lost(self, delivery: Delivery | Leased) -> None:
+    def lost(self, held: Held) -> None:
         """Note a lost lease."""
-        self.lost_tags.append(delivery.tag)
+        self.lost_tags.append(held.tag)
 
     def failed(self, delivery: Delivery, error: Exception) -> None:
         """Note a fault of ours."""

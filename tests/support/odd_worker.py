@@ -17,7 +17,7 @@ from otpreport import Verification
 from providers.base import Answer, SignedRequest
 from providers.registry import REGISTRY
 from providers.tencent import Tencent
-from tasks.delivery import Delivery, Leased
+from tasks.delivery import Held
 from tasks.limiter.admission import RateGroup
 from tasks.queue.breaker import CallBuckets
 from tasks.queue.queue import Batch, Queue
@@ -69,7 +69,7 @@ class _DiesAfterLease(Queue):
 class _DiesBeforeSettle(Queue):
     async def settle(
         self,
-        settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+        settlements: Sequence[tuple[Held, Settlement]],
         call: int,
         calls: CallBuckets | None = None,
     ) -> list[bool | None]:
@@ -80,7 +80,7 @@ class _DiesBeforeSettle(Queue):
 class _DiesAfterSettle(Queue):
     async def settle(
         self,
-        settlements: Sequence[tuple[Delivery | Leased, Settlement]],
+        settlements: Sequence[tuple[Held, Settlement]],
         call: int,
         calls: CallBuckets | None = None,
     ) -> list[bool | None]:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from otpreport import Verification
 from otpreport.wire import encode
 from tasks.dedupe import Remembered
-from tasks.delivery import Delivery, Leased, read
+from tasks.delivery import Delivery, Held, Leased, read
 from tasks.keys import Keys
 from tasks.queue.queue import Batch, Queue
 from tasks.script import Script, ignore
@@ -102,7 +102,7 @@ class Fleet:
         batch = await self.queue(worker).lease({account: number})
         return [delivered(leased) for leased in batch.leased]
 
-    async def settle(self, delivery: Delivery | Leased, settlement: Settlement, worker: str = "w1") -> bool:
+    async def settle(self, delivery: Held, settlement: Settlement, worker: str = "w1") -> bool:
         """Settle one event; whether the lease was still the worker's."""
         queue = self.queue(worker)
         return (await queue.settle([(delivery, settlement)], queue.next_call()))[0] is True
