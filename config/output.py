@@ -28,7 +28,7 @@ MOST_BYTES = 4_000_000
 AT_ONCE = select.PIPE_BUF
 """Bytes of one write: smaller writes to a pipe are atomic, so lines of processes that share it don't mix."""
 
-PATIENCE = 1.0
+EXIT_TIMEOUT = 1.0
 """Seconds that process exit waits for the queue to drain."""
 
 
@@ -183,7 +183,7 @@ def take_over() -> None:
 def drain() -> None:
     """Wait until all is written, at most one second over all calls."""
     if not _ends:
-        _ends.append(time.monotonic() + PATIENCE)
+        _ends.append(time.monotonic() + EXIT_TIMEOUT)
     for output in _outputs:
         output.drain(_ends[0])
 

@@ -13,7 +13,7 @@ from otpreport.forks import on_fork
 _log = logging.getLogger("otpreport")
 
 _PAUSE = 60.0
-_FAREWELL = 1.0
+_CLOSE_TIMEOUT = 1.0
 """Seconds that closing waits for a line that is being written."""
 
 
@@ -49,7 +49,7 @@ class Drops:
     def close(self) -> None:
         """Wait a little for the line: it shall not be lost with a process that ends."""
         if self._thread is not None:
-            self._thread.join(_FAREWELL)
+            self._thread.join(_CLOSE_TIMEOUT)
 
     def _warn(self, reason: str) -> threading.Thread:
         line = ("events dropped (%d so far): %s", self.count, reason)

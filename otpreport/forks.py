@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Protocol
 
-_PATIENCE = 2.0
+_FORK_TIMEOUT = 2.0
 """Seconds a fork waits for steady work to end; a hung disk shall not hang it."""
 
 
@@ -54,7 +54,7 @@ class _Gate:
         """Let nobody in any more, and wait for those inside."""
         with self._changed:
             self._closed = True
-            self._changed.wait_for(lambda: not self._inside, _PATIENCE)
+            self._changed.wait_for(lambda: not self._inside, _FORK_TIMEOUT)
 
     def open(self) -> None:
         with self._changed:
@@ -105,7 +105,7 @@ def _before() -> None:
     if holders := list(_holders):
         thread = threading.Thread(target=_let_go, args=(holders,), name="otpreport-fork", daemon=True)
         thread.start()
-        thread.join(_PATIENCE)
+        thread.join(_FORK_TIMEOUT)
 
 
 def _let_go(holders: Iterable[Holder]) -> None:

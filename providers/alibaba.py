@@ -187,9 +187,9 @@ class Alibaba:
 
 def reply(whole: Mapping[str, object], code: str, message: str, *, final: bool) -> Reply | None:
     """Read a reply from the two fields that hold it; None without a code."""
-    said = text(whole, code)
-    plain = said[4:] if said[:4].lower() in _PREFIXES else said
-    return Reply(plain, text(whole, message), text(whole, "RequestId"), final) if plain else None
+    raw = text(whole, code)
+    bare = raw[4:] if raw[:4].lower() in _PREFIXES else raw
+    return Reply(bare, text(whole, message), text(whole, "RequestId"), final) if bare else None
 
 
 def _parameters(event: Verification, now: float) -> dict[str, str]:

@@ -7,10 +7,10 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-APART = 48
+RESERVED = 48
 """Descriptors beside those of the requests: Redis, look-ups of names, who asks for metrics, and a few to spare."""
 
-OPEN = 32
+OPEN_AT_START = 32
 """Descriptors that a process which just began has open, where the system doesn't say."""
 
 
@@ -27,7 +27,7 @@ def make_room(concurrency: int, hosts: int) -> Descriptors:
 
     A connection to one of several hosts may lie idle while as many go to another.
     """
-    beside = _open() + APART
+    beside = _open() + RESERVED
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = beside + concurrency * max(1, hosts)
     if _less(soft, wanted):
@@ -45,7 +45,7 @@ def fitting(concurrency: int, limit: int, beside: int) -> int:
     """
     if not _less(limit, beside + concurrency):
         return concurrency
-    return max(1, limit - beside, (limit - beside + APART) // 2)
+    return max(1, limit - beside, (limit - beside + RESERVED) // 2)
 
 
 def _less(limit: int, wanted: int) -> bool:
@@ -57,4 +57,4 @@ def _open() -> int:
     try:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
-        return OPEN
+        return OPEN_AT_START

@@ -15,13 +15,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 TRIES = 100
 """How many ports are tried from the configured one up."""
 
-STOPPING = 1.0
+STOP_TIMEOUT = 1.0
 """Seconds that a request which is not answered yet may delay the stop; aiohttp waits that long up to twice."""
 
 MOST = 16
 """Connections at a time; who comes when all are taken ends the oldest, for an honest one lasts some milliseconds."""
 
-PATIENCE = 15.0
+CONNECTION_TIMEOUT = 15.0
 """Seconds from a connection to the end of its one answer; Prometheus waits ten."""
 
 ADDRESSES = {"localhost": ("127.0.0.1", "::1"), "*": ("0.0.0.0", "::")}  # noqa: S104 - who asks for all gets all
@@ -52,9 +52,9 @@ class HealthServer:
         app.add_routes(routes)
         app.on_response_prepare.append(_bare)
         app.on_response_prepare.append(_last)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOPPING)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_TIMEOUT)
         self._listening: list[asyncio.Server] = []
-        self._guests = Guests(MOST, PATIENCE)
+        self._guests = Guests(MOST, CONNECTION_TIMEOUT)
 
     async def start(self, host: str, port: int) -> int:
         """Listen on `port`, or on the next one that is free (0: on any); return it.

@@ -177,8 +177,8 @@ class WorkerObserver:
         """Log once when this worker's clock and Redis' differ, and once when they no longer do."""
         off = abs(redis_ahead) > FAR_APART
         if off != self._clock_off:
-            said = "clock is off" if off else "clock is right again"
-            log_event(logger, logging.WARNING, said, redis_ahead_seconds=round(redis_ahead))
+            event = "clock is off" if off else "clock is right again"
+            log_event(logger, logging.WARNING, event, redis_ahead_seconds=round(redis_ahead))
         self._clock_off = off
 
     def removed(self, account: str, bound: str, letters: int) -> None:

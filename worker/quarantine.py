@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-TURN = 1.0
+MIN_TURN = 1.0
 """Seconds a worker gives to suspects at least, once it has one."""
 
-PATIENCE = 30.0
+DRAIN_TIMEOUT = 30.0
 """Seconds after which a worker that could not get empty gives up its turn."""
 
 
@@ -24,7 +24,7 @@ class Quarantine:
 
     def takes_suspects(self, now: float) -> bool:
         """Whether the turn is long enough for another suspect."""
-        return self.in_force and not (self._had_one and now - self._began >= TURN)
+        return self.in_force and not (self._had_one and now - self._began >= MIN_TURN)
 
     def observe(self, suspects: int, now: float, *, alone: bool) -> None:
         """Note how many suspects wait, and whether this worker holds one `alone`."""
@@ -33,7 +33,7 @@ class Quarantine:
             self.in_force, self._began = True, now
         elif self.in_force and not alone and self._is_over(suspects, now):
             self.in_force = False
-            self._not_before = now + max(TURN, now - self._began)
+            self._not_before = now + max(MIN_TURN, now - self._began)
 
     def _is_over(self, suspects: int, now: float) -> bool:
-        return not suspects or not self.takes_suspects(now) or now - self._began >= PATIENCE
+        return not suspects or not self.takes_suspects(now) or now - self._began >= DRAIN_TIMEOUT

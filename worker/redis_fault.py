@@ -37,14 +37,14 @@ class RedisFault:
     @classmethod
     def of(cls, error: RedisError | OSError) -> RedisFault:
         """Say what happened."""
-        said = " ".join(_PLACE_IN_SCRIPT.sub("", str(error)).split())
+        text = " ".join(_PLACE_IN_SCRIPT.sub("", str(error)).split())
         for kind, code in CODES.items():
             if isinstance(error, kind):
-                return cls("redis refuses", said if said.startswith(code) else f"{code} {said}")
+                return cls("redis refuses", text if text.startswith(code) else f"{code} {text}")
         if isinstance(error, ResponseError):
-            return cls("redis refuses", said)
+            return cls("redis refuses", text)
         kind = type(error) if isinstance(error, RedisError) else RedisError
-        return cls("redis unreachable", f"{kind.__name__}: {said}")
+        return cls("redis unreachable", f"{kind.__name__}: {text}")
 
     @property
     def sentence(self) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-EVERY = 30.0
+INTERVAL = 30.0
 """Seconds between two lines that say the same."""
 
 
@@ -22,7 +22,7 @@ class Episode:
 class Repeats:
     """What goes on, by a name; `now` is a monotonic clock in seconds."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, *, every: float = EVERY) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, *, every: float = INTERVAL) -> None:
         self._now = now
         self._every = every
         self._episodes: dict[str, Episode] = {}

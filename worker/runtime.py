@@ -74,10 +74,10 @@ FAILED = 1
 WRONG = 2
 """Exit status when the settings, or the Redis they name, are wrong."""
 
-COME_BACK = 3.0
+REJOIN_TIMEOUT = 3.0
 """Seconds within which workers find that Redis has lost what they entered: they look every second."""
 
-LOOK_AGAIN = 0.05
+REJOIN_INTERVAL = 0.05
 """Seconds between two looks whether they have."""
 
 STALLED = 15.0
@@ -197,11 +197,11 @@ class Runtime:
 
     async def _let_others_enter_first(self) -> None:
         """Wait a moment where Redis has lost its groups: a limiter of our own would be a second one until they come."""
-        end = time.monotonic() + COME_BACK
+        end = time.monotonic() + REJOIN_TIMEOUT
         while (  # noqa: ASYNC110 - it asks Redis, nobody here could tell
             self._derived and time.monotonic() < end and await are_forgotten(self._redis, self._keys)
         ):
-            await asyncio.sleep(LOOK_AGAIN)
+            await asyncio.sleep(REJOIN_INTERVAL)
 
     async def _settle(self, wanted: Iterable[DerivedGroup]) -> dict[str, str]:
         """Tell Redis which groups follow from the keys, and return those in force."""

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 Place = tuple[str, int]
 
-FRESH = 1.0
+ANSWER_TTL = 1.0
 """Seconds for which an answer counts: a master that was replaced may live on, and take writes that are lost."""
 
 
@@ -22,7 +22,7 @@ class Sentinels:
     """Ask one sentinel after the other, over at most one connection each; the last that knew comes first."""
 
     def __init__(
-        self, hosts: Sequence[Place], service: str, options: Mapping[str, Any], *, fresh: float = FRESH
+        self, hosts: Sequence[Place], service: str, options: Mapping[str, Any], *, fresh: float = ANSWER_TTL
     ) -> None:
         self._service = service
         self._clients = {f"{host}:{port}": Redis(host=host, port=port, **options) for host, port in hosts}
@@ -44,17 +44,17 @@ class Sentinels:
     async def find_master(self) -> Place:
         """Return host and port; redis' ConnectionError, with what each sentinel said, when none knows."""
         async with self._lock:
-            said: list[str] = []
+            errors: list[str] = []
             for name, client in list(self._clients.items()):
                 try:
                     self._master = await self._ask(client)
                 except RedisError as error:
-                    said.append(f"{name}: {error}")
+                    errors.append(f"{name}: {error}")
                 else:
                     self._clients = {name: client, **self._clients}
                     self._asked = time.monotonic()
                     return self._master
-        why = "; ".join(said)
+        why = "; ".join(errors)
         raise RedisConnectionError(f"no sentinel knows a living master {self._service!r} ({why})")
 
     async def close(self) -> None:

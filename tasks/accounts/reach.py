@@ -15,7 +15,7 @@ TRIES = 3
 FIRST, LONGEST = 5.0, 30.0
 """Seconds from one try to the next of an account that is left to the others; they double."""
 
-PATIENCE = 30.0
+NOT_READY_AFTER = 30.0
 """Seconds that nothing gets out, while others have answers, before a worker is not ready."""
 
 
@@ -103,7 +103,7 @@ class Reach:
     def fault(self, now: float) -> str | None:
         """Say what keeps this worker from being ready: nothing has got out for long, and others have answers."""
         since = min((route.since for _, route in self.aside()), default=math.inf)
-        if now - since < PATIENCE or self._answered > since:
+        if now - since < NOT_READY_AFTER or self._answered > since:
             return None
         message = next(route.message for _, route in self.aside())
         return f"nothing gets out for {now - since:.0f} s while other workers have answers: {message}"

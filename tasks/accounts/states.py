@@ -107,7 +107,7 @@ class State:
         return cls(STORED.get(stored, UNKNOWN), code, message, by, _ms(since), refused, keep_going)
 
     @property
-    def said(self) -> str:
+    def reason(self) -> str:
         """The code and the message, as far as there are any."""
         return ": ".join(word for word in (self.code, self.message) if word)
 

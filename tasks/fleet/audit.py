@@ -15,7 +15,7 @@ from tasks.script import text_of
 if TYPE_CHECKING:
     from redis import Redis
 
-KEPT = 10_000
+MAX_ENTRIES = 10_000
 """Entries that are kept, about."""
 
 
@@ -40,9 +40,11 @@ class Audit:
 
     def record(self, action: str, *, by: str, **details: object) -> str:
         """Write down one change and return the entry's id; `details` is what JSON can say, None is left out."""
-        said = {name: value for name, value in details.items() if value is not None}
+        given = {name: value for name, value in details.items() if value is not None}
         with naming(self._key):
-            return cast("bytes", self._script([self._key], [KEPT, action, by, orjson.dumps(said)])).decode()
+            return cast(
+                "bytes", self._script([self._key], [MAX_ENTRIES, action, by, orjson.dumps(given)])
+            ).decode()
 
     def read(self, count: int | None = None) -> list[AuditEntry]:
         """Return the newest entries, the newest first; None: all that are kept."""
@@ -60,9 +62,9 @@ def _entry(id_: str, fields: Mapping[bytes, bytes]) -> AuditEntry:
 def _details(text: bytes) -> Mapping[str, object]:
     """Return the details; what is no JSON of ours is shown as it is."""
     try:
-        said: object = orjson.loads(text)
+        found: object = orjson.loads(text)
     except orjson.JSONDecodeError:
-        said = None
-    if isinstance(said, dict):
-        return cast("dict[str, object]", said)
+        found = None
+    if isinstance(found, dict):
+        return cast("dict[str, object]", found)
     return {"unreadable": text.decode(errors="backslashreplace")}

@@ -72,7 +72,7 @@ def differences(deployments: Iterable[Deployment]) -> dict[str, str]:
                 seen[account][name].add(value)
     found: dict[str, str] = {}
     for account, names in sorted(seen.items()):
-        said = [f"{name} {' or '.join(sorted(values))}" for name, values in names.items() if len(values) > 1]
-        if said:
-            found[account] = ", ".join(said)
+        parts = [f"{name} {' or '.join(sorted(values))}" for name, values in names.items() if len(values) > 1]
+        if parts:
+            found[account] = ", ".join(parts)
     return found

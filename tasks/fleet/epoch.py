@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-TOLD = 86_400.0
+REPORTED_FOR = 86_400.0
 """Seconds for which a loss is reported: the next shift has to know."""
 
 
@@ -33,7 +33,7 @@ class Loss:
 
     def recent(self, now_ms: int) -> bool:
         """Whether it is still reported."""
-        return abs(now_ms - self.at_ms) < TOLD * 1000
+        return abs(now_ms - self.at_ms) < REPORTED_FOR * 1000
 
     @property
     def text(self) -> str:

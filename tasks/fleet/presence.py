@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 NONE = Deployment({})
 
-KEPT = 600
+TTL = 600
 """Seconds that the word of a silent worker is kept."""
 
-ERROR_KEPT = 7 * 86_400
+ERROR_TTL = 7 * 86_400
 """Seconds that the last error of an account is kept."""
 
 
@@ -49,9 +49,9 @@ class Presence:
         keys = [self._keys.worker(self._worker), self._keys.deployments, self._keys.deployment(digest)]
         keys += [self._keys.last_error(account) for account in errors]
         accounts = {} if self._known else deployment.encode()
-        arguments: list[str | bytes | int] = [orjson.dumps(note), KEPT, ERROR_KEPT, digest, len(accounts)]
-        for name, said in accounts.items():
-            arguments += (name, said)
+        arguments: list[str | bytes | int] = [orjson.dumps(note), TTL, ERROR_TTL, digest, len(accounts)]
+        for name, settings in accounts.items():
+            arguments += (name, settings)
         now = time.monotonic()
         for error in errors.values():
             arguments += (round((now - error.at) * 1000), error.result, error.code, error.message)

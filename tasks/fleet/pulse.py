@@ -116,21 +116,21 @@ class PulseReader:
 
 def _worker(row: Sequence[object]) -> WorkerSeen:
     worker, lease_end, held, seen, note = row
-    said = _note(cast("bytes", note))
-    host = said.get("host")
+    note_fields = _note(cast("bytes", note))
+    host = note_fields.get("host")
     return WorkerSeen(
         worker=_text(worker),
         lease_end_ms=int(float(_text(lease_end))),
         held=cast("int", held),
         seen_ms=_int(seen),
         host=host if isinstance(host, str) else "",
-        pid=_count(said, "pid"),
-        in_flight=_count(said, "in_flight"),
-        concurrency=_count(said, "concurrency"),
-        wanted=_count(said, "wanted"),
-        aside=_texts(said, "aside"),
-        started_ms=_count(said, "started_ms"),
-        redis_ahead=_count(said, "redis_ahead"),
+        pid=_count(note_fields, "pid"),
+        in_flight=_count(note_fields, "in_flight"),
+        concurrency=_count(note_fields, "concurrency"),
+        wanted=_count(note_fields, "wanted"),
+        aside=_texts(note_fields, "aside"),
+        started_ms=_count(note_fields, "started_ms"),
+        redis_ahead=_count(note_fields, "redis_ahead"),
     )
 
 

@@ -24,7 +24,7 @@ SMOOTHING = 15.0
 SLOWEST = 2.0
 """Seconds at most that an event is taken to be held: a slower provider is in trouble that more workers only add to."""
 
-LEAST = 0.5
+MIN_INTERVAL = 0.5
 """Seconds at least from one look to the next: less tells nothing about a second."""
 
 ROUNDING = 1e-6
@@ -96,7 +96,7 @@ class _Seen:
     def look(self, now: float, account: AccountSnapshot) -> None:
         """Bring the averages up to a later moment; the books of an emptied Redis begin anew."""
         passed = now - self.at
-        if passed < LEAST:
+        if passed < MIN_INTERVAL:
             return
         arrived, begun = _arrived(account), _begun(account)
         new = 1.0 if self.arriving is None else -math.expm1(-passed / SMOOTHING)

@@ -60,18 +60,18 @@ def too_new(stored: int) -> Unfit:
 _RIGHTS = "see the rights in docs/scaling.md"
 
 
-def _unfit(error: ResponseError, said: str) -> str | None:
+def _unfit(error: ResponseError, error_text: str) -> str | None:
     """Return why no later try can succeed; None if one may."""
     match error:
         case NoPermissionError():
-            return f"its user lacks the right to a command or key: {said} ({_RIGHTS})"
+            return f"its user lacks the right to a command or key: {error_text} ({_RIGHTS})"
         case ClusterCrossSlotError() | MovedError() | ClusterDownError():
             return "it is a cluster: scripts touch several keys at once; use a single server, with Sentinel if needed"
-        case _ if "compiling script" in said:
+        case _ if "compiling script" in error_text:
             return "it is older than 7: use Redis or Valkey 7 or newer"
-        case _ if said.lower().startswith("unknown command"):
-            return f"it has no scripting, which the queue needs: {said[:60]}"
-        case _ if "DB index is out of range" in said or "SELECT is not allowed" in said:
-            return f"it has no such database: {said}"
+        case _ if error_text.lower().startswith("unknown command"):
+            return f"it has no scripting, which the queue needs: {error_text[:60]}"
+        case _ if "DB index is out of range" in error_text or "SELECT is not allowed" in error_text:
+            return f"it has no such database: {error_text}"
         case _:
             return None

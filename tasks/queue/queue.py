@@ -199,9 +199,9 @@ class Queue:
             kind, of_event = _arguments(held, settlement, self._longest_wait)
             events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
         arguments += (len(kinds), *chain.from_iterable(kinds), *events)
-        said, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
+        reply, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
         self._report_faults(faults)
-        flags, verdicts = said[: len(settlements)], said[len(settlements) :]
+        flags, verdicts = reply[: len(settlements)], reply[len(settlements) :]
         of_calls = zip(calls or {}, verdicts, strict=False)
         self.alone = frozenset(account for (account, _, _), alone in of_calls if alone == ord("1"))
         return [FLAGS[flag] for flag in flags]

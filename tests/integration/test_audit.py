@@ -30,7 +30,7 @@ def test_the_newest_first_with_what_was_said(valkey: redis.Redis) -> None:
 
 def test_it_is_bounded(valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest entries go."""
-    monkeypatch.setattr(audit, "KEPT", 100)
+    monkeypatch.setattr(audit, "MAX_ENTRIES", 100)
     book = Audit(valkey, Keys())
     last = [book.record("rate", by="x", number=number) for number in range(500)][-1]
     entries = book.read()

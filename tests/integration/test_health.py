@@ -15,12 +15,12 @@ from worker import health
 from worker.health import HealthServer
 
 
-@pytest.mark.parametrize(("stopping", "watched"), [(health.STOPPING, 5.0), (2.5, 1.5)])
+@pytest.mark.parametrize(("stopping", "watched"), [(health.STOP_TIMEOUT, 5.0), (2.5, 1.5)])
 async def test_a_request_without_its_end_does_not_delay_the_stop(
     stopping: float, watched: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The body that was announced never comes; the stop waits as long as it is told to, by itself a minute."""
-    monkeypatch.setattr(health, "STOPPING", stopping)
+    monkeypatch.setattr(health, "STOP_TIMEOUT", stopping)
     server = HealthServer(CollectorRegistry(), lambda: None, lambda: None)
     port = await server.start("127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -139,7 +139,7 @@ async def test_without_the_bound_every_connection_stays(monkeypatch: pytest.Monk
 
 async def test_a_connection_has_so_much_time_and_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that never ends its request is ended, and so is one that was answered: it would lie idle."""
-    monkeypatch.setattr(health, "PATIENCE", 0.3)
+    monkeypatch.setattr(health, "CONNECTION_TIMEOUT", 0.3)
     async with guests(3, SLOW) as (_, port, readers):
         assert b"connection: close" in (await answer(port)).lower()
         assert await ended(readers, 10) == 3

@@ -32,7 +32,7 @@ from tests.support.redis_servers import (
 from tests.support.wait import until
 from worker.connect import MOST, connect
 from worker.embedded import EmbeddedValkey, free_port
-from worker.sentinels import FRESH
+from worker.sentinels import ANSWER_TTL
 
 KEYS = Keys("")
 USER = "otpreport-worker"
@@ -349,7 +349,7 @@ async def test_old_master_is_kept_when_sentinels_are_not_asked_again(tmp_path: P
             await asyncio.gather(*(client.ping() for _ in range(50)))
             client.connection_pool.connection_kwargs["sentinels"]._fresh = 3600.0
             name_another(servers.sentinel, other.port)
-            await asyncio.sleep(3 * FRESH)  # the time in which the test above sees them leave
+            await asyncio.sleep(3 * ANSWER_TTL)  # the time in which the test above sees them leave
             await asyncio.gather(*(client.ping() for _ in range(50)))
             assert clients(other.port) == 0
 

@@ -1216,7 +1216,7 @@ MUTANTS = (
     Mutant(
         "forks-patience",
         "otpreport/forks.py",
-        "self._changed.wait_for(lambda: not self._inside, _PATIENCE)",
+        "self._changed.wait_for(lambda: not self._inside, _FORK_TIMEOUT)",
         "self._changed.wait_for(lambda: not self._inside, 100)",
         "tests/integration/test_forks.py::test_fork_is_not_held_for_ever",
     ),
@@ -1454,7 +1454,7 @@ MUTANTS = (
     Mutant(
         "dial-anew",
         "worker/http/dial.py",
-        "self._known[place] = looked_up, looked_up + ANEW, addresses",
+        "self._known[place] = looked_up, looked_up + LOOKUP_PAUSE, addresses",
         "self._known[place] = 0.0, 0.0, addresses",
         "tests/integration/http/test_raw_servers.py::test_a_name_is_looked_up_once_for_all_who_ask",
     ),

@@ -147,7 +147,7 @@ def _impatient() -> None:
     """Be not ready after a second without a way out, not after half a minute."""
     from tasks.accounts import reach
 
-    setattr(reach, "PATIENCE", 1.0)  # noqa: B010 - the fault
+    setattr(reach, "NOT_READY_AFTER", 1.0)  # noqa: B010 - the fault
 
 
 def _never_hears_of_a_loss() -> None:

@@ -26,7 +26,9 @@ def show_audit(*, count: int, as_json: bool) -> int:
         return DONE
     rows = table("at (UTC)", "by", "action", "details")
     for entry in entries:
-        rows.add_row(moment(entry.at_ms), safe(entry.by), safe(entry.action), safe(_said(entry.details)))
+        rows.add_row(
+            moment(entry.at_ms), safe(entry.by), safe(entry.action), safe(_details_text(entry.details))
+        )
     console.print(rows)
     return DONE
 
@@ -42,7 +44,7 @@ def _record(entry: AuditEntry) -> dict[str, object]:
     }
 
 
-def _said(details: Mapping[str, object]) -> str:
+def _details_text(details: Mapping[str, object]) -> str:
     return "  ".join(f"{name}={_word(value)}" for name, value in details.items())
 
 

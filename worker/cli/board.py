@@ -83,10 +83,10 @@ def _errors(look: FleetStatus, canvas: Canvas) -> Table | None:
     rows.add_column("code and message")
     for account in look.accounts:
         if (error := account.pulse.last_error) is not None:
-            said = plain(" ".join(word for word in (error.code, error.message) if word))
+            text = plain(" ".join(word for word in (error.code, error.message) if word))
             name = Text(shortened(plain(account.name), 32 if canvas.width >= WIDE else 14))
-            said_text = Text(said, no_wrap=True, overflow="ellipsis" if canvas.drawn else "ignore")
-            rows.add_row(name, whole(look.now_ms - error.at_ms), plain(error.result), said_text)
+            line = Text(text, no_wrap=True, overflow="ellipsis" if canvas.drawn else "ignore")
+            rows.add_row(name, whole(look.now_ms - error.at_ms), plain(error.result), line)
     return rows if rows.row_count else None
 
 

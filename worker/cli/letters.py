@@ -25,7 +25,7 @@ from worker.cli.selection import Query, check_id
 from worker.cli.session import session
 from worker.fleet.wording import count, moment, number, plain, span
 
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+EXPORT_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 """How an export is opened: letters hold message ids, so only its owner may read it, and no old file is overwritten."""
 
 SHOWN_OF_MESSAGE = 4000
@@ -179,7 +179,7 @@ def _target(output: Path | None) -> Generator[BinaryIO]:
     if os.path.lexists(output):
         raise CommandError(WRONG, f"{output} exists already: move it away, or choose another name")
     try:
-        with os.fdopen(os.open(part, NEW, 0o600), "wb") as file, _taken_away(part):
+        with os.fdopen(os.open(part, EXPORT_FLAGS, 0o600), "wb") as file, _taken_away(part):
             yield file
             os.fsync(file.fileno())
             os.link(part, output)  # unlike a renaming it replaces nothing

@@ -144,7 +144,7 @@ class _SoFar:
 def _audited(opened: Session, move: Move, selection: Selection, total: int, by: str) -> Generator[_SoFar]:
     """Audit start and end; a start without an end was killed: the same command continues with the rest."""
     so_far, result = _SoFar(), "interrupted"
-    began = write_down(opened, move.asked, by=by, letters=total, **selection.said, **move.details)
+    began = write_down(opened, move.asked, by=by, letters=total, **selection.details, **move.details)
     try:
         yield so_far
         result = "done"

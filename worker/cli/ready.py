@@ -19,13 +19,13 @@ def ready(port: int | None) -> int:
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
-        said = answer.read().decode(errors="replace").strip()
+        body = answer.read().decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
         fault = " ".join(str(error).split()) or type(error).__name__
         raise CommandError(NO, f"{host}:{port} does not answer: {fault}") from error
     finally:
         connection.close()
-    print(said)
+    print(body)
     return DONE if answer.status == http.HTTPStatus.OK else NO
 
 

@@ -20,10 +20,10 @@ from worker.cli.session import Session, session
 from worker.cli.who import who
 from worker.fleet.wording import count, number, span
 
-LOOK = 0.5
+POLL_INTERVAL = 0.5
 """Seconds between two looks at how far a replay is."""
 
-LEAST = 0.000001
+MIN_SHARE = 0.000001
 """The smallest share of a rate; at 1000 requests/s a letter then waits 17 minutes for the next."""
 
 IN_DOUBT = "in doubt: the provider may have them already (--include-in-doubt replays them too)"
@@ -184,7 +184,7 @@ def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | No
                     f"{one.replay.account} is {one.state}" for one in outlooks if one.state not in FLOWING
                 )
                 shown.update(bar, total=most, completed=most - waiting, description=held or "replay")
-                time.sleep(LOOK)
+                time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
         screen(sys.stderr).print(
             "the replay continues: `dead progress` shows it, `dead recall --all` cancels it"
@@ -198,10 +198,10 @@ def read_share(text: str) -> float:
         share = float(number_) / (100 if percent else 1)
     except ValueError:
         share = math.nan
-    if not LEAST <= share <= 1:
+    if not MIN_SHARE <= share <= 1:
         raise CommandError(
             WRONG,
-            f"--share {text!r} is not a share of the rate: use a number from {LEAST:f} to 1, such as 0.2",
+            f"--share {text!r} is not a share of the rate: use a number from {MIN_SHARE:f} to 1, such as 0.2",
         )
     return share
 

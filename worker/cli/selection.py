@@ -91,7 +91,7 @@ class Selection:
             yield from self.letters.letters(self.wanted, whole=whole)
 
     @property
-    def said(self) -> Mapping[str, object]:
+    def details(self) -> Mapping[str, object]:
         """What was selected, for the audit: the ids (the first hundred), or the filter."""
         if self.ids:
             return {"ids": self.ids[:100]}

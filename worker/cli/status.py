@@ -25,10 +25,10 @@ from worker.fleet.wording import moment, plain, span
 INTERVAL = 1.0
 """Seconds between two looks of --watch."""
 
-SWEEP = 30.0
+SCAN_INTERVAL = 30.0
 """Seconds between two searches for unserved queues."""
 
-GLANCE = 0.2
+RESIZE_INTERVAL = 0.2
 """Seconds between two looks at the size of the terminal."""
 
 
@@ -63,7 +63,7 @@ class Sight:
         self._opened = opened
         self._reader = FleetReader(opened.client, opened.settings)
         self._queues: Queues | None = None
-        self._searched = -SWEEP
+        self._searched = -SCAN_INTERVAL
         self._away_since = 0.0
         self.look: FleetStatus | None = None
         self.fault = ""
@@ -71,7 +71,7 @@ class Sight:
     def refresh(self) -> None:
         """Look again; a Redis that is away is told, and looked for again."""
         try:
-            if time.monotonic() - self._searched >= SWEEP:
+            if time.monotonic() - self._searched >= SCAN_INTERVAL:
                 self._queues = queues_of(self._opened)
                 self._searched = time.monotonic()
             self.look = self._reader.look(self._queues)
@@ -130,7 +130,7 @@ def _show(sight: Sight, live: Live, until: float) -> None:
         if size != live.console.size:
             size = live.console.size
             live.update(picture(sight.look, sight.fault, canvas(live.console)), refresh=True)
-        time.sleep(min(left, GLANCE))
+        time.sleep(min(left, RESIZE_INTERVAL))
 
 
 def _write(sight: Sight, console: Console, interval: float) -> None:

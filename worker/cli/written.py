@@ -22,6 +22,6 @@ def write_down(opened: Session, action: str, *, by: str, **details: object) -> s
         if not reason.startswith("WRONGTYPE"):
             raise
     configure(opened.settings.log_level, opened.settings.log_format)
-    said = {name: value for name, value in details.items() if value is not None}
-    log_event(logger, logging.ERROR, "audit write failed", reason=reason, action=action, by=by, details=said)
+    given = {name: value for name, value in details.items() if value is not None}
+    log_event(logger, logging.ERROR, "audit write failed", reason=reason, action=action, by=by, details=given)
     return None

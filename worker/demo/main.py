@@ -27,7 +27,7 @@ from worker.demo.processes import HERE, Processes, connect
 DEADLINE = 150.0
 """Seconds after which the demo gives up."""
 
-PATIENCE = 5.0
+REDIS_TIMEOUT = 5.0
 """Seconds the demo's web app gives Redis; a login view gives it 50 ms."""
 
 BATCH = 30
@@ -66,7 +66,7 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
     events: dict[str, list[Verification]] = {account: [] for account in ACCOUNTS}
     with (
         connect(processes) as client,
-        Reporter(processes.valkey.url, spool=False, timeout=PATIENCE) as reporter,
+        Reporter(processes.valkey.url, spool=False, timeout=REDIS_TIMEOUT) as reporter,
     ):
         with ThreadPoolExecutor(1) as executor:
             web_app = executor.submit(_enqueue, reporter, rows, events)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LEAST_VERSION = 7
 """Scripts carry `#!lua flags=...`, which no older Redis reads."""
 
-APART = 1.0
+CLOCK_TOLERANCE = 1.0
 """Seconds that Redis' clock may differ from ours."""
 
 RESUME = "when that is over: `python -m worker accounts resume {}`"
@@ -38,7 +38,7 @@ APPEND = (
 )
 
 
-TOO_MUCH = """#!lua flags=no-writes
+RIGHTS_SCRIPT = """#!lua flags=no-writes
 local may = {}
 local function ask(said, ...)
   local known, allowed = pcall(redis.acl_check_cmd, ...)
@@ -140,7 +140,7 @@ def clock(client: Redis) -> Finding:
     theirs = redis_time_us(client) / 1e6
     answered = time.time()
     apart, doubt = theirs - (asked + answered) / 2, (answered - asked) / 2
-    if abs(apart) - doubt > APART:
+    if abs(apart) - doubt > CLOCK_TOLERANCE:
         direction = "ahead of" if apart > 0 else "behind"
         text = f"Redis is {abs(apart):.1f} s {direction} this machine"
         return Finding("clock", Level.WARN, text, "let NTP set both clocks")
@@ -173,7 +173,7 @@ def access(anonymous: Redis, *, matters: Level) -> Finding:
 
 def rights(client: Redis, *, matters: Level) -> Finding:
     """Check whether our own user has rights that are never needed."""
-    may = cast("list[bytes]", client.eval(TOO_MUCH, 0))
+    may = cast("list[bytes]", client.eval(RIGHTS_SCRIPT, 0))
     if not may:
         return Finding("rights", Level.OK, "its user has no more than it needs")
     text = f"its user has rights that are never needed: {', '.join(word.decode() for word in may)}"

@@ -34,35 +34,35 @@ def connect(settings: Settings) -> Redis:
 def is_wrong(error: RedisError) -> bool:
     """Return whether the settings or this Redis are wrong: another try would meet the same."""
     denied = isinstance(error, AuthenticationError | NoPermissionError)
-    said = str(error)
+    text = str(error)
     return denied or (
-        isinstance(error, ResponseError) and (_TOO_OLD in said or _IN_A_SCRIPT.search(said) is not None)
+        isinstance(error, ResponseError) and (_TOO_OLD in text or _IN_A_SCRIPT.search(text) is not None)
     )
 
 
 def refused(settings: Settings, error: RedisError) -> str:
     """Return what Redis refused, in one line with its address."""
     where = f"redis at {place(settings.redis_url.get_secret_value())}"
-    said = " ".join(str(error).split())
+    text = " ".join(str(error).split())
     match error:
         case MasterNotFoundError():  # redis-py tells of each sentinel's connection pool
             service = read(settings.redis_url.get_secret_value()).service
             return f"{where} is unreachable: no sentinel knows a live master {service!r}"
         case AuthenticationError():
-            return f"{where} refuses the user or password ({said}): check OTPREPORT_REDIS_URL"
-        case NoPermissionError() if _OF_A_KEY.search(said):
+            return f"{where} refuses the user or password ({text}): check OTPREPORT_REDIS_URL"
+        case NoPermissionError() if _OF_A_KEY.search(text):
             keys = f"{settings.key_prefix}otpreport.* and {settings.key_prefix}otpreport:*"
-            return f"{where} forbids {_user(settings)} access to {keys}: {said} ({_RIGHTS})"
+            return f"{where} forbids {_user(settings)} access to {keys}: {text} ({_RIGHTS})"
         case NoPermissionError():
-            return f"{where} forbids {_user(settings)} a command: {said} ({_RIGHTS})"
-        case ResponseError() if _IN_A_SCRIPT.search(said):
-            return f"{where} forbids {_user(settings)} a command of a script: {said} ({_RIGHTS})"
-        case ResponseError() if _TOO_OLD in said:
+            return f"{where} forbids {_user(settings)} a command: {text} ({_RIGHTS})"
+        case ResponseError() if _IN_A_SCRIPT.search(text):
+            return f"{where} forbids {_user(settings)} a command of a script: {text} ({_RIGHTS})"
+        case ResponseError() if _TOO_OLD in text:
             return f"{where} is too old: 7 or newer is needed; see `python -m worker check`"
         case ResponseError():
-            return f"{where} refuses: {said}"
+            return f"{where} refuses: {text}"
         case _:
-            return f"{where} is unreachable: {said}"
+            return f"{where} is unreachable: {text}"
 
 
 def _user(settings: Settings) -> str:

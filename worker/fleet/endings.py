@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from tasks.fleet.snapshot import AccountSnapshot
 from worker.fleet.wording import count, span
 
-NEARLY = 0.9
+WARN_FROM = 0.9
 """The share of a limit from which a warning is given."""
 
-WHAT = {"count": "the number kept (DEAD_KEEP_COUNT)", "memory": "their share of Redis' memory"}
+LIMITS = {"count": "the number kept (DEAD_KEEP_COUNT)", "memory": "their share of Redis' memory"}
 
 
 def endings(account: AccountSnapshot) -> Iterator[str]:
@@ -21,5 +21,6 @@ def endings(account: AccountSnapshot) -> Iterator[str]:
         age, soon = span(kept.age_ms / 1000), span(kept.soon)
         yield f"{letters} of {account.name} reach the maximum age of {age} within {soon} and will be removed"
     for bound, share in account.kept_shares.items():
-        if share >= NEARLY:
-            yield f"the dead letters of {account.name} are {share:.0%} of {WHAT[bound]}: at 100% the oldest are removed"
+        if share >= WARN_FROM:
+            text = f"the dead letters of {account.name} are {share:.0%} of {LIMITS[bound]}"
+            yield f"{text}: at 100% the oldest are removed"

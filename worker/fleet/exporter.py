@@ -36,10 +36,10 @@ from worker.redis_fault import RedisFault
 
 logger = logging.getLogger("otpreport.exporter")
 
-LOOK = 1.0
+INTERVAL = 1.0
 """Seconds between two snapshots."""
 
-SWEEP = 30.0
+SCAN_INTERVAL = 30.0
 """Seconds between two scans of the whole database for unserved queues and regrouped accounts."""
 
 LabelledValue = tuple[tuple[str, ...], float]
@@ -198,7 +198,7 @@ def _labelled(name: str, text: str, labels: tuple[str, ...], rows: Iterable[Labe
 class Exporter:
     """Read Redis every second and serve the result; `run` ends when cancelled."""
 
-    def __init__(self, settings: Settings, *, look: float = LOOK, sweep: float = SWEEP) -> None:
+    def __init__(self, settings: Settings, *, look: float = INTERVAL, sweep: float = SCAN_INTERVAL) -> None:
         self._settings = settings
         self._client = connect(settings)
         self._keys = Keys(settings.key_prefix)
@@ -289,8 +289,8 @@ class Exporter:
     def _show_away(self, error: RedisError) -> None:
         if self._away_ms is None:
             self._away_ms = time.time_ns() // 1_000_000
-        said = refused(self._settings, error)
-        self._page.show(away(self._fleet.redis, said, self._away_ms), up=False)
+        reason = refused(self._settings, error)
+        self._page.show(away(self._fleet.redis, reason, self._away_ms), up=False)
 
     async def _search(self) -> None:
         try:

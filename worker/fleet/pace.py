@@ -8,7 +8,7 @@ from collections.abc import Mapping
 SPAN = 5.0
 """Seconds that a pace looks back, at least one look."""
 
-LEAST = 0.15
+MIN_INTERVAL = 0.15
 """Seconds between two looks that are compared: on less a pace would jump."""
 
 TRAIL = 60
@@ -28,7 +28,7 @@ class Pace:
         if self._looks and (now_us <= self._looks[-1][0] or _fell(self._looks[-1][1], delivered)):
             self._looks.clear()
             self._trails.clear()
-        if self._looks and now_us - self._looks[-1][0] < LEAST * 1e6:
+        if self._looks and now_us - self._looks[-1][0] < MIN_INTERVAL * 1e6:
             return
         self._looks.append((now_us, delivered))
         while len(self._looks) > 2 and now_us - self._looks[1][0] >= self._span_us:

@@ -35,7 +35,7 @@ class Probed:
     @property
     def finding(self) -> Finding:
         """The finding for the operator."""
-        said = _said(self.outcome)
+        answer = _outcome_text(self.outcome)
         match self.standing:
             case Standing.ACCEPTED:
                 return Finding("keys", Level.OK, f"{self.account}: the provider accepts its keys")
@@ -45,16 +45,16 @@ class Probed:
                 text, fix = "its keys are valid, but may not report", "ask the provider for the permission"
             case Standing.UNPROVED if self.control and self.control.standing is Standing.UNPROVED:
                 text = "inconclusive: the control request with wrong secrets got no usable answer"
-                said, fix = _said(self.control.outcome), TRY_AGAIN
+                answer, fix = _outcome_text(self.control.outcome), TRY_AGAIN
             case Standing.UNPROVED if self.control is not None:
                 text = "inconclusive: the control request with wrong secrets got the same answer"
                 fix = "check that its endpoint is the provider's"
             case Standing.UNPROVED:
                 text, fix = "inconclusive", TRY_AGAIN
-        return Finding("keys", Level.WARN, f"{self.account}: {text}: {said}", fix)
+        return Finding("keys", Level.WARN, f"{self.account}: {text}: {answer}", fix)
 
 
-def _said(outcome: Outcome) -> str:
+def _outcome_text(outcome: Outcome) -> str:
     return " ".join(word for word in (outcome.code, outcome.message) if word)
 
 

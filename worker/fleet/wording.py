@@ -53,7 +53,7 @@ def waiting(value: int, noun: str = "event") -> str:
     return f"{count(value, noun)} {'waits' if value == 1 else 'wait'}"
 
 
-IS = {
+STATE_PHRASES = {
     "running": "is running",
     "recovering": "is recovering",
     "circuit_open": "has its circuit breaker open",
@@ -70,7 +70,9 @@ def why_not_running(account: AccountSnapshot) -> str:
     state = account.state
     since = f" since {moment(state.since_ms)} UTC" if state.since_ms is not None else ""
     by = f" by {state.by}" if state.by else ""
-    return f"{account.name} {IS[state.name]}{by}{since}" + (f": {state.said}" if state.said else "")
+    return f"{account.name} {STATE_PHRASES[state.name]}{by}{since}" + (
+        f": {state.reason}" if state.reason else ""
+    )
 
 
 def keeps_going(account: AccountSnapshot) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 from worker.http.dial import Place
 from worker.http.http1 import HttpConnection
 
-KEPT = 15.0
+IDLE_TIMEOUT = 15.0
 """Seconds that a connection is kept without use: less than any server waits before it closes one."""
 
 
@@ -29,7 +29,7 @@ class Connections:
     Who takes one gives it back, whatever became of it.
     """
 
-    def __init__(self, network: Network, *, limit: int, timeout: float, idle: float = KEPT) -> None:
+    def __init__(self, network: Network, *, limit: int, timeout: float, idle: float = IDLE_TIMEOUT) -> None:
         self._network = network
         self._limit = limit
         self._timeout = timeout

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from worker.http.http1 import HttpConnection
 
-REMEMBERED = 10.0
+ADDRESS_TTL = 10.0
 """Seconds for which a name's addresses are known, and for which one that is not found is given up, at most."""
 
-ANEW = 1.0
+LOOKUP_PAUSE = 1.0
 """Seconds until a name is looked up again whose address took no connection, or that was not found, the first time."""
 
 HEAD_START = 0.25
@@ -100,7 +100,7 @@ class Dialer:
         """Look a name up again, its addresses may be others now; but not for each request that fails."""
         if place in self._known:
             looked_up, _, addresses = self._known[place]
-            self._known[place] = looked_up, looked_up + ANEW, addresses
+            self._known[place] = looked_up, looked_up + LOOKUP_PAUSE, addresses
 
     async def _speak(
         self, place: Place, found: socket.socket, lost: Callable[[HttpConnection], None]
@@ -147,9 +147,9 @@ class Dialer:
             return
         now, before, why = self._monotonic(), self._missing.pop(place, None), looking.exception()
         if why is None:
-            self._known[place] = now, now + REMEMBERED, looking.result()
+            self._known[place] = now, now + ADDRESS_TTL, looking.result()
         elif isinstance(why, OSError | ValueError):
-            pause = min(REMEMBERED, 2 * before.pause) if before else ANEW
+            pause = min(ADDRESS_TTL, 2 * before.pause) if before else LOOKUP_PAUSE
             self._missing[place] = _Missing(why, now + pause, pause)
 
 

@@ -18,7 +18,7 @@ from tests.support.raw_server import OK, RawServer, answering, full_backlog, sil
 from tests.support.wait import coming
 from worker.http.client import OwnClient
 from worker.http.connections import Connections
-from worker.http.dial import ANEW, REMEMBERED, Address, Dialer, LookUp, Place
+from worker.http.dial import ADDRESS_TTL, LOOKUP_PAUSE, Address, Dialer, LookUp, Place
 from worker.http.http1 import HttpConnection
 
 client = Clients("builtin")
@@ -434,7 +434,7 @@ async def test_a_name_is_looked_up_once_for_all_who_ask() -> None:
     for _ in range(3):
         with pytest.raises(NotSent):
             await sender.send(signed("http://provider/"))
-    clock.now += ANEW
+    clock.now += LOOKUP_PAUSE
     async with RawServer(answering(OK)) as server:
         urls[:] = [server.url]
         answers = await asyncio.gather(*(sender.send(signed("http://provider/")) for _ in range(5)))
@@ -464,7 +464,7 @@ async def test_a_name_that_is_not_found_is_looked_up_more_and_more_seldom() -> N
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert asked < 12
     assert pauses == sorted(pauses)
-    assert max(pauses) < REMEMBERED + 0.2
+    assert max(pauses) < ADDRESS_TTL + 0.2
 
 
 async def test_a_name_that_is_found_again_is_used_at_once() -> None:
@@ -481,7 +481,7 @@ async def test_a_name_that_is_found_again_is_used_at_once() -> None:
         with pytest.raises(NotSent):
             await sender.send(signed("http://provider/"))
         found = True
-        clock.now += ANEW
+        clock.now += LOOKUP_PAUSE
         assert (await sender.send(signed("http://provider/"))).body == b"ok"
         await sender.close()
 

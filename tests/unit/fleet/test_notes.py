@@ -11,7 +11,7 @@ from tasks.fleet.pulse import AccountPulse
 from tests.support.looks import NOW_MS, Seen, account, look, worker
 from worker.fleet.notes import Severity, notes
 from worker.fleet.record import record
-from worker.fleet.wording import IS
+from worker.fleet.wording import STATE_PHRASES
 
 
 def test_a_quiet_fleet_has_none() -> None:
@@ -23,7 +23,7 @@ def test_a_quiet_fleet_has_none() -> None:
 def test_every_state_but_running_is_told(name: str) -> None:
     """What the operator chose, and what fixes itself, is no trouble; anything else is."""
     [note] = notes(look(account(seen=Seen(State(name, "Code", "why"))), workers=(worker(),)))
-    assert note.text == f"tencent {IS[name]}: Code: why"
+    assert note.text == f"tencent {STATE_PHRASES[name]}: Code: why"
     assert (note.level is Severity.WARN) == (name in {"paused", "shedding", "recovering"})
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.descriptors import APART, fitting
+from worker.descriptors import RESERVED, fitting
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ def test_so_many_requests_fit_under_a_limit(limit: int, requests: int) -> None:
 
 def test_what_is_set_apart_is_the_last_to_be_used() -> None:
     """Where little is left requests get half of it, not all: a worker without a descriptor for Redis does nothing."""
-    assert fitting(400, 52 + APART // 2, 52 + APART) < APART // 2
+    assert fitting(400, 52 + RESERVED // 2, 52 + RESERVED) < RESERVED // 2

@@ -1,4 +1,4 @@
-from worker.quarantine import PATIENCE, TURN, Quarantine
+from worker.quarantine import DRAIN_TIMEOUT, MIN_TURN, Quarantine
 
 STEP = 0.02
 
@@ -55,7 +55,7 @@ def test_a_turn_ends_with_the_last_suspect() -> None:
     worker = Worker(1)
     worker.go(3)
     assert worker.suspects == 0
-    assert sum(worker.shut) * STEP < TURN / 2
+    assert sum(worker.shut) * STEP < MIN_TURN / 2
 
 
 def test_the_others_wait_until_a_suspect_is_done() -> None:
@@ -77,5 +77,5 @@ def test_a_slow_provider_starves_no_suspect() -> None:
 def test_a_worker_that_never_gets_empty_gives_up_its_turn() -> None:
     """The others are not held up for good by a suspect that can't be had."""
     worker = Worker(1, drain=1e9)
-    worker.go(4 * PATIENCE)
+    worker.go(4 * DRAIN_TIMEOUT)
     assert 0.4 < sum(worker.shut) / len(worker.shut) < 0.6

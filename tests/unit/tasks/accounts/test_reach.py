@@ -1,4 +1,4 @@
-from tasks.accounts.reach import FIRST, LONGEST, PATIENCE, TRIES, Reach
+from tasks.accounts.reach import FIRST, LONGEST, NOT_READY_AFTER, TRIES, Reach
 from tasks.accounts.states import State
 from tasks.queue.breaker import CallBucket, CallBuckets
 
@@ -92,9 +92,9 @@ def test_a_worker_that_gets_nothing_out_for_long_is_not_ready() -> None:
     """While others have answers; it is ready again when they have none either, and when one of its own has."""
     reach = Reach()
     alone(reach, 100.0)
-    assert reach.fault(100.0 + PATIENCE - 1) is None
+    assert reach.fault(100.0 + NOT_READY_AFTER - 1) is None
     alone(reach, 129.0)
-    fault = reach.fault(100.0 + PATIENCE)
+    fault = reach.fault(100.0 + NOT_READY_AFTER)
     assert fault == "nothing gets out for 30 s while other workers have answers: no route"
     reach.learn(calls(unsent=1), (), 131.0)
     assert reach.fault(132.0) is None
