@@ -237,7 +237,7 @@ async def test_the_groups_that_the_workers_use(valkey_server: EmbeddedValkey) ->
     regroup("second", group, "900")
     regroup("tencent", kept, "400")
     valkey_server.kill()
-    subject = Exporter(settings, look=0.02, sweep=0.05)
+    subject = Exporter(settings, interval=0.02, scan_interval=0.05)
     port = await subject.start()
     running = asyncio.create_task(subject.run())
     try:

@@ -122,7 +122,7 @@ async def test_accounts_outlive_those_who_told_of_them(valkey_server: EmbeddedVa
     undertaker = Undertaker(valkey_server.port)
     announce(valkey_server)
     bare = without_keys(valkey_server.url, accounts=False) | {"OTPREPORT_METRICS_PORT": "0"}
-    found = Exporter(load(bare, keyless=True), look=0.02, sweep=0.0)
+    found = Exporter(load(bare, keyless=True), interval=0.02, scan_interval=0.0)
     port = await found.start()
     running = asyncio.create_task(found.run())
 

@@ -74,7 +74,7 @@ async def site(valkey_server: EmbeddedValkey) -> AsyncIterator[Site]:
         "OTPREPORT_METRICS_PORT": "0",
         "OTPREPORT_ALLOWED_HOSTS": "status.example.com, Other.example.com",
     }
-    subject = Exporter(load(environment(valkey_server.url, **names)), look=0.2)
+    subject = Exporter(load(environment(valkey_server.url, **names)), interval=0.2)
     port = await subject.start()
     running = asyncio.create_task(subject.run())
     yield Site(port)

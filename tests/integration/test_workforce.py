@@ -37,7 +37,7 @@ async def becomes(port: int, workers: int) -> None:
 async def test_a_backlog_asks_for_workers_until_the_accounts_are_held(valkey: redis.Redis) -> None:
     """A queue that fills both limits asks for two workers; held by hand, though it is there, it asks for one."""
     server = f"redis://127.0.0.1:{valkey.connection_pool.connection_kwargs['port']}/0"
-    subject = Exporter(load(environment(server, OTPREPORT_METRICS_PORT="0")), look=0.02)
+    subject = Exporter(load(environment(server, OTPREPORT_METRICS_PORT="0")), interval=0.02)
     port = await subject.start()
     looking = asyncio.create_task(subject.run())
     client = admin(valkey)

@@ -71,9 +71,9 @@ DRAWN = (
 """What is tried, the richest first; in the last one names are cut."""
 
 
-def account_table(look: FleetStatus, width: int | None) -> Table:
+def account_table(fleet: FleetStatus, width: int | None) -> Table:
     """Return the table for a terminal of `width` columns; None: for a pipe, in words alone."""
-    accounts = [account for account in look.accounts if account.matters]
+    accounts = [account for account in fleet.accounts if account.matters]
     layouts = (PLAIN,) if width is None else DRAWN
     for layout in layouts:
         columns = _columns(accounts, layout)

@@ -33,40 +33,40 @@ class Canvas:
     drawn: bool = False
 
 
-def board(look: FleetStatus, canvas: Canvas) -> Group:
+def board(fleet: FleetStatus, canvas: Canvas) -> Group:
     """Return the accounts, what needs attention, the last errors and the workers."""
-    found = notes(look)
+    found = notes(fleet)
     parts: list[RenderableType] = [
-        account_table(look, canvas.width if canvas.drawn else None),
+        account_table(fleet, canvas.width if canvas.drawn else None),
         Text(""),
-        *_notes(look, found, canvas),
+        *_notes(fleet, found, canvas),
     ]
-    if errors := _errors(look, canvas):
+    if errors := _errors(fleet, canvas):
         parts += (Text(""), errors)
-    if look.workers:
-        parts += (Text(""), _workers(look, _room(look, found, canvas), canvas))
+    if fleet.workers:
+        parts += (Text(""), _workers(fleet, _room(fleet, found, canvas), canvas))
     return Group(*parts)
 
 
-def heading(look: FleetStatus, canvas: Canvas, fault: str = "") -> Text:
+def heading(fleet: FleetStatus, canvas: Canvas, fault: str = "") -> Text:
     """Return the first line: where, how it is, and when; `fault` is why these figures are old."""
-    levels = {note.level for note in notes(look)}
+    levels = {note.level for note in notes(fleet)}
     trouble = Severity.BAD in levels or bool(fault)
     mood, style = ("healthy", "green") if not levels - {Severity.INFO} else ("warnings", "yellow")
     if trouble:
         mood, style = ("redis unreachable" if fault else "degraded", "bold red")
-    end = f"{'as of ' if fault else ''}{moment(look.now_ms)[11:]} UTC"
-    start = f"otpreport  {count(look.snapshot.workers, 'worker')}  "
-    where = shortened(plain(look.redis), max(12, canvas.width - len(start) - len(mood) - len(end) - 4))
+    end = f"{'as of ' if fault else ''}{moment(fleet.now_ms)[11:]} UTC"
+    start = f"otpreport  {count(fleet.snapshot.workers, 'worker')}  "
+    where = shortened(plain(fleet.redis), max(12, canvas.width - len(start) - len(mood) - len(end) - 4))
     gap = max(2, canvas.width - len(start) - len(where) - len(mood) - len(end) - 2)
     return Text.assemble(
         (start[:9], "bold"), start[9:], (where, "dim"), " " * gap, (mood, style), "  ", (end, "dim")
     )
 
 
-def _notes(look: FleetStatus, found: Sequence[Note], canvas: Canvas) -> list[RenderableType]:
+def _notes(fleet: FleetStatus, found: Sequence[Note], canvas: Canvas) -> list[RenderableType]:
     if not canvas.drawn:
-        alive = f"{count(look.snapshot.workers, 'worker')} alive, {plain(look.redis)}"
+        alive = f"{count(fleet.snapshot.workers, 'worker')} alive, {plain(fleet.redis)}"
         return [Text(alive), *(Text(note.text, style=STYLES[note.level]) for note in found)]
     rows = Table.grid("", "", padding=(0, 1, 0, 0))
     for note in found:
@@ -76,23 +76,23 @@ def _notes(look: FleetStatus, found: Sequence[Note], canvas: Canvas) -> list[Ren
     return [rows] if found else [Text("nothing needs attention", style="dim")]
 
 
-def _errors(look: FleetStatus, canvas: Canvas) -> Table | None:
+def _errors(fleet: FleetStatus, canvas: Canvas) -> Table | None:
     rows = _table(canvas)
     for title in ("last error", "ago", "class"):
         rows.add_column(title, justify="right" if title == "ago" else "left", no_wrap=True)
     rows.add_column("code and message")
-    for account in look.accounts:
+    for account in fleet.accounts:
         if (error := account.pulse.last_error) is not None:
             text = plain(" ".join(word for word in (error.code, error.message) if word))
             name = Text(shortened(plain(account.name), 32 if canvas.width >= WIDE else 14))
             line = Text(text, no_wrap=True, overflow="ellipsis" if canvas.drawn else "ignore")
-            rows.add_row(name, whole(look.now_ms - error.at_ms), plain(error.result), line)
+            rows.add_row(name, whole(fleet.now_ms - error.at_ms), plain(error.result), line)
     return rows if rows.row_count else None
 
 
-def _workers(look: FleetStatus, most: int, canvas: Canvas) -> Table:
+def _workers(fleet: FleetStatus, most: int, canvas: Canvas) -> Table:
     """Return the workers, `most` of them, those that hold most first where not all have room."""
-    rows, shown = _table(canvas), look.workers
+    rows, shown = _table(canvas), fleet.workers
     if len(shown) > most:
         shown = tuple(sorted(shown, key=lambda worker: -worker.held)[: max(0, most - 1)])
     for title in ("worker", "host"):
@@ -100,9 +100,9 @@ def _workers(look: FleetStatus, most: int, canvas: Canvas) -> Table:
     for title in ("pid", "leased", "in flight", "of", "up", "seen"):
         rows.add_column(title, justify="right", no_wrap=True)
     for worker in shown:
-        rows.add_row(*_worker(worker, look.now_ms))
-    if len(shown) < len(look.workers):
-        rows.add_row(Text(f"and {len(look.workers) - len(shown)} more", style="dim"))
+        rows.add_row(*_worker(worker, fleet.now_ms))
+    if len(shown) < len(fleet.workers):
+        rows.add_row(Text(f"and {len(fleet.workers) - len(shown)} more", style="dim"))
     return rows
 
 
@@ -128,13 +128,13 @@ def _last_seen(worker: WorkerSeen, now_ms: int) -> Text:
     return Text("now" if silent_ms < 2000 else f"{whole(silent_ms)} ago", style="yellow" if late else "")
 
 
-def _room(look: FleetStatus, found: Sequence[Note], canvas: Canvas) -> int:
+def _room(fleet: FleetStatus, found: Sequence[Note], canvas: Canvas) -> int:
     """Return how many lines are left for workers under all the rest."""
     if canvas.height is None:
-        return len(look.workers)
-    accounts = sum(account.matters for account in look.accounts) + 1
+        return len(fleet.workers)
+    accounts = sum(account.matters for account in fleet.accounts) + 1
     lines = sum(math.ceil(len(note.text) / (canvas.width - 2)) for note in found) or 1
-    errors = sum(account.pulse.last_error is not None for account in look.accounts)
+    errors = sum(account.pulse.last_error is not None for account in fleet.accounts)
     above = accounts + 1 + lines + (errors + 2 if errors else 0) + 2
     return max(1, canvas.height - above)
 

@@ -42,12 +42,12 @@ def status(*, watch: bool, as_json: bool, interval: float | None = None) -> int:
         if watch:
             _watch(opened, interval or INTERVAL)
             return DONE
-        look = FleetReader(opened.client, opened.settings).look(queues_of(opened))
+        fleet = FleetReader(opened.client, opened.settings).read(queues_of(opened))
     if as_json:
-        write_json(record(look))
+        write_json(record(fleet))
     else:
         console = screen()
-        console.print(board(look, canvas(console)))
+        console.print(board(fleet, canvas(console)))
     return DONE
 
 
@@ -65,7 +65,7 @@ class Sight:
         self._queues: Queues | None = None
         self._searched = -SCAN_INTERVAL
         self._away_since = 0.0
-        self.look: FleetStatus | None = None
+        self.fleet: FleetStatus | None = None
         self.fault = ""
 
     def refresh(self) -> None:
@@ -74,7 +74,7 @@ class Sight:
             if time.monotonic() - self._searched >= SCAN_INTERVAL:
                 self._queues = queues_of(self._opened)
                 self._searched = time.monotonic()
-            self.look = self._reader.look(self._queues)
+            self.fleet = self._reader.read(self._queues)
         except RedisError as error:
             if not self.fault:
                 self._away_since = time.monotonic()
@@ -84,13 +84,13 @@ class Sight:
             self.fault = ""
 
 
-def picture(look: FleetStatus | None, fault: str, canvas: Canvas) -> RenderableType:
+def picture(fleet: FleetStatus | None, fault: str, canvas: Canvas) -> RenderableType:
     """Return what --watch shows: the figures, dim and under the reason where they are old."""
     trouble = [Text(plain(fault), style="bold red")] if fault else []
-    if look is None:
+    if fleet is None:
         return Group(*trouble)
-    top = heading(look, canvas, fault) if canvas.drawn else Text(f"{moment(look.now_ms)} UTC")
-    figures = board(look, canvas)
+    top = heading(fleet, canvas, fault) if canvas.drawn else Text(f"{moment(fleet.now_ms)} UTC")
+    figures = board(fleet, canvas)
     return Group(top, *trouble, Text(""), Styled(figures, "dim") if fault else figures)
 
 
@@ -120,7 +120,7 @@ def _draw(sight: Sight, console: Console, interval: float) -> None:
                 sight.refresh()
                 _show(sight, live, time.monotonic() + interval)
     finally:
-        console.print(picture(sight.look, sight.fault, canvas(console, endless=True)))
+        console.print(picture(sight.fleet, sight.fault, canvas(console, endless=True)))
 
 
 def _show(sight: Sight, live: Live, until: float) -> None:
@@ -129,7 +129,7 @@ def _show(sight: Sight, live: Live, until: float) -> None:
     while (left := until - time.monotonic()) > 0:
         if size != live.console.size:
             size = live.console.size
-            live.update(picture(sight.look, sight.fault, canvas(live.console)), refresh=True)
+            live.update(picture(sight.fleet, sight.fault, canvas(live.console)), refresh=True)
         time.sleep(min(left, RESIZE_INTERVAL))
 
 
@@ -137,7 +137,7 @@ def _write(sight: Sight, console: Console, interval: float) -> None:
     """Write one look under the other."""
     while True:
         sight.refresh()
-        console.print(picture(sight.look, sight.fault, canvas(console)))
+        console.print(picture(sight.fleet, sight.fault, canvas(console)))
         console.print()
         sys.stdout.flush()
         time.sleep(interval)

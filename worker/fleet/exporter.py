@@ -198,14 +198,16 @@ def _labelled(name: str, text: str, labels: tuple[str, ...], rows: Iterable[Labe
 class Exporter:
     """Read Redis every second and serve the result; `run` ends when cancelled."""
 
-    def __init__(self, settings: Settings, *, look: float = INTERVAL, sweep: float = SCAN_INTERVAL) -> None:
+    def __init__(
+        self, settings: Settings, *, interval: float = INTERVAL, scan_interval: float = SCAN_INTERVAL
+    ) -> None:
         self._settings = settings
         self._client = connect(settings)
         self._keys = Keys(settings.key_prefix)
         self._page = StatusPage(settings.page_hosts)
         self._collector = FleetCollector(settings.accounts)
         self._group(settings)
-        self._look, self._sweep = look, sweep
+        self._interval, self._scan_interval = interval, scan_interval
         self._first_logged = False
         self._seen = Memory()
         self._away_ms: int | None = None
@@ -217,7 +219,7 @@ class Exporter:
     def _group(self, settings: Settings) -> None:
         """Use the rate groups of these settings from now on."""
         self._grouped = settings
-        self._fleet = FleetReader(self._client, settings)
+        self._reader = FleetReader(self._client, settings)
         self._workforce = Workforce(
             rate_groups(settings), concurrency=settings.concurrency, pace=settings.worker_pace
         )
@@ -238,13 +240,13 @@ class Exporter:
 
     async def run(self) -> None:
         """Refresh until cancelled."""
-        searched = -self._sweep
+        searched = -self._scan_interval
         while True:
             await self._read()
-            if self._collector.snapshot is not None and time.monotonic() - searched >= self._sweep:
+            if self._collector.snapshot is not None and time.monotonic() - searched >= self._scan_interval:
                 await self._search()
                 searched = time.monotonic()
-            await asyncio.sleep(self._look)
+            await asyncio.sleep(self._interval)
 
     async def stop(self) -> None:
         """Stop serving."""
@@ -257,11 +259,11 @@ class Exporter:
         try:
             if not was_up:
                 await self._regroup()
-            look = await asyncio.to_thread(self._fleet.look, self._collector.queues)
-            self._collector.snapshot = snapshot = look.snapshot
+            fleet = await asyncio.to_thread(self._reader.read, self._collector.queues)
+            self._collector.snapshot = snapshot = fleet.snapshot
             self._collector.needed = self._workforce.needed(snapshot)
             self._collector.memory = await asyncio.to_thread(read_memory, self._client)
-            self._compare(look)
+            self._compare(fleet)
         except RedisError as error:
             self._collector.snapshot = self._collector.queues = None
             self._show_away(error)
@@ -271,26 +273,26 @@ class Exporter:
                 log_event(logger, logging.WARNING, fault.event, reason=fault.reason)
         else:
             self._away_ms = None
-            self._page.show(record(look), up=True)
+            self._page.show(record(fleet), up=True)
             if not was_up and self._first_logged:
                 log_event(logger, logging.INFO, "redis reachable again")
         self._first_logged = True
 
-    def _compare(self, look: FleetStatus) -> None:
+    def _compare(self, fleet: FleetStatus) -> None:
         """Also detect data loss in Redis: there may be no worker to detect it."""
-        self._collector.differences = look.differences
-        seen, self._seen = self._seen, look.memory
-        if look.memory.lacks(seen):
-            self._collector.lost_at = look.now_ms / 1000
+        self._collector.differences = fleet.differences
+        seen, self._seen = self._seen, fleet.memory
+        if fleet.memory.lacks(seen):
+            self._collector.lost_at = fleet.now_ms / 1000
             log_event(logger, logging.ERROR, "redis lost data", epoch=seen.epoch, count=seen.count)
-        if (loss := look.memory.loss) is not None:
+        if (loss := fleet.memory.loss) is not None:
             self._collector.lost_at = max(self._collector.lost_at, loss.at_ms / 1000)
 
     def _show_away(self, error: RedisError) -> None:
         if self._away_ms is None:
             self._away_ms = time.time_ns() // 1_000_000
         reason = refused(self._settings, error)
-        self._page.show(away(self._fleet.redis, reason, self._away_ms), up=False)
+        self._page.show(away(self._reader.redis, reason, self._away_ms), up=False)
 
     async def _search(self) -> None:
         try:

@@ -36,50 +36,50 @@ class Note:
     text: str
 
 
-def notes(look: FleetStatus) -> list[Note]:
+def notes(fleet: FleetStatus) -> list[Note]:
     """Return the notes, worst first."""
     found = [
-        *(Note(Severity.BAD, plain(fault)) for fault in look.faults),
-        *_memory(look),
-        *_books(look),
-        *_accounts(look),
-        *_workers(look),
-        *_clocks(look),
-        *_dead_letters(look),
-        *_differences(look),
-        *_queues(look),
-        *_shared_rates(look),
+        *(Note(Severity.BAD, plain(fault)) for fault in fleet.faults),
+        *_memory(fleet),
+        *_books(fleet),
+        *_accounts(fleet),
+        *_workers(fleet),
+        *_clocks(fleet),
+        *_dead_letters(fleet),
+        *_differences(fleet),
+        *_queues(fleet),
+        *_shared_rates(fleet),
     ]
     return sorted(found, key=lambda note: list(Severity).index(note.level))
 
 
-def _memory(look: FleetStatus) -> Iterator[Note]:
-    loss = look.memory.loss
-    if loss is not None and loss.recent(look.now_ms):
-        ago = span(max(0, look.now_ms - loss.at_ms) / 1000 // 1)
+def _memory(fleet: FleetStatus) -> Iterator[Note]:
+    loss = fleet.memory.loss
+    if loss is not None and loss.recent(fleet.now_ms):
+        ago = span(max(0, fleet.now_ms - loss.at_ms) / 1000 // 1)
         yield Note(Severity.BAD, plain(f"{ago} ago {loss.text}"))
 
 
-def _books(look: FleetStatus) -> Iterator[Note]:
-    if look.snapshot.gap:
-        text = f"{count(look.snapshot.gap, 'event')} unaccounted for: see `status --json`"
+def _books(fleet: FleetStatus) -> Iterator[Note]:
+    if fleet.snapshot.gap:
+        text = f"{count(fleet.snapshot.gap, 'event')} unaccounted for: see `status --json`"
         yield Note(Severity.BAD, text)
 
 
-def _accounts(look: FleetStatus) -> Iterator[Note]:
-    for account in look.accounts:
+def _accounts(fleet: FleetStatus) -> Iterator[Note]:
+    for account in fleet.accounts:
         name = account.seen.state.name
         if account.seen.configured and name != "running":
             level = Severity.WARN if name in OPERATOR_STATES or name == "recovering" else Severity.BAD
             yield Note(
-                level, plain(why_not_running(account.seen).rstrip(": ") + _probe(account, look.now_ms))
+                level, plain(why_not_running(account.seen).rstrip(": ") + _probe(account, fleet.now_ms))
             )
         if account.seen.state.keep_going:
             yield Note(Severity.INFO, plain(keeps_going(account.seen)))
 
 
-def _dead_letters(look: FleetStatus) -> Iterator[Note]:
-    for account in look.accounts:
+def _dead_letters(fleet: FleetStatus) -> Iterator[Note]:
+    for account in fleet.accounts:
         for text in endings(account.seen):
             yield Note(Severity.WARN, plain(text))
 
@@ -94,21 +94,21 @@ def _probe(account: AccountStatus, now_ms: int) -> str:
     return f" (next probe in {seconds:.0f} s)" if seconds > 0.5 else " (probe due now)"
 
 
-def _workers(look: FleetStatus) -> Iterator[Note]:
-    if not look.snapshot.workers:
-        backlog = any(account.seen.waiting for account in look.accounts)
+def _workers(fleet: FleetStatus) -> Iterator[Note]:
+    if not fleet.snapshot.workers:
+        backlog = any(account.seen.waiting for account in fleet.accounts)
         yield Note(Severity.BAD if backlog else Severity.WARN, "no worker is alive")
-    for worker in look.gone:
+    for worker in fleet.gone:
         where = f" on {worker.host}" if worker.host else ""
         text = f"worker {worker.worker}{where} is gone, {count(worker.held, 'event')} to recover"
         yield Note(Severity.WARN, plain(text))
-    for worker in look.workers:
-        silent = (look.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
-        if worker.alive(look.now_ms) and silent > SILENT:
+    for worker in fleet.workers:
+        silent = (fleet.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
+        if worker.alive(fleet.now_ms) and silent > SILENT:
             yield Note(
                 Severity.WARN, plain(f"worker {worker.worker} has sent no heartbeat for {span(silent)}")
             )
-        if worker.alive(look.now_ms):
+        if worker.alive(fleet.now_ms):
             yield from (Note(Severity.WARN, plain(text)) for text in troubles(worker))
 
 
@@ -122,31 +122,31 @@ def troubles(worker: WorkerSeen) -> Iterator[str]:
         yield f"{name} is limited by its open-files limit: {requests}"
 
 
-def _clocks(look: FleetStatus) -> Iterator[Note]:
-    off = [worker.clock_off for worker in look.workers if worker.alive(look.now_ms) and worker.clock_off]
+def _clocks(fleet: FleetStatus) -> Iterator[Note]:
+    off = [worker.clock_off for worker in fleet.workers if worker.alive(fleet.now_ms) and worker.clock_off]
     yield from (Note(Severity.WARN, plain(text)) for text in off[:MOST_CLOCKS])
     if len(off) > MOST_CLOCKS:
         more = f"so are the clocks of {len(off) - MOST_CLOCKS} more workers: is Redis' own clock wrong?"
         yield Note(Severity.WARN, more)
 
 
-def _differences(look: FleetStatus) -> Iterator[Note]:
-    for account, how in look.differences.items():
+def _differences(fleet: FleetStatus) -> Iterator[Note]:
+    for account, how in fleet.differences.items():
         yield Note(Severity.WARN, plain(f"live workers have different settings for {account}: {how}"))
 
 
-def _queues(look: FleetStatus) -> Iterator[Note]:
-    for name, events in look.unserved.named.items():
+def _queues(fleet: FleetStatus) -> Iterator[Note]:
+    for name, events in fleet.unserved.named.items():
         yield Note(Severity.WARN, f"no worker serves {plain(name)}: {waiting(events)}")
-    if more := look.unserved.more:
-        text = f"{count(more, 'more queue')} without a worker: {waiting(look.unserved.more_events)}"
+    if more := fleet.unserved.more:
+        text = f"{count(more, 'more queue')} without a worker: {waiting(fleet.unserved.more_events)}"
         yield Note(Severity.WARN, text)
 
 
-def _shared_rates(look: FleetStatus) -> Iterator[Note]:
+def _shared_rates(fleet: FleetStatus) -> Iterator[Note]:
     """Yield the combined use of a rate group: each account alone may look idle."""
     groups: defaultdict[str, list[AccountStatus]] = defaultdict(list)
-    for account in look.accounts:
+    for account in fleet.accounts:
         if account.rate_group is not None:
             groups[account.rate_group].append(account)
     for accounts in groups.values():

@@ -10,22 +10,22 @@ from worker.fleet.notes import notes
 from worker.fleet.status import AccountStatus, FleetStatus
 
 
-def record(look: FleetStatus) -> dict[str, object]:
+def record(fleet: FleetStatus) -> dict[str, object]:
     """Return the whole look."""
     return {
-        "redis": look.redis,
+        "redis": fleet.redis,
         "redis_up": True,
-        "at_ms": look.now_ms,
-        "workers": look.snapshot.workers,
-        "books_gap": look.snapshot.gap,
-        "faults": list(look.faults),
-        "unserved": look.unserved.named,
-        "unserved_more": {"queues": look.unserved.more, "events": look.unserved.more_events},
-        "settings_differ": look.differences,
-        "memory": _memory(look.memory),
-        "notes": [{"level": note.level.value, "text": note.text} for note in notes(look)],
-        "accounts": [_account(account) for account in look.accounts],
-        "worker_list": [_worker(worker, look.now_ms) for worker in look.workers],
+        "at_ms": fleet.now_ms,
+        "workers": fleet.snapshot.workers,
+        "books_gap": fleet.snapshot.gap,
+        "faults": list(fleet.faults),
+        "unserved": fleet.unserved.named,
+        "unserved_more": {"queues": fleet.unserved.more, "events": fleet.unserved.more_events},
+        "settings_differ": fleet.differences,
+        "memory": _memory(fleet.memory),
+        "notes": [{"level": note.level.value, "text": note.text} for note in notes(fleet)],
+        "accounts": [_account(account) for account in fleet.accounts],
+        "worker_list": [_worker(worker, fleet.now_ms) for worker in fleet.workers],
     }
 
 

@@ -94,7 +94,7 @@ class FleetReader:
         self._pulses = PulseReader(client, keys)
         self._pace = Pace()
 
-    def look(self, queues: Queues | None = None) -> FleetStatus:
+    def read(self, queues: Queues | None = None) -> FleetStatus:
         """Return the fleet as it is now; redis.RedisError when Redis is away."""
         snapshot = self._snapshots.read()
         pulse = self._pulses.read([account.name for account in snapshot.accounts])
