@@ -90,6 +90,12 @@ def _say(text: str, stream: TextIO | None = None) -> None:
     print(f"\n{text}", file=stream or sys.stderr)
 
 
+@celeryd_init.connect
+def _start_anew_as_it_was_started(**_: Any) -> None:
+    """Have Celery start the whole command line after SIGHUP: `-m otpreport` or `-m celery` is not in argv."""
+    sys.argv = sys.orig_argv[1:]
+
+
 @worker_shutdown.connect
 def _write_the_rest(**_: Any) -> None:
     """Write what waits before SIGHUP's new program takes this one's place: no other hook is called then."""

@@ -1,21 +1,16 @@
 """The wheel: built, installed beside a web app with its own `config` and `tasks`, imported, type-checked."""
 
 import json
-import os
 import subprocess
 import sys
-import sysconfig
-import venv
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-
-NEEDED = ("redis", "hiredis")
-"""The declared dependencies and what they need: the fresh environment sees these and nothing else."""
+from otpreport.app_folder import PACKAGES
+from tests.support.installed import ROOT, add_namesakes, build, installed, run
 
 USER_PROGRAM = """
 from datetime import UTC, datetime
@@ -63,56 +58,28 @@ print(json.dumps({
 """
 
 
-def run(*command: object, cwd: Path) -> str:
-    """Run a command without this environment's own path; return what it printed."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel, with what is installed here."""
-    folder = tmp_path_factory.mktemp("wheel")
-    run(
-        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, REPOSITORY, cwd=folder
-    )
-    (built,) = folder.glob("*.whl")
-    return built
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the wheel into a fresh environment with its dependencies alone; return the python there."""
-    folder = tmp_path_factory.mktemp("fresh") / "venv"
-    venv.create(folder, with_pip=True, symlinks=True)
-    python = folder / "bin" / "python"
-    site = Path(
-        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
-    )
-    ours = Path(sysconfig.get_path("purelib"))
-    for name in NEEDED:  # linked, so that the test needs no network
-        for found in [*ours.glob(name), *ours.glob(f"{name}.py"), *ours.glob(f"{name}-*.dist-info")]:
-            (site / found.name).symlink_to(found)
-    run(python, "-m", "pip", "install", "--no-index", "--quiet", wheel, cwd=folder)
-    return python
+    return installed(wheel, tmp_path_factory.mktemp("fresh"))
 
 
 @pytest.fixture
 def web_app(tmp_path: Path) -> Path:
     """Return a web app's folder, with packages named as ours are."""
-    for name in ("config", "tasks", "worker", "providers"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text(f'MINE = "my {name}"\n')
+    add_namesakes(tmp_path)
     (tmp_path / "login.py").write_text(USER_PROGRAM)
     return tmp_path
 
 
 def test_contents(wheel: Path) -> None:
-    """The wheel holds the package `otpreport` alone, typed, and declares exactly what that needs."""
+    """The wheel holds the package `otpreport` alone, typed, with the worker's inside, and declares what that needs."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata_name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
@@ -120,6 +87,9 @@ def test_contents(wheel: Path) -> None:
     packages = {name.partition("/")[0] for name in names}
     assert packages == {"otpreport", metadata_name.partition("/")[0]}
     assert "otpreport/py.typed" in names
+    inside = {name.removeprefix("otpreport/_app/") for name in names if name.startswith("otpreport/_app/")}
+    files = {file for package in PACKAGES for file in (ROOT / package).rglob("*") if file.is_file()}
+    assert inside == {str(file.relative_to(ROOT)) for file in files if file.parent.name != "__pycache__"}
     needs = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]
     assert sorted(needs) == ["redis[hiredis]<9,>=6.4"]
 
@@ -134,6 +104,12 @@ def test_imports(python: Path, web_app: Path) -> None:
     found = json.loads(run(python, "-c", PROBE, cwd=web_app))
     assert Path(found["file"]).is_relative_to(python.parents[1])
     assert set(found["foreign"]) <= {"otpreport", "hiredis"}
+
+
+def test_nothing_else_can_be_imported(python: Path, tmp_path: Path) -> None:
+    """Where an app has no `config` and the like, there is none after our package was imported either."""
+    probe = "import otpreport, importlib.util as u; print(*(n for n in {} if u.find_spec(n)))"
+    assert run(python, "-c", probe.format(PACKAGES), cwd=tmp_path) == "\n"
 
 
 def type_check(python: Path, program: Path) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,7 @@ from tests.support.books import Books, read_books
 from tests.support.events import event_of
 from tests.support.simulator import Json, SimulatorProcess
 from tests.support.wait import until
-from tests.support.worker_process import ROOT, RUN, WorkerProcess
+from tests.support.worker_process import PYTHON, ROOT, RUN, WorkerProcess
 from worker.embedded import EmbeddedValkey
 
 SECRET = "EXAMPLE+s3cr3t/that+must/show+nowhere"
@@ -178,12 +178,19 @@ class Fleet:
         wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         root: Path = ROOT,
+        python: Path = PYTHON,
     ) -> WorkerProcess:
-        """Start a worker of the checkout `root` and return at once."""
+        """Start a worker in the folder `root`, by default of this checkout, and return at once."""
         log = self.folder / f"worker-{len(self.workers)}.log"
         whole = (*self._wrapper, *wrapper)
         worker = WorkerProcess(
-            log, self.config, command=command, wrapper=whole, environment=environment, root=root
+            log,
+            self.config,
+            command=command,
+            wrapper=whole,
+            environment=environment,
+            root=root,
+            python=python,
         )
         self.workers.append(worker)
         return worker

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
+PYTHON = Path(sys.executable)
 
 CELERY = ("-m", "celery", "-A", "worker", "worker")
 RUN = ("-m", "worker", "run")
@@ -37,7 +38,7 @@ Line = dict[str, Any]
 class WorkerProcess:
     """Start a worker with the settings of a file; its standard error, which is its log, goes to `log`.
 
-    `root` is the checkout whose code it runs.
+    `root` is the folder that it runs in, the checkout whose code it runs if `python` has none installed.
     """
 
     def __init__(
@@ -49,13 +50,14 @@ class WorkerProcess:
         wrapper: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         root: Path = ROOT,
+        python: Path = PYTHON,
     ) -> None:
         self.log = log
         self._port = 0
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
         with log.open("ab") as errors, log.with_suffix(".out").open("ab") as output:
             self._process = subprocess.Popen(
-                [*wrapper, sys.executable, *command],
+                [*wrapper, str(python), *command],
                 cwd=root,
                 env=inherited | {"OTPREPORT_CONFIG": str(config)} | dict(environment or {}),
                 stdin=subprocess.DEVNULL,

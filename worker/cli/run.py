@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -20,7 +19,6 @@ def run(accounts: str) -> int:
     # only now: this module reads the settings when it is imported, as `celery -A worker` needs it
     from worker.celery import app  # noqa: PLC0415
 
-    sys.argv = sys.orig_argv[1:]  # Celery runs it anew after SIGHUP, and `-m worker` is not in argv
     # Celery's command line would do the same, but takes a quarter of a second to be imported. Its heartbeats,
     # greetings and gossip go over a broker that this worker does not have.
     worker: Any = app.Worker(

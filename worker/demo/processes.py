@@ -77,7 +77,7 @@ class Processes:
         return None
 
     def _start_simulator(self) -> None:
-        arguments = [sys.executable, "-m", "simulator", "--config", str(HERE / "simulator.toml")]
+        arguments = [sys.executable, "-m", "otpreport", "simulate", "--config", str(HERE / "simulator.toml")]
         child = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self._children.append(child)
         line = child.stdout.readline() if child.stdout else b""
@@ -101,7 +101,7 @@ class Processes:
         with self.worker_log.open("wb") as log:
             self._children.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "worker", "run"],
+                    [sys.executable, "-m", "otpreport", "run"],
                     cwd=ROOT,
                     env=environment,
                     stdout=log,

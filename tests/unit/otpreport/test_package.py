@@ -1,12 +1,20 @@
 """What the package shows to the world."""
 
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
 import otpreport
+from otpreport.extras import EXTRAS, WORKER
+from otpreport.version import VERSION
+
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
 
 
 def test_all() -> None:
@@ -67,3 +75,26 @@ def test_a_reporter_pays_for_redis() -> None:
 def test_nor_does_one_that_is_awaited() -> None:
     """An event loop has imported what is its own."""
     assert not brought(AWAITED, with_asyncio=True) - brought(MADE, with_asyncio=True)
+
+
+def test_the_version_is_the_project_s() -> None:
+    """What a program says of itself is what was built."""
+    assert PROJECT["version"] == VERSION
+
+
+def test_the_extras_are_the_project_s() -> None:
+    """What is looked for is what the extras bring."""
+    extras = PROJECT["optional-dependencies"]
+    assert modules_of(extras["worker"]) == set(WORKER)
+    assert modules_of(extras["demo"][1:]) == set(EXTRAS["demo"]) - set(WORKER)
+    assert extras["demo"][0] == "otpreport[worker]"
+
+
+def modules_of(requirements: list[str]) -> set[str]:
+    """Return the module that each requirement is imported as."""
+    names = {re.split(r"[\[<>=]", requirement)[0].replace("-", "_") for requirement in requirements}
+    return {
+        module
+        for module, distributions in packages_distributions().items()
+        if names & {name.replace("-", "_") for name in distributions} and not module.startswith("_")
+    }
