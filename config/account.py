@@ -93,8 +93,8 @@ class NoKeys(BaseModel):
 def resolve(tables: Mapping[str, object], *, keyless: bool = False) -> tuple[dict[str, Account], list[Fault]]:
     """Return the valid accounts, and the faults of the others and between accounts.
 
-    `keyless`: keys may be absent. The account then has no options, and a group of its own until Redis tells which one
-    its workers use.
+    `keyless`: keys may be absent. The account then has no options, and is alone in its rate group until its workers'
+    group is read from Redis.
     """
     accounts: dict[str, Account] = {}
     faults: list[Fault] = []
@@ -198,7 +198,7 @@ def provider_of(account: Account) -> Provider:
 
 
 def key_hint(account: Account) -> str:
-    """Return enough of the key id, which is not secret, to tell keys apart."""
+    """Return enough of the key id, which is not secret, to distinguish keys."""
     return shortened(provider_of(account).key_id)
 
 

@@ -48,7 +48,7 @@ class Fault:
     fix: str
 
     def stems_from(self, unread: Iterable[tuple[str, ...]]) -> bool:
-        """Say whether a value is only missing because its file could not be read, which is a fault of its own."""
+        """Return whether a value is missing only because its file could not be read, which is reported separately."""
         return self.problem == _MISSING and any(self.path[: len(path)] == path for path in unread)
 
     def line(self, origins: Mapping[tuple[str, ...], str]) -> str:

@@ -137,7 +137,7 @@ class Output(io.TextIOBase):
         return b"".join(taken)
 
     def _write(self, some: bytes) -> bool:
-        """Write to the file, however long it takes; return whether all was written."""
+        """Write to the file, without a timeout; return whether everything was written."""
         rest = memoryview(some)
         try:
             while rest:

@@ -2,7 +2,7 @@
 
 The environment (and the files its `..._FILE` variables name), the TOML file, the secrets folder.
 pydantic-settings' own sources are not used: they read only `os.environ`, parse values of nested names as JSON (an
-app id becomes a number), and can't tell which variable or file a value came from.
+app id becomes a number), and can't say which variable or file a value came from.
 """
 
 import re

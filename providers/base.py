@@ -22,7 +22,7 @@ from otpreport import Verification
 _MASKED = ("authorization", "cookie", "key", "secret", "signature", "token")
 
 Visible = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,256}$")]
-"""Text that may stand in a header: visible ASCII without spaces."""
+"""Text that is valid in a header: visible ASCII without spaces."""
 
 
 def _presentable(value: SecretStr) -> SecretStr:
@@ -33,11 +33,11 @@ def _presentable(value: SecretStr) -> SecretStr:
 
 
 Secret = Annotated[SecretStr, AfterValidator(_presentable)]
-"""A secret that may stand in a header; a file's last newline is cut off."""
+"""A secret that is valid in a header; a trailing newline, as files have, is removed."""
 
 
 class Result(enum.StrEnum):
-    """The class of an answer: what is to be done next."""
+    """The class of an answer; tasks/retry.py decides by it what to do next."""
 
     DELIVERED = "delivered"
     THROTTLED = "throttled"
@@ -64,14 +64,14 @@ class SignedRequest:
     body: bytes
 
     def __repr__(self) -> str:
-        """Show where it goes and what it is, but no credential and nothing of the event."""
+        """Show method and place, but no credential and no part of the event."""
         shown = ", ".join(f"{name}: {_shown(name, value)}" for name, value in self.headers)
         return f"SignedRequest(POST {self.url.partition('?')[0]}, {{{shown}}}, {len(self.body)} bytes)"
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came back over HTTP; header names are lower-case."""
+    """An HTTP response; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str]

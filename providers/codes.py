@@ -6,10 +6,10 @@ from providers.base import Result
 
 
 class CodeTable:
-    """What each code of a provider means, compared without regard to case.
+    """The result for each code of a provider; codes are compared case-insensitively.
 
-    A row that ends in `*` stands for every code that begins so. An exact row wins over such a family, a
-    longer family over a shorter one.
+    A row that ends in `*` covers every code with that prefix. An exact row wins over a prefix, a longer
+    prefix over a shorter one.
     """
 
     __slots__ = ("_exact", "_families", "rows")

@@ -8,15 +8,15 @@ _STARS = "***"
 
 
 def shortened(key_id: str) -> str:
-    """Return as much of a key's id as tells one key from another."""
+    """Return enough of a key's id to distinguish keys."""
     return f"{key_id[:4]}...{key_id[-4:]}" if len(key_id) > 12 else "********"
 
 
 class Mask:
-    """Blot out one provider's own secrets, and shorten its key's id, in text that a server sent.
+    """Mask one provider's secrets, and shorten its key's id, in text that a server sent.
 
     A server may quote what it was sent: Alibaba's `SignatureDoesNotMatch` carries the canonical request, and
-    with it the session token. A secret is found as it is and as it stands in a URL.
+    with it the session token. A secret is found both as it is and URL-encoded.
     """
 
     __slots__ = ("_masked", "_shortest")

@@ -1,8 +1,8 @@
 """What the answer to a probe proves of an account's keys.
 
-A probe is a report that names no message, signed like any other: a provider that accepts the keys goes on to what
-is said, misses it, and refuses without recording anything. None of the providers documents in which order it checks;
-so an answer alone is no proof, but two are: the same probe signed with other secrets must be refused for its keys.
+A probe is a report that names no message, signed like any other: a provider that accepts the keys goes on to check the
+message id, finds none, and refuses without recording anything. No provider documents the order of its checks. So one
+answer alone proves nothing; two do: the same probe signed with other secrets must be refused for its keys.
 """
 
 import enum
@@ -12,7 +12,7 @@ from providers.base import Outcome, Result
 
 
 class Standing(enum.StrEnum):
-    """How an account's keys stand, by an answer."""
+    """What an answer proves about an account's keys."""
 
     ACCEPTED = "accepted"
     """The provider looked at the report itself."""
@@ -26,7 +26,7 @@ class Standing(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How the keys stand, and the answer that says so."""
+    """The standing of the keys, and the answer it follows from."""
 
     standing: Standing
     outcome: Outcome

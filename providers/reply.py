@@ -1,7 +1,7 @@
-"""A provider's own word, told apart from whatever else may come back over HTTP, and judged.
+"""Separate a provider's own reply from anything else that may come back over HTTP, and classify it.
 
 Three levels can fail: HTTP itself, the provider's gateway, and the report behind it. Every provider's reader
-finds the level that speaks; the rules here are the same for all.
+finds the level that answered; the rules here are the same for all.
 
 | what came back | judged as |
 |---|---|

@@ -1,1 +1,1 @@
-"""What is done with an event: leased, admitted, reported, settled. Plain asyncio over Redis; knows no Celery."""
+"""The way of an event: leased, admitted, reported, settled. Plain asyncio over Redis, without Celery."""

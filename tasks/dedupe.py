@@ -20,7 +20,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, account: str, message_id: str) -> Fingerprint:
-        """Return the fingerprint of an event; two of a hundred million differ but for odds of 1 in 10**8."""
+        """Return the fingerprint of an event; a collision among a hundred million has odds of 1 in 10**8."""
         digest = hashlib.blake2b(f"{account}\0{message_id}".encode(), digest_size=11).digest()
         bits = int.from_bytes(digest, "little")
         return cls((bits & 0xFFFFFF) >> (24 - BUCKET_BITS), bits >> 25)
@@ -31,7 +31,7 @@ class Fingerprint:
         return f"{self.bucket}:{self.number}"
 
     def member(self, *, verified: bool) -> str:
-        """Return the signed 64-bit number that stands in the set."""
+        """Return the signed 64-bit member of the set."""
         return str((self.number & ~1 | verified) - 2**62)
 
 

@@ -1,4 +1,4 @@
-"""What has happened to an event so far; it travels with the event and ends in its dead letter."""
+"""The attempts of an event so far; stored with the event, and in the end in its dead letter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 from providers.base import Outcome, Result
 
 LONGEST_TEXT = 1000
-"""Characters that are kept of each text in an answer: it is stored with the event, once for each attempt."""
+"""Characters that are kept of each text in an answer; they are stored with the event for each attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class History:
         return replace(self, attempts=(*self.attempts, attempt), unsent=None)
 
     def without_way(self, outcome: Outcome, *, at_ms: int) -> History:
-        """Return the history of an event that could not leave, once more."""
+        """Return the history with one more try that could not leave this machine; it uses no attempt."""
         times = self.unsent.times + 1 if self.unsent else 1
         return replace(self, unsent=Unsent(times, at_ms, outcome.code, outcome.message))
 

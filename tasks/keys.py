@@ -38,7 +38,7 @@ class Keys:
 
     @property
     def audit(self) -> str:
-        """STREAM: every change by hand, who made it and when."""
+        """STREAM: every change by an operator, who made it and when."""
         return f"{self.prefix}otpreport:audit"
 
     @property
@@ -52,7 +52,7 @@ class Keys:
 
     @property
     def deployments(self) -> str:
-        """ZSET: digest of what workers' settings say of the accounts to the ms when one last said so."""
+        """ZSET: digest of the accounts in workers' settings to the ms when a worker last announced it."""
         return f"{self.prefix}otpreport:deployments"
 
     def deployment(self, digest: str) -> str:

@@ -1,4 +1,4 @@
-"""What Redis itself knows: which accounts have keys, which queues nobody serves, and what time it is."""
+"""What Redis itself knows: which accounts have keys, which queues no worker serves, and the time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from redis import Redis
 
 STEP = 1000
-"""Keys that Redis looks at in one SCAN call."""
+"""Keys that Redis examines in one SCAN call."""
 
 
 MOST_NAMED = 10
-"""Queues without an account that are named; the others are counted."""
+"""Queues without an account that are listed by name; the others are counted."""
 
 LONGEST_NAME = 64
-"""Bytes of an account's name; Redis cuts what is longer."""
+"""Bytes of an account's name; longer ones are cut in Redis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Queues:
 
     @property
     def events(self) -> int:
-        """How many events nobody serves."""
+        """How many events are in queues without a worker."""
         return sum(self.named.values()) + self.more_events
 
     def with_more(self, found: Mapping[str, int], more: int = 0, events: int = 0) -> Queues:
@@ -68,9 +68,9 @@ def accounts_with(client: Redis, key_prefix: str) -> list[str]:
 
 
 def find_queues(client: Redis, keys: Keys, configured: Iterable[str], *, deadline: float = 10.0) -> Queues:
-    """Look through the whole database for queues that nobody serves, for at most `deadline` seconds.
+    """Scan the whole database for queues that no worker serves, for at most `deadline` seconds.
 
-    The names are cut in Redis: whoever may send events chooses them, and they may be as long as Redis allows.
+    The names are cut in Redis: senders choose them, and a name may be as long as Redis allows.
     """
     script = client.register_script(text_of("queues.lua"))
     accounts, start = list(configured), keys.prefix + queue_name("")

@@ -1,4 +1,4 @@
-"""Whether this worker gets out to its accounts' providers, and what it takes of those where it alone does not."""
+"""Whether this worker reaches its accounts' providers; an account that only this worker can't reach is set aside."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from tasks.accounts.states import FLOWING, State
 from tasks.queue.breaker import CallBuckets
 
 TRIES = 3
-"""Calls in a row that never left, while others have answers, before a worker leaves an account to them."""
+"""Consecutive calls that could not be sent, while other workers get answers, before a worker sets an account aside."""
 
 FIRST, LONGEST = 5.0, 30.0
-"""Seconds from one try to the next of an account that is left to the others; they double."""
+"""Seconds between two tries of an account that is set aside: the first, and the most; they double."""
 
 NOT_READY_AFTER = 30.0
-"""Seconds that nothing gets out, while others have answers, before a worker is not ready."""
+"""Seconds without one answer, while other workers get answers, after which a worker is not ready."""
 
 
 @dataclass(slots=True)
 class Route:
-    """The way out to one account's provider: what failed in a row, since when (monotonic), and whether here alone."""
+    """The route to one account's provider: consecutive failures, since when (monotonic), and whether only here."""
 
     failed: int = 0
     since: float = math.inf
@@ -38,14 +38,14 @@ class Route:
 
 
 class Reach:
-    """Learn from what became of this worker's calls; all times are seconds of the local monotonic clock."""
+    """Judge the routes by the results of this worker's calls; all times are seconds of the local monotonic clock."""
 
     def __init__(self) -> None:
         self._routes: dict[str, Route] = {}
         self._answered = -math.inf
 
     def learn(self, buckets: CallBuckets, alone: Collection[str], now: float) -> list[str]:
-        """Take in calls that ended; `alone`: accounts where others have answers. Return what is now left to them."""
+        """Count ended calls; `alone`: accounts for which other workers get answers. Return those newly set aside."""
         ended: dict[str, tuple[int, int, str]] = {}
         for (account, _, _), bucket in buckets.items():
             answered, unsent, message = ended.get(account, (0, 0, ""))
@@ -59,7 +59,7 @@ class Reach:
     def _learn(
         self, account: str, answered: int, unsent: int, message: str, *, alone: bool, now: float
     ) -> bool:
-        """Return whether the account is to be left to the others from now on."""
+        """Return whether the account is newly set aside."""
         if answered:
             self._answered = now
             self._routes.pop(account, None)
@@ -79,7 +79,7 @@ class Reach:
         return not was_aside
 
     def judge(self, states: Mapping[str, State]) -> None:
-        """Leave no account to others that is held for all: its probes go round."""
+        """Take back accounts that are stopped or paused for all workers: any worker may send their probes."""
         for account, route in self._routes.items():
             if account in states and states[account].name not in FLOWING:
                 route.alone = False
@@ -97,11 +97,11 @@ class Reach:
         return due
 
     def aside(self) -> Iterator[tuple[str, Route]]:
-        """Yield the accounts that are left to the others, and why."""
+        """Yield the accounts that are set aside, and why."""
         return ((account, route) for account, route in self._routes.items() if route.aside)
 
     def fault(self, now: float) -> str | None:
-        """Say what keeps this worker from being ready: nothing has got out for long, and others have answers."""
+        """Return why this worker is not ready: it has had no answer for too long, and other workers have."""
         since = min((route.since for _, route in self.aside()), default=math.inf)
         if now - since < NOT_READY_AFTER or self._answered > since:
             return None

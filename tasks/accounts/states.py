@@ -21,7 +21,7 @@ PROBE_INTERVAL = 30.0
 """Seconds between two probes of a stopped account."""
 
 ASK_AGAIN = 0.25
-"""Seconds between two calls to slow one group down, however many answers say so."""
+"""Minimum seconds between two calls to slow one group down; answers in between add none."""
 
 SLOWER = 0.7
 LOWEST = 0.02
@@ -77,15 +77,15 @@ PROBED_STATES = frozenset(STORED[word] for word in PROBED)
 """The states in which a probe may let an account run again."""
 
 WAITING = frozenset(NAMES) - FLOWING - {"shedding"}
-"""The states in which an account's events wait, however many workers there are."""
+"""The states in which an account's events wait; more workers don't help."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One of NAMES, since when in ms, with the code and message that tell why, and who did it by hand.
+    """One of NAMES, since when (ms), the code and message of the cause, and the operator who set it.
 
-    `refused` is how many events in a row were refused where that stopped the account, else 0; `keep_going` is who said
-    that no such run may stop it.
+    `refused` is the number of consecutive refused events where that stopped the account, else 0; `keep_going` is the
+    operator who said that no such run may stop it.
     """
 
     name: str = "running"
@@ -98,7 +98,7 @@ class State:
 
     @classmethod
     def of(cls, fields: Sequence[str], now_ms: int) -> State:
-        """Read the values of FIELDS, an empty one for what is not set."""
+        """Read the values of FIELDS, which are empty where not set."""
         stored, code, message, by, since, resumed, ramp_rate, run, keep_going = fields
         resumed_ms = _ms(resumed)
         if not stored and ramp_rate and 0 <= now_ms - (resumed_ms or 0) < len(RAMP) * RAMP_STEP_MS:
@@ -108,7 +108,7 @@ class State:
 
     @property
     def reason(self) -> str:
-        """The code and the message, as far as there are any."""
+        """The code and the message, where set."""
         return ": ".join(word for word in (self.code, self.message) if word)
 
     def share(self, now_ms: int) -> float:
@@ -134,7 +134,7 @@ FIELDS = (
 
 
 def _ms(text: str) -> int | None:
-    """Return a time in ms; None for nothing, and for what is none."""
+    """Return a time in ms; None if it is not set or not a number."""
     return int(text) if text.isdecimal() else None
 
 
@@ -160,7 +160,7 @@ class States:
         self._slowed: dict[str, float] = {}
 
     async def stop(self, account: str, outcome: Outcome, seconds: float = 0.0) -> None:
-        """Stop the account, by a request that took so many seconds; its events wait, one at a time probes it."""
+        """Stop the account after a request that took `seconds`; its events wait, and one at a time probes it."""
         age_ms = round(seconds * 1000)
         arguments: list[str | int] = [outcome.code, outcome.message, self._probe_interval_ms, age_ms]
         await self._stop.run(self._redis, [self._keys.account(account)], arguments)
@@ -182,7 +182,7 @@ class States:
         await self._throttle.run(self._redis, [self._keys.rate(group.name)], arguments)
 
     async def read(self) -> dict[str, State]:
-        """Return the state of every account; not of one whose key is no hash."""
+        """Return the states by account; without accounts whose key is not a hash."""
         keys = [self._keys.account(account) for account in self._groups]
         now_ms, *rows = await self._read.run(self._redis, keys, FIELDS)
         return {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 
 BOUNDS = ("age", "count", "memory")
-"""Why letters are removed: older, more, or more bytes than are kept."""
+"""Why letters are removed: they are too old, too many, or too large."""
 
 SHARE = 1 / 3
 """The part of Redis' `maxmemory` that the dead letters of all accounts may take together."""
@@ -26,7 +26,7 @@ AT_ONCE, CALLS = 300, 50
 """Letters looked at in one call, and calls one after another at most: others wait for maintenance, too."""
 
 PAUSE = 5.0
-"""Seconds between two looks, whichever worker takes them."""
+"""Seconds between two checks, by any worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,15 @@ class Bounds:
 
 
 Removed = Callable[[str, str, int], None]
-"""Is told the account, one of BOUNDS, and how many letters were removed for it."""
+"""Called with the account, one of BOUNDS, and how many letters were removed for it."""
 
 
 def ignore(account: str, bound: str, letters: int) -> None:
-    """Tell nobody of letters that were removed."""
+    """Ignore removed letters."""
 
 
 class Keeper:
-    """Remove what is beyond the bounds; every call raises `redis.RedisError` when Redis is away."""
+    """Remove letters beyond the bounds; every call raises `redis.RedisError` when Redis is away."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Keeper:
         self._script = Script("dead_letters/keep.lua")
 
     async def keep(self) -> None:
-        """Remove in small steps what is to go now; nothing when a worker looked a moment ago."""
+        """Remove letters beyond the bounds, in small steps; no-op if any worker did so within PAUSE seconds."""
         memory = round(await self._maxmemory() * SHARE)
         for number in range(CALLS):
             arguments: list[str | int] = [
@@ -98,7 +98,7 @@ class Keeper:
                     self._on_removed(cast("bytes", account).decode(errors="backslashreplace"), bound, number)
 
     async def _maxmemory(self) -> int:
-        """Return how much Redis may use; 0 where it has no bound, or its user may not ask."""
+        """Return Redis' `maxmemory` in bytes; 0 if unlimited, or if our user lacks the right to ask."""
         untyped: Any = self._redis  # redis-py leaves this answer untyped
         try:
             return int((await untyped.info("memory")).get("maxmemory", 0))

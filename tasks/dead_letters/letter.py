@@ -11,14 +11,14 @@ import orjson
 from tasks.shared import MAX_BYTES
 
 UNREADABLE = "unreadable"
-"""The reason shown for a record that is no dead letter of ours."""
+"""The reason shown for a record that can't be read as a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter; `died_ms` is Redis' time, `raw` the message as sent, None where it was not read.
 
-    One that `waits` was asked to be sent again, and is not yet.
+    One that `waits` is queued for replay.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Letter:
     raw: bytes | None = None
     waits: bool = False
     length: int = 0
-    """Bytes of the whole message; of a longer one than MAX_BYTES the first so many are kept, or read."""
+    """Bytes of the whole message; of one longer than MAX_BYTES only the first MAX_BYTES are kept, or read."""
 
     @classmethod
     def parse(
@@ -44,9 +44,9 @@ class Letter:
         waits: bool = False,
         length: int = 0,
     ) -> Letter:
-        """Read a record, or its first line alone; what is no record of ours is `unreadable`, no error.
+        """Read a record, or its first line alone. Anything else is returned as `unreadable`; it raises nothing.
 
-        `length` is that of the message that is stored.
+        `length` is the length of the stored message in bytes.
         """
         line, _, raw = record.partition(b"\n")
         story = _story(line)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 PAGE = 500
-"""Letters read in one call; more where more died in the same millisecond."""
+"""Letters read in one call; more if more died in the same millisecond."""
 
 BYTES = 1_000_000
 """Bytes of letters read in one call, and one letter at least."""
@@ -55,10 +55,10 @@ class _Row:
 
 
 class DeadLetters:
-    """The dead letters of every account, also of those that are configured no longer.
+    """The dead letters of every account, including accounts that are no longer configured.
 
-    Reading streams in pages by time of death, so that no number of them is too many and moving what was read
-    disturbs nothing. Every call raises `redis.RedisError` when Redis is away.
+    Reads are paged by time of death: memory stays bounded, and letters that were read may be moved meanwhile. Every
+    call raises `redis.RedisError` when Redis is away.
     """
 
     def __init__(self, client: Redis, keys: Keys, *, batch: int = BATCH) -> None:
@@ -79,7 +79,7 @@ class DeadLetters:
         return redis_time_us(self._client) // 1000
 
     def until_now(self, wanted: Filter) -> Filter:
-        """Return the filter without letters yet to come: what is replayed and dies again is taken once."""
+        """Return the filter limited to the letters of now: one that is replayed and dies again is not taken twice."""
         now = self.now_ms()
         return replace(wanted, until_ms=now if wanted.until_ms is None else min(now, wanted.until_ms))
 
@@ -103,17 +103,17 @@ class DeadLetters:
         return heapq.merge(*streams, key=lambda letter: -letter.died_ms)
 
     def count(self, wanted: Filter) -> int:
-        """Return how many letters there are of these accounts and times, whatever else the filter asks."""
+        """Return the number of letters of the filter's accounts and times; its other conditions are ignored."""
         span = _low(wanted), _high(wanted)
         indexes = [self._keys.dead_index(account) for account in self._chosen(wanted)]
         return sum(self._client.zcount(index, *span) for index in indexes)
 
     def replay(self, letters: Iterable[Letter], paces: Mapping[str, ReplayPace]) -> Iterator[int]:
-        """Ask for letters to be sent again, each account's at its pace; yield how many after each batch.
+        """Queue letters for replay, each account's at its pace; yield how many after each batch.
 
-        They stay dead letters until a worker takes them, which it does below live traffic: oldest first, each with a
-        fresh history. The pace holds for all of the account that wait. Asked for twice, a letter is taken once;
-        one that is gone, or died again since it was read, is left alone.
+        They stay dead letters until a worker takes them, below live traffic and oldest first, each with a fresh
+        history. The pace applies to all queued letters of the account. A letter queued twice is sent once; one
+        that is gone, or died again since it was read, is skipped.
         """
         for batch in self._batches(letter for letter in letters if letter.readable and not letter.cut):
             account, pace = batch[0].account, paces[batch[0].account]
@@ -124,13 +124,13 @@ class DeadLetters:
             yield cast("int", self._replay_script(keys, arguments))
 
     def recall(self, letters: Iterable[Letter]) -> Iterator[int]:
-        """Let letters that wait to be sent again be dead letters as before; yield how many after each batch."""
+        """Cancel the replay of queued letters, which stay dead letters; yield how many after each batch."""
         for batch in self._batches(letters):
             ids = [letter.id for letter in batch]
             yield self._client.zrem(self._keys.replays(batch[0].account), *ids)
 
     def replays(self, accounts: Iterable[str] | None = None) -> list[Replay]:
-        """Return what waits to be sent again, of these accounts or of all."""
+        """Return the letters queued for replay, of these accounts or of all."""
         if accounts is None:
             accounts = accounts_with(self._client, self._keys.replays(""))
         return [self._replays_of(account) for account in sorted(accounts)]

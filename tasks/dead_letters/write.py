@@ -1,4 +1,4 @@
-"""The record of an event that failed for good."""
+"""The record of a dead letter."""
 
 from __future__ import annotations
 

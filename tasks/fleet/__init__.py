@@ -1,1 +1,1 @@
-"""What workers tell of themselves, and what operators read and change."""
+"""What workers announce about themselves, and what operators read and change."""

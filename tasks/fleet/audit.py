@@ -1,4 +1,4 @@
-"""Who changed what by hand, and when: a stream in Redis."""
+"""Who changed what, and when: the operators' changes, in a stream in Redis."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from redis import Redis
 
 MAX_ENTRIES = 10_000
-"""Entries that are kept, about."""
+"""Entries that are kept, approximately."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One change by hand; `at_ms` is Redis' time, `details` is what the action has to say."""
+    """One change by an operator; `at_ms` is Redis' time, `details` depend on the action."""
 
     id: str
     at_ms: int
@@ -31,7 +31,7 @@ class AuditEntry:
 
 
 class Audit:
-    """Write and read the changes by hand; every call raises `redis.RedisError` when Redis is away."""
+    """Write and read operators' changes; every call raises `redis.RedisError` when Redis is away."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
@@ -39,7 +39,7 @@ class Audit:
         self._script = client.register_script(text_of("fleet/audit.lua"))
 
     def record(self, action: str, *, by: str, **details: object) -> str:
-        """Write down one change and return the entry's id; `details` is what JSON can say, None is left out."""
+        """Add one change and return the entry's id; `details` must be JSON-serialisable, None is left out."""
         given = {name: value for name, value in details.items() if value is not None}
         with naming(self._key):
             return cast(
@@ -47,7 +47,7 @@ class Audit:
             ).decode()
 
     def read(self, count: int | None = None) -> list[AuditEntry]:
-        """Return the newest entries, the newest first; None: all that are kept."""
+        """Return entries, newest first: the `count` newest, None for all."""
         untyped: Any = self._client
         with naming(self._key):
             rows: list[tuple[bytes, dict[bytes, bytes]]] = untyped.xrevrange(self._key, count=count)
@@ -60,7 +60,7 @@ def _entry(id_: str, fields: Mapping[bytes, bytes]) -> AuditEntry:
 
 
 def _details(text: bytes) -> Mapping[str, object]:
-    """Return the details; what is no JSON of ours is shown as it is."""
+    """Return the details; text that is not a JSON object is returned under `unreadable`."""
     try:
         found: object = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""What each worker's settings say of the accounts: two deployments on one Redis must not differ in it for long."""
+"""The accounts in each worker's settings: two deployments on one Redis must not differ in them for long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 MOST = 10
-"""Deployments that are looked at, as in presence.lua."""
+"""Deployments that are read, as in presence.lua."""
 
 Fields = Mapping[str, str]
 """What the settings say of one account, by the setting's name; nothing secret."""
@@ -34,18 +34,18 @@ class Deployment:
         return hashlib.sha256(orjson.dumps(self.accounts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
     def encode(self) -> dict[str, bytes]:
-        """Return what is stored of each account."""
+        """Return the stored form, by account."""
         return {name: orjson.dumps(fields) for name, fields in self.accounts.items()}
 
     @classmethod
     def decode(cls, flat: Sequence[bytes]) -> Deployment:
-        """Read what was stored, name and value in turn; what can't be read is left out."""
+        """Read the stored form, names and values alternating; unreadable fields are left out."""
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return cls({name.decode(errors="backslashreplace"): _fields(raw) for name, raw in pairs})
 
 
 def read_deployment(client: Redis, keys: Keys) -> Deployment:
-    """Return the accounts that workers told of, the newest word on each; `redis.RedisError` when Redis is away."""
+    """Return the accounts that workers announced, the newest of each; `redis.RedisError` when Redis is away."""
     untyped: Any = client
     digests: list[bytes] = untyped.zrange(keys.deployments, -MOST, -1)
     accounts: dict[str, Fields] = {}

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 REPORTED_FOR = 86_400.0
-"""Seconds for which a loss is reported: the next shift has to know."""
+"""Seconds for which a loss is reported, so that the next shift sees it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """That Redis had lost its memory: when that was found, and of when what it has left is, None for nothing.
+    """A loss of data in Redis: when it was found (ms), and the time of the data it came back with, None if empty.
 
-    `operator_states` names the accounts that operators had paused or shed before, as far as a worker knew.
+    `operator_states` names the accounts that operators had paused or shed before, as a worker last saw them.
     """
 
     at_ms: int
@@ -32,12 +32,12 @@ class Loss:
     operator_states: str = ""
 
     def recent(self, now_ms: int) -> bool:
-        """Whether it is still reported."""
+        """Whether it is recent enough to be reported."""
         return abs(now_ms - self.at_ms) < REPORTED_FOR * 1000
 
     @property
     def text(self) -> str:
-        """What happened, and what an operator has to repeat."""
+        """What happened, and which operators' settings may be lost."""
         how = "empty" if self.left_ms is None else f"with data {(self.at_ms - self.left_ms) / 1000:.0f} s old"
         before = f" ({self.operator_states})" if self.operator_states else ""
         return f"Redis came back {how}: pauses and rate limits set by operators{before} may be lost"
@@ -45,7 +45,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """How far Redis remembers: its format, its epoch, the heartbeats counted in it, the last loss that was found."""
+    """The record of Redis' data: format, epoch, heartbeats counted in the epoch, the last loss that was found."""
 
     format: int = 0
     epoch: str = ""
@@ -56,12 +56,12 @@ class Memory:
     def of(
         cls, format_: str, epoch: str, count: str, at_ms: str, left_ms: str, operator_states: str
     ) -> Memory:
-        """Read the fields of `maintenance`, an empty text for what is not set."""
+        """Read the fields of `maintenance`, which are empty where not set."""
         loss = Loss(int(at_ms), int(left_ms) if left_ms else None, operator_states) if at_ms else None
         return cls(int(format_ or 0), epoch, int(count or 0), loss)
 
     def lacks(self, seen: Memory) -> bool:
-        """Whether what was seen before is there no longer, as epoch.lua judges it."""
+        """Whether this memory has lost what was seen before, judged as epoch.lua does."""
         if not seen.epoch:
             return False
         own, theirs = _number(self.epoch), _number(seen.epoch)
@@ -69,7 +69,7 @@ class Memory:
 
 
 class Heartbeat:
-    """Tell Redis every second that this worker is there, and remember how far Redis remembered."""
+    """Send this worker's heartbeat to Redis every second, and detect when Redis has lost data."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis

@@ -20,7 +20,7 @@ class LastError:
 
 
 class LastErrors:
-    """Note failures as they come, one an account; whoever tells Redis takes what is new."""
+    """Keep each account's last failure until Presence takes it to write it to Redis."""
 
     def __init__(self) -> None:
         self._fresh: dict[str, LastError] = {}
@@ -30,10 +30,10 @@ class LastErrors:
         self._fresh[account] = LastError(time.monotonic(), outcome.result, outcome.code, outcome.message)
 
     def take(self) -> Mapping[str, LastError]:
-        """Return what was noted since the last call."""
+        """Return the failures noted since the last call."""
         taken, self._fresh = self._fresh, {}
         return taken
 
     def put_back(self, taken: Mapping[str, LastError]) -> None:
-        """Keep what could not be told, where nothing newer has come."""
+        """Put back failures that could not be written; a newer one stays."""
         self._fresh = {**taken, **self._fresh}

@@ -1,4 +1,4 @@
-"""What an operator changes by hand: an account's state, a rate group's rate."""
+"""Operators' changes: an account's state, a rate group's rate."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Operation:
         return self._operate(account, mode.stored, by, why)
 
     def resume(self, account: str, *, keep_going_by: str = "") -> State:
-        """Let an account run at its whole rate, whatever state it is in; return that state.
+        """Run an account at its full rate, from any state; return its state before.
 
-        With `keep_going_by`, who wants it so, no run of refusals stops it until it is resumed without.
+        With `keep_going_by`, the operator's name, no run of refusals stops it until it is resumed without.
         """
         return self._operate(account, "running", keep_going_by, "", keep_going=bool(keep_going_by))
 
     def limit(self, group: str, rate: int | None) -> int | None:
-        """Let a group go no faster than `rate` requests/s; None: than its settings say. Return what was set before."""
+        """Limit a group to `rate` requests/s; None removes the limit. Return the limit before."""
         before = cast("bytes", self._override([self._keys.rate(group)], ["" if rate is None else rate]))
         return int(before) if before else None
 

@@ -1,4 +1,4 @@
-"""What a worker tells of itself through Redis, for people to look at; no decision hangs on it."""
+"""What a worker announces about itself in Redis, for people; no decision depends on it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 NONE = Deployment({})
 
 TTL = 600
-"""Seconds that the word of a silent worker is kept."""
+"""Seconds that a silent worker's presence is kept."""
 
 ERROR_TTL = 7 * 86_400
 """Seconds that the last error of an account is kept."""
 
 
 class Presence:
-    """Tell Redis, in one call, how this worker is and which attempts failed."""
+    """Write this worker's state and its last failed attempts to Redis, in one call."""
 
     def __init__(self, redis: Redis, keys: Keys, worker: str, errors: LastErrors) -> None:
         self._redis = redis
@@ -37,12 +37,12 @@ class Presence:
         self._others: frozenset[str] = frozenset()
         self._known = True
         self.differences: Mapping[str, str] = {}
-        """What living workers' settings say differently, by account."""
+        """The differences between live workers' settings, by account."""
 
     async def announce(self, note: Mapping[str, object], deployment: Deployment = NONE) -> None:
-        """Tell; redis.RedisError when Redis is away, and then the errors are told the next time.
+        """Write the note; `redis.RedisError` when Redis is away: the errors are then written the next time.
 
-        The accounts' settings are told by their digest, and in full where Redis does not know that.
+        The accounts' settings are sent as a digest, and in full if Redis does not have it.
         """
         errors = self._errors.take()
         digest = deployment.digest
@@ -64,7 +64,7 @@ class Presence:
         await self._compare(deployment, frozenset(other.decode() for other in living) - {digest})
 
     async def _compare(self, own: Deployment, others: frozenset[str]) -> None:
-        """Read what other deployments say, where there are others than the last time."""
+        """Read the other deployments' settings, if they are not those of the last time."""
         if others == self._others:
             return
         untyped: Any = self._redis
@@ -73,5 +73,5 @@ class Presence:
         ]
         found = [Deployment.decode([word for pair in fields.items() for word in pair]) for fields in read]
         self.differences = differences([own, *found])
-        if all(read):  # else one has not told its accounts yet
+        if all(read):  # otherwise one has not written its accounts yet
             self._others = others

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 MOST_WORKERS = 500
-"""How many workers are read, those with the longest leases."""
+"""Workers that are read at most, those with the longest leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class AccountPulse:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """A worker: what Redis knows of it, then what it said of itself, None or empty where it has not."""
+    """A worker: what Redis knows about it, then what it announced, None or empty where it did not."""
 
     worker: str
     lease_end_ms: int
@@ -55,11 +55,11 @@ class WorkerSeen:
     concurrency: int | None = None
     started_ms: int | None = None
     redis_ahead: int | None = None
-    """Seconds that Redis' clock is ahead of its own."""
+    """Seconds by which Redis' clock is ahead of the worker's."""
     wanted: int | None = None
     """The concurrency of its settings, where fewer requests fit under its limit of open files."""
     aside: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The accounts that it leaves to others, for nothing gets out to their providers, and the last reason why."""
+    """The accounts that it set aside, because it can't reach their providers, with the last reason."""
 
     @property
     def clock_off(self) -> str:
@@ -77,7 +77,7 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """The workers, by host and name, the accounts asked for, how far Redis remembers, and what settings differ in."""
+    """The workers, by host and name; the pulses of the accounts; the state of Redis' data; differences of settings."""
 
     workers: tuple[WorkerSeen, ...] = ()
     accounts: Mapping[str, AccountPulse] | None = None
@@ -87,7 +87,7 @@ class Pulse:
     """Keys that can't be used, each with the reason."""
 
     def of(self, account: str) -> AccountPulse:
-        """Return an account's pulse; one that nobody asked for has none."""
+        """Return an account's pulse; an empty one if it was not read."""
         return (self.accounts or {}).get(account, AccountPulse())
 
 
@@ -146,7 +146,7 @@ def _pulse(row: Sequence[object]) -> AccountPulse:
 
 
 def _note(raw: bytes) -> Mapping[str, object]:
-    """Return what a worker says of itself; nothing of what is no note."""
+    """Return what a worker announced; empty if it can't be read."""
     try:
         note = orjson.loads(raw)
     except ValueError:
@@ -167,7 +167,7 @@ def _texts(note: Mapping[str, object], field_: str) -> Mapping[str, str]:
 
 
 def _int(value: object) -> int | None:
-    """Return a number of ms; None for nothing, and for what is no time."""
+    """Return a time in ms; None if it is not set or not a number."""
     text = _text(value)
     return int(text) if text.isdecimal() and len(text) <= 15 else None
 

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from redis import Redis
 
 SOON = 3 * 86_400.0
-"""Seconds before the end of a dead letter in which that is told, as snapshot.lua has it."""
+"""Seconds before a dead letter's removal in which it is counted as ending, as in snapshot.lua."""
 
 PURGED = "purged"
 TAKEN = "taken"
 ENDED = (*(ending.value for ending in Ending), PURGED)
-"""The books' counts of what is there no longer."""
+"""The counts in the books of events that have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How much of what is kept of an account's dead letters is used, as a worker saw it last; 0 where none did.
+    """An account's dead letters and their limits, as a worker last saw them; 0 where none did.
 
-    `bytes` is about what they take, `part` what they may, 0 without a bound; `most` is how many letters may be,
-    `age_ms` how old, and `ending` are those that get too old within three days, or a tenth of that age.
+    `bytes` is their approximate size, `part` its limit, 0 for none; `most` is the limit of their number, `age_ms` that
+    of their age, and `ending` counts those that reach it within three days, or a tenth of it.
     """
 
     bytes: int = 0
@@ -79,7 +79,7 @@ class AccountSnapshot:
 
     @property
     def waiting(self) -> int:
-        """Events that nobody works on."""
+        """Events that no worker holds."""
         return self.ready + self.scheduled
 
     @property
@@ -91,7 +91,7 @@ class AccountSnapshot:
 
     @property
     def places(self) -> dict[str, int]:
-        """Where the taken events are, by the books and by what is there."""
+        """The taken events, by the books and by the indexes."""
         ended = {place: self.booked.get(place, 0) for place in (TAKEN, *ENDED)}
         return ended | {"dead": self.dead, "leased": self.leased, "scheduled": self.scheduled}
 
@@ -201,7 +201,7 @@ def _rate(lowered: str, top: str, lowered_us: str, override: str) -> Rate:
 
 
 def _number(text: str) -> float | None:
-    """Return a number; None for nothing, and for what is none that can be reckoned with."""
+    """Return a finite number; None if it is not set or not one."""
     try:
         number = float(text)
     except ValueError:

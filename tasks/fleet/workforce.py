@@ -16,16 +16,16 @@ from tasks.fleet.snapshot import TAKEN, AccountSnapshot, Snapshot
 from tasks.limiter.admission import RateGroup
 
 DRAIN = 30.0
-"""Seconds within which a backlog should be gone, where the limit allows it."""
+"""Seconds within which a backlog should be worked off, if the rate limit allows it."""
 
 SMOOTHING = 15.0
-"""Seconds over which arrivals and what is in flight are averaged."""
+"""Seconds over which arrivals and in-flight events are averaged."""
 
 SLOWEST = 2.0
-"""Seconds at most that an event is taken to be held: a slower provider is in trouble that more workers only add to."""
+"""Upper bound in seconds of an event's assumed handling time: with a slower provider more workers do harm."""
 
 MIN_INTERVAL = 0.5
-"""Seconds at least from one look to the next: less tells nothing about a second."""
+"""Minimum seconds between two measurements; a shorter span is too noisy."""
 
 ROUNDING = 1e-6
 
@@ -84,7 +84,7 @@ def _whole(workers: float) -> int:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of an account, counts, and the averages, per second."""
+    """The counts of an account at the last measurement, and their averages per second."""
 
     at: float
     arrived: int
@@ -93,8 +93,8 @@ class _Seen:
     arriving: float | None = None
     beginning: float = 0.0
 
-    def look(self, now: float, account: AccountSnapshot) -> None:
-        """Bring the averages up to a later moment; the books of an emptied Redis begin anew."""
+    def update(self, now: float, account: AccountSnapshot) -> None:
+        """Update the averages; counts that fell, as in an emptied Redis, start again."""
         passed = now - self.at
         if passed < MIN_INTERVAL:
             return
@@ -125,7 +125,7 @@ class Workforce:
         self._seen: dict[str, _Seen] = {}
 
     def needed(self, snapshot: Snapshot) -> int | None:
-        """Return the number of workers for what is there and what arrives, at least 1; None before that is known."""
+        """Return the number of workers for backlog and arrivals, at least 1; None before the second measurement."""
         now = snapshot.now_us / 1e6
         accounts = [account for account in snapshot.configured if account.name in self._groups]
         for account in accounts:
@@ -142,7 +142,7 @@ class Workforce:
             counts = _arrived(account), _begun(account)
             self._seen[account.name] = _Seen(now, *counts, account.leased)
         else:
-            seen.look(now, account)
+            seen.update(now, account)
 
     def _work(self, account: AccountSnapshot) -> Work:
         group, seen = self._groups[account.name], self._seen[account.name]
