@@ -41,11 +41,12 @@ Settle = Callable[[Iterable[DerivedGroup]], Awaitable[Mapping[str, str]]]
 class Credentials:
     """Keep the keys of the accounts at what their files say; settings that are wrong change nothing.
 
-    `settings` have the rate groups in force; `settle` tells Redis which group the key of an account belongs to.
+    `settings` have the rate groups in force; `settle` tells Redis which group the key of an account belongs to. Without
+    a `watch` no file is known, and the keys stay what they are.
     """
 
     def __init__(
-        self, settings: Settings, watch: Watch, report: Renewable, settle: Settle, metrics: Metrics
+        self, settings: Settings, watch: Watch | None, report: Renewable, settle: Settle, metrics: Metrics
     ) -> None:
         self._running = settings
         self._watch = watch
@@ -68,7 +69,7 @@ class Credentials:
 
         They may lie on a network: each look has a thread, and one that hangs keeps nobody from stopping.
         """
-        while True:
+        while self._watch is not None:
             await asyncio.sleep(interval)
             try:
                 found = await in_daemon(self._watch.look)

@@ -408,9 +408,10 @@ class Engine:
     def _wants(self, accounts: Sequence[str]) -> dict[str, int]:
         """Return how many more events each account's rate group can send soon."""
         groups = self._limits.groups
-        waiting = Counter(
-            [groups[held.account].name for held in self._under_way.values() if not held.sending]
-        )
+        waiting: Counter[str] = Counter()
+        of_accounts = Counter([held.account for held in self._under_way.values() if not held.sending])
+        for account, number in of_accounts.items():
+            waiting[groups[account].name] += number
         stuck = {ended.account for ended, _ in self._stuck}
         return {
             account: max(0, max(2, round(groups[account].pace * AHEAD)) - waiting[groups[account].name])

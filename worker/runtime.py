@@ -11,9 +11,9 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
@@ -30,7 +30,7 @@ from tasks.dedupe import Remembered
 from tasks.fleet.epoch import Heartbeat
 from tasks.fleet.presence import Presence
 from tasks.keys import Keys
-from tasks.limiter.admission import Admission
+from tasks.limiter.admission import Admission, RateGroups
 from tasks.limiter.clock import RedisClock
 from tasks.limiter.groups import DerivedGroup, are_forgotten, settle_groups
 from tasks.queue.breaker import Breaker, Calls
@@ -47,7 +47,7 @@ from worker.descriptors import make_room
 from worker.engine import Engine, Limits
 from worker.groups import derived, rate_groups, with_groups
 from worker.health import HealthServer
-from worker.http.client import http_client
+from worker.http.client import HttpClient, http_client
 from worker.metrics import Metrics
 from worker.observer import WorkerObserver
 
@@ -84,6 +84,24 @@ STALLED = 15.0
 """Seconds without a round of the loop after which a worker is not ready."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What works on events, built once from the settings with the rate groups in force."""
+
+    groups: RateGroups
+    admission: Admission
+    http: HttpClient
+    engine: Engine
+    heartbeat: Heartbeat
+    credentials: Credentials
+
+    def regroup(self, groups: Mapping[str, str]) -> None:
+        """Go by these rate groups from now on, as all parts see at once."""
+        self.credentials.regroup(groups)
+        self.groups.change(rate_groups(self.credentials.running))
+        self.admission.regroup(self.groups)
+
+
 class Runtime:
     """A worker's parts, from `start` to `stop`; both run in the asyncio thread.
 
@@ -97,13 +115,15 @@ class Runtime:
         self._services: list[asyncio.Task[None]] = []
         self._dropped = 0
         self._derived: dict[str, DerivedGroup] = {}
-        self._credentials: Credentials | None = None
         self._forgotten = False
+        self._wall, self._reach = WallClock(), Reach()
+        self._parts: Parts | None = None
+        """What works on events; there is none until Redis has said which rate groups are in force."""
         self.worker = secrets.token_hex(6)
         self.grace = settings.grace
 
     async def start(self, bridge: Bridge) -> None:
-        """Build everything; lease as soon as a consumer asks for it."""
+        """Answer to probes, and begin to work as soon as Redis is there; lease what a consumer asks for."""
         self._about: dict[str, object] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -115,14 +135,12 @@ class Runtime:
         self._metrics.concurrency.set(settings.concurrency)
         self._observer = WorkerObserver(self._metrics, providers, sample=settings.log_sample)
         self._redis = connect(settings.redis_url.get_secret_value())
-        self._build(bridge)
         self._health = HealthServer(self._metrics.registry, self._not_ready, self._sample)
         port = await self._health.start(settings.metrics_host, settings.metrics_port)
         accounts = sorted(settings.accounts)
         log_event(
             logger, logging.INFO, "worker started", worker=self.worker, metrics_port=port, accounts=accounts
         )
-        bridge.attach_engine(self._engine, asyncio.get_running_loop())
         self._beginning = asyncio.create_task(self._begin(bridge), name=self._begin.__qualname__)
         self._beginning.add_done_callback(functools.partial(self._end_if_failed, bridge))
 
@@ -155,23 +173,27 @@ class Runtime:
         if unfit:
             self._end_unfit(bridge, unfit)
             return
-        await self._enter_groups()
+        parts = self._parts = self._build(await self._enter_groups(), bridge)
+        bridge.attach_engine(parts.engine, asyncio.get_running_loop())
         self._observer.progress()
-        engine = self._engine
-        for service in (
-            self._admission.run,
-            engine.run,
-            engine.maintain,
-            self._measure_lag,
-            self._announce,
-            self._renew_keys,
-        ):
-            task = asyncio.create_task(service(), name=service.__qualname__)
+        services: dict[str, Coroutine[Any, Any, None]] = {
+            "admission.run": parts.admission.run(),
+            "engine.run": parts.engine.run(),
+            "engine.maintain": parts.engine.maintain(),
+            "credentials.run": parts.credentials.run(),
+            "runtime.announce": self._announce(parts),
+            "runtime.measure_lag": self._measure_lag(parts.engine),
+        }
+        for name, service in services.items():
+            task = asyncio.create_task(service, name=name)
             task.add_done_callback(functools.partial(self._end_if_failed, bridge))
             self._services.append(task)
 
-    async def _enter_groups(self) -> None:
-        """Share the limiters of the workers that are there, also those that know an account by another key."""
+    async def _enter_groups(self) -> Settings:
+        """Share the limiters of the workers that are there, also those that know an account by another key.
+
+        Return the settings with these groups.
+        """
         wanted = derived(self._settings)
         self._derived = {one.account: one for one in wanted}
         while True:
@@ -183,7 +205,6 @@ class Runtime:
                 await asyncio.sleep(FIRST_PAUSE)
             else:
                 break
-        self._regroup(groups)
         for one in wanted:
             if groups[one.account] != one.group:
                 log_event(
@@ -194,6 +215,7 @@ class Runtime:
                     group=groups[one.account],
                     of_key=one.group,
                 )
+        return with_groups(self._settings, groups)
 
     async def _let_others_enter_first(self) -> None:
         """Wait a moment where Redis has lost its groups: a limiter of our own would be a second one until they come."""
@@ -209,42 +231,31 @@ class Runtime:
         self._derived |= {one.account: one for one in listed}
         return await settle_groups(self._redis, self._keys, listed)
 
-    def _regroup(self, groups: Mapping[str, str]) -> None:
-        """Go by these rate groups from now on."""
-        self._settings = with_groups(self._settings, groups)
-        self._groups.update(rate_groups(self._settings))
-        self._admission.regroup(self._groups)
-
-    async def _beat(self) -> None:
+    async def _beat(self, parts: Parts) -> None:
         """Tell Redis that this worker is there; where it lost its memory, say so and enter the groups again."""
-        loss = await self._heartbeat.beat(self._observer.operator_states)
+        loss = await parts.heartbeat.beat(self._observer.operator_states)
         self._observer.clock(self._wall.redis_ahead)
         if loss is not None:
             self._observer.memory_lost(loss)
             self._forgotten = True
         if self._forgotten:
-            await self._enter_groups_again()
+            await self._enter_groups_again(parts)
             self._forgotten = False
 
-    async def _enter_groups_again(self) -> None:
+    async def _enter_groups_again(self, parts: Parts) -> None:
         """Let Redis know what this worker uses, or use what others have entered since: one limiter, not two."""
-        used = {name: group.name for name, group in self._groups.items()}
+        used = {name: group.name for name, group in parts.groups.items()}
         groups = await self._settle(replace(one, used=used[one.account]) for one in self._derived.values())
         if any(used[account] != group for account, group in groups.items()):
-            self._regroup(groups)
-            if self._credentials is not None:
-                self._credentials.regroup(groups)
+            parts.regroup(groups)
 
-    def _build(self, bridge: Bridge) -> None:
-        """Build what works on events."""
-        settings, keys = self._settings, self._keys
-        self._heartbeat = Heartbeat(self._redis, keys)
-        self._groups = groups = rate_groups(settings)
+    def _build(self, settings: Settings, bridge: Bridge) -> Parts:
+        """Build what works on events, from the settings with the rate groups in force."""
+        keys, groups = self._keys, RateGroups(rate_groups(settings))
         remembered = Remembered(settings.dedupe_ttl)
         states = States(self._redis, keys, groups)
-        self._wall = WallClock()
         breaker = Breaker(settings.breaker_failures, settings.breaker_calls, settings.breaker_slow)
-        calls, self._reach = Calls(breaker.slow), Reach()
+        calls = Calls(breaker.slow)
         queue = Queue(
             self._redis,
             keys,
@@ -256,14 +267,14 @@ class Runtime:
             on_faults=self._observer.faults,
             longest_wait=max(settings.retry_cap, LONGEST_PAUSE),
         )
-        self._http = http_client(
+        http = http_client(
             settings.http_engine,
             connections=settings.concurrency,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
             may_send=lambda: queue.holds,
         )
-        self._admission = Admission(
+        admission = Admission(
             self._redis,
             keys,
             self.worker,
@@ -272,12 +283,12 @@ class Runtime:
             clock=RedisClock(),
             on_error=self._observer.redis,
             on_faults=self._observer.faults,
-            may_send=lambda: self._engine.may_send,
+            may_send=lambda: engine.may_send,
         )
-        self._report = Report(
+        report = Report(
             _accounts(settings),
-            admission=self._admission,
-            http=self._http,
+            admission=admission,
+            http=http,
             states=states,
             wall=self._wall,
             observer=self._observer,
@@ -287,16 +298,16 @@ class Runtime:
             nonce=lambda: secrets.token_hex(16),
             is_aside=self._reach.is_aside,
         )
-        self._engine = Engine(
+        engine = Engine(
             queue,
-            self._report,
+            report,
             states,
             self._observer,
             Limits(settings.concurrency, groups),
             calls=calls,
             reach=self._reach,
             hand_over=bridge.hand_over,
-            beat=self._beat,
+            beat=lambda: self._beat(parts),
             wall=self._wall,
             keeper=Keeper(
                 self._redis,
@@ -307,16 +318,21 @@ class Runtime:
                 on_faults=self._observer.faults,
             ),
         )
+        credentials = Credentials(settings, self._watch, report, self._settle, self._metrics)
+        parts = Parts(groups, admission, http, engine, Heartbeat(self._redis, keys), credentials)
+        return parts
 
     async def stop(self, grace: float) -> None:
         """Finish or hand back what is held within `grace` seconds, then close everything."""
-        log_event(logger, logging.INFO, "worker stops", worker=self.worker, holds=self._engine.holds)
+        holds = self._parts.engine.holds if self._parts else 0
+        log_event(logger, logging.INFO, "worker stops", worker=self.worker, holds=holds)
         await _cancel([self._beginning])
-        if self._services:
-            await self._engine.stop(grace)
+        if self._parts:
+            await self._parts.engine.stop(grace)
         await _cancel(self._services)
         await self._health.stop()
-        await self._http.close()
+        if self._parts:
+            await self._parts.http.close()
         await self._redis.aclose()
         log_event(logger, logging.INFO, "worker stopped", worker=self.worker)
 
@@ -324,7 +340,7 @@ class Runtime:
         """Say what keeps the worker from working; None when nothing does."""
         if self._observer.redis_away:
             return self._observer.redis_away
-        if not self._services:
+        if not self._parts:
             return "redis has not answered yet"
         now = time.monotonic()
         silent = now - self._observer.last_progress
@@ -333,38 +349,32 @@ class Runtime:
         return self._reach.fault(now)
 
     def _sample(self) -> None:
-        self._metrics.inflight.set(self._engine.in_flight)
+        if self._parts:
+            self._metrics.inflight.set(self._parts.engine.in_flight)
         for account, gauge in self._metrics.offset.items():
             gauge.set(self._wall.offset(account))
         lines, self._dropped = dropped() - self._dropped, dropped()
         self._metrics.log_dropped.inc(lines)
 
-    async def _announce(self) -> None:
+    async def _announce(self, parts: Parts) -> None:
         """Tell of this worker until cancelled; that Redis is away is told elsewhere."""
         presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
-        announced, deployment = self._settings, deployment_of(self._settings)
+        announced = parts.credentials.running
+        deployment = deployment_of(announced)
         while True:
             with contextlib.suppress(RedisError, OSError):
                 now: dict[str, object] = {
-                    "in_flight": self._engine.in_flight,
+                    "in_flight": parts.engine.in_flight,
                     "concurrency": self._settings.concurrency,
                     "aside": {account: way.message for account, way in self._reach.aside()},
                     "redis_ahead": round(self._wall.redis_ahead),
                 }
-                running = self._credentials.running if self._credentials else self._settings
+                running = parts.credentials.running
                 if running is not announced:
                     announced, deployment = running, deployment_of(running)
                 await presence.announce(self._about | now, deployment)
                 self._observer.differences(presence.differences)
             await asyncio.sleep(PRESENCE_INTERVAL)
-
-    async def _renew_keys(self) -> None:
-        """Take new keys over from their files until cancelled."""
-        if self._watch is not None:
-            self._credentials = Credentials(
-                self._settings, self._watch, self._report, self._settle, self._metrics
-            )
-            await self._credentials.run()
 
     def _end_if_failed(self, bridge: Bridge, service: asyncio.Task[None]) -> None:
         """End the worker with a service that raised: half a worker would keep its leases and do nothing with them."""
@@ -381,12 +391,12 @@ class Runtime:
         log_event(logger, logging.CRITICAL, "redis is not fit", redis=where, reason=reason)
         bridge.end_worker(WRONG)
 
-    async def _measure_lag(self) -> None:
+    async def _measure_lag(self, engine: Engine) -> None:
         """Keep the longest delay of the last second, until cancelled."""
         while True:
             worst, end = 0.0, time.monotonic() + 1.0
             while (began := time.monotonic()) < end:
-                interval = LAG_INTERVAL if self._engine.holds else IDLE_LAG_INTERVAL
+                interval = LAG_INTERVAL if engine.holds else IDLE_LAG_INTERVAL
                 await asyncio.sleep(interval)
                 worst = max(worst, time.monotonic() - began - interval)
             self._metrics.lag.set(worst)

@@ -7,7 +7,7 @@ import enum
 import math
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,26 @@ class RateGroup:
     def wake_at(self, slot: float) -> float:
         """Return when to wake for a slot: on the grid before it, or just then where the slots are further apart."""
         return math.floor(slot / TICK) * TICK if self.pace * TICK > 1 else slot
+
+
+class RateGroups(Mapping[str, RateGroup]):
+    """The rate group of each account, one object for all that go by it; `change` replaces them as a whole."""
+
+    def __init__(self, groups: Mapping[str, RateGroup]) -> None:
+        self._groups = groups
+
+    def change(self, groups: Mapping[str, RateGroup]) -> None:
+        """Let these be the groups from now on."""
+        self._groups = groups
+
+    def __getitem__(self, account: str) -> RateGroup:
+        return self._groups[account]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
 
 
 @dataclass(slots=True)  # plain: one is made for each report

@@ -65,14 +65,14 @@ async def bridge(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> AsyncIte
 async def test_a_worker_whose_engine_failed_ends(bridge: LoneBridge) -> None:
     """A part that raises ends the whole worker, for a supervisor to start it anew; and the end does not hang."""
     assert bridge.status is None
-    bridge.engine.serve(["no such account"])
+    bridge.serve(frozenset({"no such account"}))
     await coming(lambda: bridge.status == FAILED)
 
 
 async def test_a_worker_that_works_goes_on(bridge: LoneBridge, valkey: redis.Redis) -> None:
     """A bad message is no reason to end."""
     valkey.lpush("otpreport.tencent", b"bad", encode(verification(), task_id="1")[:-1])
-    bridge.engine.serve(["tencent"])
+    bridge.serve(frozenset({"tencent"}))
     await coming(lambda: valkey.hlen("otpreport:dead:tencent") == 2)
     assert bridge.status is None
 
@@ -95,7 +95,7 @@ async def test_a_worker_enters_its_groups_again(
     bridge: LoneBridge, valkey: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Redis was emptied: the limiter in use gets its name back, and the log says at error level what happened."""
-    bridge.engine.serve(["tencent"])
+    bridge.serve(frozenset({"tencent"}))
     await coming(lambda: b"epoch" in admin(valkey).hgetall("otpreport:maintenance"))
     before = groups(valkey)
     admin(valkey).hset("otpreport:account:tencent", "state", "held")
@@ -117,7 +117,7 @@ async def test_a_worker_joins_the_limiter_of_a_newcomer(bridge: LoneBridge, valk
     pipe.execute()
     await coming(lambda: len(groups(valkey)) > 2)
     assert set(groups(valkey).values()) == {newer}
-    bridge.engine.serve(["tencent"])
+    bridge.serve(frozenset({"tencent"}))
     event = Verification(account="tencent", message_id="1", occurred_at=datetime.now(UTC))
     valkey.lpush("otpreport.tencent", encode(event, task_id="1"))
     await coming(lambda: admin(valkey).keys("otpreport:rate:*"))

@@ -31,9 +31,12 @@ class Bridge:
         self._served: frozenset[str] = frozenset()
 
     def attach_engine(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
-        """Connect the asyncio side."""
+        """Connect the asyncio side (asyncio thread)."""
         self._engine, self._loop = engine, loop
-        engine.serve(self._served)
+        served: frozenset[str] | None = None
+        while served is not self._served:  # the hub's thread may have named others meanwhile
+            served = self._served
+            engine.serve(served)
 
     def detach_engine(self) -> None:
         """Hand nothing over any more: the asyncio side has given back what it held, and is closed (hub thread)."""

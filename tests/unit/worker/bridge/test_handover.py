@@ -84,3 +84,21 @@ def test_left_over_at_the_end() -> None:
         loop.closed = True
         hub.close()
         assert not loop.calls
+
+
+def test_accounts_named_while_the_engine_comes() -> None:
+    """The hub's thread may name others while the engine is told of those it had named: the last word holds."""
+    bridge, served = Bridge(), list[object]()
+
+    class Late(Engine):
+        """An engine that is told of its accounts when others are named already."""
+
+        def serve(self, accounts: object) -> None:
+            if not served:
+                served.append(accounts)
+                bridge.serve(frozenset({"alibaba"}))
+            served.append(accounts)
+
+    bridge.serve(frozenset({"tencent"}))
+    bridge.attach_engine(Late(), Loop())  # type: ignore[arg-type]  # twins
+    assert served[-1] == {"alibaba"}
