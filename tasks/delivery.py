@@ -16,21 +16,21 @@ from tasks.retry import Reason
 from tasks.shared import SOLITARY_DEATHS, SUSPECT_DEATHS
 
 
-class Way(enum.StrEnum):
-    """What an event was leased for; the words of lease.lua."""
+class LeasePurpose(enum.StrEnum):
+    """The purpose for which an event was leased; the words of lease.lua."""
 
     SEND = "send"
     PROBE = "probe"
     SHED = "shed"
 
 
-_PROBE = Way.PROBE  # Python 3.11 takes 80 ns to find a member
+_PROBE = LeasePurpose.PROBE  # Python 3.11 takes 80 ns to find a member
 _EVENT = {"event"}
 
 
 @dataclass(slots=True)  # plain: one is made for each report
 class Leased:
-    """A record as it came out of Redis: how many workers died with it, since when it is known, the bytes as sent."""
+    """A record as read from Redis: how many workers died with it, when it was first taken (ms), the bytes as sent."""
 
     account: str
     tag: str
@@ -39,45 +39,47 @@ class Leased:
     first_ms: int
     history: History
     raw: bytes
-    way: Way = Way.SEND
+    purpose: LeasePurpose = LeasePurpose.SEND
     claim: ClassVar[str] = ""
     member: ClassVar[str] = ""
     sending: ClassVar[bool] = False
 
     @classmethod
     def unseen(cls, tag: str) -> Leased:
-        """Return what is known of an event whose record did not come."""
+        """Return the lease of an event whose record did not come."""
         return cls(tag.partition(":")[0], tag, 0, 0, 0, NO_HISTORY, b"")
 
     @classmethod
-    def parse(cls, account: str, tag: str, record: bytes, way: Way = Way.SEND) -> Leased:
-        """Read a record; its own header alone, never the message. What is no record is kept whole as the message."""
+    def parse(
+        cls, account: str, tag: str, record: bytes, purpose: LeasePurpose = LeasePurpose.SEND
+    ) -> Leased:
+        """Parse a record: its header, not the message. Bytes that are not a record are kept whole as the message."""
         try:
             header, line, raw = record.split(b"\n", 2)
             deaths, solitary, first_ms = map(int, header.split())
             history = History.decode(line) if line else NO_HISTORY
         except (ValueError, TypeError, LookupError):
-            return cls(account, tag, 0, 0, 0, NO_HISTORY, record, way)
-        return cls(account, tag, deaths, solitary, first_ms, history, raw, way)
+            return cls(account, tag, 0, 0, 0, NO_HISTORY, record, purpose)
+        return cls(account, tag, deaths, solitary, first_ms, history, raw, purpose)
 
     @property
     def leased(self) -> Leased:
-        """The record: itself, as a `Delivery` has one."""
+        """Itself; a `Delivery` has a record in this place."""
         return self
 
     @property
     def since_ms(self) -> int:
-        """Since when it counts as waiting: what it says of itself was not read."""
+        """Since when it counts as waiting (ms): since it was taken, as the event was not read."""
         return self.first_ms
 
     def record(self, history: History) -> bytes:
-        """Return the record to store for another attempt: it has outlived this lease, so no death counts any more."""
+        """Return the record to store for another attempt; it survived this lease, so its deaths are reset to 0."""
         return b"0 0 %d\n%b\n%b" % (self.first_ms, history.encode(), self.raw)
 
     @property
     def probe(self) -> bool:
-        """Whether its account is stopped, or its breaker open, and this event finds out whether it still has to be."""
-        return self.way is _PROBE
+        """Whether it is a probe, which tests whether a stopped account, or one with an open breaker, works again."""
+        return self.purpose is _PROBE
 
     @property
     def suspect(self) -> bool:
@@ -93,7 +95,7 @@ class Delivery:
     event: Verification
     account: str = field(init=False)
     tag: str = field(init=False)
-    """The id of the message among all that were taken."""
+    """The id of the message among all taken ones."""
     fingerprint: Fingerprint = field(init=False)
     sending: bool = False
     """Whether its request may have left."""
@@ -106,27 +108,27 @@ class Delivery:
 
     @property
     def claim(self) -> str:
-        """The field under which it owns its message id."""
+        """The field under which it claims its message id."""
         return self.fingerprint.claim
 
     @property
     def member(self) -> str:
-        """What is remembered once it is delivered."""
+        """Its dedupe member once it is delivered."""
         return self.fingerprint.member(verified=self.event.verified)
 
     @property
     def since_ms(self) -> int:
-        """Since when it counts as waiting; a replayed one since its replay: an age of days would call for help."""
+        """Since when it counts as waiting (ms); a replayed one since its replay, lest its age raise an alert."""
         return self.leased.history.replayed_ms or self.event.occurred_at_ms
 
 
 Held = Leased | Delivery
-"""What a worker holds, read or not; both know their account, tag and record, and what Redis is told at their end."""
+"""What a worker holds, read or not; both have an account, tag and record, and what settle needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """A message that can't be reported: `reason` and a sentence why; the event where it could be read."""
+    """A message that can't be reported: `reason` and a sentence why, and the event if it could be read."""
 
     reason: Reason
     why: str
@@ -135,14 +137,14 @@ class Undeliverable:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """A message with an `eta` of its own, `delay` seconds ahead."""
+    """A message whose `eta` is `delay` seconds ahead."""
 
     delay: float
     event: Verification
 
 
 def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Delivery | Undeliverable | NotYet:
-    """Read a leased message as what it asks for, where its account's events expire after `max_age` s; never raises."""
+    """Parse a leased message; events of its account expire after `max_age` seconds. Never raises."""
     if leased.solitary_deaths >= SOLITARY_DEATHS:
         return Undeliverable(Reason.POISON, f"{leased.deaths} workers died while they held it")
     try:
@@ -153,7 +155,7 @@ def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Delivery 
         return Undeliverable(Reason.INVALID, why)
     if task.expires_ms is not None and task.expires_ms <= now_ms and leased.history.replayed_ms is None:
         return Undeliverable(Reason.EXPIRED, "the producer's `expires` has passed", event)
-    if task.eta_ms is None or leased.history.replayed_ms is not None or leased.way is Way.SHED:
+    if task.eta_ms is None or leased.history.replayed_ms is not None or leased.purpose is LeasePurpose.SHED:
         return Delivery(leased, event)
     if task.eta_ms > event.occurred_at_ms + max_age * 1000:
         why = "its `eta` lies after `occurred_at` + MAX_AGE: it could only expire"
@@ -164,7 +166,7 @@ def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Delivery 
 
 
 def _event(task: Task, account: str) -> Verification:
-    """Return the event of a task message; ValueError with the reason why it is none."""
+    """Return the event of a task message; ValueError says why it has none."""
     if task.task != TASK:
         raise ValueError(f"unknown task {task.task[:100]!r}")
     if task.args:

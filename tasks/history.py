@@ -69,7 +69,7 @@ class History:
         """Return the history with one more attempt."""
         return replace(self, attempts=(*self.attempts, attempt), unsent=None)
 
-    def without_way(self, outcome: Outcome, *, at_ms: int) -> History:
+    def with_unsent(self, outcome: Outcome, *, at_ms: int) -> History:
         """Return the history with one more try that could not leave this machine; it uses no attempt."""
         times = self.unsent.times + 1 if self.unsent else 1
         return replace(self, unsent=Unsent(times, at_ms, outcome.code, outcome.message))

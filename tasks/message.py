@@ -1,4 +1,4 @@
-"""A message off the queue, read: any plain Celery task message (protocol 2, JSON) as kombu lays it into Redis.
+"""Parse a message of the queue: any plain Celery task message (protocol 2, JSON) as kombu writes it to Redis.
 
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html and kombu's virtual transport.
 """
@@ -23,7 +23,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
 
 class MalformedMessage(OtpreportError, ValueError):  # noqa: N818 - the dead letter says what it is
-    """Bytes on a queue that are no task message for us; `reason` says why."""
+    """Bytes on a queue that are not a task message we can read; `reason` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -60,7 +60,7 @@ def decode(raw: bytes) -> Task:
 
 
 def _body(envelope: dict[str, Json], headers: dict[str, Json]) -> bytes | str:
-    """Return the body's JSON text, out of the encodings we read."""
+    """Return the body's JSON text, decoded from one of the supported encodings."""
     if envelope.get("content-type") != "application/json":
         raise MalformedMessage("content-type is not application/json")
     encoding = envelope.get("content-encoding", "utf-8")
@@ -98,7 +98,7 @@ def _payload(text: bytes | str) -> tuple[list[Json], dict[str, Json]]:
 
 
 def _json(text: bytes | str, what: str) -> Json:
-    """Read JSON; what the quicker reader refuses has the other's word, which takes integers of any length."""
+    """Parse JSON; what orjson refuses goes to the standard library, which takes integers of any length."""
     value: Json
     try:
         value = orjson.loads(text)

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from otpreport.errors import OtpreportError
 from providers.base import Answer, Outcome, Provider, Result, SignedRequest
 from tasks.dead_letters import write as dead_letter
-from tasks.delivery import Delivery, Leased, NotYet, Undeliverable, Way, read
+from tasks.delivery import Delivery, Leased, LeasePurpose, NotYet, Undeliverable, read
 from tasks.history import Attempt, History
 from tasks.limiter.admission import Refusal, Slot
 from tasks.queue.breaker import UNANSWERED, Calls
@@ -21,13 +21,13 @@ from tasks.retry import Deliver, GiveUp, Policy, Reason, Retry, SlowDown, StopAc
 from tasks.settlement import DELIVERED, Bury, Ending, Finish, Schedule, Settlement
 
 COPY_DELAY = 1.0
-"""Seconds after which a copy of an event in flight asks again."""
+"""Seconds after which a copy of an event in flight is tried again."""
 
 FAULT_DELAY = 5.0
-"""Seconds after which an event asks again that may not go because a key of its account can't be used."""
+"""Seconds after which an event is tried again that was not admitted because a key of its account can't be used."""
 
 STOPPED_DELAY = 5.0
-"""Seconds that the event which stopped its account stays behind the others, so that another one is the probe."""
+"""Seconds that the event which stopped its account is delayed, so that another one becomes the probe."""
 
 
 REFUSED = frozenset({Result.ACCOUNT, Result.CLOCK})
@@ -41,7 +41,7 @@ class NotSent(OtpreportError):  # noqa: N818 - it names the fact
 
 
 class TooLate(OtpreportError):  # noqa: N818 - it names the fact
-    """The slot, or the lease, was over before the request could leave: nothing was sent."""
+    """The slot or the lease ended before the request could leave: nothing was sent."""
 
 
 class InDoubt(OtpreportError):  # noqa: N818 - it names the fact
@@ -52,7 +52,7 @@ class Door(Protocol):
     """Where an event waits until it may be sent."""
 
     async def enter(self, delivery: Delivery) -> Slot | Refusal:
-        """Return the event's slot at the moment it comes, or why the event may not go."""
+        """Return the event's slot when it has come, or why the event may not be sent."""
         ...
 
     def has_slot(self, delivery: Delivery) -> bool:
@@ -60,26 +60,26 @@ class Door(Protocol):
         ...
 
     def turn_away(self, account: str | None) -> None:
-        """Let go of all that wait for a slot and have none yet, or of those of one account."""
+        """Stop the waiting of all events without a slot, or of those of one account."""
         ...
 
 
 class Http(Protocol):
-    """How a signed request gets to the provider."""
+    """The HTTP port: sends a signed request to the provider."""
 
     async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
-        """Return the whole answer; NotSent, TooLate or InDoubt when there is none.
+        """Return the whole answer; raise NotSent, TooLate or InDoubt if there is none.
 
-        After `send_by`, local monotonic seconds, the request may not leave, however long a connection took.
+        After `send_by` (local monotonic seconds) the request must not leave, even if connecting took so long.
         """
         ...
 
 
 class AccountStates(Protocol):
-    """The accounts' states that all workers share."""
+    """The accounts' states, shared by all workers."""
 
     async def stop(self, account: str, outcome: Outcome, seconds: float) -> None:
-        """Let the account's events wait: every one of them would fail as `outcome` says, which took so many seconds."""
+        """Let the account's events wait: each would fail with `outcome`, whose request took `seconds`."""
         ...
 
     async def resume(self, account: str, *, delivered: bool) -> None:
@@ -87,19 +87,19 @@ class AccountStates(Protocol):
         ...
 
     async def slow_down(self, account: str, retry_after: float) -> None:
-        """Lower the effective rate of the account's group, which is to send nothing for `retry_after` seconds."""
+        """Lower the effective rate of the account's group, and pause the group for `retry_after` seconds."""
         ...
 
 
 class Observer(Protocol):
-    """Who is told of every attempt."""
+    """Receives every attempt, for metrics and logs."""
 
     def admitted(self, delivery: Delivery, seconds: float) -> None:
-        """Note how long an event waited until it might go."""
+        """Note how long an event waited for its slot."""
         ...
 
     def attempted(self, delivery: Delivery, outcome: Outcome, attempt: int, seconds: float) -> None:
-        """Note one request and what became of it; `attempt` counts from 1."""
+        """Note one request and its outcome; `attempt` counts from 1."""
         ...
 
 
@@ -111,11 +111,11 @@ class Wall(Protocol):
         ...
 
     def earliest(self, account: str) -> float:
-        """Return UNIX seconds by our clock, Redis' or the provider's, whichever is behind."""
+        """Return UNIX seconds by the slowest of our clock, Redis' and the provider's."""
         ...
 
     def correct(self, account: str, answer: Answer) -> bool:
-        """Take over the time of the answer; False when it names none."""
+        """Adopt the time of the answer; False if it has none."""
         ...
 
 
@@ -130,7 +130,7 @@ class ActiveAccount:
 
 
 class Report:
-    """What is done with one delivery; every part that decides or does I/O is handed in."""
+    """Handles one delivery; every part that decides or does I/O is passed in."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Report:
         nonce: Callable[[], str],
         is_aside: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`is_aside` tells whether other workers get through to an account's provider, and this one does not."""
+        """`is_aside` returns whether only other workers can reach an account's provider."""
         self._accounts = dict(accounts)
         self._admission = admission
         self._http = http
@@ -161,11 +161,11 @@ class Report:
         self._is_aside = is_aside
 
     def renew(self, account: str, provider: Provider) -> None:
-        """Sign with a provider's new keys from now on; a request under way is read with those that signed it."""
+        """Sign with a provider's new keys from now on; the answer to a request under way is read with its own keys."""
         self._accounts[account] = replace(self._accounts[account], provider=provider)
 
     def turn_away(self, account: str | None = None) -> None:
-        """Hand back all that wait for a slot, or those of one account."""
+        """Hand back all events that wait for a slot, or those of one account."""
         self._admission.turn_away(account)
 
     def may_go(self, delivery: Delivery) -> bool:
@@ -173,13 +173,13 @@ class Report:
         return delivery.sending or self._admission.has_slot(delivery)
 
     def read(self, leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
-        """Read a leased message as what it asks for; never raises."""
+        """Parse a leased message; never raises."""
         return read(leased, now_ms=now_ms, max_age=self._accounts[leased.account].max_age)
 
     async def report(self, delivery: Delivery) -> Settlement | None:
-        """Report the event and say how its lease ends; None when the lease was lost before it was sent."""
+        """Report the event and return how its lease ends; None if the lease was lost before it was sent."""
         account = self._accounts[delivery.account]
-        if delivery.leased.way is Way.SHED:
+        if delivery.leased.purpose is LeasePurpose.SHED:
             return Finish(Ending.SHED)
         if not delivery.event.verified and not account.provider.reports_unverified:
             return Finish(Ending.SKIPPED)
@@ -189,7 +189,7 @@ class Report:
         return await self._enter_and_send(delivery, may_correct_clock=True)
 
     def fault(self, delivery: Delivery, error: Exception) -> Settlement:
-        """Say how the lease of an event ends whose report raised: an attempt was used, it is tried again later."""
+        """Return how the lease of an event ends whose report raised: an attempt was used, and it is retried."""
         result = Result.UNKNOWN if delivery.sending else Result.TRANSIENT
         outcome = Outcome(result, code="internal_error", message=type(error).__name__)
         account = self._accounts[delivery.account]
@@ -239,7 +239,7 @@ class Report:
     async def _send(
         self, request: SignedRequest, slot: Slot, delivery: Delivery, account: ActiveAccount
     ) -> tuple[Outcome, Answer | None]:
-        """Send once; what goes wrong on the way is an outcome, too, but for TooLate."""
+        """Send once; every fault becomes an outcome, except TooLate, which is raised."""
         try:
             answer = await self._http.send(request, slot.send_by)
             return account.provider.outcome(answer, delivery.event), answer
@@ -249,7 +249,7 @@ class Report:
             return Outcome(Result.UNKNOWN, code="no_answer", message=str(error)), None
 
     def _observe(self, delivery: Delivery, outcome: Outcome, started: float) -> float:
-        """Tell of an attempt that was begun at `started`; return how many seconds it took."""
+        """Report an attempt begun at `started` to the observer; return how many seconds it took."""
         seconds = self._monotonic() - started
         self._observer.attempted(delivery, outcome, len(delivery.leased.history.attempts) + 1, seconds)
         return seconds
@@ -257,7 +257,7 @@ class Report:
     async def _conclude(
         self, delivery: Delivery, account: ActiveAccount, outcome: Outcome, seconds: float
     ) -> Settlement:
-        """Turn the outcome into the end of the lease, and tell the other workers what concerns them all."""
+        """Turn the outcome into the end of the lease, and update the state that all workers share."""
         if delivery.leased.probe and outcome.result in UNANSWERED:
             return self._probed_in_vain(delivery, account, outcome)
         if delivery.leased.probe and outcome.result not in REFUSED:
@@ -280,23 +280,23 @@ class Report:
                 return self._bury(delivery, history, reason, outcome.message)
 
     def _later(self, delivery: Delivery, history: History, delay: float) -> Schedule:
-        """Let the event wait; one that can't leave this machine alone is for the others at once."""
+        """Let the event wait; if only this machine can't send, other workers get it at once."""
         if history.unsent and self._is_aside(delivery.account):
             return wait(delivery)
         return Schedule(delay, delivery.leased.record(history))
 
     def _history(self, delivery: Delivery, outcome: Outcome, seconds: float) -> History:
-        """Return the event's history with this attempt; of a delivered event nobody will read it."""
+        """Return the event's history with this attempt; not built for a delivered event, which needs none."""
         history = delivery.leased.history
         if outcome.result is Result.DELIVERED:
             return history
         at_ms = round(self._wall.now(delivery.account) * 1000)
         if outcome.result is Result.NOT_SENT:
-            return history.without_way(outcome, at_ms=at_ms)
+            return history.with_unsent(outcome, at_ms=at_ms)
         return history.plus(Attempt.of(outcome, at_ms=at_ms, seconds=seconds))
 
     def _probed_in_vain(self, delivery: Delivery, account: ActiveAccount, outcome: Outcome) -> Settlement:
-        """Let the event wait, no attempt used; one that is too old ends: alone it would go on for ever."""
+        """Let the event wait without using an attempt; bury one that is too old, which would otherwise wait forever."""
         history = delivery.leased.history
         if outcome.result is Result.NOT_SENT and self._expired(delivery, account):
             return self._expire(delivery, self._history(delivery, outcome, 0.0))
@@ -311,7 +311,7 @@ class Report:
         return self._wall.earliest(account.name) - since_ms / 1000 > account.max_age
 
     def _expire(self, delivery: Delivery, history: History) -> Bury:
-        """Bury an event that is too old; the letter says what kept it, where nothing could leave."""
+        """Bury an event that is too old; the letter names the error that kept it from being sent, if there was one."""
         why = (
             f"older than max_age; nothing left: {history.unsent.message}"
             if history.unsent
@@ -326,15 +326,15 @@ class Report:
 
 
 async def _best_effort(change: Awaitable[None]) -> None:
-    """Change what all workers share; without Redis, or at the worker's end, the next event will find out again."""
+    """Best effort: without Redis, or while the worker stops, the next event triggers the change again."""
     with contextlib.suppress(RedisError, OSError, asyncio.CancelledError):
         await change
 
 
 def wait(delivery: Delivery, delay: float = 0.0, *, history: History | None = None) -> Schedule:
-    """Put the event back for `delay` seconds; no attempt is used. One that was leased alone is a suspect no more.
+    """Put the event back for `delay` seconds; no attempt is used. One that was leased alone is no longer a suspect.
 
-    `history` takes the place of the one that is stored.
+    `history` replaces the stored one.
     """
     leased = delivery.leased
     if history is None and not leased.suspect:
@@ -343,7 +343,7 @@ def wait(delivery: Delivery, delay: float = 0.0, *, history: History | None = No
 
 
 def abandon(delivery: Delivery, *, now_ms: int) -> Schedule:
-    """Hand the event back at shutdown: if its request is under way, the answer will be missed."""
+    """Hand the event back at shutdown; if its request is under way, its answer is lost."""
     if not delivery.sending:
         return wait(delivery)
     history = delivery.leased.history.plus(Attempt.of(MISSED, at_ms=now_ms, seconds=0.0))

@@ -1,4 +1,4 @@
-"""What comes after an attempt: a pure function of its outcome and the event's history."""
+"""What follows an attempt: a pure function of its outcome and the event's history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Reason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long to go on with an event: `base` and `cap` are seconds of the full-jitter back-off."""
+    """How often and how long an event is retried: `base` and `cap` are seconds of the full-jitter back-off."""
 
     max_attempts: int = 12
     base: float = 1.0
@@ -44,21 +44,21 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class SlowDown:
-    """Ask again after `delay` seconds; no attempt was used."""
+    """The provider throttles: try again after `delay` seconds; no attempt was used."""
 
     delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Try again after `delay` seconds; nothing left, so no attempt was used."""
+    """Try again after `delay` seconds; nothing was sent, so no attempt was used."""
 
     delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class StopAccount:
-    """Every event of the account would fail: it stops, the event waits."""
+    """Every event of the account would fail: the account stops, and the event waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ Decision = Deliver | Retry | SlowDown | Wait | StopAccount | GiveUp
 
 
 def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) -> Decision:
-    """Say what follows `outcome`, already the last attempt of `history`; `jitter` is drawn from [0, 1)."""
+    """Return what follows `outcome`, which is already the last attempt of `history`; `jitter` is from [0, 1)."""
     match outcome.result:
         case Result.DELIVERED:
             return Deliver()
@@ -93,6 +93,6 @@ def decide(outcome: Outcome, history: History, policy: Policy, jitter: float) ->
 
 
 def backoff(attempts: int, policy: Policy, jitter: float) -> float:
-    """Return the full-jitter delay in seconds after so many failed attempts."""
+    """Return the full-jitter delay in seconds after `attempts` failed attempts."""
     ceiling = min(policy.cap, policy.base * 2.0 ** min(attempts - 1, 60))
     return ceiling * jitter

@@ -1,4 +1,4 @@
-"""Lua scripts, each in the file beside the Python that calls it."""
+"""Lua scripts; each is a file beside the Python that calls it."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ FUNCTIONS = {
     "fleet/snapshot.lua": ("sound.lua",),
     "accounts/throttle.lua": ("limiter/rate.lua",),
 }
-"""Script: the files whose functions it uses; Redis has no way to include one."""
+"""Script to the files whose functions it uses; Redis can't include files."""
 
 
 def text_of(name: str) -> str:
-    """Return a script's text, with the numbers and functions it shares after its first line, which holds its flags."""
+    """Return a script's text, with the shared numbers and functions inserted after its line of flags."""
     first, _, rest = (FOLDER / name).read_text(encoding="utf-8").partition("\n")
     shared = "".join((FOLDER / file).read_text(encoding="utf-8") for file in FUNCTIONS.get(name, ()))
     return f"{first}\n{prelude(shared + rest)}{shared}{rest}"
 
 
 def ignore(faults: Sequence[str]) -> None:
-    """Tell nobody of keys that can't be used."""
+    """Ignore keys that can't be used."""
 
 
 class Script:

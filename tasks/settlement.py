@@ -31,8 +31,8 @@ DELIVERED = Finish(Ending.DELIVERED)
 class Schedule:
     """The event waits in Redis for `delay` seconds; `record` replaces what is stored, None leaves it.
 
-    `eta`: its producer asked for that time, which may lie anywhere. `unsent`: it is a probe
-    that could not leave its worker's machine.
+    `eta`: the time is its producer's `eta`, which has no upper bound. `unsent`: it is a probe that could not leave its
+    worker's machine.
     """
 
     delay: float

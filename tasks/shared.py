@@ -9,23 +9,23 @@ from typing import Final
 from otpreport.wire import PRIORITY_SUFFIXES
 
 MAX_BYTES: Final = 64 * 1024
-"""Of a message: one that is longer is a dead letter."""
+"""Bytes of a message; a longer one becomes a dead letter."""
 
 SUSPECT_DEATHS: Final = 2
-"""An event that so many workers died with is leased alone."""
+"""Deaths of its worker after which an event is leased alone."""
 
 SOLITARY_DEATHS: Final = 3
-"""An event that killed its worker so often while leased alone is poison."""
+"""Deaths of its worker, while leased alone, after which an event is poison."""
 
 RAMP: Final = (0.01, 0.1, 0.5)
 RAMP_STEP_MS: Final = 5000
-"""An account whose breaker closed takes so large a share of its rate, for so many ms each."""
+"""The shares of its rate that an account may use after its breaker closed, one for each step of RAMP_STEP_MS."""
 
 CLIMB: Final = 0.00006
 """How steeply a throttled rate climbs: this share of the configured rate, per second cubed (RFC 9438)."""
 
 LONGEST_PAUSE_MS: Final = 60_000
-"""For so long a provider may ask a rate group to send nothing; a probe in a long outage comes as often at least."""
+"""The longest pause of a rate group that a provider may ask for, and the longest interval of probes in an outage."""
 
 PROBED: Final = frozenset({"open", "stopped"})
 """Redis' words for the states in which an account's events wait and a probe may end it."""
@@ -43,11 +43,11 @@ SHARED: Mapping[str, Value] = {
     "SOLITARY_DEATHS": SOLITARY_DEATHS,
     "SUSPECT_DEATHS": SUSPECT_DEATHS,
 }
-"""By the name under which scripts use them; a set is a table whose members are true."""
+"""By their names in the scripts; a set is a table whose members are true."""
 
 
 def prelude(script: str) -> str:
-    """Return the Lua that defines what a script names of these, in one line, so that lines keep their numbers."""
+    """Return the Lua that defines the names a script uses, in one line, so that line numbers stay."""
     named = sorted(SHARED.keys() & set(re.findall(r"\b[A-Z][A-Z_]+\b", script)))
     if not named:
         return ""
@@ -55,7 +55,7 @@ def prelude(script: str) -> str:
 
 
 def literal(value: Value) -> str:
-    """Return a value as Lua reads it."""
+    """Return a value as Lua source."""
     match value:
         case str():
             return '"' + "".join(c if c.isalnum() or c == "_" else f"\\{ord(c):03}" for c in value) + '"'

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from providers.base import Answer
 
 FAR_APART = 60.0
-"""Seconds between a worker's clock and Redis' that a person should know of."""
+"""Seconds between a worker's clock and Redis' from which on an operator is warned."""
 
 
 class WallClock:
@@ -27,15 +27,15 @@ class WallClock:
         return self._now() + self.offset(account)
 
     def earliest(self, account: str) -> float:
-        """Return UNIX seconds by our clock, Redis' or the provider's, whichever is behind: none is too old too soon."""
+        """Return UNIX seconds by the slowest of our clock, Redis' and the provider's: nothing expires too early."""
         return self._now() + min(0.0, self.redis_ahead, self.offset(account))
 
     def see_redis(self, now_us: int) -> None:
-        """Note what Redis' clock said a moment ago, in us."""
+        """Take a reading of Redis' clock, in us."""
         self.redis_ahead = now_us / 1e6 - self._now()
 
     def earlier_ms(self) -> int:
-        """Return UNIX ms by our clock or Redis', whichever is behind: nothing is too late too soon."""
+        """Return UNIX ms by the slower of our clock and Redis', so that nothing is late too early."""
         return round((self._now() + min(0.0, self.redis_ahead)) * 1000)
 
     def offset(self, account: str) -> float:
@@ -43,7 +43,7 @@ class WallClock:
         return self._offsets.get(account, 0.0)
 
     def correct(self, account: str, answer: Answer) -> bool:
-        """Take over the time of the answer; False when it names none that can be read."""
+        """Adopt the time of the answer; False if it has none that can be read."""
         try:
             date = parsedate_to_datetime(answer.headers["date"])
         except (KeyError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Who may go, and when: the one door between a leased event and the provider."""
+"""The rate limiter: decides whether and when a leased event may be sent. Nothing is sent without its slot."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 HORIZON = 0.05
-"""Seconds ahead a slot may lie."""
+"""Seconds that a slot may lie in the future."""
 
 LEAD = HORIZON / 2
-"""Seconds ahead that a slot lies at most because Redis is far away: a nearer one would have passed on its way here."""
+"""Seconds of the horizon, at most, that may make up for a distant Redis: a nearer slot would pass on its way here."""
 
 TOLERANCE = 0.01
-"""Seconds after its slot that an event may still be sent; later the slot is thrown away."""
+"""Seconds after its slot that an event may still be sent; after that the slot is lost."""
 
 TURN = 0.02
-"""Seconds between two questions for a line that has no slot: so many slots come at once."""
+"""Seconds between two calls for a line without free slots; one call may return this much worth of slots."""
 
 LONG_TURN = 0.035
-"""Seconds until the next question after one that brought less than FEW slots: they are few, or shared by many workers,
-and asking costs everybody. Less by two round trips, or slots would pass in between."""
+"""Seconds until the next call after one that returned fewer than FEW slots: the rate is low, or shared by many workers,
+and each call loads Redis. Two round trips are subtracted, or slots would pass in between."""
 
 FULL = 0.004
-"""Seconds until a worker looks again that has as many requests under way as it may."""
+"""Seconds until a worker at its limit of requests in flight checks again."""
 
 FEW = 4
 
 AWAY = 0.2
-"""Seconds until the next question after Redis did not answer."""
+"""Seconds until the next call after Redis did not answer."""
 
 NO_SLOT = -1000
-"""Answers from here down say in how many ms to ask again."""
+"""Answers from here down encode the ms after which to ask again."""
 
 AT_ONCE = 256
 """Events of one line asked for in one call, at most."""
 
 TICK = 0.004
-"""Slots closer together are served on a grid of so many seconds, so that a thousand a second do not wake the loop a
-thousand times; an event goes up to so much before its slot."""
+"""Slots closer together than this many seconds are served on a grid of it, so that a rate of 1000/s does not wake the
+loop 1000 times a second; an event may be sent up to this much before its slot."""
 
 
 class Refusal(enum.IntEnum):
-    """Why an event may not go; the numbers of admit.lua."""
+    """Why an event may not be sent; the numbers of admit.lua."""
 
     LOST = -1
     DUPLICATE = -2
@@ -76,10 +76,10 @@ class RateGroup:
 
     @property
     def headroom(self) -> float:
-        """Seconds by which arrivals may be late and still keep the limit in every second.
+        """Seconds by which arrivals may be late without breaking the limit in any second.
 
-        At a high rate independent delays even out, and 40 ms are enough for 50 ms of jitter beside what a busy worker
-        adds; at a low rate they don't, and 1.5 ms beside the jitter are the way from the slot to the socket.
+        At a high rate independent delays even out: 40 ms cover 50 ms of jitter and what a busy worker adds. At a low
+        rate they don't: it is the jitter plus 1.5 ms from the slot to the socket.
         """
         return 0.04 if self.limit >= 500 else 0.0515
 
@@ -89,7 +89,7 @@ class RateGroup:
         return self.limit / (1 + self.headroom)
 
     def wake_at(self, slot: float) -> float:
-        """Return when to wake for a slot: on the grid before it, or just then where the slots are further apart."""
+        """Return when to wake for a slot: on the grid before it, or at the slot if slots are further apart."""
         return math.floor(slot / TICK) * TICK if self.pace * TICK > 1 else slot
 
 
@@ -115,7 +115,7 @@ class RateGroups(Mapping[str, RateGroup]):
 
 @dataclass(slots=True)  # plain: one is made for each report
 class Slot:
-    """The moment at which an event may go; after `send_by`, local monotonic seconds, its request may not leave."""
+    """When an event may be sent; after `send_by` (local monotonic seconds) its request must not leave."""
 
     send_by: float
 
@@ -132,17 +132,16 @@ class Line:
     waiting: deque[Waiting] = field(default_factory=deque)
     not_before: float = 0.0
     likely: int = AT_ONCE
-    """How many slots may be had in one call: to ask for those that other workers take costs everybody."""
+    """How many slots to request in one call; asking for slots that other workers take only loads Redis."""
     ahead: int = 0
-    """How many have a slot that is still to come."""
+    """How many have a slot in the future."""
     full: bool = False
-    """Whether more would be asked for, were it not for those."""
+    """Whether those kept the line from asking for more."""
 
     def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
-        """Take as many as slots can exist within the horizon; none while the line knows there is no slot.
+        """Take as many deliveries as the horizon can have slots; none before the line may ask again.
 
-        No more than `at_once` are to have a slot at a time, for this worker could not serve them all, and it sends no
-        more than `free`.
+        At most `at_once` may have a slot at a time, because a worker can't serve more, and at most `free` may be sent.
         """
         self.full = False
         if now < self.not_before:
@@ -154,7 +153,7 @@ class Line:
         return [self.waiting.popleft() for _ in range(min(most, at_once - self.ahead, free))]
 
     def learn(self, answers: Collection[int], now: float, long_turn: float) -> None:
-        """Ask for twice as many the next time; where there were not enough, later, and for a quarter more than came."""
+        """Ask for twice as many the next time; after too few slots ask later, for a quarter more than came."""
         waits = [NO_SLOT - answer for answer in answers if answer <= NO_SLOT]
         if not waits:
             self.likely = min(AT_ONCE, 2 * self.likely)
@@ -201,14 +200,14 @@ class Admission:
         self._wake = asyncio.Event()
         self._late_until = 0.0
         self._turned_away: set[str | None] = set()
-        """The accounts turned away while Redis was asked, None for all: what gets no slot then does not wait on."""
+        """The accounts turned away during the call to Redis, None for all: without a slot their events stop waiting."""
         self._given: set[str] = set()
-        """The tags that have a slot which is still to come, or has just come."""
+        """The tags whose slot is in the future, or has just come."""
         self.at_once = AT_ONCE
         """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
     def regroup(self, groups: Mapping[str, RateGroup]) -> None:
-        """Take other groups for the accounts; who waits for a slot goes on to wait in its new line."""
+        """Use other groups for the accounts; deliveries that wait for a slot move to their new line."""
         waiting = [entry for line in self._lines for entry in line.waiting]
         lines = {group.name: Line(group) for group in groups.values()}
         self._lines = list(lines.values())
@@ -238,7 +237,7 @@ class Admission:
         return delivery.tag in self._given
 
     def turn_away(self, account: str | None = None) -> None:
-        """Let go of all that wait for a slot and have none yet, or of those of one account."""
+        """Stop the waiting of all deliveries without a slot, or of those of one account."""
         self._turned_away.add(account)
         for line in self._lines:
             for _ in range(len(line.waiting)):
@@ -262,13 +261,13 @@ class Admission:
                 await self._pause(asked)
 
     def _put_back(self, entry: Waiting) -> None:
-        """Let an event that got no slot, or missed it, be the first of its line, which may be another one by now."""
+        """Put an event that got no slot, or missed it, at the head of its line, which may have changed."""
         self._line_of[entry[0].account].waiting.appendleft(entry)
 
     def _was_late(self) -> None:
-        """Ask for half as many: a worker short of CPU would waste the slots that others could use, and its own time.
+        """Ask for half as many: a worker short of CPU wastes slots that others could use.
 
-        Once for one stall: all the slots that it missed lie within the horizon.
+        Once for each stall: all the slots that it missed lie within the horizon.
         """
         now = self._clock.monotonic()
         if now >= self._late_until:
@@ -276,7 +275,7 @@ class Admission:
             self.at_once = max(1, self.at_once // 2)
 
     async def _pause(self, now: float) -> None:
-        """Wait until somebody comes, or until the next line may ask again."""
+        """Wait until a delivery enters, or until a line may ask again."""
         self._wake.clear()
         due = [line.not_before for line in self._lines if line.waiting and not line.full]
         try:
@@ -350,7 +349,7 @@ class Admission:
             loop.call_at(moment, self._go, due)
 
     def _go(self, due: list[Going]) -> None:
-        """Let the events of one tick go; who is late has lost the slot and asks for another."""
+        """Release the events of one tick; one that is late has lost its slot and asks for another."""
         now = self._clock.monotonic()
         late = False
         for line, entry, slot in due:
@@ -374,12 +373,12 @@ class Admission:
 
 
 def _kind(delivery: Delivery) -> str:
-    """Return what admit.lua calls an event that says so, and a probe."""
+    """Return admit.lua's code for the kind of event: verified or not, and whether it is a probe."""
     verified = delivery.event.verified
     return ("p" if verified else "q") if delivery.leased.probe else str(int(verified))
 
 
 def _members(delivery: Delivery) -> str:
-    """Return what was remembered if the event, or what makes it needless, was delivered."""
+    """Return the dedupe members whose presence makes this event a duplicate."""
     true = delivery.fingerprint.member(verified=True)
     return true if delivery.event.verified else f"{true} {delivery.fingerprint.member(verified=False)}"

@@ -12,11 +12,11 @@ DRIFT = 0.002
 
 
 class RedisClock:
-    """Map Redis' time to the local monotonic clock, by the quickest of the last answers.
+    """Map Redis' time to the local monotonic clock, by the fastest of the last answers.
 
-    An answer stamped `now_us` by Redis was made between the moments it was asked for and received; half the round
-    trip is the error, so the quickest answer knows best. One that contradicts it proves that a clock was set or has
-    drifted: then what was known before counts no more.
+    Redis stamped `now_us` between the moments of the request and of the answer. The error is half the round trip, so
+    the fastest answer is the most exact. One that contradicts it proves that a clock was set or has drifted: then
+    the earlier samples are discarded.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class RedisClock:
 
     @property
     def round_trip(self) -> float:
-        """The seconds that nine of ten answers took at most, with the wait for this process; 0 before the first."""
+        """The 90th percentile of the answers' seconds, including the wait for this process; 0 before the first."""
         times = sorted(took for took, _ in self._samples)
         return times[len(times) * 9 // 10] if times else 0.0
 

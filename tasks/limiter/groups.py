@@ -1,4 +1,4 @@
-"""The rate groups that follow from key ids, and outlive them: a rotated key must not get a limiter of its own."""
+"""The rate groups derived from key ids. They outlive the keys: a rotated key must not get a second limiter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DerivedGroup:
-    """An account whose group nobody chose: it follows from provider, host and key id.
+    """An account without a configured group: its group is derived from provider, host and key id.
 
     `used` is the group that a running worker uses, which Redis may have forgotten.
     """
@@ -28,7 +28,7 @@ class DerivedGroup:
     used: str = ""
 
     def kept(self, group: str) -> str:
-        """Return the group in force; one of another provider, which had this name before, is none."""
+        """Return the group in force; None if it is of another provider, which used this account name before."""
         return group if group.startswith(f"{self.provider}:") else self.group
 
 
@@ -43,7 +43,7 @@ async def settle_groups(client: Redis, keys: Keys, accounts: Iterable[DerivedGro
 
 
 async def are_forgotten(client: Redis, keys: Keys) -> bool:
-    """Whether workers are there, and no group: Redis has lost them, and those workers are about to enter them again."""
+    """Whether there are workers but no groups: Redis has lost these, and the workers are about to enter them again."""
     untyped: Any = client
     return bool(await untyped.zcard(keys.workers)) and not await untyped.exists(keys.groups)
 

@@ -1,4 +1,4 @@
-"""How fast a rate group may go at one moment, as rate.lua has it."""
+"""The rate of a group at one moment, computed as in rate.lua."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tasks.shared import CLIMB
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What Redis knows of a group's rate, in requests/s; times in seconds of Redis' clock; None: not set.
+    """What Redis stores about a group's rate, in requests/s; times in seconds of Redis' clock; None: not set.
 
-    The provider throttled it at `top` and it fell to `lowered`; `override` was set by hand.
+    The provider throttled it at `top` and it fell to `lowered`; `override` is an operator's limit.
     """
 
     lowered: float | None = None
@@ -20,7 +20,7 @@ class Rate:
     override: float | None = None
 
     def most(self, configured: float) -> float:
-        """Return what the rate climbs to, in requests/s."""
+        """Return the rate that it climbs to, in requests/s."""
         return configured if self.override is None else min(configured, self.override)
 
     def effective(self, configured: float, now: float) -> float:

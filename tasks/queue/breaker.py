@@ -1,4 +1,4 @@
-"""The circuit breaker of an account: what opens it, and the calls that Redis hears of to judge by."""
+"""The circuit breaker of an account: what opens it, and the counts of calls that Redis judges it by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from providers.base import Outcome, Result
 
 UNANSWERED = frozenset({Result.TRANSIENT, Result.UNKNOWN, Result.NOT_SENT})
-"""What an outage looks like; any other answer comes from a provider that works."""
+"""The results of an outage; any other answer comes from a provider that works."""
 
 SLOW = 5.0
 """Seconds from which on a call counts as failed."""
@@ -19,9 +19,9 @@ SLOW = 5.0
 class Breaker:
     """When an account's breaker opens, for all workers at once.
 
-    It opens when of the calls of the last ten seconds at least `calls` ended and a share of `failures` of them failed,
-    or took `slow` seconds and longer; an account with few calls when `run` of them, of two events or more, failed one
-    after another, over `run_time` seconds or more. Then it is probed every `probe_interval` seconds, after a while less
+    It opens when at least `calls` calls ended in the last ten seconds, and a share of `failures` of them failed or took
+    at least `slow` seconds. For an account with fewer calls it opens when `run` calls in a row, of two events or more,
+    failed over at least `run_time` seconds. Then it is probed every `probe_interval` seconds, after a while less
     often. With `calls` 0 it never opens.
     """
 
@@ -33,7 +33,7 @@ class Breaker:
     probe_interval: float = 5.0
 
     def arguments(self) -> tuple[str | int, ...]:
-        """Return what settle.lua needs of it."""
+        """Return settle.lua's arguments for the breaker."""
         times = round(self.run_time * 1000), round(self.probe_interval * 1000)
         return str(self.failures), self.calls, self.run, *times
 
@@ -42,8 +42,8 @@ class Breaker:
 class CallBucket:
     """Calls of one account that began in one second and ended in one.
 
-    `failed` counts those that were slow, too, `fresh` those of them whose event had not failed before; `unsent` those
-    that never left, `answered` those that the provider said something to.
+    `failed` includes slow calls; `fresh` counts those of them whose event had not failed before, `unsent` calls that
+    never left this machine, `answered` those that got an answer.
     """
 
     calls: int = 0
@@ -53,16 +53,16 @@ class CallBucket:
     unsent: int = 0
     answered: int = 0
     message: str = ""
-    """Of the last that never left."""
+    """The error of the last one that never left."""
 
 
 CallBuckets = Mapping[tuple[str, int, int], CallBucket]
-"""By account and the seconds of the monotonic clock in which they began and ended."""
+"""By account, and the seconds of the monotonic clock in which the calls began and ended."""
 
 
 @dataclass(slots=True)
 class Calls:
-    """The calls that ended since Redis last heard of them."""
+    """The calls that ended since they were last sent to Redis."""
 
     slow: float = SLOW
     _buckets: dict[tuple[str, int, int], CallBucket] = field(
@@ -70,7 +70,7 @@ class Calls:
     )
 
     def ended(self, account: str, outcome: Outcome, began: float, seconds: float, *, fresh: bool) -> None:
-        """Note a call that began at `began`, on the monotonic clock, and took so many seconds."""
+        """Count a call that began at `began`, on the monotonic clock, and took `seconds`."""
         bucket = self._buckets.setdefault((account, int(began), int(began + seconds)), CallBucket())
         bucket.calls += 1
         if outcome.result is Result.NOT_SENT:
@@ -90,7 +90,7 @@ class Calls:
 
 
 def call_arguments(buckets: CallBuckets) -> list[str | int]:
-    """Return what settle.lua needs of calls, with their ages at this moment."""
+    """Return settle.lua's arguments for calls, with their ages at this moment."""
     now = time.monotonic()
     arguments: list[str | int] = [len(buckets)]
     for (account, began, ended), bucket in buckets.items():

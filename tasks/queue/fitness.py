@@ -29,7 +29,7 @@ class Unfit(OtpreportError):  # noqa: N818 - a state of Redis, not an error of o
 
 
 async def check_fitness(redis: Redis, keys: Keys) -> None:
-    """Raise Unfit if waiting would not help, `redis.RedisError` if Redis can't tell now."""
+    """Raise Unfit if waiting would not help, `redis.RedisError` if Redis can't answer now."""
     try:
         missing: list[bytes] = await Script("queue/capability.lua").run(
             redis, [keys.workers, keys.ready("x")[0]], []

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from tasks.dedupe import Remembered
-from tasks.delivery import Held, Leased, Way
+from tasks.delivery import Held, Leased, LeasePurpose
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.queue.breaker import Breaker, CallBuckets, call_arguments
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 RECOVERED_AT_ONCE = 200
 SETTLED_AT_ONCE = 500
 SETTLED_BYTES = 500_000
-"""Bytes of records and letters in one settle call, or one of them."""
+"""Bytes of records and letters in one settle call, but always at least one."""
 
 LONGEST_WAIT = 300.0
-"""Seconds that an event waits for another try at most, unless somebody named a later time."""
+"""Upper bound in seconds of the wait for another try; an `eta` may be later."""
 
 REFUSED_RUN = 50
-"""Events that the provider refuses for good, one after another, until their account stops."""
+"""Consecutive events permanently refused by the provider after which their account stops."""
 
 FLAGS = {ord("0"): False, ord("1"): True, ord("2"): None}
-"""What settle.lua says of each event."""
+"""settle.lua's answer for each event."""
 
 
 now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-"""Seconds that go on while the machine is suspended, as those of the other workers do."""
+"""Monotonic seconds that keep counting while the machine is suspended, as the other workers' clocks do."""
 
 
 LONG_AT_ONCE = 4
-"""Long messages that one call buries, at most: with so many it had its bytes."""
+"""Long messages that one lease call buries, at most."""
 
 Buried = tuple[Leased, Bury]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one lease call brought: the events, how many the worker holds by Redis' books, how many suspects wait.
+    """The result of a lease call: the events, how many the worker holds by Redis' books, how many suspects wait.
 
-    `now_us` is Redis' time. `buried` became dead letters, for no worker may have them; there is `more` where it stopped
-    for the bytes it had.
+    `now_us` is Redis' time. `buried` became dead letters, because no worker may lease them. `more`: the call stopped at
+    its limit of bytes.
     """
 
     leased: list[Leased]
@@ -65,7 +65,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a worker has room for: `free` more events in all, and how many it holds of each account."""
+    """The capacity of a worker: `free` more events in total, and how many it holds of each account."""
 
     free: int
     held: Mapping[str, int]
@@ -76,7 +76,7 @@ UNBOUNDED = Room(10**9, {})
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a recovery call found: events of dead workers, events in no index, whether there is more, what it buried."""
+    """The result of a recovery call: events of dead workers, events in no index, whether there are more, burials."""
 
     taken_back: int
     orphans: int
@@ -87,9 +87,9 @@ class Recovered:
 class Queue:
     """One worker's hold on the queue; not thread-safe, every call raises `redis.RedisError` when Redis is away.
 
-    `lease` is the lease time in seconds, `longest_wait` those that a retry waits at most; with `refused_run` 0 no run
-    of refusals stops an account. Calls of `lease` must not overlap, nor those of `settle`. `on_faults` hears of keys
-    that can't be used, each with the reason, after each call: what they belong to waits until they are fixed.
+    `lease` is the lease time in seconds, `longest_wait` the longest wait of a retry; with `refused_run` 0 no run of
+    refusals stops an account. Calls of `lease` must not overlap, nor those of `settle`. `on_faults` is called after
+    each call with the unusable keys and reasons: their accounts wait until the keys are fixed.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Queue:
         self._calls = 0
         self._leased_until = 0.0
         self.alone: frozenset[str] = frozenset()
-        """Accounts of which no call told with the last settle call left, while another worker has answers."""
+        """Accounts of which no call in the last settle call left this machine, while another worker gets answers."""
         self._lease_script = Script("queue/lease.lua")
         self._settle_script = Script("queue/settle.lua")
         self._recover_script = Script("queue/recover.lua")
@@ -133,9 +133,9 @@ class Queue:
         solo: bool = False,
         probe_interval: float = 30.0,
     ) -> Batch:
-        """Renew the lease and take up to `wants[account]` events, no account more than its share of the room.
+        """Renew the lease and take up to `wants[account]` events, each account at most its share of the room.
 
-        Accounts of one of the rate `groups` take so many together. What is free goes to the first ones. `solo`: one
+        `groups` bounds the accounts of one rate group together. Free room goes to the first accounts. `solo`: take one
         suspect and nothing else.
         """
         own = self._keys
@@ -158,8 +158,8 @@ class Queue:
         reply = await self._lease_script.run(self._redis, keys, arguments)
         self._leased_until = asked + self._lease_ms / 1000
         leased = [
-            Leased.parse(account, events[i].decode(), events[i + 1], way)
-            for account, way, events in map(_of_account, reply[6:])
+            Leased.parse(account, events[i].decode(), events[i + 1], purpose)
+            for account, purpose, events in map(_of_account, reply[6:])
             for i in range(0, len(events), 2)
         ]
         self._report_faults(reply[3])
@@ -178,11 +178,10 @@ class Queue:
         call: int,
         calls: CallBuckets | None = None,
     ) -> list[bool | None]:
-        """Settle leased events; False: its lease was lost; None: it is leased still, for a key can't be used.
+        """Settle leased events; False: its lease was lost; None: it is still leased, because a key can't be used.
 
-        The same `call` again acts once.
-
-        `call` is from `next_call()`; at most SETTLED_AT_ONCE events. `calls` are those that the breakers hear of.
+        `call` is from `next_call()`; a repeated one acts once. At most SETTLED_AT_ONCE events. `calls` are counted for
+        the circuit breakers.
         """
         keys = [
             self._keys.held(self._worker),
@@ -208,21 +207,21 @@ class Queue:
 
     @property
     def holds(self) -> bool:
-        """Whether the lease runs still: not if this process stood still, or had no answer, for as long as it lasts."""
+        """Whether the lease is valid; it ends if this process stalls, or gets no answer, for the lease time."""
         return now() < self._leased_until
 
     @property
     def lease_time(self) -> float:
-        """Seconds that a lease lasts unless it is renewed."""
+        """Seconds that a lease lasts without renewal."""
         return self._lease_ms / 1000
 
     def next_call(self) -> int:
-        """Return a number for a settle call, kept when it has to be sent again."""
+        """Return the number of a settle call; a call that is sent again keeps its number."""
         self._calls += 1
         return self._calls
 
     async def recover(self, accounts: Sequence[str]) -> Recovered:
-        """Take back what dead workers held; with a gap in Redis' heartbeat nothing, for one lease time."""
+        """Take back the events of dead workers; after a gap in Redis' heartbeat, nothing for one lease time."""
         keys = [self._keys.workers, self._keys.maintenance]
         longest_ms = round(self._longest_wait * 1000)
         arguments: list[str | int] = [
@@ -248,18 +247,18 @@ class Queue:
         return {tag.decode() for tag in cast("set[bytes]", members)}
 
     async def leave(self) -> None:
-        """End this worker's lease; what it still holds is taken back by others when the lease ends."""
+        """Leave the fleet; other workers recover the events that this worker still holds."""
         if not await self._redis.exists(self._keys.held(self._worker)):
             await self._redis.zrem(self._keys.workers, self._worker)
 
 
-def _of_account(listed: Sequence[bytes]) -> tuple[str, Way, Sequence[bytes]]:
-    """Read one list of lease.lua's: its account, its way, and tags and records by turns."""
-    return listed[0].decode(), Way(listed[1].decode()), listed[2:]
+def _of_account(listed: Sequence[bytes]) -> tuple[str, LeasePurpose, Sequence[bytes]]:
+    """Read one list of lease.lua: its account, its purpose, then tags and records alternating."""
+    return listed[0].decode(), LeasePurpose(listed[1].decode()), listed[2:]
 
 
 def _buried(words: Sequence[bytes]) -> list[Buried]:
-    """Read what a script says that it buried."""
+    """Read a script's list of buried events."""
     rows = (map(bytes.decode, words[i : i + 4]) for i in range(0, len(words), 4))
     return [
         (
@@ -277,7 +276,7 @@ _Kind = tuple[str, str, str, str]
 def _arguments(
     held: Held, settlement: Settlement, longest_wait: float
 ) -> tuple[_Kind, tuple[str | bytes | int, ...]]:
-    """Return what settle.lua needs of one event: of its kind, and of itself."""
+    """Return settle.lua's arguments for one event: those of its kind, then its own."""
     leased = held.leased
     match settlement:
         case Finish(ending):

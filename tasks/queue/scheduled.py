@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
 from tasks.dedupe import Fingerprint
-from tasks.delivery import Leased, Way, read
+from tasks.delivery import Leased, LeasePurpose, read
 from tasks.keys import Keys
 from tasks.script import Arguments, text_of
 from tasks.shared import MAX_BYTES
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from redis import Redis
 
 PAGE = 200
-"""Events looked at, or ended, in one call."""
+"""Events read, or ended, in one call."""
 
 BYTES = 1_000_000
 """Bytes of records read in one call, and one record at least."""
 
 LONGEST = 4 * MAX_BYTES
-"""Bytes that are read of one record: a message, and the story of its attempts."""
+"""Bytes that are read of one record: its history and its message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An event in the schedule, its `score` as Redis says it; what can't be read occurred when it was taken."""
+    """An event in the schedule, its `score` as stored; an unreadable one counts as occurred when it was taken."""
 
     tag: str
     score: str
     eta: bool
-    """Whether it waits for a time that was named, else for another attempt."""
+    """Whether it waits for its `eta`; otherwise it waits for another attempt."""
     code: str
-    """What the last attempt ended with, or what kept it from leaving; empty where there was none."""
+    """The code of the last attempt, or of the last failure to send; empty if there was none."""
     occurred_ms: int
     claim: str
 
     @classmethod
     def of(cls, account: str, tag: str, score: str, record: bytes) -> Waiting:
-        """Read a record; what is no event of ours has no claim."""
-        leased = Leased.parse(account, tag, record, Way.SHED)
+        """Read a record; one that is not a readable event has no claim."""
+        leased = Leased.parse(account, tag, record, LeasePurpose.SHED)
         event = read(leased, now_ms=0).event
         history = leased.history
         last = history.unsent or (history.attempts[-1] if history.attempts else None)
@@ -58,7 +58,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an event in the schedule must be; an empty set and None let everything through. Codes may hold * and ?."""
+    """A filter for events in the schedule; an empty set and None match everything. Codes may hold * and ?."""
 
     codes: frozenset[str] = frozenset()
     since_ms: int | None = None
@@ -66,7 +66,7 @@ class Wanted:
     eta: bool | None = None
 
     def matches(self, event: Waiting) -> bool:
-        """Judge one event; times are those of `occurred_at`, both ends included."""
+        """Return whether an event matches; times are of `occurred_at`, both ends included."""
         if self.eta is not None and event.eta != self.eta:
             return False
         if self.since_ms is not None and event.occurred_ms < self.since_ms:
@@ -88,7 +88,7 @@ class ScheduledEvents:
         self._drop_script = client.register_script(text_of("queue/drop.lua"))
 
     def events(self, wanted: Wanted) -> Iterator[Waiting]:
-        """Yield what waits; one that comes or goes meanwhile may be seen or not, and one may be seen twice."""
+        """Yield the events; as with SCAN, one may appear twice, and one added or removed meanwhile may be missing."""
         untyped: Any = self._client
         cursor: int | None = None
         while cursor != 0:
@@ -96,7 +96,7 @@ class ScheduledEvents:
             yield from filter(wanted.matches, self._read([tag for tag, _ in page]))
 
     def drop(self, events: Iterable[Waiting]) -> Iterator[int]:
-        """End events and book them as purged; yield how many after each call. What a worker has taken goes on."""
+        """End events and book them as purged; yield how many after each call. Events that a worker took stay."""
         batch: list[Waiting] = []
         for event in events:
             batch.append(event)

@@ -747,7 +747,7 @@ MUTANTS = (
     Mutant(
         "report-shed",
         "tasks/report.py",
-        "if delivery.leased.way is Way.SHED:",
+        "if delivery.leased.purpose is LeasePurpose.SHED:",
         "if False:",
         "tests/unit/tasks/test_report.py::test_what_an_operator_drops_is_not_sent",
     ),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from otpreport import Verification
 from providers import Result
-from tasks.delivery import Delivery, Leased, Way
+from tasks.delivery import Delivery, Leased, LeasePurpose
 from tasks.history import Attempt, History
 
 NOW_MS = 1_767_225_600_000
@@ -61,11 +61,11 @@ def leased(
     deaths: int = 0,
     solitary: int = 0,
     history: History | None = None,
-    way: Way = Way.SEND,
+    purpose: LeasePurpose = LeasePurpose.SEND,
 ) -> Leased:
     """Return a leased record; without bytes, of a good message."""
     raw = message({"event": event(account=account).to_wire()}) if raw is None else raw
-    return Leased(account, tag, deaths, solitary, NOW_MS - 1000, history or History(), raw, way)
+    return Leased(account, tag, deaths, solitary, NOW_MS - 1000, history or History(), raw, purpose)
 
 
 def delivery(
@@ -73,13 +73,15 @@ def delivery(
     *,
     tag: str = "tencent:w:1",
     history: History | None = None,
-    way: Way = Way.SEND,
+    purpose: LeasePurpose = LeasePurpose.SEND,
     deaths: int = 0,
 ) -> Delivery:
     """Return a delivery on its way."""
     of = of or event()
     raw = message({"event": of.to_wire()})
-    return Delivery(leased(raw, account=of.account, tag=tag, history=history, way=way, deaths=deaths), of)
+    return Delivery(
+        leased(raw, account=of.account, tag=tag, history=history, purpose=purpose, deaths=deaths), of
+    )
 
 
 def attempts(*results: Result) -> History:

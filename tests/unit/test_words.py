@@ -35,6 +35,7 @@ NAMES = {
     "TELL": "PRESENCE_INTERVAL",
     "TOO_MUCH": "RIGHTS_SCRIPT",
     "_FAREWELL": "_CLOSE_TIMEOUT",
+    "Way": "LeasePurpose, or Route",
     "_PATIENCE": "_FORK_TIMEOUT",
     "_said": "the text that it is",
     "_tell": "announce, log or report, and what",

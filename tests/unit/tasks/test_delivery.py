@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from otpreport import Verification
 from otpreport.wire import encode
-from tasks.delivery import Delivery, NotYet, Undeliverable, Way, read
+from tasks.delivery import Delivery, LeasePurpose, NotYet, Undeliverable, read
 from tasks.history import History
 from tasks.retry import Reason
 from tasks.shared import MAX_BYTES, SOLITARY_DEATHS
@@ -124,7 +124,7 @@ def test_an_eta_that_could_only_expire_is_invalid(*, after: int, good: bool, pas
 
 def test_what_is_shed_waits_for_no_eta() -> None:
     """The operator drops the account's events: those that were to be sent later as well."""
-    record = replace(leased(message(headers={"eta": iso(NOW_MS + 10**12)})), way=Way.SHED)
+    record = replace(leased(message(headers={"eta": iso(NOW_MS + 10**12)})), purpose=LeasePurpose.SHED)
     assert isinstance(read(record, now_ms=NOW_MS, max_age=3600.0), Delivery)
 
 

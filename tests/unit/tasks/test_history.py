@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import Outcome, Result
-from tasks.delivery import Leased, Way
+from tasks.delivery import Leased, LeasePurpose
 from tasks.history import Attempt, History, Unsent
 from tests.support.leased import attempts, leased
 
@@ -56,7 +56,7 @@ def test_an_older_worker_reads_what_never_left_as_nothing() -> None:
     """It knows no class `not_sent`: among the attempts it would make the whole record unreadable."""
     line = (
         attempts(Result.TRANSIENT)
-        .without_way(Outcome(Result.NOT_SENT, "not_sent", "refused"), at_ms=5)
+        .with_unsent(Outcome(Result.NOT_SENT, "not_sent", "refused"), at_ms=5)
         .encode()
     )
     assert [Result(row[1]) for row in orjson.loads(line)["attempts"]] == [Result.TRANSIENT]
@@ -75,12 +75,14 @@ def test_an_attempt_keeps_what_an_outcome_says() -> None:
     assert attempt == Attempt(7, Result.UNKNOWN, "InternalError", "busy", "req-1", 13)
 
 
-@given(history=HISTORIES, raw=st.binary(max_size=200), first_ms=NUMBERS, way=st.sampled_from(Way))
-def test_a_record_survives_redis(history: History, raw: bytes, first_ms: int, way: Way) -> None:
+@given(
+    history=HISTORIES, raw=st.binary(max_size=200), first_ms=NUMBERS, purpose=st.sampled_from(LeasePurpose)
+)
+def test_a_record_survives_redis(history: History, raw: bytes, first_ms: int, purpose: LeasePurpose) -> None:
     """Whatever bytes were sent, newlines and zeros included, a record gives them back with their story."""
     before = Leased("a", "a:w:1", 2, 1, first_ms, History(), raw)
-    after = Leased.parse("a", "a:w:1", before.record(history), way)
-    assert after == Leased("a", "a:w:1", 0, 0, first_ms, history, raw, way)
+    after = Leased.parse("a", "a:w:1", before.record(history), purpose)
+    assert after == Leased("a", "a:w:1", 0, 0, first_ms, history, raw, purpose)
 
 
 def test_a_new_record_counts_no_death() -> None:

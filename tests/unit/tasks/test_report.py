@@ -9,7 +9,7 @@ import pytest
 
 from otpreport import Verification
 from providers import Answer, Outcome, Result, SignedRequest
-from tasks.delivery import Delivery, Leased, Way
+from tasks.delivery import Delivery, Leased, LeasePurpose
 from tasks.history import History, Unsent
 from tasks.limiter.admission import Refusal, Slot
 from tasks.queue.breaker import Calls
@@ -295,7 +295,7 @@ def test_what_never_left_uses_no_attempt() -> None:
 def test_what_only_this_machine_keeps_back_is_for_the_others_at_once() -> None:
     """While other workers get through the event waits for nobody, and nothing is noted: it was not the event."""
     world = World([NotSent("no name"), says(Result.TRANSIENT)], is_aside=lambda account: account == "tencent")
-    before = attempts(Result.TRANSIENT).without_way(NO_NAME, at_ms=1)
+    before = attempts(Result.TRANSIENT).with_unsent(NO_NAME, at_ms=1)
     assert world.settle(delivery(history=before)) == Schedule(0.0)
     assert len(stored(world.settle(delivery(history=before))).attempts) == 2, "this one left"
 
@@ -305,7 +305,7 @@ def test_the_letter_of_an_event_that_never_left_says_why() -> None:
     unsent = Unsent(7, NOW_MS - 1000, "not_sent", "ConnectError: no route to host")
     old = event(at_ms=NOW_MS - 3_600_001)
     story = letter(
-        World().settle(delivery(old, history=attempts(Result.TRANSIENT).without_way(NO_NAME, at_ms=1)))
+        World().settle(delivery(old, history=attempts(Result.TRANSIENT).with_unsent(NO_NAME, at_ms=1)))
     )
     assert (story["class"], story["code"], story["message"]) == ("not_sent", "not_sent", "no name")
     story = letter(World().settle(delivery(old, history=History(unsent=unsent))))
@@ -316,7 +316,7 @@ def test_the_letter_of_an_event_that_never_left_says_why() -> None:
 
 def test_the_letter_of_a_probe_that_never_left_says_why() -> None:
     """Also where the only event of an account is its probe, and nothing of it ever left."""
-    probe = delivery(event(at_ms=NOW_MS - 10**8), way=Way.PROBE)
+    probe = delivery(event(at_ms=NOW_MS - 10**8), purpose=LeasePurpose.PROBE)
     story = letter(World([NotSent("ConnectError: refused")]).settle(probe))
     assert (story["reason"], story["class"]) == ("expired", "not_sent")
     assert story["message"] == "ConnectError: refused"
@@ -356,7 +356,9 @@ def test_a_replay_makes_an_event_young() -> None:
 def test_a_probe_is_never_too_old() -> None:
     """When an account stood still for longer than `max_age`, its probe asks the provider nevertheless."""
     world = World()
-    assert world.settle(delivery(event(at_ms=NOW_MS - 10**8), way=Way.PROBE)) == Finish(Ending.DELIVERED)
+    assert world.settle(delivery(event(at_ms=NOW_MS - 10**8), purpose=LeasePurpose.PROBE)) == Finish(
+        Ending.DELIVERED
+    )
     assert world.states.calls == ["resume tencent"]
 
 
@@ -372,7 +374,7 @@ def test_what_the_provider_cannot_be_told_is_skipped() -> None:
 def test_a_delivered_probe_lets_the_account_run() -> None:
     """The success of a probe resumes the account; the success of any other event says nothing of it."""
     world = World()
-    world.settle(delivery(way=Way.PROBE))
+    world.settle(delivery(purpose=LeasePurpose.PROBE))
     world.settle(delivery())
     assert world.states.calls == ["resume tencent"]
 
@@ -381,7 +383,7 @@ def test_a_delivered_probe_lets_the_account_run() -> None:
 def test_any_answer_to_a_probe_shows_that_an_outage_is_over(result: Result) -> None:
     """A provider that answers works; whether the account may run is decided in Redis."""
     world = World([says(result)])
-    world.settle(delivery(way=Way.PROBE))
+    world.settle(delivery(purpose=LeasePurpose.PROBE))
     assert world.states.calls[0] == "answered tencent"
 
 
@@ -389,7 +391,7 @@ def test_any_answer_to_a_probe_shows_that_an_outage_is_over(result: Result) -> N
 def test_a_failed_probe_lets_nothing_run_and_uses_no_attempt(result: Result) -> None:
     """However often an event has to probe, it does not die of it; but what may have been taken stays in doubt."""
     world = World([says(result)], policy=Policy(max_attempts=1))
-    settlement = world.settle(delivery(way=Way.PROBE))
+    settlement = world.settle(delivery(purpose=LeasePurpose.PROBE))
     assert world.states.calls == []
     if result is not Result.UNKNOWN:
         assert settlement == Schedule(STOPPED_DELAY, unsent=result is Result.NOT_SENT)
@@ -400,7 +402,7 @@ def test_a_failed_probe_lets_nothing_run_and_uses_no_attempt(result: Result) -> 
 def test_a_probe_that_grew_too_old_is_not_sent_for_ever() -> None:
     """Where no other event comes, the one that probes ends with `max_age`; its doubt is told."""
     world = World([says(Result.UNKNOWN)])
-    ended = world.settle(delivery(event(at_ms=NOW_MS - 10**8), way=Way.PROBE))
+    ended = world.settle(delivery(event(at_ms=NOW_MS - 10**8), purpose=LeasePurpose.PROBE))
     assert letter(ended)["reason"] == "exhausted"
     assert letter(ended)["in_doubt"] is True
 
@@ -408,7 +410,7 @@ def test_a_probe_that_grew_too_old_is_not_sent_for_ever() -> None:
 def test_what_an_operator_drops_is_not_sent() -> None:
     """An event of an account that is degraded to `shed` ends there."""
     world = World()
-    assert world.settle(delivery(way=Way.SHED)) == Finish(Ending.SHED)
+    assert world.settle(delivery(purpose=LeasePurpose.SHED)) == Finish(Ending.SHED)
     assert world.gate.entered == 0
 
 
@@ -437,7 +439,7 @@ def test_every_call_is_told_to_the_breaker() -> None:
 def test_without_redis_the_answer_still_counts(result: Result, settlement: Settlement) -> None:
     """When the other workers can't be told, the event ends as the answer says all the same."""
     world = World([says(result)], states=States(away=True))
-    assert world.settle(delivery(way=Way.PROBE)) == settlement
+    assert world.settle(delivery(purpose=LeasePurpose.PROBE)) == settlement
 
 
 def test_a_fault_of_ours_uses_an_attempt() -> None:
@@ -504,4 +506,4 @@ def test_a_request_cut_off_by_the_end_is_counted() -> None:
 def test_the_end_does_not_take_back_an_answer() -> None:
     """Cut off while it tells the others, a report still ends as the answer says: delivered is delivered."""
     world = World(states=SilentStates())
-    assert asyncio.run(cut_off(world, delivery(way=Way.PROBE))) == Finish(Ending.DELIVERED)
+    assert asyncio.run(cut_off(world, delivery(purpose=LeasePurpose.PROBE))) == Finish(Ending.DELIVERED)
