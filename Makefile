@@ -58,6 +58,7 @@ lock: build/uv/bin/uv ## write requirements/*.txt anew (UPGRADE=--upgrade: with 
 	@$(LOCK) $(UPGRADE) --extra worker pyproject.toml -o requirements/worker.txt
 	@$(LOCK) $(UPGRADE) --extra demo -c requirements/worker.txt pyproject.toml -o requirements/demo.txt
 	@$(LOCK) $(UPGRADE) --extra demo --group dev -c requirements/worker.txt pyproject.toml -o requirements/dev.txt
+	@$(LOCK) $(UPGRADE) --group build -c requirements/dev.txt -o requirements/build.txt
 	@$(LOCK) $(UPGRADE) --group sbom -o requirements/sbom.txt
 
 pin: ## pin the images in Dockerfile and compose files by the digests that their tags have today

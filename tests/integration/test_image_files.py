@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import EXPORTER_PORT, Settings
+from otpreport.app_folder import PACKAGES
 from worker.embedded import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def test_the_image_runs_as_a_user_and_gets_its_signals() -> None:
     assert bases == ["python:3.11-slim-bookworm"] * 2  # `make pin` puts a digest behind
     final = DOCKERFILE.rpartition("\nFROM ")[2]
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", final, re.MULTILINE)
-    assert json.loads(re.findall(r"^ENTRYPOINT (.*)", final, re.MULTILINE)[0]) == ["python", "-m", "worker"]
+    assert json.loads(re.findall(r"^ENTRYPOINT (.*)", final, re.MULTILINE)[0]) == ["otpreport"]
     assert json.loads(re.findall(r"^CMD (.*)", final, re.MULTILINE)[0]) == ["run"]
     assert "STOPSIGNAL SIGTERM" in final
     assert not re.search(r"apt-get|gcc|build-essential", DOCKERFILE)
@@ -123,5 +124,18 @@ def test_only_named_folders_reach_the_image() -> None:
     """The build context begins with nothing, so no key or history gets into an image by chance."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert lines[0] == "*"
-    copied = set(re.findall(r"^COPY ([a-z]+) \1$", DOCKERFILE, re.MULTILINE))
-    assert {line[1:] for line in lines if line.startswith("!")} == copied | {"requirements/worker.txt"}
+    copied = {
+        name
+        for sources in re.findall(r"^COPY ((?!--from|requirements)\S.*) /src/\S*$", DOCKERFILE, re.MULTILINE)
+        for name in sources.split()
+    }
+    locks = {"requirements/worker.txt", "requirements/build.txt"}
+    assert {line[1:] for line in lines if line.startswith("!")} == copied | locks
+
+
+def test_the_image_has_what_the_wheel_is_built_from() -> None:
+    """Each package that the wheel carries is copied for its build; all that is installed comes from a lock by hash."""
+    copied = set(re.findall(r"^COPY ([a-z]+) /src/\1$", DOCKERFILE, re.MULTILINE))
+    assert copied == {"otpreport", *PACKAGES}
+    for command in re.findall(r"pip (?:install|wheel)[^&|;]*", DOCKERFILE):
+        assert "--require-hashes" in command or "--no-index" in command
