@@ -7,6 +7,7 @@ interpreter at exit. So they write to a bounded queue instead; lines that find i
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import logging
 import os
@@ -15,6 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import TextIO, cast
 
 from config.logging import log_event
@@ -40,6 +42,7 @@ class Output(io.TextIOBase):
     def __init__(self, stream: TextIO, *, lines: int = MOST_LINES, size: int = MOST_BYTES) -> None:
         self.dropped = 0
         self._stream = stream
+        self._path = ""
         self._most_lines, self._most_bytes = lines, size
         self._begin()
         forks.on_fork(self)
@@ -84,6 +87,13 @@ class Output(io.TextIOBase):
         if rest := self._rest():
             self._begun.text = ""
             self._put(rest)
+
+    def into_file(self, path: str) -> None:
+        """Write to the end of this file from now on, and to a new one after it was moved; OSError if that fails."""
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        os.dup2(file, self.fileno())
+        os.close(file)
+        self._path = path
 
     def drain(self, ends: float) -> None:
         """Wait until the queue is written, or until `time.monotonic()` is `ends`."""
@@ -138,6 +148,8 @@ class Output(io.TextIOBase):
 
     def _write(self, some: bytes) -> bool:
         """Write to the file, without a timeout; return whether everything was written."""
+        if self._path:
+            self._follow()
         rest = memoryview(some)
         try:
             while rest:
@@ -148,6 +160,13 @@ class Output(io.TextIOBase):
         except OSError:  # the reader is gone or the disk is full: there is nowhere to report it
             return False
         return True
+
+    def _follow(self) -> None:
+        """Open the file anew when it was moved away; while that can't be done, write to where it is now."""
+        with contextlib.suppress(OSError):
+            path = Path(self._path)
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(self.fileno())):
+                self.into_file(self._path)
 
     def _log_dropped(self) -> None:
         """Log how much was dropped once the queue is half empty, not for every line that a slow reader takes."""
@@ -178,6 +197,12 @@ def take_over() -> None:
             setattr(sys, name, output)
             setattr(sys, f"__{name}__", output)  # Celery's banner goes there
     atexit.register(drain)
+
+
+def into_file(path: str) -> None:
+    """Write what goes to standard output and error to the end of a file; OSError when it can't be opened."""
+    for output in _outputs:
+        output.into_file(path)
 
 
 def drain() -> None:

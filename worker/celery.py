@@ -5,38 +5,36 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
-from typing import Any, TextIO
+from functools import partial
+from typing import Any, NoReturn, TextIO
 
-from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_shutdown
+from celery.utils.log import mlevel
+from celery.utils.nodenames import node_format
 from kombu import Queue
-from kombu.transport import TRANSPORT_ALIASES
 
 from config.faults import SettingsError
-from config.logging import configure
-from config.output import drain, take_over
+from config.logging import configure, log_event
+from config.output import drain, into_file, take_over
 from config.settings import Settings, load
 from config.watch import Watch
 from otpreport.wire import TASK, queue_name
 from worker.bridge import options as refusals
+from worker.bridge.app import BROKER, App
+from worker.bridge.command_line import CommandLine
 from worker.bridge.handover import Bridge
 from worker.runtime import Runtime
 
-TRANSPORT_ALIASES["otpreport"] = "worker.bridge.transport:Transport"
-
-
-class App(Celery):
-    """Celery with what its pool runs."""
-
-    otpreport_runtime: Runtime
+logger = logging.getLogger("otpreport.worker")
 
 
 def build(settings: Settings) -> App:
     """Return the application for these settings; nothing connects before a worker starts."""
-    app = App("otpreport", set_as_current=False)
+    app = App()
     app.conf.update(
-        broker_url="otpreport://localhost//",
+        broker_url=BROKER,
         broker_transport_options={"bridge": Bridge()},
         broker_connection_retry_on_startup=True,
         task_queues=[Queue(queue_name(account)) for account in settings.accounts],
@@ -63,27 +61,63 @@ def load_or_exit() -> Settings:
     try:
         return load()
     except SettingsError as error:
-        for fault in error.faults:
-            print(fault, file=sys.stderr)
-        sys.exit(2)
+        stop(*error.faults)
+
+
+def stop(*faults: object) -> NoReturn:
+    """Print a line for each fault and exit with status 2."""
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    sys.exit(2)
+
+
+@celeryd_init.connect
+def _log_as_asked(sender: str, options: dict[str, Any], **_: Any) -> None:
+    """Write to the file of `-f` and from the level of `-l`; first of all, so that the file has a refusal too."""
+    line = CommandLine()
+    path, level = options.get("logfile"), options.get("loglevel") if line.gave("loglevel") else None
+    if path:
+        try:
+            into_file(node_format(path, sender))
+        except OSError as error:
+            stop(f"-f {path}: can't write this file: {error.strerror}")
+    if path or level is not None:
+        configure(
+            logging.getLevelName(mlevel(level)) if level is not None else settings.log_level,
+            settings.log_format,
+        )
 
 
 @celeryd_init.connect
 def _refuse(options: dict[str, object], **_: Any) -> None:
     """End a start that asks for what this worker can't do, with a line for each fault and status 2."""
-    found = list(refusals.faults(options, [queue_name(account) for account in settings.accounts]))
-    for fault in found:
-        print(fault, file=sys.stderr)
-    if found:
-        sys.exit(2)
+    queues = [queue_name(account) for account in settings.accounts]
+    if faults := list(refusals.faults(options, queues, CommandLine().settings())):
+        stop(*faults)
 
 
 @celeryd_init.connect
-def _say_without_waiting(**_: Any) -> None:
-    """Have Celery write as all else does when it speaks in a signal's handler: it may wait for the file there."""
-    from celery.apps import worker as program  # noqa: PLC0415 - it is there by now, and takes long to be imported
+def _say_what_is_ignored(**_: Any) -> None:
+    if names := CommandLine().ignored(os.environ):
+        log_event(
+            logger, logging.WARNING, "celery settings ignored", ignored=names, fix="set OTPREPORT_... instead"
+        )
 
-    setattr(program, "safe_say", _say)  # noqa: B010 - its types don't name it
+
+@celeryd_init.connect
+def _start_anew_as_started(**_: Any) -> None:
+    """Have SIGHUP run the command again that was run: of `python -m celery` (so does `-D`), argv has only a file."""
+    sys.argv = sys.orig_argv[1:]
+
+
+@celeryd_init.connect
+def _adapt_signals(**_: Any) -> None:
+    """Have Celery write as all else does in a signal's handler, where it may wait for the file; end Ctrl-C with 0."""
+    from celery.apps import worker  # noqa: PLC0415 - it is there by now, and takes long to be imported
+
+    program: Any = worker  # its types name neither
+    program.safe_say = _say
+    program.install_worker_int_handler = partial(program.install_worker_int_handler, exitcode=0)
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
@@ -94,6 +128,16 @@ def _say(text: str, stream: TextIO | None = None) -> None:
 def _start_anew_as_it_was_started(**_: Any) -> None:
     """Have Celery start the whole command line after SIGHUP: `-m otpreport` or `-m celery` is not in argv."""
     sys.argv = sys.orig_argv[1:]
+
+
+@worker_shutdown.connect
+def _hear_no_ctrl_c(**_: Any) -> None:
+    """All is handed back: a second Ctrl-C, which comes when a person is impatient, has nothing to hurry."""
+    signal.signal(signal.SIGINT, _hear_nothing)  # SIG_IGN would outlive SIGHUP's exec
+
+
+def _hear_nothing(*_: object) -> None:
+    pass
 
 
 @worker_shutdown.connect
@@ -108,6 +152,10 @@ def _keep_our_logging(**_: Any) -> None:
 
 
 take_over()
+command_line = CommandLine()
+if off := command_line.command_off():
+    stop(off)
+command_line.keep_variables_out()
 gc.set_threshold(20_000)  # as `python -m worker` does
 settings = load_or_exit()
 configure(settings.log_level, settings.log_format)

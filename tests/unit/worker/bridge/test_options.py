@@ -29,6 +29,7 @@ def test_had(options: dict[str, object]) -> None:
     [
         ({"pool": TaskPool}, "-P: otpreport runs on its own pool"),
         ({"autoscale": "9,3"}, "--autoscale: this worker has nothing to scale"),
+        ({"beat": True}, "-B: otpreport has nothing to schedule"),
         ({"purge": True}, "--purge: events that wait are not thrown away"),
         (
             {"queues": ["otpreport.tencnet"]},
@@ -44,6 +45,12 @@ def test_refused(options: dict[str, object], line: str) -> None:
     """What can't be had is told in one line that names the option."""
     (fault,) = faults(options, QUEUES)
     assert fault.startswith(line)
+
+
+def test_settings_of_celery() -> None:
+    """A setting of Celery's, given after `--`, is refused by its name; its value may be a secret."""
+    (fault,) = faults({}, QUEUES, ["broker.url=redis://:secret@elsewhere/0"])
+    assert fault == "broker.url: settings of Celery's can't be changed here: use OTPREPORT_..."
 
 
 def test_all_at_once() -> None:
