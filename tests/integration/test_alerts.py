@@ -36,12 +36,13 @@ def amtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return run("amtool", "prometheus-alertmanager", *arguments)
 
 
-def test_prometheus_takes_the_rules() -> None:
-    """The configuration of compose is valid, and the rules that it loads are those that are tested."""
-    checked = promtool("check", "config", FOLDER / "prometheus.yml")
+@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus-static.yml"])
+def test_prometheus_takes_the_rules(name: str) -> None:
+    """The configurations, of compose and for units of systemd, are valid and load the rules that are tested."""
+    checked = promtool("check", "config", FOLDER / name)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(rules())} rules found" in checked.stdout
-    assert read(FOLDER / "prometheus.yml")["rule_files"] == [RULES.name]
+    assert read(FOLDER / name)["rule_files"] == [RULES.name]
 
 
 def test_every_alert_fires_when_it_should_and_not_when_it_should_not() -> None:
