@@ -69,7 +69,7 @@ class UnknownOptionError(OtpreportError, ValueError):
 class Address:
     """A parsed URL; `options` are redis-py's for one connection, hidden from `repr`.
 
-    With `sentinels`, these tell the master of `service`, and `options` have no host.
+    With `sentinels`, these name the master of `service`, and `options` have no host.
     """
 
     options: Mapping[str, object] = field(repr=False)

@@ -1,7 +1,7 @@
 """One open connection to Redis that keeps a deadline.
 
-This file and `address.py` alone import redis-py, which costs more than all else of this package: whoever makes a
-Reporter imports them, not whoever imports `otpreport`.
+Only this file and `address.py` import redis-py, which takes longer than the rest of this package. They are imported
+when a Reporter is made, not with `otpreport`.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Connection:
         return opened
 
     def is_quiet(self) -> bool:
-        """Tell whether an idle connection is open as far as this machine knows: it has nothing to read."""
-        return not self._readable.poll(0) or self._has_nothing_to_say()
+        """Return whether an idle connection is open, as far as this machine knows: it has nothing to read."""
+        return not self._readable.poll(0) or self._woke_for_ticket()
 
-    def _has_nothing_to_say(self) -> bool:
-        """Tell a TLS session ticket, which wakes the poll, from a closed or confused connection."""
+    def _woke_for_ticket(self) -> bool:
+        """Return whether a woken poll was only a TLS session ticket, not a close or unexpected data."""
         try:
             self._socket.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -115,7 +115,7 @@ class Connection:
         return str(reply) if isinstance(reply, hiredis.ReplyError) else ""
 
     def _receive(self, deadline: float) -> bytes:
-        """Return what comes next; Redis takes its time, so the poll comes first, but for what TLS has read already."""
+        """Return the next bytes; poll first, because Redis takes a while, unless TLS has buffered some."""
         ready = self._pending() > 0
         while True:
             if not ready:

@@ -26,7 +26,7 @@ their locks. They are neither used nor closed."""
 
 
 class NotOurs(OtpreportError, OSError):  # noqa: N818 - it says what the file is
-    """A file that is not to be used: another's, or one that SQLite can lock no more in this process."""
+    """A file that must not be used: another user's, or one that SQLite can no longer lock in this process."""
 
 
 class Database:
@@ -43,7 +43,7 @@ class Database:
             pass
 
     def is_in_place(self) -> bool:
-        """Tell whether the file is still the one of its name: another may have put it aside."""
+        """Return whether the path still names this file: another process may have moved it aside."""
         try:
             return self.path.stat().st_ino == self._inode
         except OSError:
@@ -69,7 +69,7 @@ class Database:
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
-        """Have the connection, and no fork meanwhile."""
+        """Yield the connection, and block forks meanwhile."""
         with steady():
             if self._connection is None:
                 self._connection = self._connect()

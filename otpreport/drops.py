@@ -1,4 +1,4 @@
-"""What was dropped: counted for the app, and told in the log once in a while."""
+"""Dropped events: counted for the app, and logged now and then."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CLOSE_TIMEOUT = 1.0
 
 
 class Drops:
-    """Counts dropped events, and warns once in a while rather than once for each.
+    """Counts dropped events, and logs a warning now and then instead of one for each.
 
-    A thread that lives as long as the line takes writes it: a log handler that hangs holds neither a caller nor
-    the threads that look for Redis and write the spool. Where no thread can be started only the count tells.
+    A short-lived thread writes the line: a log handler that hangs blocks neither a caller nor the threads that
+    connect to Redis and write the spool. If no thread can be started, drops are only counted.
     """
 
     def __init__(self) -> None:

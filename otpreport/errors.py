@@ -1,9 +1,9 @@
-"""Every error of ours, by what is done next.
+"""All errors of this project, by what is done next.
 
     OtpreportError
     ├── in the web app
     │   ├── Unavailable          otpreport/push.py        Redis did not take it: the event goes to the spool
-    │   ├── NotOurs              otpreport/database.py    a file that is not to be used: renamed, or events are dropped
+    │   ├── NotOurs              otpreport/database.py    a file that must not be used: renamed, or events are dropped
     │   └── UnknownOptionError   otpreport/address.py     the Redis URL is wrong: the caller gets it at once
     ├── at the start
     │   ├── SettingsError        config/faults.py         one line for each fault, exit status 2
@@ -21,4 +21,4 @@ sockets are translated where they are met, with `raise ... from`.
 
 
 class OtpreportError(Exception):
-    """The base of all of them; nobody raises it by itself."""
+    """The base class of all of them; never raised itself."""

@@ -35,12 +35,12 @@ def milliseconds(moment: datetime) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """One OTP whose fate is known, as the provider that sent it shall hear it.
+    """One OTP whose result is known, as it is reported to the provider that sent it.
 
     `account` names the configured account the OTP was sent through, `message_id` is the provider's id of
     that SMS (Tencent `SerialNo`, Alibaba `MessageId`). `occurred_at` is when the user entered the code or,
     with `verified=False`, when the code expired. `app_id` overrides the account's Tencent `SmsSdkAppId`.
-    Times are aware datetimes; UNIX milliseconds are read too, because that is how they travel. `sent_at` may not
+    Times are aware datetimes; UNIX milliseconds, the format on the wire, are accepted too. `sent_at` may not
     be after `occurred_at`.
     Wrong, missing and unknown fields raise ValueError, which names them and shows no value.
     """
@@ -99,7 +99,7 @@ class Verification:
         return None if self.sent_at is None else milliseconds(self.sent_at)
 
     def to_wire(self) -> dict[str, object]:
-        """Return the JSON object that travels: times as UNIX milliseconds, what is unset left out."""
+        """Return the JSON object of the wire format: times in UNIX milliseconds, unset fields left out."""
         wire: dict[str, object] = {
             "account": self.account,
             "message_id": self.message_id,
@@ -116,7 +116,7 @@ class Verification:
     def from_wire(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_wire` wrote; ValueError names the wrong fields, unknown ones are ignored.
 
-        A `sent_at` after `occurred_at` is read: it comes of two machines' clocks, and is no reason to lose a report.
+        A `sent_at` after `occurred_at` is accepted: two machines' clocks may differ, and the report must not be lost.
         """
         fields = {name: data[name] for name in _READERS if name in data}
         try:
@@ -154,7 +154,7 @@ class Verification:
 
 
 def is_account(value: object) -> bool:
-    """Tell whether this can be an account's name."""
+    """Return whether this is a valid account name."""
     return isinstance(value, str) and _is_account(value) is not None
 
 
@@ -208,7 +208,7 @@ def _moment(value: object) -> datetime:
 
 
 def _no_moment(value: object) -> str:
-    """Say what is wrong with a time that is neither a datetime nor an int; `time.time()` is the usual one."""
+    """Return what is wrong with a time that is neither a datetime nor an int, usually `time.time()`."""
     if value is _MISSING:
         return "is missing"
     if isinstance(value, float):
@@ -233,7 +233,7 @@ _READERS: dict[str, Callable[[object], object]] = {
 
 
 def _faults(given: Mapping[str, object]) -> str:
-    """Return one line: each wrong field with what is wrong, no value."""
+    """Return one line: each wrong field and its fault, without values."""
     found: list[str] = []
     for name, value in given.items():
         try:

@@ -1,7 +1,7 @@
-"""What a fork needs: no library left half-way, and in the child threads and sockets started afresh.
+"""Fork safety: no lock is held across a fork, and a child starts its own threads and sockets.
 
-Python's hooks do both. A server that forks in C runs none (uWSGI, unless told `--py-call-osafterfork`): its child is
-known by its pid at the next `renew()`.
+Python's fork hooks do both. A server that forks in C does not run them (uWSGI without `--py-call-osafterfork`): its
+child is detected by its pid at the next `renew()`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Holder(Protocol):
     """Something that no child may inherit open."""
 
     def before_fork(self) -> None:
-        """Let go of it; called in the parent while nobody is at steady work, from any thread."""
+        """Release it; called in the parent, from any thread, while no steady work is under way."""
 
 
 class _Gate:
@@ -51,7 +51,7 @@ class _Gate:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody in any more, and wait for those inside."""
+        """Admit no more, and wait for those inside."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._inside, _FORK_TIMEOUT)
@@ -81,7 +81,7 @@ def let_go(holder: Holder) -> None:
 
 
 def renew() -> None:
-    """Start afresh in a child that no hook told of its fork; nothing to do, at the cost of a getpid, elsewhere."""
+    """Reset in a child whose fork ran no hook; elsewhere a no-op that costs one getpid."""
     if os.getpid() == _pids[0]:
         return
     with _renewing:
@@ -91,7 +91,7 @@ def renew() -> None:
 
 @contextmanager
 def steady() -> Generator[None]:
-    """Have no fork happen meanwhile: for a library whose locks a child would find held for ever."""
+    """Block forks meanwhile: for a library whose locks a child would inherit locked."""
     gate = _gates[0]
     gate.enter()
     try:

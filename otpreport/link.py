@@ -30,8 +30,8 @@ _MAY_HAVE_ARRIVED = "no answer in time (the write may have arrived)"
 class Link:
     """Connections to one Redis, shared by threads; callers wait for them only until their own deadline.
 
-    While Redis is known to be away a caller is told so at once: only the background thread, `otpreport-link`,
-    finds out when it is back. Deadlines are seconds of `time.monotonic()`.
+    While Redis is known to be away, callers fail at once; only the background thread, `otpreport-link`, tries to
+    reconnect. Deadlines are seconds of `time.monotonic()`.
     """
 
     meanwhile = ""
@@ -81,7 +81,7 @@ class Link:
         return refusals
 
     def warm_up(self, seconds: float) -> bool:
-        """Have a connection opened before it is needed; tell whether one is open after at most so many seconds."""
+        """Open a connection in advance; return whether one is open within `timeout` seconds."""
         with self._lock:
             if self._thread is None:
                 self._start_thread()
@@ -99,7 +99,7 @@ class Link:
             return not self._away
 
     def close(self) -> None:
-        """Close the connections; whoever asks for one from now on is refused."""
+        """Close the connections; later calls are refused."""
         with self._lock:
             self._closed = True
             self._away = "the reporter is closed"
@@ -165,7 +165,7 @@ class Link:
         """Forget the faults: a write went well. That Redis answers a PING does not say that it takes writes."""
         self._trusted = True
         self._delay = _FIRST_DELAY
-        self._needed.notify()  # to tell it
+        self._needed.notify()  # so that it logs it
 
     def _discard(self, connection: Connection, reason: str) -> None:
         """Close a broken connection, and the idle ones with it: what broke one has most likely broken all."""
@@ -256,7 +256,7 @@ class Link:
                 self._delay = _FIRST_DELAY
 
     def _failed(self, reason: str) -> None:
-        """Tell the callers, unless other connections still work, and pause."""
+        """Fail the waiting callers, unless other connections still work, and pause."""
         with self._lock:
             if not self._open:
                 self._set_away(reason)

@@ -1,4 +1,4 @@
-"""What is written to Redis, and that it was not."""
+"""A write to Redis, and the error when it failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a login view calls: it puts an event on the queue, within its time budget, whatever Redis does."""
+"""The Reporter, called by a login view: it puts an event on the queue within its time budget, even if Redis hangs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SpoolPath = str | os.PathLike[str] | Literal[False] | None
 class Reporter:
     """Put events on the queue in Redis, or into a spool on this machine's disk while Redis takes none.
 
-    No fault of Redis or of the disk raises, and none holds a caller longer than `timeout` seconds in all.
+    No fault of Redis or of the disk raises, and none blocks a caller for more than `timeout` seconds in total.
     Connections are opened in the background by the first report, so a Reporter may be made before a server
     forks its workers (gunicorn, celery, uWSGI); it may be used by many threads, and in forked children. (uWSGI
     runs no threads unless started with `--enable-threads`.)
@@ -52,7 +52,7 @@ class Reporter:
     `spool` is a file for the events that wait, by default one in the user's state folder, named after Redis'
     address; False for none. It holds up to `spool_limit` events (about 1 KB each). `key_prefix` is the
     worker's `OTPREPORT_KEY_PREFIX`. With `accounts` an event of any other account raises ValueError when it is
-    reported: without it a misspelt one waits in a queue that nobody serves. A wrong argument raises ValueError; the
+    reported; without it, a misspelt one waits in a queue without a worker. A wrong argument raises ValueError; the
     forms of `redis_url` are those of `otpreport.address.connection_pool`.
     """
 
@@ -99,10 +99,10 @@ class Reporter:
         return self._drops.count
 
     def warm_up(self, timeout: float | None = None) -> bool:
-        """Connect before the first event; tell whether a connection is open within `timeout`, else the reporter's own.
+        """Connect before the first event; return whether a connection is open within `timeout`, by default its own.
 
-        No fault of Redis raises; where the time is too short, connecting goes on in the background. A forked child
-        has connections of its own, and warms up for itself.
+        No fault of Redis raises; after `timeout`, connecting continues in the background. A forked child opens its
+        own connections, and has to call this itself.
         """
         renew()
         if self._spool is not None:
@@ -139,12 +139,12 @@ class Reporter:
         return Receipt("dropped", "no answer in time (the event may still be queued)")
 
     def report_many(self, events: Iterable[Verification]) -> Receipts:
-        """Put many events on the queue, some hundred in each write; TypeError or ValueError before any is written.
+        """Put many events on the queue, 200 in each write; TypeError or ValueError before any is written.
 
         An event that was made invalid after its validation raises ValueError before its write; of a long list those
         before may be queued then, and may be reported again: a copy is sent once.
-        A healthy Redis is given `timeout` for each write. From the first fault on, what is left of that
-        write's budget is all there is for the rest; `Receipts.dropped_events` are the events to try again.
+        A healthy Redis has `timeout` for each write. After the first fault, the rest of that write's budget must do
+        for all remaining events; `Receipts.dropped_events` are the events to try again.
         """
         everything = list(events)
         for event in everything:
@@ -160,7 +160,7 @@ class Reporter:
         return receipts
 
     def close(self) -> None:
-        """Close connections and threads; what is reported from now on is dropped."""
+        """Close connections and threads; events reported later are dropped."""
         self._closer()
         if self._executor is not None:
             self._executor.shutdown(wait=False)
@@ -224,7 +224,7 @@ class Reporter:
         return "no spool" if self._spool is None else self._spool.put(pushes, deadline)
 
     def _own_threads(self) -> ThreadPoolExecutor:
-        """Return threads of our own: the loop's may be busy for longer than the budget."""
+        """Return our own thread pool: the loop's default one may be busy for longer than the budget."""
         with self._lock:
             if self._executor is None:
                 self._executor = self._new_threads()

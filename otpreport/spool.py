@@ -64,7 +64,7 @@ class Spool:
     """
 
     hangs = 30.0
-    """Seconds without one row forwarded after which another's turn counts no more."""
+    """Seconds without a forwarded row after which another process' turn is ignored."""
 
     def __init__(self, path: Path, link: Link, *, limit: int) -> None:
         self._path = path
@@ -106,14 +106,14 @@ class Spool:
         return thread
 
     def has_leftovers(self) -> bool:
-        """Tell whether a file may be there, with what an earlier process left."""
+        """Return whether a file may exist, with events that an earlier process left."""
         try:
             return self._path.exists()
         except OSError:
             return True  # the threads will tell what is wrong with it
 
     def turn(self, path: Path) -> AbstractContextManager[Turn | bool]:
-        """Tell whether this process alone may forward a file now, and keep others from it meanwhile."""
+        """Return whether this process may forward a file now; others then may not."""
         try:
             return Turn(path)
         except (sqlite3.Error, OSError) as error:
@@ -140,7 +140,7 @@ class Spool:
         return f"{_NOT_IN_TIME} (it may have kept the event)"
 
     def close(self) -> None:
-        """Stop the threads; what is on disk waits for the next process."""
+        """Stop the threads; events on disk wait for the next process."""
         with self._lock:
             self._closed = True
             self._wake_writer.notify_all()
@@ -165,7 +165,7 @@ class Spool:
             return entries or None
 
     def _write_batches(self, store: Store | None, entries: Sequence[SpoolEntry]) -> Store | None:
-        """Write entries and tell their callers; return the open store, None after a fault."""
+        """Write entries and settle their callers; return the open store, None after a fault."""
         try:
             store, kept = self._opened(store), list[bool]()
             while entries:
@@ -205,10 +205,10 @@ class Spool:
 
     def _take(self, error: Exception, doing: str) -> None:
         """Begin a new file where the old one is corrupt; warn of any other fault."""
-        if not (is_damage(error) and self._begun_anew(error)):
+        if not (is_damage(error) and self._moved_aside(error)):
             self._notices.warn(f"the spool {self._path} cannot be {doing}: {error}")
 
-    def _begun_anew(self, error: Exception) -> bool:
+    def _moved_aside(self, error: Exception) -> bool:
         """Rename a corrupt file, unless another is at it; False for a sound one, which another may have begun."""
         with suppress(sqlite3.Error, OSError), self.turn(self._path) as mine:
             if not mine:
@@ -249,7 +249,7 @@ class Spool:
         _close(store)
 
     def _forward_others(self, own: Path) -> None:
-        """Forward what waits in the files beside, left by processes that could not use the one of the name."""
+        """Forward events in the files beside, left by processes that could not use the main file."""
         for path in self._places():
             if path != own and path.exists():
                 with suppress(NotOurs), closing(Store(path)) as store:
@@ -279,7 +279,7 @@ class Spool:
             return not self._closed
 
     def _forward_all(self, store: Store, pause: float) -> float:
-        """Forward what waits, unless Redis is away or another process does; return seconds to rest."""
+        """Forward events, unless Redis is away or another process does it; return seconds to pause."""
         self._tidy(store)
         if store.is_empty():
             return _IDLE_PAUSE
@@ -293,17 +293,17 @@ class Spool:
         return self._drain(store, pause, True) if self._is_stuck(store) else _LOOK
 
     def _tidy(self, store: Store) -> None:
-        """Now and then, and after forwarding, see that the tally is right and give back what the file needs no more."""
+        """Now and then, and after forwarding, correct the tally and return unused space to the disk."""
         now = time.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY_PAUSE
             with self._or_warn(store, "tidied"), self.turn(store.path) as mine:
                 if mine:
-                    store.count_anew()
+                    store.recount()
                     store.shrink()
 
     def _is_stuck(self, store: Store) -> bool:
-        """Tell whether another has had the turn for long and forwards nothing: it hangs, or is no forwarder."""
+        """Return whether another process has had the turn for long without forwarding anything."""
         oldest = next((row.id for row in store.oldest(after=0, most=1)), 0)
         now = time.monotonic()
         if self._stuck is None or self._stuck[0] != oldest:
@@ -375,7 +375,7 @@ def _close(store: Store | None) -> None:
 
 
 def _mark(row: SpoolRow) -> int:
-    """Return what tells a row from all others: its id may be given again, its message holds a random one."""
+    """Return what identifies a row: ids may be reused, but its message has a random id."""
     return hash(row.message)
 
 

@@ -33,7 +33,7 @@ _TABLES = {"spool": ["id", "key", "message"], "tally": ["rows"]}
 _BUSY = 0.5
 """Seconds to wait for another process that writes, less than a fork waits; callers wait for their own deadline only."""
 _FEW = 1000
-"""Rows that are written anew within milliseconds."""
+"""Rows that are rewritten within milliseconds."""
 _SPARE = 256
 """Free pages that may stay, 1 MB."""
 
@@ -91,7 +91,7 @@ class Store(Database):
         return kept
 
     def is_empty(self) -> bool:
-        """Tell whether there are no rows."""
+        """Return whether there are no rows."""
         with self._open() as connection:
             return not _span(connection)
 
@@ -113,10 +113,10 @@ class Store(Database):
             removed = connection.executemany("DELETE FROM spool WHERE id = ? AND message = ?", gone).rowcount
             _add_to_tally(connection, -removed)
 
-    def count_anew(self) -> None:
-        """Set a tally right that is not what it would be had nobody else touched it; only with the turn.
+    def recount(self) -> None:
+        """Correct a tally that was changed from outside; only with the turn.
 
-        Rows that come and go meanwhile are counted by those who write them.
+        Rows that are added or removed meanwhile are counted by their writers.
         """
         with self._open() as connection:
             connection.execute("BEGIN")
@@ -135,12 +135,12 @@ class Store(Database):
                 _add_to_tally(connection, rows)
 
     def checkpoint(self) -> None:
-        """Move what was committed from the log into the database, as far as nobody is in the way."""
+        """Checkpoint the write-ahead log into the database, as far as readers and writers allow."""
         with self._open() as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def shrink(self) -> None:
-        """Give free pages back to the disk, once so few rows are left that writing them anew delays no caller."""
+        """Return free pages to the disk, once so few rows are left that rewriting them delays no caller."""
         with self._open() as connection:
             (free,) = connection.execute("PRAGMA freelist_count").fetchone()
             if free > _SPARE and (_span(connection) <= _FEW or _count(connection) <= _FEW):
@@ -162,7 +162,7 @@ class Store(Database):
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Tell whether a database is empty or has our tables."""
+    """Return whether a database is empty or has our tables."""
     query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
     names = {name for (name,) in connection.execute(query)}
     columns = {
@@ -218,7 +218,7 @@ class Turn(Database):
         self.close()
 
     def __bool__(self) -> bool:
-        """Tell whether it is this process' turn still."""
+        """Return whether this process still has the turn."""
         return self._connection is not None and self._connection.in_transaction
 
     def _prepare(self) -> None:
@@ -245,7 +245,7 @@ def waiting(path: Path) -> int:
 
 
 def is_damage(error: Exception) -> bool:
-    """Tell whether an error speaks against the file: neither a lock nor a full or failing disk does."""
+    """Return whether an error means a damaged file; a lock, a full disk or a failing disk does not."""
     return _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -254,7 +254,7 @@ def _primary_code(error: Exception) -> int:
 
 
 def is_corrupt(path: Path) -> bool:
-    """Tell whether a file is no sound database; it is read from end to end."""
+    """Return whether a file is not a sound database; reads the whole file."""
     with steady(), closing(sqlite3.connect(path, timeout=_BUSY)) as database:
         try:
             return bool(database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))

@@ -1,4 +1,4 @@
-"""The reporter's twin for the tests of a web app: it needs no Redis and remembers what was reported."""
+"""The Reporter's fake for the tests of a web app: it needs no Redis and records the reported events."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ LONGEST_PAUSE = 5.0
 
 
 class RedisMonitor(Protocol):
-    """Who is told of each try."""
+    """Receives the result of each try."""
 
     def redis(self, error: RedisError | OSError | None, **more: object) -> None:
         """Note that Redis can't be reached, or can."""
@@ -27,7 +27,7 @@ class RedisMonitor(Protocol):
 
 
 async def wait_for_redis(redis: Redis, keys: Keys, monitor: RedisMonitor, where: str) -> None:
-    """Return once Redis answers, however long that takes; raise Unfit when it does and is not fit."""
+    """Return once Redis answers, without a timeout; raise Unfit if it answers but is not fit."""
     pause = FIRST_PAUSE
     while True:
         try:

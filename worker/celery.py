@@ -142,13 +142,13 @@ def _hear_nothing(*_: object) -> None:
 
 @worker_shutdown.connect
 def _write_the_rest(**_: Any) -> None:
-    """Write what waits before SIGHUP's new program takes this one's place: no other hook is called then."""
+    """Flush the log before SIGHUP replaces the process: no other hook is called then."""
     drain()
 
 
 @setup_logging.connect
 def _keep_our_logging(**_: Any) -> None:
-    """Celery leaves logging alone when somebody answers this signal."""
+    """Celery leaves logging alone when this signal has a receiver."""
 
 
 take_over()

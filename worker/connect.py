@@ -27,11 +27,11 @@ TIMEOUT = 5.0
 """Seconds a command may take."""
 
 MOST = 4
-"""Connections of one worker: one for its scripts, the others for whatever else it asks."""
+"""Connections of one worker: one for its scripts, the others for all other commands."""
 
 
 class RedisClient(Redis):
-    """redis-py's client, but for scripts: those go over a connection of their own."""
+    """redis-py's client, except that scripts use a separate connection."""
 
     _scripts: Scripts
 
@@ -66,9 +66,9 @@ class RedisClient(Redis):
 def connect(url: str) -> RedisClient:
     """Return a client for a URL that `otpreport.address.read` can read, without connecting.
 
-    A command that fails is not repeated here, but by who knows what it does. After a failure, and after a
-    refusal that only another server would not give, the next command connects anew: by name, or to the
-    master that the sentinels name by then.
+    A failed command is not repeated here, but by callers, who know whether that is safe. After a failure, and
+    after a refusal such as READONLY, the next command opens a new connection: by name, or to the master that
+    the sentinels name by then.
     """
     address = read(url)
     once = Retry(NoBackoff(), 0)

@@ -27,7 +27,7 @@ class Count:
 
 
 class Spread:
-    """How many values were seen between two bounds each, and the sum of all; a bound belongs to what is below it."""
+    """The number of values in each bucket, and their sum; upper bounds are inclusive."""
 
     __slots__ = ("_bounds", "counts", "sum")
 
@@ -76,7 +76,7 @@ class Histograms(Collector):
         return self._spreads.setdefault(values, Spread(self._bounds))
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Yield the histogram as it is now: its count is the last bucket, however far the loop is meanwhile."""
+        """Yield the histogram; its count is its last bucket, so that both agree while the loop goes on counting."""
         name, text, labels = self._family
         family = HistogramMetricFamily(name, text, labels=labels)
         for values, spread in self._spreads.items():

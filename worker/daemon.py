@@ -1,4 +1,4 @@
-"""Blocking calls that may never end, in threads that nobody waits for."""
+"""Blocking calls that may never end, in daemon threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def in_daemon(call: Callable[[], T]) -> T:
-    """Return what a blocking call returns, or raise what it raises; cancelled, it is left to itself.
+    """Return what a blocking call returns, or raise what it raises; if cancelled, the call is abandoned.
 
     Unlike those of `asyncio.to_thread`, its thread does not keep the interpreter from exiting.
     """

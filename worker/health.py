@@ -19,7 +19,7 @@ STOP_TIMEOUT = 1.0
 """Seconds that a request which is not answered yet may delay the stop; aiohttp waits that long up to twice."""
 
 MOST = 16
-"""Connections at a time; who comes when all are taken ends the oldest, for an honest one lasts some milliseconds."""
+"""Connections at a time; one more ends the oldest, because an honest one lasts some milliseconds."""
 
 CONNECTION_TIMEOUT = 15.0
 """Seconds from a connection to the end of its one answer; Prometheus waits ten."""
@@ -28,7 +28,7 @@ ADDRESSES = {"localhost": ("127.0.0.1", "::1"), "*": ("0.0.0.0", "::")}  # noqa:
 """What METRICS_HOST may name besides one address."""
 
 Ready = Callable[[], str | None]
-"""Returns None when ready, else what is wrong."""
+"""Returns None when ready, else the reason why not."""
 
 
 class HealthServer:
@@ -82,7 +82,7 @@ class HealthServer:
         return bound
 
     async def _listen_too(self, host: str, port: int) -> None:
-        """Listen on the same port of the other family; a machine may have none of it, or somebody else there."""
+        """Listen on the same port of the other address family, if the machine has it and the port is free."""
         try:
             await self._listen(host, port)
         except OSError as error:
@@ -120,7 +120,7 @@ async def _last(_: web.Request, answer: web.StreamResponse) -> None:
 
 
 class Guests:
-    """The connections that are open: at most `most`, each for so many seconds."""
+    """The open connections: at most `most`, each for at most `seconds`."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -169,6 +169,6 @@ class Entrance(asyncio.Protocol):
 
 
 async def _bare(_: web.Request, response: web.StreamResponse) -> None:
-    """Tell no version of what serves, and let no browser guess what a text may be."""
+    """Hide the server's version, and forbid browsers to guess content types."""
     response.headers.pop("Server", None)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

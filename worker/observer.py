@@ -1,4 +1,4 @@
-"""What a worker tells the outside of itself: metrics and log lines."""
+"""A worker's metrics and log lines."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from worker.repeats import Repeats
 logger = logging.getLogger("otpreport.worker")
 
 QUIET = 2.0
-"""Seconds without a failed call after which the next one is news."""
+"""Seconds without a failed call after which the next one is logged again."""
 
 FIXED = 25.0
-"""Seconds without a word of it after which a key that could not be used can be; some are looked at every ten."""
+"""Seconds without a report after which an unusable key counts as fixed; some keys are checked every ten."""
 
 
 class WorkerObserver:

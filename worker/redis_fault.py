@@ -1,4 +1,4 @@
-"""What a call of Redis that failed is called: nobody answered, or Redis answered and would not."""
+"""The class of a failed Redis call: Redis did not answer, or it refused."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ class RedisFault:
 
     @property
     def sentence(self) -> str:
-        """What to tell who asks whether the worker is ready."""
+        """The reason that /readyz gives."""
         return "redis is unreachable" if self.event == "redis unreachable" else f"{self.event}: {self.reason}"

@@ -1,4 +1,4 @@
-"""Lines that would be logged again and again: told once, then now and then with a count, and once when it is over."""
+"""Repeated log lines: logged once, then now and then with a count, and once when it is over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INTERVAL = 30.0
 
 @dataclass(slots=True)
 class Episode:
-    """Something that happens again and again: when it was told of, when it last happened, how often in between."""
+    """A repeated event: when it was last logged, when it last happened, how often in between."""
 
     logged_at: float
     last: float
@@ -20,7 +20,7 @@ class Episode:
 
 
 class Repeats:
-    """What goes on, by a name; `now` is a monotonic clock in seconds."""
+    """The repeated events, by name; `now` is a monotonic clock in seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic, *, every: float = INTERVAL) -> None:
         self._now = now
@@ -28,7 +28,7 @@ class Repeats:
         self._episodes: dict[str, Episode] = {}
 
     def happened(self, name: str) -> int | None:
-        """Note that it happened; return how often since it was last told of when it is to be told now, else None."""
+        """Count one; return how many since the last log line if it is time for a line, else None."""
         now = self._now()
         episode = self._episodes.setdefault(name, Episode(now - self._every, now))
         episode.times += 1
@@ -39,7 +39,7 @@ class Repeats:
         return times
 
     def over(self, *, quiet: float) -> list[str]:
-        """Forget what has not happened for `quiet` seconds, and return its names."""
+        """Forget the events that have not happened for `quiet` seconds, and return their names."""
         if not self._episodes:
             return []
         since = self._now() - quiet

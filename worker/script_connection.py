@@ -18,7 +18,7 @@ _MORE = object()
 """What the parser returns while a reply is incomplete."""
 
 DEMOTED = ("READONLY", "MASTERDOWN", "NOREPLICAS")
-"""Refusals of a server that is no master any more, or that its replicas have left."""
+"""Refusals of a server that is no longer a master, or has lost its replicas."""
 
 
 def demotion(error: Exception, place: str) -> RedisConnectionError | None:
@@ -30,7 +30,7 @@ def demotion(error: Exception, place: str) -> RedisConnectionError | None:
 
 
 class Opened(Protocol):
-    """A connection that redis-py opened and that nobody else uses."""
+    """A connection opened by redis-py, for our use alone."""
 
     @property
     def place(self) -> str:
@@ -89,17 +89,17 @@ class ScriptConnection(asyncio.Protocol):
         return future
 
     def retire(self) -> None:
-        """Take no more calls; close once those under way are answered."""
+        """Take no more calls; close after the answers to those under way."""
         self._retired = True
         if not self._waiting:
             self.close()
 
     def close(self) -> None:
-        """Close the connection; whatever waits fails."""
+        """Close the connection; pending calls fail."""
         self._fail(RedisConnectionError("the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
-        """Hand each whole reply to the call that waits for it."""
+        """Pass each complete reply to the call that waits for it."""
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not _MORE:
@@ -113,7 +113,7 @@ class ScriptConnection(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail what waits."""
+        """Fail the pending calls."""
         why = exc or "connection closed by server"
         self._fail(RedisConnectionError(f"{self._place}: {why}"))
 
@@ -150,7 +150,7 @@ class ScriptConnection(asyncio.Protocol):
 
 
 class Scripts:
-    """Call scripts over one connection, opened when it is needed: whoever comes meanwhile waits for the same one."""
+    """Call scripts over one connection, opened when needed; concurrent callers wait for the same one."""
 
     def __init__(self, open_one: Callable[[], Awaitable[Opened]], timeout: float) -> None:
         self._open_one = open_one
@@ -165,7 +165,7 @@ class Scripts:
         connection = self._connection
         if connection is not None and connection.is_usable:
             return connection.call(packed)
-        return self._call_anew(packed)
+        return self._call_again(packed)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -176,7 +176,7 @@ class Scripts:
         if self._connection is not None:
             self._connection.close()
 
-    async def _call_anew(self, packed: bytes) -> object:
+    async def _call_again(self, packed: bytes) -> object:
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open())
         connection = await asyncio.shield(self._opening)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 Place = tuple[str, int]
 
 ANSWER_TTL = 1.0
-"""Seconds for which an answer counts: a master that was replaced may live on, and take writes that are lost."""
+"""Seconds for which an answer is valid: a replaced master may live on, and take writes that are lost."""
 
 
 class Sentinels:
@@ -34,7 +34,7 @@ class Sentinels:
 
     @property
     def known_master(self) -> Place | None:
-        """Host and port by the last answer; one that is no longer fresh is asked for again in the background."""
+        """Host and port by the last answer; an old one is refreshed in the background."""
         now = time.monotonic()
         if now - self._asked > self._fresh and (self._asking is None or self._asking.done()):
             self._asked = now
@@ -58,7 +58,7 @@ class Sentinels:
         raise RedisConnectionError(f"no sentinel knows a living master {self._service!r} ({why})")
 
     async def close(self) -> None:
-        """Close the connections; they open again when somebody asks."""
+        """Close the connections; the next call opens them again."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)

@@ -617,7 +617,7 @@ def test_a_tally_with_gaps_is_counted(path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("UPDATE tally SET rows = 8")
         assert store.count() == 8
-        store.count_anew()
+        store.recount()
         assert store.count() == 4
 
 

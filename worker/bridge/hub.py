@@ -8,10 +8,10 @@ from typing import Any
 
 
 def keep_awake(hub: Any) -> None:
-    """Let Celery's hub wait for calls from other threads and for signals, and wake at once (main thread).
+    """Let Celery's hub wait for signals and calls from other threads, and wake at once (main thread).
 
-    kombu's hub polls only when a reader is registered, as every transport with a connection has one; ours has none.
-    What it watches here is the file that Python writes each signal's number to, so that SIGTERM ends the wait.
+    kombu's hub polls only when a reader is registered; our transport has no connection that could be one. The reader
+    registered here is the file to which Python writes each signal's number, so that SIGTERM ends the wait.
     """
     heard, signals = socket.socketpair()
     heard.setblocking(False)

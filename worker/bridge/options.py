@@ -1,4 +1,4 @@
-"""What the stock command line offers and this worker can't do: told in a line, before anything starts."""
+"""Options of Celery's command line that this worker does not support: each is refused before anything starts."""
 
 from __future__ import annotations
 

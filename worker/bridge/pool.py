@@ -1,4 +1,4 @@
-"""Celery's execution pool: an asyncio loop in a thread of its own, which runs the engine."""
+"""Celery's execution pool: an asyncio loop in its own thread, which runs the engine."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class AsyncioPool(BasePool):
         self._call(self._runtime.start(self.bridge), timeout=60)
 
     def on_stop(self) -> None:
-        """Finish or hand back what is held, within the grace."""
+        """Finish or hand back held events, within the grace."""
         # on SIGQUIT Celery stops the pool before it terminates it
         cold = state.should_terminate not in {None, False}
         self._end(0.0 if cold else self._runtime.grace)
 
     def on_terminate(self) -> None:
-        """Hand back at once what is held (SIGQUIT)."""
+        """Hand back held events at once (SIGQUIT)."""
         self._end(0.0)
 
     def on_apply(self, *_: Any, **__: Any) -> None:

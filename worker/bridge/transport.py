@@ -41,7 +41,7 @@ class Message(KombuMessage):
 
 
 class QoS(virtual.QoS):
-    """Nothing to count: the engine leases no more than it can use, and settles what is done."""
+    """No prefetch count: the engine leases no more than it can use, and settles finished events."""
 
     def append(self, message: Any, delivery_tag: Any) -> None:
         """Leave the message to its lease."""
@@ -81,7 +81,7 @@ class Channel(virtual.Channel):
         return raw_message
 
     def basic_cancel(self, consumer_tag: str) -> None:
-        """Stop consuming: the engine leases no more from the queue."""
+        """Stop consuming: the engine stops leasing from the queue."""
         super().basic_cancel(consumer_tag)
         self._transport.serve()
 
@@ -116,12 +116,12 @@ class Transport(virtual.Transport):
         self._bridge.attach_hub(loop, self._consume)
 
     def consume(self, queue: str, callback: Callable[[Sequence[Delivery]], object]) -> None:
-        """Give what is leased from a queue to `callback`."""
+        """Pass the events leased from a queue to `callback`."""
         self._consumers[queue] = callback
         self.serve()
 
     def serve(self) -> None:
-        """Tell the engine which accounts' queues have a consumer."""
+        """Pass the accounts whose queues have a consumer to the engine."""
         prefix = queue_name("")
         self._bridge.serve(frozenset(queue.removeprefix(prefix) for queue in self._consumers))
 

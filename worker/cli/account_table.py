@@ -68,7 +68,7 @@ DRAWN = (
     Layout(words=False, digits=False, marks=True, bars=4),
     Layout(words=False, digits=False, marks=True),
 )
-"""What is tried, the richest first; in the last one names are cut."""
+"""The layouts that are tried, the richest first; the last one cuts names."""
 
 
 def account_table(fleet: FleetStatus, width: int | None) -> Table:
@@ -115,7 +115,7 @@ def _columns(accounts: Sequence[AccountStatus], layout: Layout) -> list[Column]:
 
 
 def _paces(layout: Layout) -> list[Column]:
-    """Return what is known from the second look on."""
+    """Return the columns that need two measurements."""
     titles = ("delivered/s", "rate/s") if layout.words else ("out/s", "of")
     columns = [Column(titles[0], _pace), Column(titles[1], _effective), Column("use", _use(layout))]
     return [*columns, Column("trend", _trend(layout), figures=False)] if layout.trend else columns

@@ -26,7 +26,7 @@ SIGNS = {Severity.BAD: "✖", Severity.WARN: "▲", Severity.INFO: "·"}
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What is drawn on: columns, rows under the heading (None: endless), and whether marks and bars can be shown."""
+    """The output: columns, rows below the heading (None: unlimited), and whether marks and bars can be shown."""
 
     width: int
     height: int | None = None

@@ -40,7 +40,7 @@ LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 def check(*, probe: bool, as_json: bool) -> int:
-    """Print what is configured and what was found; return the status of the worst finding."""
+    """Print the settings and the findings; return the exit status of the worst finding."""
     settings = settings_or_stop()
     if not as_json:
         _print_settings(screen(), settings)

@@ -50,7 +50,7 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
 
 
 def resume(name: str, reason: str, by: str, *, keep_going: bool, as_json: bool) -> int:
-    """Let an account run again; `keep_going`: whatever run of events is refused, until it is resumed without that."""
+    """Resume an account; `keep_going`: no run of refusals stops it until it is resumed without that."""
     person, why = who(by), _reason(reason)
     with session() as opened:
         account = _account(opened, name)

@@ -30,7 +30,7 @@ Judge = Callable[[Letter], str]
 
 @dataclass(slots=True)
 class Preview:
-    """What would be moved, by account and reason, and what is skipped, by cause."""
+    """The letters that would be moved, by account and reason, and those skipped, by cause."""
 
     goes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     left: Counter[str] = field(default_factory=Counter[str])

@@ -1,4 +1,4 @@
-"""Delete dead letters for good."""
+"""Delete dead letters permanently."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNWRITTEN = "not in the export file"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Which deaths stand in the file, in some 140 bytes each: a letter may be recalled after it was written."""
+    """The deaths written to the file, some 140 bytes each: a letter may be recalled after it was written."""
 
     deaths: set[str] = field(default_factory=set[str])
 
@@ -35,7 +35,7 @@ class Written:
             yield letter
 
     def narrow(self, judge: Judge) -> Judge:
-        """Return a judge that leaves alone what has no copy, too."""
+        """Return a judge that also skips letters without a copy in the file."""
         return lambda letter: judge(letter) or ("" if _death(letter) in self.deaths else UNWRITTEN)
 
 
@@ -44,7 +44,7 @@ def _death(letter: Letter) -> str:
 
 
 def purge_letters(query: Query, *, export: Path | None, by: str, yes: bool, as_json: bool) -> int:
-    """Purge what the query selects; where a file is named, only once they are all in it."""
+    """Purge the selected letters; with `export`, only after all of them are in that file."""
     person = who(by)
     check_json(as_json=as_json, yes=yes)
     if export is not None and export.exists():

@@ -145,7 +145,7 @@ def recall_letters(query: Query, *, by: str, yes: bool, as_json: bool) -> int:
 
 
 def show_progress(*, wait: bool, as_json: bool) -> int:
-    """Print what is queued for replay, by account."""
+    """Print the letters queued for replay, by account."""
     with session() as opened:
         letters = DeadLetters(opened.client, opened.keys)
         if wait:

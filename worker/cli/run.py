@@ -13,7 +13,7 @@ from worker.cli.session import settings_or_stop
 
 
 def run(accounts: str) -> int:
-    """Run Celery's worker for these accounts, every one when none is named, until it is told to stop."""
+    """Run Celery's worker for these accounts, all if none is named, until a signal stops it."""
     take_over()  # first of all: a full pipe would keep it also from saying that it can't start
     names = chosen(accounts, settings_or_stop().accounts)
     # only now: this module reads the settings when it is imported, as `celery -A worker` needs it

@@ -15,7 +15,7 @@ from config.visible import visible
 from worker.fleet.wording import plain
 
 PIPED_WIDTH = 400
-"""Columns where there is no terminal: nothing is cut or folded for `grep`."""
+"""Columns without a terminal, so that nothing is cut or wrapped for `grep`."""
 
 
 def screen(stream: TextIO | None = None) -> Console:

@@ -92,7 +92,7 @@ class Selection:
 
     @property
     def details(self) -> Mapping[str, object]:
-        """What was selected, for the audit: the ids (the first hundred), or the filter."""
+        """The selection, for the audit: the ids (the first hundred), or the filter."""
         if self.ids:
             return {"ids": self.ids[:100]}
         wanted = self.wanted

@@ -65,7 +65,7 @@ def session(*, keyless: bool = False) -> Generator[Session]:
 
 
 def _check_format(client: Redis, keys: Keys) -> None:
-    """Raise CommandError if Redis holds the data of a newer version, which this one may not understand."""
+    """Raise CommandError if Redis holds a newer version's data, which this one may misread."""
     untyped: Any = client
     with naming(keys.maintenance):
         stored = int(untyped.hget(keys.maintenance, "format") or 0)

@@ -18,7 +18,7 @@ def whole(ms: float) -> str:
 
 
 def bar(share: float, width: int, style: str) -> Text:
-    """Return a bar of so many cells, to the half of a cell; a little is never shown as nothing."""
+    """Return a bar of `cells` cells, exact to half a cell; a small share is never shown as none."""
     halves = round(min(1.0, max(0.0, share)) * width * 2)
     if share > 0 and width:
         halves = max(1, halves)
@@ -42,7 +42,7 @@ def short(value: float) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text that is too long without its middle, for its ends tell it from others."""
+    """Return a text that is too long without its middle, because its ends identify it."""
     if len(text) <= width:
         return text
     head = (width - 1) // 2

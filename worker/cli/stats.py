@@ -15,7 +15,7 @@ from worker.cli.session import session
 from worker.fleet.wording import count, iso, number, span
 
 MOST = 10_000
-"""Groups that are told apart; the letters of any others are counted together."""
+"""Groups that are counted separately; the letters of all others are counted together."""
 
 HOUR_MS = 3_600_000
 
@@ -65,7 +65,7 @@ class Stats:
 
     @classmethod
     def of(cls, letters: Iterable[Letter], by: Key, *, most: int = MOST) -> Stats:
-        """Count letters one by one; what is kept is bounded by `most`, not by their number."""
+        """Count letters one by one; memory is bounded by `most` groups, not by the number of letters."""
         fields = [FIELDS[name] for name in by]
         groups: dict[Key, LetterGroup] = {}
         total = LetterGroup()

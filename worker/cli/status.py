@@ -57,7 +57,7 @@ def queues_of(opened: Session) -> Queues:
 
 
 class Sight:
-    """What the last look brought: the fleet, and why there is nothing newer."""
+    """The last reading: the fleet, and why there is nothing newer."""
 
     def __init__(self, opened: Session) -> None:
         self._opened = opened
@@ -69,7 +69,7 @@ class Sight:
         self.fault = ""
 
     def refresh(self) -> None:
-        """Look again; a Redis that is away is told, and looked for again."""
+        """Read again; a Redis that is away is shown as such, and tried again."""
         try:
             if time.monotonic() - self._searched >= SCAN_INTERVAL:
                 self._queues = queues_of(self._opened)
@@ -113,7 +113,7 @@ def _watch(opened: Session, interval: float) -> None:
 
 
 def _draw(sight: Sight, console: Console, interval: float) -> None:
-    """Redraw in place; what was seen last stays in the terminal when it ends."""
+    """Redraw in place; the last figures stay in the terminal at the end."""
     try:
         with Live(console=console, auto_refresh=False, screen=True) as live:
             while True:
@@ -124,7 +124,7 @@ def _draw(sight: Sight, console: Console, interval: float) -> None:
 
 
 def _show(sight: Sight, live: Live, until: float) -> None:
-    """Show the same figures until it is time for new ones, anew whenever the terminal changes its size."""
+    """Show the same figures until it is time for new ones, redrawn whenever the terminal changes its size."""
     size = None
     while (left := until - time.monotonic()) > 0:
         if size != live.console.size:

@@ -1,4 +1,4 @@
-"""Who gives a command: written down in the audit."""
+"""Who gives a command, for the audit."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Evidence:
     worst_second: Mapping[str, int]
     limits: Mapping[str, int]
     skips: frozenset[str] = field(default_factory=frozenset)
-    """Accounts whose provider can't be told about codes that were not entered."""
+    """Accounts whose provider takes no reports about codes that were not entered."""
 
 
 def audit(evidence: Evidence) -> tuple[list[AccountResult], list[str]]:

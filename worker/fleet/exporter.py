@@ -58,7 +58,7 @@ class FleetCollector(Collector):
         self.differences: Container[str] = ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric; runs in a thread, so the next snapshot may arrive meanwhile."""
+        """Yield every metric; runs in a thread, while the loop may replace the snapshot."""
         snapshot = self.snapshot
         yield _gauge(
             "redis_up",

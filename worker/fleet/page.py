@@ -31,7 +31,7 @@ Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
 
 class StatusPage:
-    """Serve the page and, as `/status.json`, what was shown last; nothing asks Redis because somebody looks."""
+    """Serve the page and, as `/status.json`, the last status; a request never reads Redis."""
 
     def __init__(self, allowed_hosts: Container[str] = ()) -> None:
         """Serve it under these names, besides those that no stranger can own."""

@@ -20,7 +20,7 @@ class RedisMemory:
 
 
 def read_memory(client: Redis) -> RedisMemory | None:
-    """Ask Redis; None where its user may not, redis.RedisError when Redis is away."""
+    """Read it; None if the user lacks the right, redis.RedisError when Redis is away."""
     untyped: Any = client  # redis-py leaves this answer untyped
     try:
         info: dict[str, int] = untyped.info("memory")

@@ -1,4 +1,4 @@
-"""One look at the fleet: the counts, the workers, how fast it goes, and what went wrong of late."""
+"""The status of the fleet: counts, workers, paces, and recent errors."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class FleetStatus:
 
     @property
     def gone(self) -> tuple[WorkerSeen, ...]:
-        """Workers whose lease ran out and whose events nobody has taken back yet."""
+        """Workers whose lease ran out and whose events are not recovered yet."""
         return tuple(worker for worker in self.workers if not worker.alive(self.now_ms))
 
 
 class FleetReader:
-    """Look at the fleet again and again, which tells how fast it goes; `redis` is where, without its password."""
+    """Reads the fleet repeatedly, which yields its paces; `redis` is the address without the password."""
 
     def __init__(self, client: Redis, settings: Settings) -> None:
         keys = Keys(settings.key_prefix)

@@ -1,4 +1,4 @@
-"""The connections of a worker: so many at most, kept while they are of use, waited for in order."""
+"""The HTTP connections of a worker: bounded, kept alive, and waited for in order."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Network(Protocol):
 
 
 class Connections:
-    """At most `limit` connections, those in use and those kept; seconds bound the wait for one, and its idleness.
+    """At most `limit` connections, in use and kept; seconds bound the wait for one, and its idle time.
 
-    Who takes one gives it back, whatever became of it.
+    Every connection that is taken must be given back, whatever happened to it.
     """
 
     def __init__(self, network: Network, *, limit: int, timeout: float, idle: float = IDLE_TIMEOUT) -> None:
@@ -128,7 +128,7 @@ class Connections:
             self._watched = asyncio.get_running_loop().call_later(self._longest_idle, self._watch)
 
     def _watch(self) -> None:
-        """End what was idle for too long, with one timer for all."""
+        """Close connections that were idle for too long, with one timer for all."""
         now = time.monotonic()
         for idle in self._idle.values():
             while idle and idle[0][0] <= now - self._longest_idle:

@@ -65,9 +65,9 @@ class _Missing:
 
 
 class Dialer:
-    """Connect to places; without `tls`, the system's authorities vouch for them.
+    """Connect to places; without `tls`, certificates are checked by the system's authorities.
 
-    However many events ask, a name is looked up once a second at most, and more and more seldom while it is not found.
+    A name is looked up at most once a second for all events, and ever less often while it is not found.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Dialer:
         return context
 
     async def _addresses(self, place: Place) -> list[Address]:
-        """Return the addresses of a name; however many ask, it is looked up once."""
+        """Return the addresses of a name; concurrent callers share one look-up."""
         _, until, addresses = self._known.get(place, (0.0, 0.0, []))
         now = self._monotonic()
         if now < until:
@@ -206,6 +206,6 @@ def _drop(attempts: Iterable[asyncio.Task[_Found]]) -> None:
 
 
 def _close(attempt: asyncio.Task[_Found]) -> None:
-    """Close what was connected all the same, and take note of an error that nobody waits for."""
+    """Close a connection that came too late, and retrieve an error that no caller waits for."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result()[0].close()

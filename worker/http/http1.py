@@ -20,16 +20,16 @@ MAX_ANSWER = 256 * 1024
 """Bytes read of an answer's body; a provider's has a few hundred."""
 
 MAX_AROUND = 32 * 1024
-"""Bytes read of what stands around it: heads, interim answers, the chunks' sizes and extensions, trailers."""
+"""Bytes read around the body: heads, interim answers, chunk sizes and extensions, trailers."""
 
 MAX_INTERIM = 10
 """Interim answers (1xx) before the answer."""
 
 MAX_READS = 1024
-"""Pieces that an exchange's bytes may come in: each one is a turn of the loop, however short it is."""
+"""Reads of one exchange: each costs a turn of the loop, even if it is one byte."""
 
 _AT_ONCE = 16 * 1024
-"""Bytes that are parsed before what was found in them is counted."""
+"""Bytes that are parsed between two checks of the limits."""
 
 _FRAMES = {b"content-length", b"transfer-encoding"}
 
@@ -37,9 +37,9 @@ _FRAMES = {b"content-length", b"transfer-encoding"}
 def request(
     method: str, target: str, authority: str, headers: tuple[tuple[str, str], ...], body: bytes
 ) -> bytes:
-    """Return a request as it goes over the wire: as signed, with nothing added but the host and the length.
+    """Return a request as it goes over the wire: as signed, with only host and length added.
 
-    ValueError, which never shows what was given, for a line break or anything else that no header may hold.
+    ValueError, which never shows the value, for a line break or anything else that is invalid in a header.
     """
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
     head = f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
@@ -50,7 +50,7 @@ def request(
 
 
 class Headers(Mapping[str, str]):
-    """An answer's headers by lower-case name, sorted out when first asked for: of a delivered report nobody asks."""
+    """An answer's headers by lower-case name, parsed on first use: a delivered report needs none."""
 
     __slots__ = ("_fields", "_raw")
 
@@ -111,7 +111,7 @@ class HttpConnection(asyncio.Protocol):
         return self._asked
 
     def cut(self, why: str = "") -> None:
-        """End the connection; whoever waits for its answer is in doubt."""
+        """End the connection; the request that waits for its answer is in doubt."""
         self._fail(why)
         self._transport.abort()
 
@@ -124,7 +124,7 @@ class HttpConnection(asyncio.Protocol):
         self._sound = True
 
     def data_received(self, data: bytes) -> None:
-        """Read on in the answer; what nobody asked for ends the connection."""
+        """Read more of the answer; unsolicited bytes end the connection."""
         if self._asked is None:
             self.cut()
             return
@@ -135,7 +135,7 @@ class HttpConnection(asyncio.Protocol):
             self._finish(keep=self._keep)
 
     def eof_received(self) -> None:
-        """Take the end of the connection for that of an answer which tells of no other end."""
+        """Treat the end of the connection as the end of an answer without a length."""
         framed = any(name.lower() in _FRAMES for name, _ in self._raw)
         if self._asked is not None and self._headed and not framed:
             self._finish(keep=False)
@@ -181,7 +181,7 @@ class HttpConnection(asyncio.Protocol):
         self._headed = self._whole = self._keep = False
 
     def _read(self, data: bytes) -> str:
-        """Parse what came; return what is wrong with it, or nothing."""
+        """Parse received bytes; return the fault, empty if there is none."""
         self._reads += 1
         try:
             for start in range(0, len(data), _AT_ONCE):

@@ -1,4 +1,4 @@
-"""The second engine: httpx's own transport, for who needs what it can and ours can't."""
+"""The second engine: httpx's transport, for features that our own engine lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WRITES = "http11.send_request_headers.started"
 
 
 class HttpxClient:
-    """Send over an httpx transport; what it keeps less well than our own engine, the setting HTTP_ENGINE says.
+    """Send over an httpx transport; the setting HTTP_ENGINE documents what it does less well than our own engine.
 
     `send_by` and `may_send` are asked before the request is handed over, and httpx may connect after that; asked at
     the last moment, httpx would end the new connection of a request that is late, and the next would be late again.
@@ -84,7 +84,7 @@ class HttpxClient:
 
 
 def _prepared(signed: SignedRequest) -> httpx.Request:
-    """Return the request in httpx's types, its target as signed: httpx would write the query anew."""
+    """Return the request in httpx's types, with its target as signed: httpx would rewrite the query."""
     place, mark, query = signed.url.partition("?")
     url = httpx.URL(place)
     authority, path = url.netloc.decode("ascii"), url.raw_path.decode("ascii")

@@ -1,4 +1,4 @@
-"""Write the reference pages anew."""
+"""Regenerate the reference pages."""
 
 from __future__ import annotations
 

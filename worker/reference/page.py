@@ -1,4 +1,4 @@
-"""A page of the docs: prose by hand, and between two comments what is made from the code."""
+"""A page of the docs: hand-written prose, and blocks between two comments that are generated from the code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 Blocks = Mapping[str, str]
-"""What stands between `<!-- NAME: begin -->` and `<!-- NAME: end -->`, by name."""
+"""The text between `<!-- NAME: begin -->` and `<!-- NAME: end -->`, by name."""
 
 _BLOCK = re.compile(r"<!-- ([a-z-]+): begin -->\n.*?<!-- \1: end -->", re.DOTALL)
 

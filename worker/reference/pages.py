@@ -17,5 +17,5 @@ PAGES: Mapping[Path, Callable[[], Blocks]] = {
 
 
 def made(page: Path) -> str:
-    """Return the page as it has to be: its prose as it stands, its tables made anew."""
+    """Return the page as it must be: its prose unchanged, its tables regenerated."""
     return filled(page.read_text(encoding="utf-8"), PAGES[page]())
