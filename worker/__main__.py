@@ -2,16 +2,16 @@
 
 # ruff: noqa: PLC0415 - each import needs what stands above it
 
-import gc
 import sys
+
+from worker.collector import look_seldom
 
 WRONG = 2
 
 
 def main() -> None:
     """Run a command; say in one line which packages it lacks."""
-    # a start makes a hundred thousand objects that all stay: looking for garbage among them took a tenth of it
-    gc.set_threshold(20_000)
+    look_seldom()
     if fault := lacking():
         print(fault, file=sys.stderr)
         sys.exit(WRONG)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from worker.bridge import options as refusals
 from worker.bridge.app import BROKER, App
 from worker.bridge.command_line import CommandLine
 from worker.bridge.handover import Bridge
+from worker.collector import look_seldom
 from worker.runtime import Runtime
 
 logger = logging.getLogger("otpreport.worker")
@@ -156,7 +156,7 @@ command_line = CommandLine()
 if off := command_line.command_off():
     stop(off)
 command_line.keep_variables_out()
-gc.set_threshold(20_000)  # as `python -m worker` does
+look_seldom()
 settings = load_or_exit()
 configure(settings.log_level, settings.log_format)
 # it would say "Connected" of a transport that has no connection; the engine tells of Redis

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from tasks.dead_letters.letter import Letter
+
+
+def matches_code(code: str, wanted: Collection[str]) -> bool:
+    """Whether it is one of the codes, which may hold `*` and `?`; no codes let everything through."""
+    return not wanted or any(fnmatchcase(code, one) for one in wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,7 @@ class Filter:
             return False
         if self.in_doubt is not None and letter.in_doubt != self.in_doubt:
             return False
-        code = letter.text("code")
-        return not self.codes or any(fnmatchcase(code, wanted) for wanted in self.codes)
+        return matches_code(letter.text("code"), self.codes)
 
     @property
     def reads_stories(self) -> bool:

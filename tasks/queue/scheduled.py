@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
+from tasks.dead_letters.filter import matches_code
 from tasks.dedupe import Fingerprint
 from tasks.delivery import Leased, LeasePurpose, read
 from tasks.keys import Keys
@@ -73,7 +73,7 @@ class Wanted:
             return False
         if self.until_ms is not None and event.occurred_ms > self.until_ms:
             return False
-        return not self.codes or any(fnmatchcase(event.code, wanted) for wanted in self.codes)
+        return matches_code(event.code, self.codes)
 
 
 class ScheduledEvents:

@@ -175,3 +175,23 @@ async def test_the_command_counts_before_and_is_written_down(
     assert [entry["action"] for entry in entries] == ["purge-scheduled", "purge-scheduled-end"] * 2
     assert (entries[0]["by"], entries[0]["events"], entries[0]["filter"]) == ("kim", 3, {"eta": False})
     assert (entries[1]["purged"], entries[1]["result"]) == (3, "done")
+
+
+async def test_a_purge_that_redis_stops_says_how_far_it_got(fleet: Fleet, url: str) -> None:
+    """What went wrong, how many are purged, that the same command goes on; and the audit has its end."""
+    await put_off(fleet, 3, "x")
+    fleet.server.set(fleet.keys.claims, "x")
+    ran = call(url, "accounts", "purge", "tencent", "--all", "--yes")
+    what, how = ran.err.splitlines()
+    assert ran.status == 1
+    assert fleet.keys.claims in what
+    assert how == "purged so far: 0; run the same command again for the rest"
+    end = call(url, "audit", "--json").json["audit"][0]
+    assert (end["action"], end["purged"], end["of"], end["result"]) == (
+        "purge-scheduled-end",
+        0,
+        3,
+        "redis failed",
+    )
+    fleet.server.delete(fleet.keys.claims)
+    assert "purged 3 events" in call(url, "accounts", "purge", "tencent", "--all", "--yes").out

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from redis.exceptions import RedisError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from config.logging import configure, log_event
@@ -18,8 +16,8 @@ from worker.cli.ask import ask
 from worker.cli.errors import WRONG, CommandError
 from worker.cli.screen import safe, screen, table
 from worker.cli.selection import Selection
-from worker.cli.session import Session, refusal
-from worker.cli.written import write_down
+from worker.cli.session import Session
+from worker.cli.written import SoFar, audited
 from worker.fleet.wording import count, number, plain
 
 logger = logging.getLogger("otpreport.dead")
@@ -121,11 +119,26 @@ class Move:
             return 0
         configure(opened.settings.log_level, opened.settings.log_format)
         chosen = (letter for letter in selection.read() if not self.judge(letter))
-        with _audited(opened, self, selection, total, by) as so_far, progress() as shown:
-            bar = shown.add_task(self.asked, total=total)
-            for batch in self.run(chosen):
-                so_far.moved += batch
-                shown.update(bar, completed=so_far.moved)
+        so_far, details = SoFar(), {**selection.details, **self.details}
+        try:
+            with (
+                audited(opened, self.asked, self.done, so_far, of=total, by=by, letters=total, **details),
+                progress() as shown,
+            ):
+                bar = shown.add_task(self.asked, total=total)
+                for batch in self.run(chosen):
+                    so_far.moved += batch
+                    shown.update(bar, completed=so_far.moved)
+        finally:
+            log_event(
+                logger,
+                logging.INFO,
+                f"dead letters {self.done}",
+                letters=so_far.moved,
+                of=total,
+                by=by,
+                result=so_far.result,
+            )
         return so_far.moved
 
 
@@ -133,39 +146,6 @@ def check_json(*, as_json: bool, yes: bool) -> None:
     """Raise CommandError where a script would have to confirm."""
     if as_json and not yes:
         raise CommandError(WRONG, "--json needs --yes: a script can't confirm")
-
-
-@dataclass(slots=True)
-class _SoFar:
-    moved: int = 0
-
-
-@contextlib.contextmanager
-def _audited(opened: Session, move: Move, selection: Selection, total: int, by: str) -> Generator[_SoFar]:
-    """Audit start and end; a start without an end was killed: the same command continues with the rest."""
-    so_far, result = _SoFar(), "interrupted"
-    began = write_down(opened, move.asked, by=by, letters=total, **selection.details, **move.details)
-    try:
-        yield so_far
-        result = "done"
-    except RedisError as error:
-        result = "redis failed"
-        stop = refusal(opened.settings, error)
-        fix = f"{move.done} so far: {number(so_far.moved)}; run the same command again for the rest"
-        raise CommandError(stop.status, *stop.lines, fix) from error
-    finally:
-        facts = {move.done: so_far.moved, "of": total, "result": result}
-        with contextlib.suppress(RedisError):
-            write_down(opened, f"{move.asked}-end", by=by, began=began, **facts)
-        log_event(
-            logger,
-            logging.INFO,
-            f"dead letters {move.done}",
-            letters=so_far.moved,
-            of=total,
-            by=by,
-            result=result,
-        )
 
 
 def progress() -> Progress:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Collection
-
-from redis.exceptions import RedisError
 
 from tasks.keyspace import redis_time_us
 from tasks.queue.scheduled import ScheduledEvents, Wanted
@@ -18,7 +15,7 @@ from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import read_when
 from worker.cli.session import Session, session
 from worker.cli.who import who
-from worker.cli.written import write_down
+from worker.cli.written import SoFar, audited
 from worker.fleet.wording import count, iso, number, plain
 
 
@@ -86,7 +83,7 @@ def _show(found: Counter[tuple[str, str]]) -> None:
 def _carry_out(
     opened: Session, schedule: ScheduledEvents, wanted: Wanted, name: str, total: int, by: str
 ) -> int:
-    """Purge the events and return how many; a start without an end in the audit was killed: run it again."""
+    """Purge the events and return how many."""
     words: dict[str, object] = {
         "codes": sorted(wanted.codes),
         "since": iso(wanted.since_ms),
@@ -94,21 +91,23 @@ def _carry_out(
         "eta": wanted.eta,
     }
     chosen = {word: value for word, value in words.items() if value not in (None, [])}
-    began = write_down(opened, "purge-scheduled", by=by, account=name, events=total, filter=chosen)
-    purged, result = 0, "interrupted"
-    try:
-        with progress() as shown:
-            bar = shown.add_task("purge", total=total)
-            for ended in schedule.drop(schedule.events(wanted)):
-                purged += ended
-                shown.update(bar, completed=purged)
-        result = "done"
-    except RedisError:
-        result = "redis failed"
-        raise
-    finally:
-        with contextlib.suppress(RedisError):
-            write_down(
-                opened, "purge-scheduled-end", by=by, began=began, purged=purged, of=total, result=result
-            )
-    return purged
+    so_far = SoFar()
+    with (
+        audited(
+            opened,
+            "purge-scheduled",
+            "purged",
+            so_far,
+            of=total,
+            by=by,
+            account=name,
+            events=total,
+            filter=chosen,
+        ),
+        progress() as shown,
+    ):
+        bar = shown.add_task("purge", total=total)
+        for ended in schedule.drop(schedule.events(wanted)):
+            so_far.moved += ended
+            shown.update(bar, completed=so_far.moved)
+    return so_far.moved
