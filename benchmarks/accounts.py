@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 SECRET = "EXAMPLE+s3cr3t/that+must/show+nowhere"
-APP = "1400000001"
+APP = "1400006666"
 UNLIMITED = 100_000
 """The greatest RATE_LIMIT there is."""
 

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -21,10 +21,21 @@ DONE, WRONG_USE = 0, 2
 LAST_PORT = 65_535
 
 
-def main(config: Path | None = None, host: str = "127.0.0.1", port: int = 0) -> int:
+Announce = Callable[[Settings, str], str]
+"""What is printed as soon as it listens, from its settings and its URL."""
+
+
+def json_line(_: Settings, url: str) -> str:
+    """Return the URL for a program."""
+    return orjson.dumps({"url": url, "pid": os.getpid()}, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def main(
+    config: Path | None = None, host: str = "127.0.0.1", port: int = 0, announce: Announce = json_line
+) -> int:
     """Print one JSON line with the URL, then serve until SIGTERM or SIGINT; return the exit status."""
     try:
-        asyncio.run(_serve(load(config or EXAMPLE), host, port))
+        asyncio.run(_serve(load(config or EXAMPLE), host, port, announce))
     except InvalidSettingsError as error:
         return _refuse(*error.faults)
     except (OSError, UnicodeError) as error:
@@ -51,15 +62,14 @@ def _port(text: str) -> int:
     return port
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _serve(settings: Settings, host: str, port: int, announce: Announce) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Simulator(settings).serve(host=host, port=port) as server:
         gc.freeze()  # keeps what exists now out of each collection
-        line = orjson.dumps({"url": server.url, "pid": os.getpid()}, option=orjson.OPT_APPEND_NEWLINE)
-        sys.stdout.write(line.decode())
+        sys.stdout.write(announce(settings, server.url))
         sys.stdout.flush()
         await stop.wait()
 

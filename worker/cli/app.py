@@ -84,21 +84,27 @@ def demo(
     raise typer.Exit(demo_main(keep=keep))
 
 
-@app.command(epilog="Example: python -m worker simulate --port 9900 --config simulator.toml")
+@app.command(epilog="Example: python -m worker simulate --port 9900")
 def simulate(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with keys and fault plan; default: built-in test keys.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: a free one.")] = 0,
+    *,
+    env: Annotated[
+        bool, typer.Option("--env", help="Print a worker's settings for them, as lines for a shell.")
+    ] = False,
+    toml: Annotated[bool, typer.Option("--toml", help="Print them as a TOML file.")] = False,
 ) -> None:
     """Run simulated SMS providers for testing.
 
-    Prints its URL as a line of JSON, then serves until SIGTERM.
+    On a terminal it prints the settings of a worker that reports to them, elsewhere its URL as a line of JSON; then it
+    serves until SIGTERM.
     """
-    from simulator.app import main as simulator_main
+    from worker.cli.simulate import simulate
 
-    raise typer.Exit(simulator_main(config, host, port))
+    raise typer.Exit(simulate(config, host, port, env=env, toml=toml))
 
 
 @app.command(epilog="Example: OTPREPORT_METRICS_PORT=9807 python -m worker exporter")

@@ -30,7 +30,7 @@ provider = "tencent"
 endpoint = "{simulator_url}"
 secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLEEXAMPLE0001"
 secret_key = "EXAMPLEsecretKEYexampleSECRETkey1"
-sdk_app_id = "1400000001"
+sdk_app_id = "1400006666"
 
 [accounts.alibaba]
 provider = "alibaba"

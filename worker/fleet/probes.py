@@ -38,7 +38,8 @@ class Probed:
         answer = _outcome_text(self.outcome)
         match self.standing:
             case Standing.ACCEPTED:
-                return Finding("keys", Level.OK, f"{self.account}: the provider accepts its keys")
+                text = f"{self.account}: the provider accepts its keys (permission and app id: only a report can tell)"
+                return Finding("keys", Level.OK, text)
             case Standing.REFUSED:
                 text, fix = "the provider refuses its keys", "correct them in its settings"
             case Standing.BARRED:

@@ -1,0 +1,125 @@
+"""`simulate`: what it prints is all that a worker needs to report to it."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from providers.registry import REGISTRY
+from simulator.limits import LIMITS
+from simulator.settings import Key, Settings
+from tests.support.command import run
+from tests.support.worker_process import ROOT
+from worker.cli.simulate import accounts_for, parts_of_key
+from worker.embedded import EmbeddedValkey
+
+SIMULATE = [sys.executable, "-u", "-m", "worker", "simulate"]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
+
+
+@contextmanager
+def simulate(output: int, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+    """Run it with this standard output, until it is told to stop."""
+    with subprocess.Popen([*SIMULATE, *arguments], cwd=ROOT, env=CLEAN, stdout=output) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
+def lines_of(process: subprocess.Popen[bytes], count: int) -> list[str]:
+    """Return the first lines that it prints."""
+    assert process.stdout is not None
+    return [process.stdout.readline().decode().rstrip("\n") for _ in range(count)]
+
+
+def exported(lines: list[str]) -> dict[str, str]:
+    """Return what a shell has after these lines."""
+    words = [shlex.split(line) for line in lines if line.startswith("export ")]
+    return dict(word.split("=", 1) for _, word in words)
+
+
+def assert_accepted(environment: dict[str, str]) -> None:
+    """Assert that `check --probe` finds the keys of every account accepted."""
+    command = [sys.executable, "-m", "worker", "check", "--probe", "--json"]
+    checked = subprocess.run(command, cwd=ROOT, env=CLEAN | environment, capture_output=True, check=False)
+    probes = json.loads(checked.stdout)["probes"]
+    assert {probe["account"]: probe["keys"] for probe in probes} == dict.fromkeys(
+        ("tencent", "alibaba", "alibaba_cn"), "accepted"
+    )
+
+
+def test_lines_for_a_shell(shared_valkey: EmbeddedValkey) -> None:
+    """With --env it prints lines for a shell and nothing else, after which the keys are accepted."""
+    with simulate(subprocess.PIPE, "--env") as process:
+        lines = lines_of(process, 15)
+        assert all(line.startswith("export OTPREPORT_") for line in lines)
+        assert_accepted(exported(lines) | {"OTPREPORT_REDIS_URL": shared_valkey.url})
+
+
+def test_a_file(shared_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    """With --toml it prints a settings file, with which the keys are accepted."""
+    path = tmp_path / "otpreport.toml"
+    with simulate(subprocess.PIPE, "--toml") as process:
+        path.write_text("\n".join(lines_of(process, 22)))
+        assert_accepted({"OTPREPORT_CONFIG": str(path), "OTPREPORT_REDIS_URL": shared_valkey.url})
+
+
+def test_on_a_terminal(shared_valkey: EmbeddedValkey) -> None:
+    """A person is shown what to paste, and where to see what arrives."""
+    leader, follower = os.openpty()
+    with os.fdopen(leader, "rb", buffering=0) as terminal:
+        with simulate(follower):
+            os.close(follower)
+            text = ""
+            while "Ctrl-C stops them" not in text:
+                text += terminal.read(4096).decode().replace("\r\n", "\n")
+            assert_accepted(exported(text.splitlines()) | {"OTPREPORT_REDIS_URL": shared_valkey.url})
+        assert "export OTPREPORT_REDIS_URL=" in text
+        assert "python -m worker run" in text
+        assert "/-/ledger" in text
+
+
+def test_both_at_once() -> None:
+    """Two forms of one thing are one too many."""
+    ran = run(None, "simulate", "--env", "--toml")
+    assert (ran.status, ran.line.startswith("--env and --toml")) == (2, True)
+
+
+def test_every_key_is_an_account() -> None:
+    """Each key that may report is an account with a name of its own, and with the rate that the simulator allows it."""
+    keys = (
+        Key("tencent", "a", "s", apps=("1400006666",)),
+        Key("tencent", "b", 's"', token="t", apps=("1",), regions=("ap-guangzhou",), rate=20),
+        Key("alibaba", "c", "s", denied=True),
+    )
+    first, second = accounts_for(Settings(keys), "http://127.0.0.1:1").items()
+    assert first[0] == "tencent"
+    assert "rate_limit" not in first[1]
+    assert second == (
+        "tencent_2",
+        {
+            "provider": "tencent",
+            "endpoint": "http://127.0.0.1:1",
+            "secret_id": "b",
+            "secret_key": 's"',
+            "security_token": "t",
+            "sdk_app_id": "1",
+            "region": "ap-guangzhou",
+            "rate_limit": 20,
+        },
+    )
+
+
+@pytest.mark.parametrize("provider", LIMITS)
+def test_every_provider_has_its_names(provider: str) -> None:
+    """A provider of the simulator can be printed as an account: its first two options are the parts of its key."""
+    assert set(parts_of_key(provider)) == REGISTRY[provider].credentials - {"security_token"}

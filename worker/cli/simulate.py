@@ -1,0 +1,106 @@
+"""Run the simulator, and print the settings of a worker for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from config.faults import variable
+from providers.registry import REGISTRY
+from simulator.app import json_line
+from simulator.app import main as serve
+from simulator.limits import LIMITS
+from simulator.settings import Key, Settings
+from worker.cli.errors import WRONG, CommandError
+
+REDIS = "redis://localhost:6379/0"
+
+Accounts = dict[str, dict[str, str | int]]
+
+
+def simulate(config: Path | None, host: str, port: int, *, env: bool, toml: bool) -> int:
+    """Print what a worker needs, or one JSON line where no person reads it; then serve until SIGTERM."""
+    if env and toml:
+        raise CommandError(WRONG, "--env and --toml print the same settings: give one of them")
+    if env:
+        return serve(config, host, port, _env)
+    if toml:
+        return serve(config, host, port, _toml)
+    return serve(config, host, port, _for_people if sys.stdout.isatty() else json_line)
+
+
+def accounts_for(settings: Settings, url: str) -> Accounts:
+    """Return an account for each key that the simulator knows and that may report."""
+    accounts: Accounts = {}
+    seen: Counter[str] = Counter()
+    for key in settings.keys:
+        if not key.denied:
+            seen[key.provider] += 1
+            number = f"_{seen[key.provider]}" if seen[key.provider] > 1 else ""
+            accounts[f"{key.provider}{number}"] = dict(_account(key, url))
+    return accounts
+
+
+def _account(key: Key, url: str) -> Iterator[tuple[str, str | int]]:
+    key_id, secret = parts_of_key(key.provider)
+    yield "provider", key.provider
+    yield "endpoint", url
+    yield key_id, key.id
+    yield secret, key.secret
+    if key.token:
+        yield "security_token", key.token
+    if key.provider == "tencent":
+        yield "sdk_app_id", key.apps[0]
+        yield "region", key.regions[0]
+    if key.limit != LIMITS[key.provider]:
+        yield "rate_limit", key.limit
+
+
+def parts_of_key(provider: str) -> tuple[str, str]:
+    """Return what a provider calls the id and the secret of a key: the first two of its options."""
+    key_id, secret, *_ = REGISTRY[provider].Options.model_fields
+    return key_id, secret
+
+
+def _env(settings: Settings, url: str) -> str:
+    lines = [] if variable(("redis_url",)) in os.environ else [f"export {variable(('redis_url',))}={REDIS}"]
+    for name, account in accounts_for(settings, url).items():
+        for option, value in account.items():
+            lines.append(f"export {variable(('accounts', name, option))}={shlex.quote(str(value))}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _toml(settings: Settings, url: str) -> str:
+    lines = [
+        f"# For a worker that reports to the simulator at {url}: name this file in OTPREPORT_CONFIG.",
+        f'redis_url = "{REDIS}"',
+    ]
+    for name, account in accounts_for(settings, url).items():
+        lines += [
+            "",
+            f"[accounts.{name}]",
+            *(f"{option} = {_quoted(value)}" for option, value in account.items()),
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _quoted(value: str | int) -> str:
+    return json.dumps(value, ensure_ascii=False)  # a basic string of TOML, or a number
+
+
+def _for_people(settings: Settings, url: str) -> str:
+    return f"""\
+Simulated providers are at {url}: they check signatures,
+enforce the rate limits and fail now and then. Paste this into another terminal, and
+start a worker there with `python -m worker run`:
+
+{_env(settings, url)}
+What arrived:   curl -s {url}/-/summary
+Each report:    curl -s {url}/-/ledger
+Ctrl-C stops them.
+"""
