@@ -22,8 +22,8 @@ help: ## show this list
 	@echo "make TARGET [ARGS=...]"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(DEMO) ## send some thousand events through Redis and a worker to simulated providers
-	@$(BIN)/python -m worker demo $(ARGS)
+demo: $(DEMO) ## send a few thousand events through Redis and a worker to simulated providers
+	@trap : INT; $(BIN)/python -m worker demo $(ARGS) || test $$? -eq 130 # Ctrl-C
 
 test: $(DEV) ## run every test but the long ones of `make chaos` and `make compat`
 	@$(BIN)/python -m pytest -m "not chaos and not compat" -n 2 --dist loadfile --ignore tests/e2e $(ARGS)
@@ -76,12 +76,12 @@ clean: ## remove everything that make made, .venv too
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(DEMO): requirements/demo.txt | $(BIN)/python
-	@echo "installing requirements/demo.txt into $(VENV), once" >&2
+	@echo "installing requirements/demo.txt into $(VENV), once: about 20 seconds" >&2
 	@$(INSTALL) -r $<
 	@touch $@
 
 $(DEV): requirements/dev.txt | $(BIN)/python
-	@echo "installing requirements/dev.txt into $(VENV), once" >&2
+	@echo "installing requirements/dev.txt into $(VENV), once: about a minute" >&2
 	@$(INSTALL) -r $<
 	@touch $(DEMO) $@
 

@@ -23,7 +23,8 @@ def free_port() -> int:
 class EmbeddedValkey:
     """A valkey-server process with its data in `folder`, which outlives `kill()` and a new `start()`.
 
-    `options` are configuration lines, e.g. `{"appendfsync": "everysec"}`.
+    `options` are configuration lines, e.g. `{"appendfsync": "everysec"}`. With `own_group` a Ctrl-C in the terminal
+    does not reach it: whoever started it ends it.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class EmbeddedValkey:
         port: int | None = None,
         binary: str | None = None,
         options: dict[str, str] | None = None,
+        own_group: bool = False,
     ) -> None:
         self.folder = folder
         self.port = port if port is not None else free_port()
+        self._group = 0 if own_group else None
         self._binary = binary or str(get_binary_path())
         self._options = {
             "appendonly": "yes",
@@ -64,15 +67,21 @@ class EmbeddedValkey:
             arguments += [f"--{name}", value]
         log = self.folder / "server.log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen(arguments, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                arguments, stdout=output, stderr=output, process_group=self._group
+            )
         self._wait_until_ready(deadline, log)
 
     def stop(self) -> None:
         """Ask the server to end, also a frozen one, and wait for it."""
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running():
             self.thaw()
-            self._process.terminate()
+            self._running().terminate()
         self._reap()
+
+    def is_running(self) -> bool:
+        """Tell whether the server was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash would."""

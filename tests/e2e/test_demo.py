@@ -2,32 +2,123 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.support.wait import until
 from tests.support.worker_process import ROOT
 from worker.demo.main import DEADLINE
+
+IN_A_TERMINAL = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Become the foreground process of the terminal at standard input, then the program that is named."""
+
+STOPS = 1.0
+"""Seconds within which Ctrl-C ends it."""
+
+
+class Demo:
+    """A demo in a terminal of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], terminal: int) -> None:
+        self.process = process
+        self._terminal = terminal
+        self.text = ""
+
+    def read_until(self, words: str) -> None:
+        """Read until it has printed these words, or ended."""
+        while words not in self.text:
+            try:
+                read = os.read(self._terminal, 65536).decode(errors="replace")
+            except OSError:  # it has ended
+                break
+            self.text += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", read).replace("\r\n", "\n")
+        assert words in self.text, self.text
+
+    def ctrl_c(self) -> float:
+        """Type Ctrl-C, which reaches every process of the terminal's foreground group; return how long it took."""
+        began = time.monotonic()
+        os.write(self._terminal, b"\x03")
+        self.read_until("Stopped.")
+        self.process.wait(30)
+        return time.monotonic() - began
+
+
+@contextmanager
+def demo(folder: Path, *arguments: str) -> Generator[Demo]:
+    """Run the demo in a terminal, with its temporary files in `folder`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
+    environment |= {"TMPDIR": str(folder), "COLUMNS": "100", "XDG_STATE_HOME": str(folder / "state")}
+    leader, follower = os.openpty()
+    command = [sys.executable, "-c", IN_A_TERMINAL, sys.executable, "-m", "worker", "demo", *arguments]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+    )
+    os.close(follower)
+    try:
+        yield Demo(process, leader)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+        os.close(leader)
 
 
 @pytest.mark.timeout(2 * DEADLINE)
 def test_demo(tmp_path: Path) -> None:
-    """`python -m worker demo` accounts for every event, says what to try next, and leaves nothing behind."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
-    environment |= {"TMPDIR": str(tmp_path), "COLUMNS": "100"}
-    command = [sys.executable, "-m", "worker", "demo"]
-    run = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE, check=False
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "Every event is accounted for" in run.stdout
-    rows = dict(re.findall(r"^ *(\S.*?)  +(\S.*)$", run.stdout, re.MULTILINE))
-    enqueued = [int(number) for number in rows["enqueued"].split()]
-    delivered = [int(number) for number in rows["delivered"].split()]
-    assert sum(enqueued) > 3000
-    assert all(0 < done <= sent for done, sent in zip(delivered, enqueued, strict=True))
-    assert "Try next:" in run.stdout
-    assert not run.stderr
+    """The demo accounts for every event and says what is meant to go wrong; then it takes an event of one's own."""
+    with demo(tmp_path, "--keep") as running:
+        running.read_until("status --watch")
+        assert "Every event is accounted for" in running.text
+        assert "misbehave on purpose" in running.text
+        rows = dict(re.findall(r"^ *(\S.*?)  +(\S.*)$", running.text, re.MULTILINE))
+        enqueued = [int(number) for number in rows["enqueued"].split()]
+        delivered = [int(number) for number in rows["delivered"].split()]
+        assert sum(enqueued) > 3000
+        assert all(0 < done <= sent for done, sent in zip(delivered, enqueued, strict=True))
+        pasted = re.search(r"^(\S+python\S* <<'END'\n.*\nEND)$", running.text, re.MULTILINE | re.DOTALL)
+        look = re.search(r"^curl -s '(http://\S+)'$", running.text, re.MULTILINE)
+        assert pasted
+        assert look
+        receipt = subprocess.run(
+            ["sh", "-c", pasted[1]], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert "Receipt(status='" in receipt.stdout
+        until(lambda: '"message_id":"my-first"' in httpx.get(look[1]).text)
+        assert running.ctrl_c() < 5 * STOPS
+    assert running.process.returncode == 0
+    assert not list(tmp_path.glob("otpreport-demo-*"))
+
+
+def test_ctrl_c(tmp_path: Path) -> None:
+    """Ctrl-C in the middle ends it at once, without a line that sounds as if something were lost."""
+    with demo(tmp_path) as running:
+        running.read_until("in progress")
+        children = (
+            Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+        )
+        groups = {os.getpgid(int(child)) for child in children}
+        assert len(groups) == 3, "Valkey, simulator and worker, each in a group of its own"
+        assert os.getpgid(running.process.pid) not in groups
+        assert running.ctrl_c() < 5 * STOPS
+    assert running.process.returncode == 130
+    after = running.text.partition("^C")[2]
+    assert not re.search("dropped|refused|Error|Traceback|failed", after), after
     assert not list(tmp_path.glob("otpreport-demo-*"))

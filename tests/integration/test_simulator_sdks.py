@@ -48,7 +48,7 @@ def _tencent(simulator: SimulatorProcess, key: Key) -> Any:
     client = _tc_client.SmsClient(credential, "ap-singapore", _tc_profile.ClientProfile(httpProfile=profile))
     request = _tc_models.ReportConversionRequest()
     request.SmsSdkAppId, request.SerialNo, request.ConversionTime = (
-        "1400000001",
+        "1400006666",
         "5000:1",
         int(time.time()) - 1,
     )

@@ -21,7 +21,7 @@ TENCENT_KEY: dict[str, object] = {
     "provider": "tencent",
     "id": "AKIDTEST",
     "secret": "tencent-secret",
-    "apps": ["1400000001"],
+    "apps": ["1400006666"],
 }
 TENCENT_TEMPORARY: dict[str, object] = TENCENT_KEY | {"id": "AKIDTEMPORARY", "token": "tencent-token"}
 ALIBABA_KEY: dict[str, object] = {"provider": "alibaba", "id": "LTAITEST", "secret": "alibaba-secret"}
@@ -86,7 +86,7 @@ def tencent_call(
 ) -> WireCall:
     """Return a right call, with `fields` over the body's (None: left out) and `headers` over the headers."""
     at = int(time.time()) if timestamp is None else timestamp
-    values = {"SmsSdkAppId": "1400000001", "SerialNo": message_id} | dict(fields or {})
+    values = {"SmsSdkAppId": "1400006666", "SerialNo": message_id} | dict(fields or {})
     payload = (
         json.dumps({k: v for k, v in values.items() if v is not None}).encode() if body is None else body
     )

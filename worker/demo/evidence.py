@@ -78,6 +78,12 @@ def gather(
     )
 
 
+def arrivals(simulator_url: str) -> int:
+    """Return how many requests the provider has had."""
+    found: int = httpx.get(f"{simulator_url}/-/summary").json()["arrivals"]
+    return found
+
+
 def _dead_ids(client: redis.Redis, account: str) -> list[str]:
     letters: list[str] = client.hvals(KEYS.dead(account))  # type: ignore[assignment]  # redis-py types both clients
     return [json.loads(letter.partition("\n")[0])["event"]["message_id"] for letter in letters]

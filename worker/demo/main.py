@@ -21,14 +21,16 @@ from rich.console import Console
 from otpreport import Reporter, Verification
 from worker.demo.audit import audit
 from worker.demo.display import Progress, table
-from worker.demo.evidence import ACCOUNTS, dead, gather, pending, read_books
-from worker.demo.processes import HERE, Processes, connect
+from worker.demo.evidence import ACCOUNTS, arrivals, dead, gather, pending, read_books
+from worker.demo.processes import HERE, ROOT, Processes, connect
 
 DEADLINE = 150.0
 """Seconds after which the demo gives up."""
 
 REDIS_TIMEOUT = 5.0
 """Seconds the demo's web app gives Redis; a login view gives it 50 ms."""
+
+SAMPLE = HERE / "verifications.csv"
 
 BATCH = 30
 PAUSE = 0.02
@@ -39,17 +41,48 @@ ACCOUNTED, NOT_ACCOUNTED = 0, 1
 NEXT = """\
 Try next:
   make test                                run all tests, on real processes
-  .venv/bin/python -m worker demo --keep   keep it running: status, dead list
+  .venv/bin/python -m worker demo --keep   keep it running, and send events of your own to it
   README.md, "In your web app"             three lines for a login view"""
+
+YOURS = """\
+
+It keeps running until Ctrl-C, for events of your own. In your app, or in another terminal
+in this folder:
+
+{python} <<'END'
+from datetime import UTC, datetime
+from otpreport import Reporter, Verification
+
+reporter = Reporter("{redis_url}", accounts={accounts})
+print(reporter.report(Verification(account="tencent", message_id="my-first", occurred_at=datetime.now(UTC))))
+END
+
+See it arrive, at the simulated provider and in the fleet:
+
+curl -s '{simulator_url}/-/ledger?from={arrived}'
+export OTPREPORT_CONFIG={config}
+{python} -m otpreport status --watch
+"""
+
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
 
 
 def main(*, keep: bool = False) -> int:
     """Run the demo; 0 only if every event is accounted for. With `keep`, run on until Ctrl-C."""
     console = Console()
+    for number in (
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # else the children, in groups of their own, would outlive it
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="otpreport-demo-") as folder:
         try:
             with Processes(Path(folder)) as processes:
                 return _run(console, processes, keep=keep)
+        except KeyboardInterrupt:
+            console.print("\nStopped.")
+            return INTERRUPTED
         except (RuntimeError, redis.RedisError) as error:
             console.print(f"[red]The demo failed:[/] {error}")
             _show_log(console, Path(folder) / "worker.log")
@@ -57,11 +90,13 @@ def main(*, keep: bool = False) -> int:
 
 
 def _run(console: Console, processes: Processes, *, keep: bool) -> int:
-    rows = list(_rows(HERE / "verifications.csv"))
+    rows = list(_rows(SAMPLE))
     console.print(
         f"Valkey, the provider simulator and one worker are up.\n"
-        f"Enqueueing {len(rows)} OTP verifications, as a web app would. The provider misbehaves on purpose:\n"
-        f"errors, lost answers and events that it refuses, which become dead letters."
+        f"Enqueueing {len(rows)} OTP verifications of {SAMPLE.relative_to(ROOT)}, as a web app would.\n"
+        f"The simulated providers misbehave on purpose: errors, throttling, lost answers, and\n"
+        f"events that they refuse, which become dead letters.",
+        highlight=False,
     )
     events: dict[str, list[Verification]] = {account: [] for account in ACCOUNTS}
     with (
@@ -69,22 +104,34 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
         Reporter(processes.valkey.url, spool=False, timeout=REDIS_TIMEOUT) as reporter,
     ):
         with ThreadPoolExecutor(1) as executor:
-            web_app = executor.submit(_enqueue, reporter, rows, events)
-            _watch(
-                client, processes, web_app, {a: sum(row["account"] == a for row in rows) for a in ACCOUNTS}
-            )
+            stop = threading.Event()
+            web_app = executor.submit(_enqueue, reporter, rows, events, stop)
+            try:
+                _watch(
+                    client,
+                    processes,
+                    web_app,
+                    {a: sum(row["account"] == a for row in rows) for a in ACCOUNTS},
+                )
+            finally:
+                stop.set()
             web_app.result()
         lines, faults = audit(gather(client, processes.simulator_url, processes.metrics_url, events))
     console.print(table(lines))
     for fault in faults:
         console.print(f"[red]not accounted for:[/] {fault}")
     if not faults:
+        console.print("[green]Every event is accounted for[/], by Redis' books and by the provider's ledger.")
+        dead_letters, retried = sum(line.dead for line in lines), sum(line.retried for line in lines)
         console.print(
-            "[green]Every event is accounted for[/], by Redis' books and by the provider's ledger.\n"
+            f"Nothing was lost. The providers misbehaved on purpose: they refused {dead_letters} events,\n"
+            f"the dead letters, and {retried} attempts met errors, throttling or a lost answer.",
+            highlight=False,
         )
-        console.print(NEXT, highlight=False)
     if keep:
         _stay(console, processes)
+    elif not faults:
+        console.print(f"\n{NEXT}", highlight=False)
     return NOT_ACCOUNTED if faults else ACCOUNTED
 
 
@@ -94,11 +141,14 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _enqueue(
-    reporter: Reporter, rows: Sequence[dict[str, str]], events: dict[str, list[Verification]]
+    reporter: Reporter,
+    rows: Sequence[dict[str, str]],
+    events: dict[str, list[Verification]],
+    stop: threading.Event,
 ) -> None:
-    """Report verifications, several hundred a second, like a web app's views."""
+    """Report verifications, several hundred a second, like a web app's views; `stop` ends it."""
     waiting = iter(rows)
-    while batch := list(islice(waiting, BATCH)):
+    while not stop.is_set() and (batch := list(islice(waiting, BATCH))):
         verifications = [_verification(row) for row in batch]
         for verification in verifications:
             events[verification.account].append(verification)
@@ -139,17 +189,19 @@ def _watch(
 
 
 def _stay(console: Console, processes: Processes) -> None:
-    console.print(f"\nStill running. Metrics: {processes.metrics_url}/metrics   In another terminal:")
-    for command in ("status", "dead list"):
-        console.print(
-            f"  OTPREPORT_CONFIG={processes.config} {sys.executable} -m worker {command}",
-            soft_wrap=True,
-            highlight=False,
-        )
-    console.print("Ctrl-C stops it.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yours = YOURS.format(
+        python=sys.executable,
+        redis_url=processes.valkey.url,
+        accounts=list(ACCOUNTS),
+        simulator_url=processes.simulator_url,
+        arrived=arrivals(processes.simulator_url),
+        config=processes.config,
+    )
+    console.print(yours, soft_wrap=True, highlight=False, markup=False)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
+    processes.kill()
+    console.print("\nStopped.")
 
 
 def _show_log(console: Console, log: Path) -> None:

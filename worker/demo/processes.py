@@ -41,7 +41,10 @@ access_key_secret = "EXAMPLEsecretKEYexampleSECRETkey2"
 
 
 class Processes:
-    """Start all three and always stop them; RuntimeError if one does not start."""
+    """Start all three and always stop them; RuntimeError if one does not start.
+
+    Each is in a process group of its own: Ctrl-C reaches the demo alone, which ends them all at once.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,7 +52,7 @@ class Processes:
         self.worker_log = folder / "worker.log"
         self.simulator_url = ""
         self.metrics_url = ""
-        self.valkey = EmbeddedValkey(folder / "valkey")
+        self.valkey = EmbeddedValkey(folder / "valkey", own_group=True)
         self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -57,17 +60,26 @@ class Processes:
             self.valkey.start()
             self._start_simulator()
             self._start_worker()
-        except BaseException:
-            self.__exit__()
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        if kind is not None:
+            self.kill()
         for child in reversed(self._children):
             child.terminate()
         for child in reversed(self._children):
             child.wait(timeout=40)
         self.valkey.stop()
+
+    def kill(self) -> None:
+        """End all at once: nobody needs what they hold."""
+        for child in self._children:
+            child.kill()
+        if self.valkey.is_running():
+            self.valkey.kill()
 
     def failed(self) -> str | None:
         """Name a child that exited; None while all run."""
@@ -78,7 +90,9 @@ class Processes:
 
     def _start_simulator(self) -> None:
         arguments = [sys.executable, "-m", "otpreport", "simulate", "--config", str(HERE / "simulator.toml")]
-        child = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+        )
         self._children.append(child)
         line = child.stdout.readline() if child.stdout else b""
         if not line:
@@ -106,6 +120,7 @@ class Processes:
                     env=environment,
                     stdout=log,
                     stderr=log,
+                    process_group=0,
                 )
             )
         self._wait_until_ready()
