@@ -18,7 +18,7 @@ def whole(ms: float) -> str:
 
 
 def bar(share: float, width: int, style: str) -> Text:
-    """Return a bar of `cells` cells, exact to half a cell; a small share is never shown as none."""
+    """Return a bar of `width` cells, exact to half a cell; a small share is never shown as none."""
     halves = round(min(1.0, max(0.0, share)) * width * 2)
     if share > 0 and width:
         halves = max(1, halves)
