@@ -52,9 +52,12 @@ NO_SLOT = -1000
 AT_ONCE = 256
 """Events of one line asked for in one call, at most."""
 
-TICK = 0.004
-"""Slots closer together than this many seconds are served on a grid of it, so that a rate of 1000/s does not wake the
-loop 1000 times a second; an event may be sent up to this much before its slot."""
+MANY = 500
+"""Requests/s from which independent delays of arrivals even out within a second."""
+
+TICK = 0.008
+"""Seconds: slots of a rate of MANY and more are served on a grid of this width, so that 1000/s do not wake the loop
+1000 times a second; an event may be sent up to this much before its slot."""
 
 
 class Refusal(enum.IntEnum):
@@ -78,10 +81,10 @@ class RateGroup:
     def headroom(self) -> float:
         """Seconds by which arrivals may be late without breaking the limit in any second.
 
-        At a high rate independent delays even out: 40 ms cover 50 ms of jitter and what a busy worker adds. At a low
+        From MANY on delays even out: 40 ms cover 50 ms of jitter and what a busy worker adds. At a low
         rate they don't: it is the jitter plus 1.5 ms from the slot to the socket.
         """
-        return 0.04 if self.limit >= 500 else 0.0515
+        return 0.04 if self.limit >= MANY else 0.0515
 
     @property
     def pace(self) -> float:
@@ -89,8 +92,8 @@ class RateGroup:
         return self.limit / (1 + self.headroom)
 
     def wake_at(self, slot: float) -> float:
-        """Return when to wake for a slot: on the grid before it, or at the slot if slots are further apart."""
-        return math.floor(slot / TICK) * TICK if self.pace * TICK > 1 else slot
+        """Return when to wake for a slot: on the grid before it at a high rate, else at the slot."""
+        return math.floor(slot / TICK) * TICK if self.limit >= MANY else slot
 
 
 class RateGroups(Mapping[str, RateGroup]):

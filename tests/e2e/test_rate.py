@@ -226,7 +226,7 @@ def test_unsynchronised(tmp_path: Path) -> None:
 
 @pytest.mark.chaos
 def test_too_fast(tmp_path: Path) -> None:
-    """A limiter that grants a quarter too much breaks the limit, and the judge sees that, too."""
+    """A limiter that grants twice the limit breaks the limit, and the judge sees that, too."""
     account = Account("one", "tencent", MODEST)
     with punctual(tmp_path, account, rates={KEY_IDS["tencent"]: 10_000}) as fleet:
         put_the_judge_first(fleet)
