@@ -4,6 +4,7 @@
 -- KEYS  1 account:<account>  2 breaker:<account>
 -- ARGV  1 "1" when the probe was delivered, "0" when the provider said something else  2 configured rate (1/s)
 -- reply 1 when this call let it run
+-- cost  O(1)
 --
 -- Any answer shows that an outage is over, and then the account's rate ramps up (lease.lua). What the provider has
 -- against an account is proved wrong by a delivery alone; after one, a run of refusals is the events' fault for a while

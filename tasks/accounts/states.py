@@ -40,6 +40,9 @@ STORED = {
 }
 """The words that Redis and its scripts have for an account's state, and what the state is called everywhere else."""
 
+WORDS = {name: word for word, name in STORED.items()}
+"""Redis' word for each of these states."""
+
 UNKNOWN = "unknown"
 """The state of an account for which Redis has another word, of a later version: it sends nothing."""
 

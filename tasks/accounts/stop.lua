@@ -4,6 +4,7 @@
 -- KEYS  1 account:<account>
 -- ARGV  1 code  2 message  3 probe interval (ms)  4 how long ago the request began (ms)
 -- reply 1 when this call stopped it
+-- cost  O(1)
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local known = redis.call('HMGET', KEYS[1], 'state', 'resumed_ms')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, cast
 
-from tasks.accounts.states import STORED, UNKNOWN, State
+from tasks.accounts.states import STORED, UNKNOWN, WORDS, State
 from tasks.keys import Keys
 from tasks.script import text_of
 
@@ -22,12 +22,12 @@ class Mode(enum.StrEnum):
     @property
     def state(self) -> str:
         """The account's state then, one of `tasks.accounts.states.NAMES`."""
-        return STORED[self.stored]
+        return "paused" if self is Mode.WAIT else "shedding"
 
     @property
     def stored(self) -> str:
         """That state's word in Redis."""
-        return {"wait": "held", "shed": "shed"}[self.value]
+        return WORDS[self.state]
 
 
 class Operation:
