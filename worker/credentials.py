@@ -1,4 +1,4 @@
-"""Keys that change while the worker runs: read anew from their files, checked, and used from the next request on."""
+"""Key rotation while the worker runs: keys are re-read from their files, checked, and used from the next request on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.metrics import Metrics
 logger = logging.getLogger("otpreport.worker")
 
 INTERVAL = 2.0
-"""Seconds between two looks at the files; what has changed must be quiet for so long before it is read."""
+"""Seconds between two checks of the files; a change is read after this long without another one."""
 
 
 class Renewable(Protocol):
@@ -39,7 +39,7 @@ Settle = Callable[[Iterable[DerivedGroup]], Awaitable[Mapping[str, str]]]
 
 
 class Credentials:
-    """Keep the keys of the accounts at what their files say; settings that are wrong change nothing.
+    """Keep the accounts' keys in step with their files; invalid settings change nothing.
 
     `settings` have the rate groups in force; `settle` tells Redis which group the key of an account belongs to. Without
     a `watch` no file is known, and the keys stay what they are.
@@ -61,13 +61,13 @@ class Credentials:
         return self._running
 
     def regroup(self, groups: Mapping[str, str]) -> None:
-        """Take over the groups that the worker uses from now on."""
+        """Use these groups from now on."""
         self._running = with_groups(self._running, groups)
 
     async def run(self, interval: float = INTERVAL) -> None:
-        """Look at the files until cancelled, one look at a time and `interval` seconds apart.
+        """Check the files until cancelled, one check at a time and `interval` seconds apart.
 
-        They may lie on a network: each look has a thread, and one that hangs keeps nobody from stopping.
+        They may be on a network: each check has its own thread, and one that hangs does not delay the stop.
         """
         while self._watch is not None:
             await asyncio.sleep(interval)

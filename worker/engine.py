@@ -1,4 +1,4 @@
-"""The worker's asyncio half: lease events, have each reported, settle what is done."""
+"""The worker's asyncio half: lease events, report each, settle the finished ones."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from tasks.wall import WallClock
 from worker.quarantine import Quarantine
 
 BUSY = 0.01
-"""Seconds from one round to the next at least: each asks Redis."""
+"""Minimum seconds between two rounds; each is a call to Redis."""
 
 CALM = 0.05
-"""Seconds from one round to the next at most while this worker holds events."""
+"""Maximum seconds between two rounds while this worker holds events."""
 
 IDLE = 0.4
-"""Seconds from one round to the next when nothing has come for a while."""
+"""Seconds between two rounds of an idle worker."""
 
 SHARE, MANY = 10, 8
-"""Each round is to bring so small a share of CONCURRENCY, or so many events: the faster they go, the sooner the next
-one comes."""
+"""A round aims at this share of CONCURRENCY, and this many events: the faster events are sent, the sooner the next
+round starts."""
 
 AWAY = 0.5
 """Seconds until the next call after Redis did not answer."""
@@ -47,25 +47,25 @@ AHEAD = 0.1
 """Seconds of an account's rate that a worker leases ahead of its slots."""
 
 STUCK = 1.0
-"""Seconds until what could not be settled, for a key of its account can't be used, is tried again."""
+"""Seconds until an event is settled again that could not be, because a key of its account can't be used."""
 
 PARTING = 8.0
-"""Seconds that a worker which stops gives a Redis that is away to come back."""
+"""Seconds that a stopping worker waits for a Redis that is away."""
 
 KEEP = 10.0
-"""Seconds between two looks at the dead letters."""
+"""Seconds between two checks of the limits on dead letters."""
 
 MAINTENANCE = 1.0
-"""Seconds between two looks for dead workers and at the accounts' states."""
+"""Seconds between two recoveries of dead workers' events and readings of the accounts' states."""
 
 Ended = tuple[Held, Settlement]
 
 
 class EngineMonitor(Protocol):
-    """Who is told how the engine fares."""
+    """Receives the engine's events, for metrics and logs."""
 
     def ended(self, held: Held, settlement: Settlement) -> None:
-        """Note that an event's lease ended, by Redis' own word."""
+        """Note that an event's lease ended, as Redis confirmed."""
         ...
 
     def lost(self, held: Held) -> None:
@@ -85,7 +85,7 @@ class EngineMonitor(Protocol):
         ...
 
     def recovered(self, found: Recovered) -> None:
-        """Note what was taken back from dead workers."""
+        """Note the events recovered from dead workers."""
         ...
 
     def states(self, states: Mapping[str, State]) -> None:
@@ -93,11 +93,11 @@ class EngineMonitor(Protocol):
         ...
 
     def aside(self, routes: Mapping[str, Route]) -> None:
-        """Note the accounts that are left to other workers, for nothing gets out to their providers from here."""
+        """Note the accounts that are set aside, because this worker can't reach their providers."""
         ...
 
     def progress(self) -> None:
-        """Note that the engine went round."""
+        """Note that a round of the engine is done."""
         ...
 
 
@@ -110,11 +110,11 @@ class Limits:
 
 
 class Engine:
-    """Keep one worker busy: everything here runs in the asyncio thread, save `serve`.
+    """Keep one worker busy; everything here runs in the asyncio thread, except `serve`.
 
-    `beat` is called every second, and before a worker that had lost Redis takes anything from it again.
-    `hand_over` gets fresh deliveries and brings them back through `start` (Celery's consumer stands between), or
-    returns those nobody consumes through `give_back`.
+    `beat` is called every second, and before a worker that had lost Redis leases again. `hand_over` passes fresh
+    deliveries to Celery's consumer, which returns them through `start`; those without a consumer come back through
+    `give_back`.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Engine:
         self._served: tuple[str, ...] = ()
         self._held: dict[str, Leased] = {}
         self._under_way: dict[str, Delivery] = {}
-        """Those held that have not ended: they wait for a slot or for an answer."""
+        """The held events that have not ended: they wait for a slot or for an answer."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended: list[Ended] = []
         self._stuck: list[Ended] = []
@@ -182,14 +182,14 @@ class Engine:
         return len(self._held)
 
     def start(self, deliveries: Sequence[Delivery]) -> None:
-        """Report these deliveries, each in a task of its own."""
+        """Report these deliveries, each in its own task."""
         for delivery in deliveries:
             if delivery.tag in self._under_way and not self._stopping:
                 task = asyncio.create_task(self._run_one(delivery))
                 self._tasks[delivery.tag] = task
 
     def give_back(self, *deliveries: Delivery) -> None:
-        """Put deliveries that nobody consumes back into the queue."""
+        """Put deliveries without a consumer back into the queue."""
         for delivery in deliveries:
             if delivery.tag in self._under_way:
                 self._end(delivery, abandon(delivery, now_ms=_now_ms()))
@@ -220,7 +220,7 @@ class Engine:
         await asyncio.sleep(began + self._pause - time.monotonic())
 
     async def maintain(self) -> None:
-        """Look for dead workers, read the accounts' states, and let old dead letters go, until cancelled."""
+        """Recover dead workers' events, read the accounts' states, and remove old dead letters, until cancelled."""
         while True:
             with contextlib.suppress(RedisError, OSError):  # `run` tells of it
                 await self._beat()
@@ -257,7 +257,7 @@ class Engine:
                 task.cancel()
 
     async def _leave(self) -> None:
-        """Settle what ended, also past a Redis that is away for a moment; else the lease runs out by itself."""
+        """Settle finished events, retrying while Redis is briefly away; otherwise let the lease expire."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PARTING):
                 while not await self._has_left():  # noqa: ASYNC110 - it asks Redis, nobody here could tell
@@ -295,7 +295,7 @@ class Engine:
         self._ended.append((held, settlement))
 
     async def _settle_and_lease(self) -> None:
-        """Write both calls together: one round trip for us, one for Redis; a failed one costs the other nothing."""
+        """Send both calls together, in one round trip; a failure of one does not affect the other."""
         if not (self._ended or self._stuck or self._unanswered):
             await self._lease()
             return
@@ -305,9 +305,10 @@ class Engine:
                 raise error
 
     async def _settle(self) -> None:
-        """Settle what has ended by now; a call without an answer is sent again as it was, and acts once.
+        """Settle the events that have ended; a call without an answer is sent again unchanged, and acts once.
 
-        What ends meanwhile is for the next round: with Redis far away there is always more, and none would be leased.
+        Events that end meanwhile are settled in the next round: with a distant Redis there are always more, and this
+        one would never lease.
         """
         if self._stuck and (self._closing or time.monotonic() >= self._try_again):
             self._ended, self._stuck = self._stuck + self._ended, []
@@ -327,7 +328,7 @@ class Engine:
                 self._let_go(one, settled)
 
     def _let_go(self, ended: Ended, settled: bool | None) -> None:
-        """Forget an event that was settled, or lost; None: it is ours still, and settled later."""
+        """Forget an event that was settled, or lost; None: it is still ours, and settled later."""
         held, settlement = ended
         if settled is None:
             self._stuck.append(ended)
@@ -364,7 +365,7 @@ class Engine:
         self._pause = self._until_next(batch, room.free)
 
     def _until_next(self, batch: Batch, free: int) -> float:
-        """Return the seconds from this round to the next; the least where this one brought all there was room for."""
+        """Return the seconds until the next round; the minimum if this one filled the worker."""
         if batch.more or len(batch.leased) >= free:
             return BUSY
         share = max(MANY, self._limits.concurrency // SHARE)
@@ -372,7 +373,7 @@ class Engine:
         return min(longest, max(BUSY, self._pause * min(1.5, share / max(1, len(batch.leased)))))
 
     def _room(self) -> Room:
-        """Say how many more events this worker has room for.
+        """Return how many more events this worker has room for.
 
         CONCURRENCY bounds those that wait for a slot or an answer, and twice as many are held at most: while some wait
         for Redis to settle them, others can be sent. An account that is served alone needs to leave no room to others:
@@ -389,7 +390,7 @@ class Engine:
         return Room(min(spare, concurrency - len(self._under_way)), of_accounts)
 
     async def _try_aside(self) -> None:
-        """Take one event now and then of an account that is left to the others: it may get out by now."""
+        """Take one event now and then of an account that is set aside: its provider may be reachable again."""
         for account in self._reach.tries(time.monotonic()):
             free = self._room().free
             if account in self._served and free > 0:
@@ -399,7 +400,7 @@ class Engine:
         return any(leased.suspect for leased in self._held.values())
 
     def _in_turn(self) -> tuple[str, ...]:
-        """Return the accounts to lease from, each time from another one on: what is free goes to the first ones."""
+        """Return the accounts to lease from, rotated each time: free room goes to the first ones."""
         served = self._served
         first = random.randrange(len(served) or 1)  # noqa: S311 - it hides nothing
         turned = served[first:] + served[:first]
@@ -421,7 +422,7 @@ class Engine:
         }
 
     def _leave_to_others(self, leased: Sequence[Leased]) -> None:
-        """Give back unread what came of an account that was set aside while the call was under way."""
+        """Give back, unread, events of an account that was set aside during the call."""
         for one in leased:
             if one.tag not in self._held and self._reach.is_aside(one.account):
                 self._held[one.tag] = one
@@ -449,7 +450,7 @@ class Engine:
             self._hand_over(fresh)
 
     async def _step_back_in(self) -> None:
-        """Give back what a lost answer leased to us: events in Redis' books that we have never seen."""
+        """Give back events that a lost answer leased to us: they are held in Redis, but we have never seen them."""
         await self._beat()
         for tag in await self._queue.held() - self._held.keys():
             unseen = Leased.unseen(tag)
@@ -458,7 +459,7 @@ class Engine:
         self._in_step = True
 
     async def _keep(self) -> None:
-        """Let dead letters go that are beyond what is kept."""
+        """Remove dead letters beyond the limits."""
         if self._served and time.monotonic() - self._kept >= KEEP:
             self._kept = time.monotonic()
             await self._keeper.keep()
@@ -475,7 +476,7 @@ class Engine:
 
 
 def _at_once(ended: Sequence[Ended]) -> int:
-    """Return how many of these one settle call takes: it has a bound in bytes, too, and one event at least."""
+    """Return how many of these fit into one settle call, which is bounded in bytes, too; at least one."""
     size = 0
     for number, (_, settlement) in enumerate(ended[:SETTLED_AT_ONCE]):
         match settlement:

@@ -1,12 +1,12 @@
-"""When a worker leases a suspect alone."""
+"""Decides when a worker leases a suspect alone."""
 
 from __future__ import annotations
 
 MIN_TURN = 1.0
-"""Seconds a worker gives to suspects at least, once it has one."""
+"""Minimum seconds of a turn for suspects, once the worker has one."""
 
 DRAIN_TIMEOUT = 30.0
-"""Seconds after which a worker that could not get empty gives up its turn."""
+"""Seconds after which a worker that still holds other events gives up its turn."""
 
 
 class Quarantine:

@@ -57,28 +57,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger("otpreport.worker")
 
 PRESENCE_INTERVAL = 1.0
-"""Seconds between two words of a worker about itself."""
+"""Seconds between two announcements of a worker's presence."""
 
 LAG_INTERVAL = 0.1
-"""Seconds between two looks at how late the loop is, while events are held."""
+"""Seconds between two measurements of the loop's lag, while events are held."""
 
 IDLE_LAG_INTERVAL = 1.0
-"""The same while there are none: each look wakes the process."""
+"""The same without events: each measurement wakes the process."""
 
 CANCEL_AGAIN = 0.1
-"""Seconds until a service that is still there is cancelled once more."""
+"""Seconds until a service that has not ended is cancelled again."""
 
 FAILED = 1
-"""Exit status when a part of the worker raised: a supervisor starts it anew."""
+"""Exit status when a part of the worker raised, so that a supervisor restarts it."""
 
 WRONG = 2
 """Exit status when the settings, or the Redis they name, are wrong."""
 
 REJOIN_TIMEOUT = 3.0
-"""Seconds within which workers find that Redis has lost what they entered: they look every second."""
+"""Seconds within which workers detect that Redis has lost their groups: they check every second."""
 
 REJOIN_INTERVAL = 0.05
-"""Seconds between two looks whether they have."""
+"""Seconds between two checks whether they have."""
 
 STALLED = 15.0
 """Seconds without a round of the loop after which a worker is not ready."""
@@ -105,7 +105,7 @@ class Parts:
 class Runtime:
     """A worker's parts, from `start` to `stop`; both run in the asyncio thread.
 
-    `watch` knows the files that the settings came from; without one the keys stay what they are.
+    `watch` knows the files that the settings came from; without one the keys never change.
     """
 
     def __init__(self, settings: Settings, watch: Watch | None = None) -> None:
@@ -123,7 +123,7 @@ class Runtime:
         self.grace = settings.grace
 
     async def start(self, bridge: Bridge) -> None:
-        """Answer to probes, and begin to work as soon as Redis is there; lease what a consumer asks for."""
+        """Serve the health endpoints, and start work once Redis answers; lease what a consumer asks for."""
         self._about: dict[str, object] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -145,7 +145,7 @@ class Runtime:
         self._beginning.add_done_callback(functools.partial(self._end_if_failed, bridge))
 
     def _within_descriptors(self) -> Settings:
-        """Take no more requests at once than files may be open; return the settings that are in force."""
+        """Lower CONCURRENCY to what the limit of open files allows; return the settings in force."""
         settings = self._settings
         hosts = len({account.endpoint for account in settings.accounts.values()})
         found = make_room(settings.concurrency, hosts)
@@ -164,7 +164,7 @@ class Runtime:
         return self._settings
 
     async def _begin(self, bridge: Bridge) -> None:
-        """Work as soon as Redis answers; a Redis that is not fit ends the worker with status 2."""
+        """Start work when Redis answers; a Redis that is not fit ends the worker with status 2."""
         where, unfit = place(self._settings.redis_url.get_secret_value()), ""
         try:
             await wait_for_redis(self._redis, self._keys, self._observer, where)
@@ -218,7 +218,7 @@ class Runtime:
         return with_groups(self._settings, groups)
 
     async def _let_others_enter_first(self) -> None:
-        """Wait a moment where Redis has lost its groups: a limiter of our own would be a second one until they come."""
+        """Wait briefly if Redis has lost its groups, so that the running workers enter theirs: one limiter, not two."""
         end = time.monotonic() + REJOIN_TIMEOUT
         while (  # noqa: ASYNC110 - it asks Redis, nobody here could tell
             self._derived and time.monotonic() < end and await are_forgotten(self._redis, self._keys)
@@ -226,13 +226,13 @@ class Runtime:
             await asyncio.sleep(REJOIN_INTERVAL)
 
     async def _settle(self, wanted: Iterable[DerivedGroup]) -> dict[str, str]:
-        """Tell Redis which groups follow from the keys, and return those in force."""
+        """Enter the groups derived from the keys in Redis, and return those in force."""
         listed = list(wanted)
         self._derived |= {one.account: one for one in listed}
         return await settle_groups(self._redis, self._keys, listed)
 
     async def _beat(self, parts: Parts) -> None:
-        """Tell Redis that this worker is there; where it lost its memory, say so and enter the groups again."""
+        """Send the heartbeat; if Redis has lost data, log it and enter the groups again."""
         loss = await parts.heartbeat.beat(self._observer.operator_states)
         self._observer.clock(self._wall.redis_ahead)
         if loss is not None:
@@ -243,7 +243,7 @@ class Runtime:
             self._forgotten = False
 
     async def _enter_groups_again(self, parts: Parts) -> None:
-        """Let Redis know what this worker uses, or use what others have entered since: one limiter, not two."""
+        """Enter the groups this worker uses, or adopt those that others have entered since: one limiter, not two."""
         used = {name: group.name for name, group in parts.groups.items()}
         groups = await self._settle(replace(one, used=used[one.account]) for one in self._derived.values())
         if any(used[account] != group for account, group in groups.items()):
@@ -323,7 +323,7 @@ class Runtime:
         return parts
 
     async def stop(self, grace: float) -> None:
-        """Finish or hand back what is held within `grace` seconds, then close everything."""
+        """Finish or hand back held events within `grace` seconds, then close everything."""
         holds = self._parts.engine.holds if self._parts else 0
         log_event(logger, logging.INFO, "worker stops", worker=self.worker, holds=holds)
         await _cancel([self._beginning])
@@ -337,7 +337,7 @@ class Runtime:
         log_event(logger, logging.INFO, "worker stopped", worker=self.worker)
 
     def _not_ready(self) -> str | None:
-        """Say what keeps the worker from working; None when nothing does."""
+        """Return why the worker is not ready; None if it is."""
         if self._observer.redis_away:
             return self._observer.redis_away
         if not self._parts:
@@ -357,7 +357,7 @@ class Runtime:
         self._metrics.log_dropped.inc(lines)
 
     async def _announce(self, parts: Parts) -> None:
-        """Tell of this worker until cancelled; that Redis is away is told elsewhere."""
+        """Announce this worker's presence until cancelled; an outage of Redis is logged elsewhere."""
         presence = Presence(self._redis, self._keys, self.worker, self._observer.last_errors)
         announced = parts.credentials.running
         deployment = deployment_of(announced)
@@ -377,7 +377,7 @@ class Runtime:
             await asyncio.sleep(PRESENCE_INTERVAL)
 
     def _end_if_failed(self, bridge: Bridge, service: asyncio.Task[None]) -> None:
-        """End the worker with a service that raised: half a worker would keep its leases and do nothing with them."""
+        """End the worker when a service raised: half a worker would keep its leases and do nothing with them."""
         if service.cancelled() or (error := service.exception()) is None:
             return
         if isinstance(error, Unfit):
@@ -403,7 +403,7 @@ class Runtime:
 
 
 async def _cancel(services: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel services until they end: redis-py may turn a cancellation into an error of its own, which they survive."""
+    """Cancel services until they end: redis-py may turn a cancellation into its own error, which they survive."""
     pending = {service for service in services if not service.done()}
     while pending:
         for service in pending:
@@ -413,7 +413,7 @@ async def _cancel(services: Sequence[asyncio.Task[None]]) -> None:
 
 
 def _accounts(settings: Settings) -> dict[str, ActiveAccount]:
-    """Return the configured accounts as the report needs them."""
+    """Return the configured accounts in the form that Report takes."""
     return {
         account.name: ActiveAccount(
             name=account.name,

@@ -1,4 +1,4 @@
-"""Between the two threads of a worker: Celery's hub consumes, the asyncio loop leases and reports."""
+"""Between the worker's two threads: Celery's hub, which consumes, and the asyncio loop, which leases and reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """Hand deliveries over in batches: one wake-up of a thread for many events, in each direction."""
+    """Hand deliveries over in batches: one wake-up of a thread for each batch, in each direction."""
 
     def __init__(self) -> None:
         self._hub: Any = None
@@ -39,11 +39,11 @@ class Bridge:
             engine.serve(served)
 
     def detach_engine(self) -> None:
-        """Hand nothing over any more: the asyncio side has given back what it held, and is closed (hub thread)."""
+        """Stop handing over: the asyncio side has given back its events, and is closed (hub thread)."""
         self._engine = self._loop = None
 
     def attach_hub(self, hub: Any, consume: Consume) -> None:
-        """Connect Celery's side; `consume` gives a queue's consumer deliveries as one message, or says False."""
+        """Connect Celery; `consume` passes deliveries to a queue's consumer as one message, or returns False."""
         self._hub, self._consume = hub, consume
 
     def serve(self, accounts: frozenset[str]) -> None:
@@ -69,7 +69,7 @@ class Bridge:
         self._received.extend(deliveries)
 
     def _deliver(self) -> None:
-        """Let the consumer have what was leased, then send all it took to the loop at once (hub thread)."""
+        """Pass leased events to the consumer, then send all it accepted to the loop at once (hub thread)."""
         if self._consume is None or self._engine is None or self._loop is None:
             return
         leased, self._leased = self._leased, []

@@ -41,8 +41,8 @@ def http_client(
 ) -> HttpClient:
     """Return a client with keep-alive, bounded connections and verified TLS; no redirects, cookies or proxies.
 
-    Timeouts are seconds: until a connection is there, and until the whole answer is read, so that one which drips ends.
-    At the last moment `send_by` and `may_send` are asked whether a request may still leave.
+    Timeouts are seconds: for connecting, and for reading the whole answer, so that a slowly dripping one ends, too.
+    Right before the write, `send_by` and `may_send` decide whether a request may still leave.
     """
     if engine == "httpx":
         # who does not use it need not wait for its import
@@ -55,10 +55,10 @@ def http_client(
 
 
 class OwnClient:
-    """Our own engine: a connection that is kept costs a request nothing but its bytes, written and read.
+    """Our own engine: on a kept connection a request costs only writing and reading its bytes.
 
-    What nothing but the write is left to do for is asked whether it may leave; if not, its connection is kept for the
-    next, so that a connection which takes longer than a slot lasts is there for a later one.
+    `may_send` is asked right before the write. If the request may not leave, its connection is kept, so that one which
+    took longer than the slot serves a later request.
     """
 
     def __init__(self, connections: Connections, read_timeout: float, may_send: Callable[[], bool]) -> None:
@@ -93,7 +93,7 @@ class OwnClient:
         await self._connections.close()
 
     def _written(self, signed: SignedRequest) -> tuple[Place, bytes]:
-        """Return where a request goes, and its bytes; an origin is read once, which costs more than all else here."""
+        """Return a request's place and bytes; an origin is parsed once, which costs more than all else here."""
         slash = signed.url.find("/", len("https://"))
         origin, target = (signed.url, "/") if slash < 0 else (signed.url[:slash], signed.url[slash:])
         place = self._places.get(origin)
@@ -103,10 +103,10 @@ class OwnClient:
 
 
 class _Bound:
-    """Cut the connections whose answer takes longer than `seconds`.
+    """Close connections whose answer takes longer than `seconds`.
 
-    All have the same time, so they fall due in the order they began, and one timer does for all: one for each request
-    is a tenth of what sending it costs.
+    All have the same time-out, so they fall due in the order they began, and one timer serves all: one for each
+    request would be a tenth of the cost of sending it.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -137,5 +137,5 @@ class _Bound:
 
 
 def _text(error: Exception) -> str:
-    """Say what went wrong in one line."""
+    """Return the error in one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
