@@ -4,14 +4,14 @@
 in `otpreport/_app`, where nobody's import looks, and only a program of ours puts that folder on the path.
 """
 
-import os.path
 import sys
+from pathlib import Path
 
 PACKAGES = ("config", "providers", "simulator", "tasks", "worker")
 
-_here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - a web app need not import pathlib
-_installed = os.path.join(_here, "_app")  # noqa: PTH118
-FOLDER = _installed if os.path.isdir(_installed) else os.path.dirname(_here)  # noqa: PTH112, PTH120
+_installed = Path(__file__).with_name("_app")
+INSTALLED = _installed.is_dir()
+FOLDER = _installed if INSTALLED else Path(__file__).parents[1]
 """The folder in the wheel; in a checkout its top."""
 
 
@@ -24,8 +24,8 @@ def put_first() -> None:
             raise ImportError(
                 f"{name} is imported from {where} already: start otpreport in a process of its own"
             )
-    sys.path.insert(0, FOLDER)
+    sys.path.insert(0, str(FOLDER))
 
 
 def _is_ours(name: str, module: object) -> bool:
-    return list(getattr(module, "__path__", ())) == [os.path.join(FOLDER, name)]  # noqa: PTH118
+    return list(getattr(module, "__path__", ())) == [str(FOLDER / name)]

@@ -1,4 +1,4 @@
-"""The Celery application; `celery -A worker worker` finds it here."""
+"""The Celery application; `celery -A otpreport.worker worker` finds it here."""
 
 from __future__ import annotations
 

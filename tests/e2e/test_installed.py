@@ -126,6 +126,8 @@ def test_demo(python: Path, folder: Path) -> None:
     ended = tried(python.with_name("otpreport"), "demo", cwd=folder, deadline=2 * DEADLINE)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Every event is accounted for" in ended.stdout
+    assert "otpreport demo --keep" in ended.stdout
+    assert ".venv" not in ended.stdout
     assert not ended.stderr
 
 

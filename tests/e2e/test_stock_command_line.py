@@ -174,7 +174,7 @@ def test_off(tmp_path: Path, command: str) -> None:
         assert worker.wait() == 2
         (line,) = worker.text.splitlines()
         assert line.startswith(f"celery {command.split(maxsplit=1)[0]} is off")
-        assert "use `python -m worker " in line
+        assert "use `otpreport " in line
 
 
 @pytest.mark.parametrize("command", [CELERY, RUN])

@@ -227,7 +227,7 @@ def test_what_needs_a_look_in_redis_is_told(valkey_server: EmbeddedValkey) -> No
     assert (found["accounts"], found["queues"], found["books"]) == ("warn", "warn", "warn")
     assert "tencent is refused by its provider since " in ran.out
     assert "UTC: permanent_run: 50 events in a row were refused, the last: " in ran.out
-    assert "python -m worker dead stats --account tencent" in ran.out
+    assert "otpreport dead stats --account tencent" in ran.out
     assert "no worker serves tencnet: 3 events wait" in ran.out
     assert "1 of 51 events are unaccounted for" in ran.out
 

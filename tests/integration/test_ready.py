@@ -1,4 +1,4 @@
-"""`python -m worker ready`: what a process says of itself, for a container without curl."""
+"""`otpreport ready`: what a process says of itself, for a container without curl."""
 
 import asyncio
 import socket

@@ -84,7 +84,7 @@ def test_on_a_terminal(shared_valkey: EmbeddedValkey) -> None:
                 text += terminal.read(4096).decode().replace("\r\n", "\n")
             assert_accepted(exported(text.splitlines()) | {"OTPREPORT_REDIS_URL": shared_valkey.url})
         assert "export OTPREPORT_REDIS_URL=" in text
-        assert "python -m worker run" in text
+        assert "otpreport run" in text
         assert "/-/ledger" in text
 
 

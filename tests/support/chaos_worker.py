@@ -38,7 +38,7 @@ async def _die_amid_settle(
 
 
 def main() -> None:
-    """Put the fault in, then run the worker as `python -m worker run` does."""
+    """Put the fault in, then run the worker as `otpreport run` does."""
     Queue.settle = _die_amid_settle  # type: ignore[method-assign]  # that is the fault
     sys.argv.append("run")
     from worker.cli.app import main as worker_main

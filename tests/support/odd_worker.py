@@ -181,7 +181,7 @@ FAULTS: Mapping[str, Callable[[], None]] = {
 
 
 def main() -> None:
-    """Put the fault in, then run the worker as `python -m worker run` does."""
+    """Put the fault in, then run the worker as `otpreport run` does."""
     FAULTS[sys.argv.pop(1)]()
     sys.argv.append("run")
     from worker.cli.app import main as worker_main

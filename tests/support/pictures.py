@@ -113,7 +113,7 @@ def terminal() -> str:
         legacy_windows=False,
     )
     console.print(picture(fleet(), "", Canvas(WIDTH, drawn=True)))
-    drawn = console.export_svg(title="python -m worker status --watch", unique_id="status")
+    drawn = console.export_svg(title="otpreport status --watch", unique_id="status")
     drawn = re.sub(
         r"<!--.*?-->|@font-face *\{.*?\}", "", drawn, flags=re.DOTALL
     )  # nothing is fetched from elsewhere

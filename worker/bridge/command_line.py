@@ -11,14 +11,14 @@ from click.core import ParameterSource
 
 _WORK = frozenset({"worker", "multi"})
 _INSTEAD = {
-    "call": "otpreport.Reporter in a program, or `python -m worker send`",
-    "control": "`python -m worker accounts` and its pause, resume and rate",
-    "events": "`python -m worker status --watch`",
-    "flower": "`python -m worker exporter`, and the page it serves",
-    "inspect": "`python -m worker status`, and `python -m worker ready` as a probe",
-    "purge": "`python -m worker accounts purge`",
-    "report": "`python -m worker check`",
-    "status": "`python -m worker status`, and `python -m worker ready` as a probe",
+    "call": "otpreport.Reporter in a program, or `otpreport send`",
+    "control": "`otpreport accounts` and its pause, resume and rate",
+    "events": "`otpreport status --watch`",
+    "flower": "`otpreport exporter`, and the page it serves",
+    "inspect": "`otpreport status`, and `otpreport ready` as a probe",
+    "purge": "`otpreport accounts purge`",
+    "report": "`otpreport check`",
+    "status": "`otpreport status`, and `otpreport ready` as a probe",
 }
 _WITHOUT_EFFECT = frozenset(
     {
@@ -40,7 +40,7 @@ _NOT_READ = re.compile("CELERY_(BROKER_.*|CONFIG_MODULE|LOADER|RESULT_BACKEND|WO
 
 
 class CommandLine:
-    """What `celery -A worker ...` was called with; of `python -m worker run` and of a program, nothing."""
+    """What `celery -A worker ...` was called with; of `otpreport run` and of a program, nothing."""
 
     def __init__(self) -> None:
         program = sys.modules.get("celery.bin.celery")
@@ -91,4 +91,4 @@ class CommandLine:
 
 def instead(command: str) -> str:
     """Return what to use for a command of Celery's."""
-    return _INSTEAD.get(command, "`python -m worker --help`")
+    return _INSTEAD.get(command, "`otpreport --help`")

@@ -60,7 +60,7 @@ def _options(
     pass
 
 
-@app.command(epilog="Example: python -m worker run --accounts tencent,alibaba")
+@app.command(epilog="Example: otpreport run --accounts tencent,alibaba")
 def run(
     accounts: Annotated[
         str, typer.Option(metavar="A,B", help="Serve only these accounts; default: all configured.")
@@ -72,7 +72,7 @@ def run(
     raise typer.Exit(run(accounts))
 
 
-@app.command(epilog="Example: python -m worker demo --keep")
+@app.command(epilog="Example: otpreport demo --keep")
 def demo(
     *, keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to explore.")] = False
 ) -> None:
@@ -84,7 +84,7 @@ def demo(
     raise typer.Exit(demo_main(keep=keep))
 
 
-@app.command(epilog="Example: python -m worker simulate --port 9900")
+@app.command(epilog="Example: otpreport simulate --port 9900")
 def simulate(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with keys and fault plan; default: built-in test keys.")
@@ -107,7 +107,7 @@ def simulate(
     raise typer.Exit(simulate(config, host, port, env=env, toml=toml))
 
 
-@app.command(epilog="Example: OTPREPORT_METRICS_PORT=9807 python -m worker exporter")
+@app.command(epilog="Example: OTPREPORT_METRICS_PORT=9807 otpreport exporter")
 def exporter() -> None:
     """Export the metrics of the whole fleet to Prometheus.
 
@@ -120,7 +120,7 @@ def exporter() -> None:
     raise typer.Exit(exporter_main(settings_or_stop(keyless=True)))
 
 
-@app.command(epilog="Example: docker compose exec worker python -m worker ready")
+@app.command(epilog="Example: docker compose exec worker otpreport ready")
 def ready(
     *,
     port: Annotated[
@@ -136,7 +136,7 @@ def ready(
     raise typer.Exit(ready(port))
 
 
-@app.command(epilog="Example: python -m worker check && systemctl restart otpreport-worker")
+@app.command(epilog="Example: otpreport check && systemctl reload 'otpreport-worker@*'")
 def check(
     *,
     probe: Annotated[
@@ -154,7 +154,7 @@ def check(
     raise typer.Exit(check(probe=probe, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker status --watch")
+@app.command(epilog="Example: otpreport status --watch")
 def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
@@ -170,7 +170,7 @@ def status(
     raise typer.Exit(status(watch=watch, as_json=as_json, interval=interval))
 
 
-@app.command(epilog="Example: python -m worker audit --count 20")
+@app.command(epilog="Example: otpreport audit --count 20")
 def audit(
     *,
     count: Annotated[int, typer.Option(min=0, help="Most entries to show; 0: all.")] = 50,
@@ -185,7 +185,7 @@ def audit(
     raise typer.Exit(show_audit(count=count, as_json=as_json))
 
 
-@accounts_app.command("list", epilog="Example: python -m worker accounts list --json")
+@accounts_app.command("list", epilog="Example: otpreport accounts list --json")
 def accounts_list(*, as_json: Json = False) -> None:
     """List the configured accounts, their states and reasons."""
     from worker.cli.accounts import list_accounts
@@ -199,9 +199,7 @@ Reason: TypeAlias = Annotated[
 ]
 
 
-@accounts_app.command(
-    "pause", epilog='Example: python -m worker accounts pause tencent --reason "ticket 4711"'
-)
+@accounts_app.command("pause", epilog='Example: otpreport accounts pause tencent --reason "ticket 4711"')
 def accounts_pause(
     name: Name,
     *,
@@ -222,7 +220,7 @@ def accounts_pause(
     raise typer.Exit(pause(name, mode, reason, by, yes=yes, as_json=as_json))
 
 
-@accounts_app.command("resume", epilog="Example: python -m worker accounts resume tencent")
+@accounts_app.command("resume", epilog="Example: otpreport accounts resume tencent")
 def accounts_resume(
     name: Name,
     *,
@@ -247,7 +245,7 @@ def accounts_resume(
     raise typer.Exit(resume(name, reason, by, keep_going=keep_going, as_json=as_json))
 
 
-@accounts_app.command("rate", epilog="Example: python -m worker accounts rate tencent 200")
+@accounts_app.command("rate", epilog="Example: otpreport accounts rate tencent 200")
 def accounts_rate(
     name: Name,
     rate: Annotated[
@@ -267,9 +265,7 @@ def accounts_rate(
     raise typer.Exit(set_rate(name, rate, reason, by, as_json=as_json))
 
 
-@accounts_app.command(
-    "purge", epilog="Example: python -m worker accounts purge tencent --code 'FailedOperation*'"
-)
+@accounts_app.command("purge", epilog="Example: otpreport accounts purge tencent --code 'FailedOperation*'")
 def accounts_purge(
     name: Name,
     *,

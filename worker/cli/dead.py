@@ -48,7 +48,7 @@ app = typer.Typer(
 )
 
 
-@app.command("list", epilog="Example: python -m worker dead list --account tencent --since 2h --no-in-doubt")
+@app.command("list", epilog="Example: otpreport dead list --account tencent --since 2h --no-in-doubt")
 def list_(
     *,
     account: Accounts = None,
@@ -68,7 +68,7 @@ def list_(
     raise typer.Exit(list_letters(query, limit=limit, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker dead show tencent:4f1d2a90c3be:17")
+@app.command(epilog="Example: otpreport dead show tencent:4f1d2a90c3be:17")
 def show(id_: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
     """Show one dead letter in full."""
     from worker.cli.letters import show_letter
@@ -76,7 +76,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = F
     raise typer.Exit(show_letter(id_, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker dead stats --by account,hour --since 24h")
+@app.command(epilog="Example: otpreport dead stats --by account,hour --since 24h")
 def stats(
     *,
     account: Accounts = None,
@@ -101,9 +101,7 @@ def stats(
     raise typer.Exit(show_stats(query, by=by, as_json=as_json))
 
 
-@app.command(
-    epilog="Example: python -m worker dead replay --account tencent --code 'FailedOperation*' --share 0.1"
-)
+@app.command(epilog="Example: otpreport dead replay --account tencent --code 'FailedOperation*' --share 0.1")
 def replay(
     ids: Ids = None,
     *,
@@ -145,7 +143,7 @@ def replay(
     )
 
 
-@app.command(epilog="Example: python -m worker dead progress --wait")
+@app.command(epilog="Example: otpreport dead progress --wait")
 def progress(
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Until none is left, or Ctrl-C.")] = False,
@@ -157,7 +155,7 @@ def progress(
     raise typer.Exit(show_progress(wait=wait, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker dead recall --account tencent")
+@app.command(epilog="Example: otpreport dead recall --account tencent")
 def recall(
     ids: Ids = None,
     *,
@@ -183,7 +181,7 @@ def recall(
     raise typer.Exit(recall_letters(query, by=by, yes=yes, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker dead purge --reason invalid --until 30d --export old.jsonl")
+@app.command(epilog="Example: otpreport dead purge --reason invalid --until 30d --export old.jsonl")
 def purge(
     ids: Ids = None,
     *,
@@ -210,7 +208,7 @@ def purge(
     raise typer.Exit(purge_letters(query, export=export, by=by, yes=yes, as_json=as_json))
 
 
-@app.command(epilog="Example: python -m worker dead export --since 7d --output dead.jsonl")
+@app.command(epilog="Example: otpreport dead export --since 7d --output dead.jsonl")
 def export(
     *,
     account: Accounts = None,

@@ -97,7 +97,7 @@ def _for_people(settings: Settings, url: str) -> str:
     return f"""\
 Simulated providers are at {url}: they check signatures,
 enforce the rate limits and fail now and then. Paste this into another terminal, and
-start a worker there with `python -m worker run`:
+start a worker there with `otpreport run`:
 
 {_env(settings, url)}
 What arrived:   curl -s {url}/-/summary

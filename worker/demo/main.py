@@ -19,6 +19,7 @@ import redis
 from rich.console import Console
 
 from otpreport import Reporter, Verification
+from otpreport.app_folder import INSTALLED
 from worker.demo.audit import audit
 from worker.demo.display import Progress, table
 from worker.demo.evidence import ACCOUNTS, arrivals, dead, gather, pending, read_books
@@ -37,6 +38,10 @@ PAUSE = 0.02
 """The web app's pace: BATCH events, then PAUSE seconds."""
 
 ACCOUNTED, NOT_ACCOUNTED = 0, 1
+
+NEXT_OF_WHEEL = """\
+Try next:
+  otpreport demo --keep   keep it running, and send events of your own to it"""
 
 NEXT = """\
 Try next:
@@ -131,7 +136,7 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
     if keep:
         _stay(console, processes)
     elif not faults:
-        console.print(f"\n{NEXT}", highlight=False)
+        console.print(f"\n{NEXT_OF_WHEEL if INSTALLED else NEXT}", highlight=False)
     return NOT_ACCOUNTED if faults else ACCOUNTED
 
 

@@ -29,7 +29,7 @@ LEAST_VERSION = 7
 CLOCK_TOLERANCE = 1.0
 """Seconds that Redis' clock may differ from ours."""
 
-RESUME = "when that is over: `python -m worker accounts resume {}`"
+RESUME = "when that is over: `otpreport accounts resume {}`"
 
 
 APPEND = (
@@ -76,7 +76,7 @@ STATES = {
 """Severity of each state, and what to do."""
 
 REFUSED = (
-    "inspect them: `python -m worker dead stats --account {0}`; it resumes once one is accepted; "
+    "inspect them: `otpreport dead stats --account {0}`; it resumes once one is accepted; "
     "`accounts resume {0} --keep-going` turns them into dead letters"
 )
 """What to do after a run of refused events."""
@@ -245,11 +245,11 @@ def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
                 "accounts",
                 Level.NOTE,
                 text,
-                f"when that is over: `python -m worker accounts resume {account.name}`",
+                f"when that is over: `otpreport accounts resume {account.name}`",
             )
     for account in snapshot.accounts:
         for text in endings(account):
-            fix = "replay or export what you need: `python -m worker dead stats --account {}`"
+            fix = "replay or export what you need: `otpreport dead stats --account {}`"
             yield Finding("dead letters", Level.WARN, text, fix.format(account.name))
     yield from _queues(unserved(snapshot, queues))
     yield _books(snapshot)
@@ -292,7 +292,7 @@ def _workers(snapshot: Snapshot) -> Finding:
     if snapshot.workers:
         return Finding("workers", Level.OK, f"{snapshot.workers} alive, {backlog}")
     text = f"none alive, {backlog}"
-    return Finding("workers", Level.NOTE, text, "start `python -m worker run`")
+    return Finding("workers", Level.NOTE, text, "start `otpreport run`")
 
 
 def worst(findings: Iterable[Finding]) -> Level:

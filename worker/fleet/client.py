@@ -58,7 +58,7 @@ def refused(settings: Settings, error: RedisError) -> str:
         case ResponseError() if _IN_A_SCRIPT.search(text):
             return f"{where} forbids {_user(settings)} a command of a script: {text} ({_RIGHTS})"
         case ResponseError() if _TOO_OLD in text:
-            return f"{where} is too old: 7 or newer is needed; see `python -m worker check`"
+            return f"{where} is too old: 7 or newer is needed; see `otpreport check`"
         case ResponseError():
             return f"{where} refuses: {text}"
         case _:

@@ -74,14 +74,14 @@ WELL = Row(
         ),
         _figure(
             "Dead letters",
-            "Events that failed permanently; inspect them with python -m worker dead stats.",
+            "Events that failed permanently; inspect them with otpreport dead stats.",
             "short",
             Query(f"sum({_DEAD})", "dead"),
             ZERO,
         ),
         _figure(
             "Accounts not running",
-            "See the timeline below, or python -m worker accounts list.",
+            "See the timeline below, or otpreport accounts list.",
             "short",
             Query(f"sum({_NOT_RUNNING})", "not running"),
             ZERO,

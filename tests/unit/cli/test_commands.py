@@ -82,7 +82,7 @@ def test_every_command_has_a_sentence_and_an_example(path: str, command: Any) ->
     summary = command.help.splitlines()[0]
     assert summary.endswith(".")
     assert len(summary) <= 60
-    assert f"python -m worker {path}" in command.epilog
+    assert f"otpreport {path}" in command.epilog
 
 
 def test_secrets_are_masked() -> None:
