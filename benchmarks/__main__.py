@@ -20,6 +20,7 @@ from benchmarks import (
     hang,
     idle,
     imports,
+    losses,
     many_accounts,
     remembered,
     start,
@@ -46,7 +47,11 @@ BENCHMARKS: dict[str, Callable[[Effort], Finding]] = {
     "backlog": backlog.run,
     "remembered": remembered.run,
 }
-ON_DEMAND: dict[str, Callable[[Effort], Finding]] = {"profile": whereabouts.run, "peers": peers.run}
+ON_DEMAND: dict[str, Callable[[Effort], Finding]] = {
+    "profile": whereabouts.run,
+    "peers": peers.run,
+    "losses": losses.run,
+}
 
 
 def parser() -> argparse.ArgumentParser:

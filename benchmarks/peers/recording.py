@@ -76,6 +76,8 @@ class Playback:
     def __init__(self, port: int, recorded: Sequence[bytes], rate: float) -> None:
         self._recorded = recorded
         self._rate = rate
+        self.sent = 0
+        """How many events were written."""
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._done = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._write, self._read)]
@@ -93,11 +95,16 @@ class Playback:
         self._socket.close()
 
     def _write(self) -> None:
-        start, sent = time.monotonic(), 0
-        while not self._done.wait(STEP) and sent < len(self._recorded):
-            due = int((time.monotonic() - start) * self._rate)
-            self._socket.sendall(b"".join(self._recorded[sent:due]))
-            sent = max(sent, due)
+        start = time.monotonic()
+        while not self._done.wait(STEP) and self.sent < len(self._recorded):
+            due = int(min(len(self._recorded), (time.monotonic() - start) * self._rate))
+            try:
+                self._socket.sendall(b"".join(self._recorded[self.sent : due]))
+            except OSError:
+                if self._done.is_set():
+                    return
+                raise
+            self.sent = due
 
     def _read(self) -> None:
         while self._socket.recv(65536):

@@ -123,10 +123,10 @@ def run(effort: Effort) -> Finding:
 
 
 def _contender(peer: Peer, python: str, count: int) -> Contender:
-    recorded = _record(peer, python, count)
+    recorded = record(peer, python, count)
 
     def start(stage: Stage) -> Process:
-        return _process(peer, python, peer.role, stage.folder, stage.valkey.url, stage.simulator.url)
+        return work(peer, python, stage)
 
     def feed(stage: Stage) -> AbstractContextManager[object]:
         return Playback(stage.valkey.port, recorded, RATE)
@@ -135,7 +135,12 @@ def _contender(peer: Peer, python: str, count: int) -> Contender:
     return Contender(peer.name, peer.label, start, feed=feeding)
 
 
-def _record(peer: Peer, python: str, count: int) -> list[bytes]:
+def work(peer: Peer, python: str, stage: Stage) -> Process:
+    """Start a peer's worker."""
+    return _process(peer, python, peer.role, stage.folder, stage.valkey.url, stage.simulator.url)
+
+
+def record(peer: Peer, python: str, count: int) -> list[bytes]:
     """Let the peer's producer enqueue events into a Redis of their own, and return what it wrote for each."""
     say(f"  recording {count} events of {peer.label}")
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
