@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tasks.accounts.states import OPERATOR_STATES, PROBED_STATES
+from tasks.accounts.states import FLOWING, OPERATOR_STATES, PROBED_STATES
 from tasks.fleet.pulse import WorkerSeen
 from worker.fleet.endings import endings
 from worker.fleet.status import AccountStatus, FleetStatus
@@ -70,7 +70,7 @@ def _accounts(fleet: FleetStatus) -> Iterator[Note]:
     for account in fleet.accounts:
         name = account.seen.state.name
         if account.seen.configured and name != "running":
-            level = Severity.WARN if name in OPERATOR_STATES or name == "recovering" else Severity.BAD
+            level = Severity.WARN if name in OPERATOR_STATES | FLOWING else Severity.BAD
             yield Note(
                 level, plain(why_not_running(account.seen).rstrip(": ") + _probe(account, fleet.now_ms))
             )
