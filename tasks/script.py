@@ -30,14 +30,14 @@ FOLDER = Path(__file__).parent
 FUNCTIONS = {
     "limiter/admit.lua": ("sound.lua", "limiter/rate.lua", "remembered.lua"),
     "fleet/epoch.lua": ("sound.lua",),
-    "dead_letters/keep.lua": ("sound.lua",),
+    "dead_letters/keep.lua": ("key.lua", "sound.lua"),
     "limiter/groups.lua": ("sound.lua",),
     "queue/drop.lua": ("sound.lua",),
-    "queue/lease.lua": ("sound.lua", "queue/bury.lua", "limiter/rate.lua"),
-    "fleet/pulse.lua": ("sound.lua",),
-    "queue/recover.lua": ("sound.lua", "queue/bury.lua"),
-    "queue/settle.lua": ("sound.lua", "queue/breaker.lua", "remembered.lua"),
-    "fleet/snapshot.lua": ("sound.lua",),
+    "queue/lease.lua": ("key.lua", "sound.lua", "queue/bury.lua", "limiter/rate.lua"),
+    "fleet/pulse.lua": ("key.lua", "sound.lua"),
+    "queue/recover.lua": ("key.lua", "sound.lua", "queue/bury.lua"),
+    "queue/settle.lua": ("key.lua", "sound.lua", "queue/breaker.lua", "remembered.lua"),
+    "fleet/snapshot.lua": ("key.lua", "sound.lua"),
     "accounts/throttle.lua": ("limiter/rate.lua",),
 }
 """Script to the files whose functions it uses; Redis can't include files."""

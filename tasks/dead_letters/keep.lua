@@ -11,15 +11,11 @@
 --       then the configured accounts
 -- reply { more to do (0 or 1), keys that can't be used, account, removed for their age, their number, their memory, ... }
 -- cost  O(accounts + letters looked at); for each account some letters are measured
-local prefix, longest, most, all_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local longest, most, all_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local left, goes_on, pause = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local reply = { 0, faults }
-
-local function key(kind, account)
-  return prefix .. 'otpreport:' .. kind .. ':' .. account
-end
 
 -- Every worker looks at these, so that each knows when they can be used again.
 local usable = {}

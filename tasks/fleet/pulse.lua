@@ -11,13 +11,9 @@
 --       keys that can't be used
 -- cost  O(workers + accounts), and the accounts of ten deployments where there are several
 local longest = 4096  -- of a text: nobody reads more, and Redis lets it be as long as you like
-local prefix, most = ARGV[1], tonumber(ARGV[2])
+local most = tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-
-local function key(kind, name)
-  return prefix .. 'otpreport:' .. kind .. ':' .. name
-end
 
 local function fields(name, ...)
   local values, words = got(name, redis.pcall('HMGET', name, ...), {}), {}

@@ -12,7 +12,7 @@
 --         how many letters may be, how old (ms), letters that get too old before long }, '' for what is not set;
 --       what is too long is cut, or left out where it is a name or a count
 -- cost  O(accounts)
-local prefix, longest = ARGV[1], tonumber(ARGV[2])
+local longest = tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local workers = prefix .. 'otpreport:workers'
@@ -29,10 +29,6 @@ sound(prefix .. 'otpreport:maintenance', 'hash')
 got(prefix .. 'otpreport:audit', redis.pcall('XLEN', prefix .. 'otpreport:audit'))
 local reply = { string.format('%.0f', now_us), living, {}, {}, faults }
 local most_strangers, longest_name, longest_text = 100, 64, 1000
-
-local function key(kind, account)
-  return prefix .. 'otpreport:' .. kind .. ':' .. account
-end
 
 local function waiting(account)
   local length, oldest = 0, {}

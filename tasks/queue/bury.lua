@@ -5,11 +5,7 @@
 -- at a time, a call takes no more once it had BUDGET bytes, and a long one is let go of at once.
 local BUDGET = 262144
 local buried = {}
-local reasons = ARGV[1] .. 'otpreport:dead-reasons'
-
-local function key(kind, account)
-  return ARGV[1] .. 'otpreport:' .. kind .. ':' .. account
-end
+local reasons = prefix .. 'otpreport:dead-reasons'
 
 -- Returns a record's deaths, those alone, when it was first leased (ms), its history, and where its message begins.
 local function read_record(record)

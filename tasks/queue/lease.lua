@@ -13,7 +13,7 @@
 --         1 if it stopped for the bytes that it had, { account, way, tag, record, tag, record, ... }, ... }
 --       way: "send"; "probe": of an account that is stopped or open; "shed": to be dropped, as the operator said
 -- cost  O(events leased + accounts); every write may run in a full Redis: it only moves what is there
-local prefix, worker, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local worker, lease = ARGV[2], tonumber(ARGV[3])
 local number, solo = tonumber(ARGV[4]), ARGV[5] == '1'
 local probe_interval = { stopped = tonumber(ARGV[6]), open = tonumber(ARGV[7]) }
 local free = tonumber(ARGV[8])

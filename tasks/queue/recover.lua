@@ -7,7 +7,7 @@
 --         { account, tag, reason, '1' if it had been sent again, ... } of what became a dead letter }
 -- cost  O(events taken back + workers), ten times a lease period O(accounts + events held), too; a sweep looks at some
 --       hundred records a call
-local prefix, lease, most, longest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local lease, most, longest = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 

@@ -19,17 +19,13 @@
 --         still, for a key can't be used (nothing was moved: settle it again later); then one a group of calls: '1' none of them left, while
 --         another worker has answers; keys that can't be used, ... }
 -- cost  O(events); the same call sent twice answers twice and acts once, also when it arrives late, after others
-local prefix, call = ARGV[1], ARGV[2]
+local call = ARGV[2]
 local worker = string.match(KEYS[1], '[^:]*$')
 local last = need(KEYS[2], redis.pcall('HMGET', KEYS[2], 'call', 'reply'))
 if last[1] == call then return { last[2] } end
 if tonumber(last[1] or 0) > tonumber(call) then return { '' } end -- it was sent again long ago; nobody reads this
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-
-local function key(kind, account)
-  return prefix .. 'otpreport:' .. kind .. ':' .. account
-end
 
 local seconds = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local remember = memory(prefix, widths_in_use(prefix, tonumber(ARGV[3]), seconds), seconds)
