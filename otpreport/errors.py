@@ -13,6 +13,7 @@
     │   ├── TooLate              tasks/report.py          its slot is over: it waits for another
     │   ├── NotSent              tasks/report.py          nothing left: it waits, no attempt is used
     │   └── InDoubt              tasks/report.py          the answer is missing: an attempt, in doubt
+    ├── UnreadableError          worker/cli/event_file.py   a file of events can't be read further: one line
     └── CommandError             worker/cli/errors.py       a command ends: lines for the operator, exit status
 
 An event or an argument that is wrong raises Python's own ValueError or TypeError. Errors of redis-py, httpx and the

@@ -105,12 +105,6 @@ def _say_what_is_ignored(**_: Any) -> None:
 
 
 @celeryd_init.connect
-def _start_anew_as_started(**_: Any) -> None:
-    """Have SIGHUP run the command again that was run: of `python -m celery` (so does `-D`), argv has only a file."""
-    sys.argv = sys.orig_argv[1:]
-
-
-@celeryd_init.connect
 def _adapt_signals(**_: Any) -> None:
     """Have Celery write as all else does in a signal's handler, where it may wait for the file; end Ctrl-C with 0."""
     from celery.apps import worker  # noqa: PLC0415 - it is there by now, and takes long to be imported

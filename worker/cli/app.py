@@ -185,6 +185,40 @@ def audit(
     raise typer.Exit(show_audit(count=count, as_json=as_json))
 
 
+@app.command(epilog="Example: otpreport send verifications.csv --dry-run")
+def send(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV with a header, or JSON lines; - reads standard input.")
+    ],
+    *,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, max=1_000_000, metavar="N", help="Events/s; default: a fifth of the lowest rate limit."
+        ),
+    ] = None,
+    from_line: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Start at this line; default: after those sent before.")
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and count all lines; send nothing.")
+    ] = False,
+    by: By = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put the events of a file on the queue.
+
+    Checks the whole file first and shows what it would send. FILE.sent keeps how far it came: after an interruption,
+    run the same command again. Columns: account, message_id, occurred_at; optional verified, sent_at, app_id.
+    """
+    from worker.cli.send import send
+
+    raise typer.Exit(
+        send(file, rate=rate, from_line=from_line, dry_run=dry_run, by=by, yes=yes, as_json=as_json)
+    )
+
+
 @accounts_app.command("list", epilog="Example: otpreport accounts list --json")
 def accounts_list(*, as_json: Json = False) -> None:
     """List the configured accounts, their states and reasons."""
