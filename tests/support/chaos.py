@@ -107,8 +107,8 @@ class Trial:
         """Note the memory of workers that are to live through the trial."""
         self._before = {worker.pid: megabytes(worker.pid) for worker in workers}
 
-    def end(self, *, deadline: float = 120.0, dead: int = 0) -> Audit:
-        """Wait for the end of all events, record the row, and judge it."""
+    def end(self, *, deadline: float = 120.0, dead: int = 0, strangers: int = 0) -> Audit:
+        """Wait for the end of all events and of `strangers`, messages that are none; record the row, and judge it."""
         fleet = self._fleet
         fleet.wait_until_settled(deadline)
         self._find_doubts()
@@ -117,7 +117,7 @@ class Trial:
         row = Row(
             fault=self._fault,
             times=self.times,
-            events=len(fleet.sent),
+            events=len(fleet.sent) + strangers,
             lost=len(audit.lost),
             again=audit.twice.total(),
             in_doubt=len(self.in_doubt),
@@ -128,7 +128,7 @@ class Trial:
         )
         record(row)
         assert not audit.faults, audit.faults
-        assert sum(account.ended for account in books) == len(fleet.sent)
+        assert sum(account.ended for account in books) == row.events
         assert row.dead == dead
         assert set(audit.twice) <= self.in_doubt, "something was sent again for no reason"
         assert connections <= CONNECTIONS
