@@ -19,6 +19,7 @@ from collections import deque
 from pathlib import Path
 from typing import TextIO, cast
 
+from config import stacks
 from config.logging import log_event
 from otpreport import forks
 
@@ -186,9 +187,13 @@ _ends: list[float] = []
 
 
 def take_over() -> None:
-    """Route standard output and error through threads from now on: logs, prints, Python's messages at exit."""
+    """Route standard output and error through threads from now on: logs, prints, Python's messages at exit.
+
+    Stacks that are asked for from outside go to standard error directly.
+    """
     if _outputs:
         return
+    stacks.enable()
     for name in ("stdout", "stderr"):
         stream: TextIO | None = getattr(sys, name)
         if stream is not None:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.fleet import LONG, SHORT, TENCENT, Fleet
 from tests.support.unread import UnreadWorker
 from tests.support.wait import until
-from tests.support.worker_process import CELERY, ROOT, RUN, odd
+from tests.support.worker_process import CELERY, EXPORTER, ROOT, RUN, odd
 
 SETTINGS = {**LONG, "log_sample": 1.0}
 GRACE = float(str(SHORT["grace"]))
@@ -42,9 +42,28 @@ def test_nobody_reads(tmp_path: Path, command: tuple[str, ...]) -> None:
         fleet.enqueue(EVENTS)
         fleet.wait_until_delivered(EVENTS)
         worker.send(signal.SIGUSR1)
+        worker.send(signal.SIGUSR2)
         worker.terminate()
         assert worker.wait(5 * GRACE) == 0
         assert not fleet.check().twice
+
+
+@pytest.mark.parametrize(
+    "command",
+    [RUN, pytest.param(CELERY, marks=pytest.mark.chaos), EXPORTER],
+    ids=["run", "celery", "exporter"],
+)
+def test_stacks(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """SIGUSR2 writes the stacks of all threads and ends nothing; a fatal fault writes them as well."""
+    with Fleet(tmp_path, TENCENT, settings=SETTINGS) as fleet:
+        process = fleet.start_worker(command)
+        process.send(signal.SIGUSR2)
+        until(lambda: "in <module>" in process.text)
+        assert "output.py" in process.text, "the thread that writes the log is missing"
+        assert process.running
+        process.send(signal.SIGSEGV)
+        assert process.wait() == -signal.SIGSEGV
+        assert "Fatal Python error: Segmentation fault" in process.text
 
 
 def test_a_late_reader(tmp_path: Path) -> None:

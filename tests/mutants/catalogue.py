@@ -1109,6 +1109,27 @@ MUTANTS = (
         "tests/integration/config/test_output.py::test_a_fork_writes_nothing_twice",
     ),
     Mutant(
+        "stacks-pipe",
+        "config/stacks.py",
+        "if stat.S_ISFIFO(os.fstat(STDERR).st_mode):",
+        "if False:",
+        "tests/integration/config/test_stacks.py::test_full",
+    ),
+    Mutant(
+        "stacks-signal",
+        "config/stacks.py",
+        "    faulthandler.register(signal.SIGUSR2, descriptor)\n",
+        "",
+        "tests/integration/config/test_stacks.py::test_busy",
+    ),
+    Mutant(
+        "stacks-fatal",
+        "config/stacks.py",
+        "    faulthandler.enable(descriptor)\n",
+        "",
+        "tests/e2e/test_log.py::test_stacks",
+    ),
+    Mutant(
         "log-escaped",
         "config/logging.py",
         'return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")',
