@@ -89,7 +89,7 @@ def stop(*_: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; one that fails does not keep the others from running."""
+    """Run the chosen benchmarks; one that fails does not stop the others."""
     signal.signal(signal.SIGTERM, stop)
     options = parser().parse_args(arguments)
     effort = Effort(rounds=options.rounds or (1 if options.quick else 3), quick=options.quick)

@@ -24,7 +24,7 @@ class Account:
         return f"AKIDEXAMPLE{self.name}"
 
     def simulated(self) -> dict[str, object]:
-        """Return the key as the simulator is told of it."""
+        """Return the key in the simulator's settings format."""
         return {"provider": "tencent", "id": self.key, "secret": SECRET, "apps": [APP], "rate": 1_000_000}
 
     def configured(self, endpoint: str) -> str:

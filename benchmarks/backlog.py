@@ -20,7 +20,7 @@ NO_FILE = {"appendonly": "no"}
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The greatest resident size of a worker within some seconds, and the reports a second meanwhile."""
+    """The greatest resident size of a worker within some seconds, and its reports per second."""
 
     megabytes: float
     rate: float

@@ -48,7 +48,7 @@ class Exchange(asyncio.Protocol):
         self._transport.write(self._floor.written(event))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came."""
+        """Parse received bytes."""
         self._parser.feed_data(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:

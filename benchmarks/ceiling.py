@@ -10,7 +10,7 @@ from benchmarks.rounds import disturbance, in_turns, plain
 from benchmarks.stage import Stage
 
 FASTEST = 5000
-"""Reports a second that no worker reaches: so many wait for each second."""
+"""Reports per second that no worker reaches; this many are enqueued for each second."""
 
 
 def run(effort: Effort) -> Finding:

@@ -20,7 +20,7 @@ QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--logle
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Something that reports events; `queued`: it takes them from Redis. `feed` offers events in a form of its own."""
+    """Something that reports events; `queued`: it takes them from Redis. `feed` offers events in its own format."""
 
     name: str
     label: str
@@ -31,7 +31,7 @@ class Contender:
 
     @property
     def available(self) -> bool:
-        """Whether what it runs on is installed."""
+        """Whether its dependencies are installed."""
         return importlib.util.find_spec(self.needs) is not None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 
 class Side(asyncio.Protocol):
-    """One end of a connection; what it receives is given to the other one, later."""
+    """One end of a connection; received bytes go to the other end after the delay."""
 
     def __init__(self, delay: float, connected: Callable[[Side], None] = lambda _: None) -> None:
         self._delay = delay
@@ -30,7 +30,7 @@ class Side(asyncio.Protocol):
         self._connected(self)
 
     def join(self, other: Side) -> None:
-        """Take the other end, and give it what came before it was there."""
+        """Connect the other end, and pass it the bytes that came before."""
         self._other = other
         for data in self._early:
             other.write(data)
@@ -70,7 +70,7 @@ class DelayProxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Listen on a free port, print it, and serve for ever."""
+        """Listen on a free port, print it, and serve until killed."""
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Side(self._delay, self._accept), "127.0.0.1", 0)
         print(server.sockets[0].getsockname()[1], flush=True)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Rounds, and the seconds of each reading; a quick one shows that it works, not what it costs."""
+    """Rounds, and the seconds of each reading; the quick setting is a smoke test, not a measurement."""
 
     rounds: int = 3
     quick: bool = False
@@ -32,5 +32,5 @@ class Effort:
 
 
 def say(text: str) -> None:
-    """Tell how far it is, beside the results."""
+    """Print progress, apart from the results."""
     print(text, file=sys.stderr, flush=True)

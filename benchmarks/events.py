@@ -12,7 +12,7 @@ from otpreport.wire import encode
 
 
 def events(account: str = "tencent") -> Iterator[Verification]:
-    """Yield events, each with an id of its own."""
+    """Yield events, each with its own id."""
     while True:
         yield Verification(account=account, message_id=uuid.uuid4().hex, occurred_at=datetime.now(UTC))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A small table, what it says, and the figures behind it (plain JSON data)."""
+    """A small table, a note on it, and the figures behind it (plain JSON data)."""
 
     title: str
     header: Sequence[str]

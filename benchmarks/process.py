@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Process:
-    """Start `python <arguments>` in the checkout; what it says goes to the file `log`."""
+    """Start `python <arguments>` in the checkout; its output goes to the file `log`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Process:
 
     @property
     def output(self) -> str:
-        """What it has said so far."""
+        """Its output so far."""
         return self._log.read_text(errors="replace")
 
     @property

@@ -1,4 +1,4 @@
-"""What was measured between two moments."""
+"""A measurement between two moments."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from benchmarks.usage import cpu_seconds, machine_seconds
 class Reading:
     """Reports a second, and the CPU time that each cost, in microseconds of worker, Redis and simulator.
 
-    `others` is how many cores were busy with what has nothing to do with it: with more than a little, only
-    ratios mean much.
+    `others` is how many cores were busy with unrelated processes: if it is more than a little, only ratios
+    mean much.
     """
 
     rate: float

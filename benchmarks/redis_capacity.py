@@ -1,7 +1,6 @@
-"""What one Redis carries: `python -m benchmarks.redis_capacity` prints a table (two minutes on two cores).
+"""The capacity of one Redis: `python -m benchmarks.redis_capacity` prints a table (two minutes on two cores).
 
-Redis' own CPU (`INFO cpu`) for each report and for a worker that has nothing to do; its memory for what waits, and for
-what is remembered.
+Redis' own CPU (`INFO cpu`) for each report and for an idle worker; its memory for waiting and for remembered events.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def redis_cpu(client: redis.Redis) -> float:
 
 
 def memory(client: redis.Redis) -> int:
-    """Return the bytes that the server uses for what it holds."""
+    """Return the bytes of the server's data set."""
     untyped: Any = client
     info = untyped.info("memory")
     return int(info["used_memory"])

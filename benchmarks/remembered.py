@@ -17,7 +17,7 @@ from tasks.settlement import Ending, Finish
 from worker.connect import connect
 
 PLAIN_KEY = 119
-"""Bytes of a key of its own with a time to live, as most would do it."""
+"""Bytes of one key with a time to live for each event, the usual way."""
 
 
 def run(effort: Effort) -> Finding:

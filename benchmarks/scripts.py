@@ -132,7 +132,7 @@ def one(times: int, binary: str | None) -> None:
 
 
 def beside(trees: Sequence[Path], rounds: int, arguments: Sequence[str]) -> dict[Path, list[Costs]]:
-    """Measure each checkout, in turns, by the script of its own."""
+    """Measure each checkout, in turns, with its own scripts."""
     found: dict[Path, list[Costs]] = {tree: [] for tree in trees}
     for number in range(rounds):
         for tree in trees if number % 2 == 0 else trees[::-1]:

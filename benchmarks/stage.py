@@ -23,7 +23,7 @@ _CHUNK = 1000
 
 
 class Stage:
-    """Run Valkey and the simulator, each a process of its own, as long as the context is open.
+    """Run Valkey and the simulator, each in its own process, while the context is open.
 
     `options` are Valkey's, `faults` the simulator's. Valkey syncs its append-only file once a second:
     with each write, as compose has it, those who write for every single report would look worse.
@@ -94,6 +94,6 @@ class Stage:
             time.sleep(0.05)
 
     def redis_megabytes(self) -> float:
-        """Return the memory that Redis uses for what it holds."""
+        """Return the memory of Redis' data set."""
         used: int = self.redis.info("memory")["used_memory"]
         return used / 1e6

@@ -1,6 +1,6 @@
 """Where a worker spends its time: py-spy's samples, put to the part of the program that asked for the work.
 
-py-spy is no dependency of the project: install it somewhere and put it on the PATH.
+py-spy is not a dependency of the project: install it and put it on the PATH.
 """
 
 from __future__ import annotations

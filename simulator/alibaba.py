@@ -176,7 +176,7 @@ class Alibaba:
 
 
 def is_business(code: str) -> bool:
-    """Tell whether a code is one of the SMS product rather than of the gateway."""
+    """Return whether a code is of the SMS product rather than of the gateway."""
     bare = code.removeprefix("isv.").removeprefix("isp.")
     return bare == bare.upper()
 

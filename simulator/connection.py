@@ -30,11 +30,11 @@ class Door(Protocol):
         ...
 
     def opened(self, connection: Connection) -> None:
-        """Hear of a new connection."""
+        """Take note of a new connection."""
         ...
 
     def closed(self, connection: Connection) -> None:
-        """Hear of the end of a connection."""
+        """Take note of the end of a connection."""
         ...
 
 
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
             self._refuse(BAD_REQUEST)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up what was not answered."""
+        """Discard requests that were not answered."""
         del exc
         self._parser = None  # it refers back to this object
         while self._exchanges:
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
             self._refuse(TOO_LARGE)
 
     def on_message_complete(self) -> None:
-        """Hand a whole request to the door."""
+        """Pass a complete request on."""
         parser = self._parser
         if parser is None:
             return
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
     # What exchanges call
 
     def is_next(self, exchange: Exchange) -> bool:
-        """Tell whether the answer of this exchange is the next to be written."""
+        """Return whether this exchange's answer is the next to be written."""
         return bool(self._exchanges) and self._exchanges[0] is exchange
 
     def flush(self) -> None:
@@ -171,12 +171,12 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(pause, self.drip, exchange, data[1:], pause)
 
     def close(self) -> None:
-        """End the connection once what was written is sent."""
+        """Close the connection after the written data is sent."""
         self._parser = None
         self._transport.close()
 
     def reset(self) -> None:
-        """End the connection with a TCP reset, and drop what was written."""
+        """Close the connection with a TCP reset, dropping written data."""
         sock = cast("socket.socket | None", self._transport.get_extra_info("socket"))
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)

@@ -1,10 +1,10 @@
-"""The control API under /-/: what arrived, what the plan is, and what never came.
+"""The control API under /-/: arrivals, the plan, and expected events that never came.
 
 GET /-/healthz
-GET /-/summary   the figures, per key and in all (summary.py)
+GET /-/summary   the figures, per key and in total (summary.py)
 GET /-/ledger    every arrival, a JSON line each; ?from=0&limit=1000 for a part
 GET /-/seconds   arrivals by UNIX second and key
-GET /-/twice     what was taken more than once
+GET /-/twice     reports taken more than once
 POST /-/expect   {"ids": [...], "key": null} -> {"missing": [...], "never_arrived": n, "unexpected": n};
                  missing: never taken; unexpected: other ids that were taken
 POST /-/reset    empty ledger, maxima and rate windows; the plan stays
@@ -72,7 +72,7 @@ class Control:
         }
 
     async def answer(self, request: Request) -> Reply:
-        """Return the answer: 404 for what does not exist, 400 with `faults` for what is wrong."""
+        """Return the answer: 404 for an unknown path, 400 with `faults` for an invalid request."""
         route = self._routes.get((request.method, request.target.partition(b"?")[0]))
         if route is None:
             return NOT_FOUND

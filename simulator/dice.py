@@ -1,4 +1,4 @@
-"""Chance that repeats: one seed, message id and arrival number give one throw, in whatever order."""
+"""Repeatable chance: a seed, message id and arrival number always give the same throw, in any order."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Worst:
 
 
 class _Lateness:
-    """Tell of one second after the other, in ascending order, whether the simulator was late in it."""
+    """Judge, second by second in ascending order, whether the simulator was late in it."""
 
     def __init__(self) -> None:
         self._next = 0

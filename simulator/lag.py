@@ -39,7 +39,7 @@ class LagMeter:
             self._timer.cancel()
 
     def reset(self) -> None:
-        """Forget what was late."""
+        """Reset the record of late seconds."""
         self.spans, self.worst = [], 0.0
 
     async def settled(self) -> None:

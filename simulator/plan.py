@@ -51,7 +51,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """Tell a share of the throttled calls when to come back, where the provider does (x-acs-retry-after)."""
+    """Give a share of the throttled calls a time to retry, if the provider does so (x-acs-retry-after)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 
@@ -63,7 +63,7 @@ class Throttling:
 class Fault:
     """One thing that goes wrong: for whom (provider, key, message_id, arrivals), when, how often, and what.
 
-    `message_id` is a shell pattern. `arrivals`: only the first so many arrivals of each id. `from_s`, `to_s`:
+    `message_id` is a shell pattern. `arrivals`: only the first N arrivals of each id. `from_s`, `to_s`:
     seconds since the plan came into force. Shares of the faults that fit one arrival add up, in their order.
     """
 
@@ -99,7 +99,7 @@ class Fault:
 
     @property
     def before_the_door(self) -> bool:
-        """Tell whether the call never gets as far as being checked and counted."""
+        """Return whether the call fails before it is checked and counted."""
         return not self.taken and self.kind not in ANSWERED_AS_PLANNED | ANSWERED_RIGHTLY | {"lost"}
 
 

@@ -1,4 +1,4 @@
-"""What comes in, and what was understood of it."""
+"""A received request, and the provider call parsed from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Request(NamedTuple):
 
 @dataclass(slots=True)
 class Call:
-    """A provider call, as far as it can be read; what can't stays empty and is refused later."""
+    """A provider call as far as it can be parsed; unreadable fields stay empty, and are refused later."""
 
     request: Request
     provider: str

@@ -33,7 +33,7 @@ def summarise(cloud: Cloud, connections: dict[str, int]) -> dict[str, object]:
 
 
 def twice(book: Book) -> Iterator[dict[str, object]]:
-    """Yield what was taken more than once: the same id with the same outcome."""
+    """Yield the reports taken more than once: the same id with the same outcome."""
     for (message_id, verified), times in book.twice.items():
         yield {
             "provider": book.provider,

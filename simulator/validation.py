@@ -18,7 +18,7 @@ _WORDS = {
 
 
 class InvalidSettingsError(ValueError):
-    """Say what is wrong with settings or a plan: `faults` holds one line each."""
+    """Settings or a plan are invalid; `faults` has a line for each fault."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("\n".join(faults))

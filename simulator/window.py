@@ -16,7 +16,7 @@ class RateWindow:
         self._admitted: deque[float] = deque()
 
     def clear(self) -> None:
-        """Forget what was admitted."""
+        """Forget all admitted calls."""
         self._admitted.clear()
 
     def admit(self, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""The frame of a graph: lines of the grid, what they stand for, and the names of the series."""
+"""The frame of a graph: grid lines, their labels, and the legend."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def minutes(drawing: Drawing, where: Box, wanted: int = 9) -> Iterator[str]:
 
 
 def legend(drawing: Drawing, entries: list[tuple[str, str]]) -> Iterator[str]:
-    """Name the series, as far as the width lasts."""
+    """Draw the legend, as far as the width allows."""
     x, y = drawing.box.x + 12, drawing.box.bottom - 11
     for name, shade in entries:
         width = 26 + len(name) * _LETTER

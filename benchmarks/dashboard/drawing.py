@@ -1,4 +1,4 @@
-"""What was asked of Prometheus for one panel, ready to be drawn."""
+"""Prometheus' answers for one panel, ready to be drawn."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ async def _until_told(work: Coroutine[Any, Any, None]) -> None:
 
 
 def main(module: str, role: str, count: int = 0) -> None:
-    """Be that peer's worker, or its producer of so many events."""
+    """Run a peer's worker, or its producer of N events."""
     peer = importlib.import_module(f"benchmarks.peers.{module}")
     work = getattr(peer, role)
     uvloop.run(_until_told(work(numbered(count)) if role == "produce" else work()))

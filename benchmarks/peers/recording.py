@@ -24,7 +24,7 @@ Events = AsyncIterator[dict[str, object]]
 
 
 async def numbered(count: int) -> Events:
-    """Yield so many new events, each after a mark in Redis."""
+    """Yield new events, each after a mark in Redis."""
     untyped: Any = redis.asyncio.Redis
     client = untyped.from_url(os.environ["BENCHMARK_REDIS"])
     for number, event in zip(range(count), events(), strict=False):

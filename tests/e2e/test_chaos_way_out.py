@@ -36,7 +36,7 @@ def start_without_a_way_out(fleet: Fleet, root: Path = ROOT) -> WorkerProcess:
 def test_without_a_way_out(tmp_path: Path) -> None:
     """Started again and again, it stops nobody: no event waits for long, none uses an attempt."""
     with Fleet(tmp_path, TENCENT, plan=PLAN, settings=SETTINGS) as fleet:
-        trial = Trial(fleet, "one of two workers without a way out, started anew")
+        trial = Trial(fleet, "one of two workers without a way out, restarted")
         good = fleet.start_worker()
         trial.watch([good])
         fleet.enqueue(RATE)
