@@ -66,7 +66,7 @@ def _story(fleet: Fleet, workers: list[WorkerProcess]) -> Generator[tuple[str, f
     yield "a spike of 3000 events", 45, lambda: fleet.enqueue(3000, prefix="spike-")
     yield "a worker is killed", 12, workers[0].kill9
     yield "and started again", 60, fleet.start_worker
-    yield "an operator pauses alibaba", 30, lambda: _accounts(fleet, "pause", "alibaba", "--reason", "by hand")
+    yield "an operator pauses alibaba", 30, lambda: _accounts(fleet, "pause", "alibaba", "--reason", "a bill")
     yield "and resumes it", 45, lambda: _accounts(fleet, "resume", "alibaba")
 
 
