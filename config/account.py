@@ -8,9 +8,17 @@ from itertools import combinations
 from typing import Annotated, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
-from config.duration import Seconds, Unit
+from config.duration import Unit, parse_duration
 from config.endpoint import check_endpoint
 from config.faults import Fault, from_validation, missing, nearest, unknown
 from config.implied import ImpliedDefault
@@ -39,15 +47,13 @@ class AccountSettings(BaseModel):
         default=None,
         description="Base URL for reports, `https://host[:port]` (http only for this host and names without a dot).",
     )
-    rate_limit: Annotated[
-        int | None, Unit("requests/s"), ImpliedDefault("the provider's documented limit")
-    ] = Field(
+    rate_limit: Annotated[int | None, Unit("requests/s"), ImpliedDefault("the provider's")] = Field(
         default=None,
         ge=1,
         le=100_000,
         description="Rate limit across all workers.",
     )
-    rate_group: Annotated[str | None, ImpliedDefault("provider, host and key id")] = Field(
+    rate_group: Annotated[str | None, ImpliedDefault("provider, host and key id or account")] = Field(
         default=None,
         pattern=r"^[A-Za-z0-9:._/-]{1,128}$",
         description="Accounts of one group share a rate limit, as the provider counts them together.",
@@ -58,13 +64,18 @@ class AccountSettings(BaseModel):
         le=1000,
         description="Failed attempts before an event becomes a dead letter; throttling and waiting do not count.",
     )
-    max_age: Seconds = Field(
-        default=DAY,
+    max_age: Annotated[
+        float | None,
+        BeforeValidator(parse_duration),
+        Unit("seconds"),
+        ImpliedDefault("24h, or the provider's deadline"),
+    ] = Field(
+        default=None,
         ge=1.0,
         le=30 * DAY,
         allow_inf_nan=False,
         description="Oldest age at which an event is still sent, from code entry or replay; beyond it, it "
-        "becomes a dead letter.",
+        "becomes a dead letter. For a provider with a deadline, counted from `sent_at` where it is given.",
     )
 
     _refuse_bool = field_validator("*", mode="before")(refuse_bool)
@@ -148,13 +159,25 @@ def _fill(
     settings, wrong_settings = _validated(AccountSettings, common, path)
     options, wrong_options = _validated(provider.Options, own, path)
     if keyless and options is None:
-        absent = [missing((*path, name)) for name in provider.credentials]
-        wrong_options = [fault for fault in wrong_options if fault not in absent]
+        wrong_options = [
+            fault
+            for fault in wrong_options
+            if not (fault.is_missing and fault.path[-1] in provider.credentials)
+        ]
         options = NoKeys()
+    if not provider.endpoint and "endpoint" not in fields:
+        faults.append(missing((*path, "endpoint")))
     faults += wrong_settings + wrong_options
     if settings is None or options is None or faults:
         return None, faults
-    return _account(path[1], settings, options, provider), []
+    endpoint = settings.endpoint or _default_endpoint(provider, own, options)
+    return _account(path[1], settings, endpoint, options, provider), []
+
+
+def _default_endpoint(provider: type[Provider], given: Mapping[str, object], options: BaseModel) -> str:
+    """Return the provider's own endpoint; where its keys are absent, with the options as they are given."""
+    defaults = {name: field.default for name, field in provider.Options.model_fields.items()}
+    return check_endpoint(provider.endpoint.format_map({**defaults, **given, **dict(options)}))
 
 
 def _validated(
@@ -166,8 +189,9 @@ def _validated(
         return None, from_validation(error, model, path)
 
 
-def _account(name: str, settings: AccountSettings, options: BaseModel, provider: type[Provider]) -> Account:
-    endpoint = settings.endpoint or check_endpoint(provider.endpoint)
+def _account(
+    name: str, settings: AccountSettings, endpoint: str, options: BaseModel, provider: type[Provider]
+) -> Account:
     return Account(
         name=name,
         provider=settings.provider,
@@ -175,7 +199,7 @@ def _account(name: str, settings: AccountSettings, options: BaseModel, provider:
         rate_limit=settings.rate_limit or provider.rate_limit,
         rate_group=settings.rate_group or _default_group(name, endpoint, options, provider),
         max_attempts=settings.max_attempts,
-        max_age=settings.max_age,
+        max_age=settings.max_age or provider.deadline or DAY,
         options=options,
         group_is_chosen=settings.rate_group is not None,
     )
@@ -188,7 +212,8 @@ def announced_account(name: str, fields: Mapping[str, str]) -> Account | None:
     settings, _ = _validated(AccountSettings, known, ("accounts", name))
     if settings is None or settings.provider not in REGISTRY or not group or not _NAME.fullmatch(name):
         return None
-    account = _account(name, settings, NoKeys(), REGISTRY[settings.provider])
+    provider = REGISTRY[settings.provider]
+    account = _account(name, settings, settings.endpoint or provider.endpoint, NoKeys(), provider)
     return replace(account, rate_group=group, group_is_chosen=True)
 
 
@@ -203,9 +228,9 @@ def key_hint(account: Account) -> str:
 
 
 def _default_group(name: str, endpoint: str, options: BaseModel, provider: type[Provider]) -> str:
-    """Return provider, host and a digest of the key id, so that the id itself is in no Redis key or log line."""
-    key_id = f"keys of {name}" if isinstance(options, NoKeys) else provider(endpoint, options).key_id
-    digest = hashlib.sha256(key_id.encode()).hexdigest()[:12]
+    """Return provider, host and a digest of whose keys they are, which so is in no Redis key or log line."""
+    owner = f"keys of {name}" if isinstance(options, NoKeys) else provider(endpoint, options).owner_id
+    digest = hashlib.sha256(owner.encode()).hexdigest()[:12]
     return f"{provider.name}:{urlsplit(endpoint).netloc}:{digest}"
 
 

@@ -47,9 +47,14 @@ class Fault:
     problem: str
     fix: str
 
+    @property
+    def is_missing(self) -> bool:
+        """Say whether a required value is absent, rather than wrong."""
+        return self.problem == _MISSING
+
     def stems_from(self, unread: Iterable[tuple[str, ...]]) -> bool:
         """Return whether a value is missing only because its file could not be read, which is reported separately."""
-        return self.problem == _MISSING and any(self.path[: len(path)] == path for path in unread)
+        return self.is_missing and any(self.path[: len(path)] == path for path in unread)
 
     def line(self, origins: Mapping[tuple[str, ...], str]) -> str:
         """Return the fault in one line, with the variable or file it came from."""
@@ -113,6 +118,8 @@ def _translate(detail: ErrorDetails, model: type[BaseModel], path: tuple[str, ..
     where = (*path, field)
     if detail["type"] == "missing":
         return [missing(where)]
+    if detail["type"] == "option_missing":  # of providers.base.option_missing
+        return [missing((*path, str(context["option"])), str(context["hint"]))]
     if detail["type"] == "extra_forbidden":
         return [unknown(where, model.model_fields)]
     if detail["type"] == "fault":

@@ -8,7 +8,17 @@ from pydantic import BaseModel, Field
 from otpreport import Verification
 from providers import base
 from providers.acs3 import ACS3, EMPTY_BODY, acs_date, canonical_query
-from providers.base import Answer, Outcome, Result, Secret, SignedRequest, Visible, opened, reported_at_ms
+from providers.base import (
+    Answer,
+    Outcome,
+    Result,
+    Secret,
+    SignedRequest,
+    Unverified,
+    Visible,
+    opened,
+    reported_at_ms,
+)
 from providers.codes import CodeTable
 from providers.endpoint import Endpoint
 from providers.masking import Mask
@@ -108,13 +118,13 @@ class AlibabaOptions(base.Options):
     )
 
 
-class Alibaba:
+class Alibaba(base.Provider):
     """Report verified and unverified codes to Alibaba Cloud."""
 
     name: ClassVar[str] = "alibaba"
     endpoint: ClassVar[str] = "https://dysmsapi.ap-southeast-1.aliyuncs.com"
     rate_limit: ClassVar[int] = 500
-    reports_unverified: ClassVar[bool] = True
+    unverified: ClassVar[Unverified] = "reported"
     has_nonce: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = AlibabaOptions
     credentials: ClassVar[frozenset[str]] = frozenset(

@@ -2,8 +2,8 @@
 
 A provider does no I/O and knows no clock and no randomness: time and nonce are arguments. To add one:
 
-1. Write `providers/<name>.py`: a class that fits `Provider`, with its options, one `CodeTable` and a reader
-   that turns an answer's body into a `Reply` (`providers/reply.py` judges it).
+1. Write `providers/<name>.py`: a subclass of `Provider`, with its options, one `CodeTable` and a reader
+   that turns an answer into a `Reply` (`providers/reply.py` judges it).
 2. Name the class in `providers/registry.py`.
 
 `tests/unit/providers/test_every_provider.py` then asks for one entry of sample answers and checks the rest.
@@ -11,11 +11,14 @@ A provider does no I/O and knows no clock and no randomness: time and nonce are 
 
 import enum
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
+from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from otpreport import Verification
 
@@ -23,6 +26,14 @@ _MASKED = ("authorization", "cookie", "key", "secret", "signature", "token")
 
 Visible = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,256}$")]
 """Text that is valid in a header: visible ASCII without spaces."""
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+Stripped = BeforeValidator(_stripped)
+"""For one of several words: a file's last newline is cut off."""
 
 
 def _presentable(value: SecretStr) -> SecretStr:
@@ -34,6 +45,14 @@ def _presentable(value: SecretStr) -> SecretStr:
 
 Secret = Annotated[SecretStr, AfterValidator(_presentable)]
 """A secret that is valid in a header; a trailing newline, as files have, is removed."""
+
+
+Unverified: TypeAlias = Literal["reported", "implied", "unsayable"]
+"""What becomes of `verified=false`: it is reported; or the provider takes it from silence; or has no word for it."""
+
+
+class UnreportableError(ValueError):
+    """An event that no request to this provider can name: it is refused before anything is sent."""
 
 
 class Result(enum.StrEnum):
@@ -53,20 +72,26 @@ class Result(enum.StrEnum):
 
 @dataclass(slots=True, repr=False)  # plain, as what follows: one is made for each report
 class SignedRequest:
-    """A POST ready to be sent exactly as it is.
+    """A request ready to be sent exactly as it is.
 
-    The signature covers the host of `url`, its query byte for byte and the body, so the sender adds the
+    The signature covers the host of `url`, its path and query byte for byte and the body, so the sender adds the
     `Host` header that belongs to `url`, but re-encodes nothing and adds no `Content-Type`.
     """
 
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    method: str = "POST"
+
+    def target(self) -> tuple[str, str]:
+        """Return `scheme://host[:port]`, and the path and query as they are to be sent."""
+        slash = self.url.find("/", len("https://"))
+        return (self.url, "/") if slash < 0 else (self.url[:slash], self.url[slash:])
 
     def __repr__(self) -> str:
-        """Show method and place, but no credential and no part of the event."""
+        """Show method and place, but no credential and no part of the event, which a path may name."""
         shown = ", ".join(f"{name}: {_shown(name, value)}" for name, value in self.headers)
-        return f"SignedRequest(POST {self.url.partition('?')[0]}, {{{shown}}}, {len(self.body)} bytes)"
+        return f"SignedRequest({self.method} {self.target()[0]}/, {{{shown}}}, {len(self.body)} bytes)"
 
 
 @dataclass(slots=True)
@@ -98,16 +123,20 @@ class Options(BaseModel):
 
 
 class Provider(Protocol):
-    """One reporting API of one SMS provider."""
+    """One reporting API of one SMS provider; what has a value here may be left out."""
 
     name: ClassVar[str]
     endpoint: ClassVar[str]
-    """The default base URL."""
+    """The default base URL. `{option}` stands for an option's value; empty: each account has to name its own."""
     rate_limit: ClassVar[int]
-    """The documented limit, requests per second."""
-    reports_unverified: ClassVar[bool]
-    """False: it has no way to say `verified=false`; such events are skipped and `request` refuses them."""
-    has_nonce: ClassVar[bool]
+    """The default limit, requests per second."""
+    documents_rate: ClassVar[bool] = True
+    """False: no limit is documented, and `rate_limit` is where to start with care."""
+    deadline: ClassVar[float | None] = None
+    """Seconds after the sending when a report is worth nothing any more: the default of `MAX_AGE`."""
+    unverified: ClassVar[Unverified]
+    """An unverified event is skipped unless it is "reported"; where it is "unsayable", `request` refuses it."""
+    has_nonce: ClassVar[bool] = False
     """False: its signature holds none, so none is made; `request` and `probe` get any text."""
     Options: ClassVar[type[BaseModel]]
     credentials: ClassVar[frozenset[str]]
@@ -121,11 +150,19 @@ class Provider(Protocol):
 
     @property
     def key_id(self) -> str:
-        """Name the public half of the credentials: the provider counts requests per owner of it."""
+        """Name the public half of the credentials."""
         ...
 
+    @property
+    def owner_id(self) -> str:
+        """Name whose requests the provider counts together: the default rate group is made of it."""
+        return self.key_id
+
     def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
-        """Build the report of `event`, signed for `now` (UNIX seconds) and `nonce` (never used before)."""
+        """Build the report of `event`, signed for `now` (UNIX seconds) and `nonce` (never used before).
+
+        UnreportableError where it can't be named.
+        """
         ...
 
     def outcome(self, answer: Answer, event: Verification) -> Outcome:
@@ -139,6 +176,18 @@ class Provider(Protocol):
     def probed(self, answer: Answer) -> Outcome:
         """Say what the answer to a probe means; raises for no answer whatever."""
         ...
+
+
+def option_missing(option: str, hint: str = "") -> PydanticCustomError:
+    """Return the error of a model's validator where one of several options has to be there; `hint` names the others."""
+    return PydanticCustomError(
+        "option_missing", "{option} is missing{hint}", {"option": option, "hint": hint}
+    )
+
+
+def basic(user: str, password: str) -> str:
+    """Return the `Authorization` of HTTP's Basic scheme."""
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def opened(secret: SecretStr | None) -> str:
@@ -155,6 +204,27 @@ def reported_at_ms(event: Verification, now: float, *, unit_ms: int = 1) -> int 
     latest = min(event.occurred_at_ms, int(now * 1000) - 1000)
     reported = latest - latest % unit_ms
     return None if event.sent_at_ms is not None and reported <= event.sent_at_ms else reported
+
+
+def required_at_ms(event: Verification, now: float, *, unit_ms: int = 1) -> int:
+    """Return the time to report in UNIX ms for an API that takes no report without one.
+
+    It is that of `reported_at_ms`; where that is not after `sent_at`, a second after it, but never in the future.
+    """
+    reported = reported_at_ms(event, now, unit_ms=unit_ms)
+    if reported is None:
+        reported = min((event.sent_at_ms or 0) + 1000, int(now * 1000))
+    return reported - reported % unit_ms
+
+
+def segment(text: str) -> str:
+    """Encode a text as one segment of a path, to be sent as it is; UnreportableError for `.`, `..` and nothing.
+
+    They can't be encoded: clients and servers remove them, with what stands before.
+    """
+    if text in {"", ".", ".."}:
+        raise UnreportableError("the message id is one that no URL can hold")
+    return quote(text, safe="")
 
 
 def _shown(name: str, value: str) -> str:

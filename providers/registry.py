@@ -4,5 +4,16 @@ from providers.alibaba import Alibaba
 from providers.alibaba_cn import AlibabaCn
 from providers.base import Provider
 from providers.tencent import Tencent
+from providers.twilio import Twilio
+from providers.vonage import Vonage
 
-REGISTRY: dict[str, type[Provider]] = {provider.name: provider for provider in (Alibaba, AlibabaCn, Tencent)}
+REGISTRY: dict[str, type[Provider]] = {
+    provider.name: provider
+    for provider in (
+        Alibaba,
+        AlibabaCn,
+        Tencent,
+        Twilio,
+        Vonage,
+    )
+}

@@ -3,10 +3,15 @@
 Three levels can fail: HTTP itself, the provider's gateway, and the report behind it. Every provider's reader
 finds the level that answered; the rules here are the same for all.
 
+Some providers have no code for success, or none at all. Their readers name what they see: `recorded` where an answer
+has exactly the documented form of success, `bare` where its status alone is what is documented.
+
 | what came back | judged as |
 |---|---|
 | a reply with a listed code | the table's class, whatever the HTTP status |
-| ... the success code, but from the gateway or not with HTTP 200 | unknown: it proves nothing |
+| ... the success code, but from the gateway or not with a documented status (200) | unknown: it proves nothing |
+| ... success without a code, in an answer with a mark of somebody in between | unknown: it may be theirs |
+| a listed status alone: no web page, at most 200 bytes, no such mark | the table's class, but permanent |
 | a reply with an unlisted code | doubtful: never permanent; by the status where that says more (429, 5xx) |
 | anything else: HTML, an empty 403, cut or foreign JSON | unknown: it may come from a proxy on the way |
 | ... JSON that readers disagree on: a name twice in one object, NaN | unknown: which one was meant is a guess |
@@ -16,12 +21,14 @@ finds the level that answered; the rules here are the same for all.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeAlias, cast
 
 from pydantic_core import from_json
 
 from providers.base import Answer, Outcome, Result
+from providers.between import in_between
 from providers.codes import CodeTable
 from providers.masking import Mask
 
@@ -31,11 +38,17 @@ BODY_LIMIT = 64 * 1024
 """Bytes; the longest answer of any provider is below 2 KiB, more is not theirs and is not parsed."""
 RETRY_AFTER_LIMIT = 3600.0
 """Seconds; a longer wait than this is taken for a mistake and cut."""
+BARE_LIMIT = 200
+"""Bytes of an answer whose status says all; a page is longer."""
+RECORDED = "recorded"
+"""The code of success where the provider has none: a row of its table."""
 
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
-_DELIVERED, _UNKNOWN, _OK = Result.DELIVERED, Result.UNKNOWN, HTTPStatus.OK.value
-"""Python 3.11 takes 80 ns to find a member, and 200 to compare a number with one."""
+_DELIVERED, _UNKNOWN = Result.DELIVERED, Result.UNKNOWN
+"""Python 3.11 takes 80 ns to find a member."""
+_OK = frozenset({HTTPStatus.OK.value})
+_NEVER_BARE = frozenset({Result.DELIVERED, Result.PERMANENT})
 
 
 @dataclass(slots=True)  # it lives for one judgement; a frozen one takes three times as long to make
@@ -48,12 +61,14 @@ class Reply:
     final: bool
 
 
-def judge(answer: Answer, reply: Reply | None, codes: CodeTable, mask: Mask) -> Outcome:
-    """Say what an answer means, by the rules above."""
+def judge(
+    answer: Answer, reply: Reply | None, codes: CodeTable, mask: Mask, statuses: frozenset[int] = _OK
+) -> Outcome:
+    """Say what an answer means, by the rules above; `statuses` are those of success."""
     if reply is None:
         return _not_understood(answer, mask)
     result = codes.result(reply.code) or _unlisted(answer.status)
-    if result is _DELIVERED and not (reply.final and answer.status == _OK):
+    if result is _DELIVERED and not (reply.final and answer.status in statuses):
         result = _UNKNOWN
     return Outcome(
         result,
@@ -62,6 +77,24 @@ def judge(answer: Answer, reply: Reply | None, codes: CodeTable, mask: Mask) -> 
         mask(reply.request_id, NAME_LIMIT),
         None if result is _DELIVERED else _retry_after(answer.headers),
     )
+
+
+def recorded(answer: Answer, request_id: str = "") -> Reply | None:
+    """Return the reply of an answer whose form alone is success; None where somebody in between may have written it."""
+    return None if in_between(answer.headers) else Reply(RECORDED, "", request_id, final=True)
+
+
+def bare(answer: Answer, codes: CodeTable) -> Reply | None:
+    """Return the reply of an answer whose status is all it says; None where the table doesn't list that status.
+
+    It is never success, nor permanent: anybody on the way may answer with a status.
+    """
+    code, body = str(answer.status), answer.body
+    if (codes.result(code) or Result.PERMANENT) in _NEVER_BARE or len(body) > BARE_LIMIT:
+        return None
+    if body.lstrip()[:1] == b"<" or in_between(answer.headers):
+        return None
+    return Reply(code, body.decode(errors="replace"), "", final=False)
 
 
 def json_object(body: bytes) -> Mapping[str, object] | None:
@@ -89,6 +122,12 @@ def text(parent: Mapping[str, object], name: str) -> str:
     """Return the text called `name`; empty where there is none."""
     value = parent.get(name)
     return value if isinstance(value, str) else ""
+
+
+def code(parent: Mapping[str, object], name: str) -> str:
+    """Return the code called `name`, a text or a whole number; empty where there is none."""
+    value = parent.get(name)
+    return str(value) if type(value) is int else text(parent, name)
 
 
 def _members(value: dict[str, Json]) -> int:
@@ -127,9 +166,20 @@ def _not_understood(answer: Answer, mask: Mask) -> Outcome:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read `x-acs-retry-after` (milliseconds) or `Retry-After` (seconds; its date form is ignored)."""
+    """Read `x-acs-retry-after` (milliseconds) or `Retry-After` (seconds, or a date: by the clock that wrote `Date`)."""
     for name, per_second in (("x-acs-retry-after", 1000), ("retry-after", 1)):
         value = headers.get(name, "").strip()
         if value.isascii() and value.isdigit():
             return min(int(value[:12]) / per_second, RETRY_AFTER_LIMIT)
-    return None
+    return _until(headers.get("retry-after", ""), headers.get("date", ""))
+
+
+def _until(later: str, now: str) -> float | None:
+    """Return the seconds between two dates of HTTP, both of which are in GMT."""
+    if not (later.endswith(" GMT") and now.endswith(" GMT")):
+        return None
+    try:
+        seconds = (parsedate_to_datetime(later) - parsedate_to_datetime(now)).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT)

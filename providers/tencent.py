@@ -11,7 +11,17 @@ from pydantic_core import to_json
 
 from otpreport import Verification
 from providers import base
-from providers.base import Answer, Outcome, Result, Secret, SignedRequest, Visible, opened, reported_at_ms
+from providers.base import (
+    Answer,
+    Outcome,
+    Result,
+    Secret,
+    SignedRequest,
+    Unverified,
+    Visible,
+    opened,
+    reported_at_ms,
+)
 from providers.codes import CodeTable
 from providers.endpoint import Endpoint
 from providers.masking import Mask
@@ -129,13 +139,13 @@ class TencentOptions(base.Options):
     )
 
 
-class Tencent:
+class Tencent(base.Provider):
     """Report verified codes to Tencent Cloud; it has no way to report the others."""
 
     name: ClassVar[str] = "tencent"
     endpoint: ClassVar[str] = "https://sms.tencentcloudapi.com"
     rate_limit: ClassVar[int] = 1000
-    reports_unverified: ClassVar[bool] = False
+    unverified: ClassVar[Unverified] = "unsayable"
     has_nonce: ClassVar[bool] = False
     Options: ClassVar[type[BaseModel]] = TencentOptions
     credentials: ClassVar[frozenset[str]] = frozenset({"secret_id", "secret_key", "security_token"})

@@ -90,7 +90,8 @@ class Alibaba:
     """The call of one provider: read it, authenticate it, validate it, answer it."""
 
     throttled = THROTTLED
-    says_when = True
+    says_when = b"x-acs-retry-after"
+    replayed = "SignatureNonceUsed"
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys: dict[tuple[str, str], Key] = {

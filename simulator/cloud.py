@@ -18,13 +18,15 @@ from simulator.lag import LagMeter
 from simulator.ledger import SIGNED, TAKEN, VERIFIED, Book, Ledger
 from simulator.nonces import Nonces
 from simulator.plan import ANSWERED_AS_PLANNED, ANSWERED_RIGHTLY, Fault, Plan
-from simulator.reply import NOT_FOUND, Reply
+from simulator.reply import NOT_FOUND, Reply, with_time
 from simulator.request import Call, RefusedError, Request
 from simulator.settings import Settings, unknown_rates
 from simulator.tencent import Tencent
+from simulator.twilio import Twilio
+from simulator.vonage import Vonage
 from simulator.window import RateWindow
 
-DIALECTS = (Tencent, Alibaba)
+DIALECTS = (Tencent, Alibaba, Twilio, Vonage)
 
 OK = "ok"
 UNKNOWN_KEY = "(unknown)"
@@ -161,7 +163,7 @@ class Cloud:
             raise arrival.refusal
         call, dialect, book = arrival.call, arrival.dialect, arrival.book
         if call.nonce and not self._nonces.use(book.key, call.nonce, arrival.at):
-            raise RefusedError("SignatureNonceUsed", "Specified signature nonce was used already.")
+            raise RefusedError(dialect.replayed, "Specified signature nonce was used already.")
         if not self._windows[book.provider, book.key].admit(arrival.at):
             raise RefusedError(dialect.throttled, "Request was denied due to request throttling.")
 
@@ -170,7 +172,7 @@ class Cloud:
         reply = dialect.error(arrival.call, refusal.code, refusal.message, request_id)
         throttling = self.plan.throttling
         if refusal.code == dialect.throttled and arrival.chance.size < throttling.retry_after_share:
-            return _with_retry_after(reply, dialect, throttling.retry_after_ms)
+            return with_time(reply, dialect.says_when, throttling.retry_after_ms)
         return reply
 
     def _write_down(self, exchange: Exchange, arrival: Arrival, code: str) -> None:
@@ -205,12 +207,8 @@ def _planned(arrival: Arrival, fault: Fault, request_id: bytes) -> Reply:
     if fault.status is not None:
         reply = reply._replace(status=fault.status)
     if fault.retry_after_ms is not None:
-        reply = _with_retry_after(reply, dialect, fault.retry_after_ms)
+        reply = with_time(reply, dialect.says_when, fault.retry_after_ms)
     return reply
-
-
-def _with_retry_after(reply: Reply, dialect: Dialect, milliseconds: int) -> Reply:
-    return reply._replace(extra=b"x-acs-retry-after: %d\r\n" % milliseconds) if dialect.says_when else reply
 
 
 def _name(fault: Fault | None) -> str:

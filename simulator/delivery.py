@@ -7,9 +7,9 @@ import asyncio
 from simulator.clock import Clock
 from simulator.connection import Exchange
 from simulator.plan import Fault
-from simulator.reply import EMPTY, UNAVAILABLE, WEB_PAGE, Reply, encode
+from simulator.reply import CHALLENGE, EMPTY, UNAVAILABLE, WEB_PAGE, Reply, encode
 
-_PAGES = {"unavailable": UNAVAILABLE, "html": WEB_PAGE, "empty": EMPTY}
+_PAGES = {"challenge": CHALLENGE, "unavailable": UNAVAILABLE, "html": WEB_PAGE, "empty": EMPTY}
 _SILENT = frozenset({"close", "hang", "lost", "reset"})
 
 
@@ -33,7 +33,9 @@ class Delivery:
             return
         if fault is None:
             exchange.reply(self._encode(reply, exchange))
-        elif fault.kind in _SILENT:
+        elif fault.kind in _SILENT or (
+            fault.kind == "truncated" and not reply.body
+        ):  # half of nothing is all
             _end_silently(exchange, fault)
         elif fault.kind == "drip":
             exchange.drip(self._encode(reply, exchange), (fault.delay_ms or 0) / 1000)

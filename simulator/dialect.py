@@ -18,12 +18,17 @@ class Dialect(Protocol):
         ...
 
     @property
-    def says_when(self) -> bool:
-        """Whether its answer to a call above the rate can name a time (header x-acs-retry-after)."""
+    def says_when(self) -> bytes:
+        """Where its answer to a call above the rate can name a time: `x-acs-retry-after`, `retry-after` or nowhere."""
+        ...
+
+    @property
+    def replayed(self) -> str:
+        """The code of a nonce that was used before; empty where calls have none."""
         ...
 
     def claims(self, request: Request) -> bool:
-        """Say whether a request is meant for this provider, by its headers alone."""
+        """Say whether a request is meant for this provider, by its headers and its path alone."""
         ...
 
     def read(self, request: Request) -> Call:

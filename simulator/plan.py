@@ -17,6 +17,7 @@ Milliseconds = Annotated[float, Field(ge=0, le=3_600_000)]
 Rate = Annotated[int, Field(ge=1, le=1_000_000)]
 
 Kind = Literal[
+    "challenge",  # 202 without a body, from a firewall before the provider
     "close",  # the connection ends without an answer
     "code",  # an error answer, in the form the provider uses for that code
     "drip",  # the right answer, byte by byte over `delay_ms`
@@ -51,7 +52,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """Give a share of the throttled calls a time to retry, if the provider does so (x-acs-retry-after)."""
+    """Give a share of the throttled calls a time to retry, if the provider does so."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
 

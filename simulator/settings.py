@@ -30,6 +30,7 @@ class Key:
     id: _Text
     secret: _Text = field(repr=False)
     token: str = field(default="", repr=False)
+    account: str = ""  # the account, where the key has an id of its own: of a Twilio API key, its AccountSid
     apps: tuple[str, ...] = ()  # Tencent: the SmsSdkAppIds of the account
     regions: tuple[str, ...] = ("ap-singapore",)  # Tencent: accepted X-TC-Region
     rate: Rate | None = None  # requests/s; the documented one where it is left out

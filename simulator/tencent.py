@@ -40,7 +40,8 @@ class Tencent:
     """The call of one provider: read it, authenticate it, validate it, answer it."""
 
     throttled = THROTTLED
-    says_when = False
+    says_when = b""
+    replayed = ""
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = {key.id: key for key in keys if key.provider == NAME}

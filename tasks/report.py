@@ -11,7 +11,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from otpreport.errors import OtpreportError
-from providers.base import Answer, Outcome, Provider, Result, SignedRequest
+from providers.base import Answer, Outcome, Provider, Result, SignedRequest, UnreportableError
 from tasks.dead_letters import write as dead_letter
 from tasks.delivery import Delivery, Leased, LeasePurpose, NotYet, Undeliverable, read
 from tasks.history import Attempt, History
@@ -121,12 +121,13 @@ class Wall(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActiveAccount:
-    """A configured account at work; `max_age` is in seconds."""
+    """A configured account at work; `max_age` is in seconds, and counts from the sending of the code if so told."""
 
     name: str
     provider: Provider
     policy: Policy
     max_age: float
+    from_sending: bool = False
 
 
 class Report:
@@ -181,12 +182,15 @@ class Report:
         account = self._accounts[delivery.account]
         if delivery.leased.purpose is LeasePurpose.SHED:
             return Finish(Ending.SHED)
-        if not delivery.event.verified and not account.provider.reports_unverified:
+        if not delivery.event.verified and account.provider.unverified != "reported":
             return Finish(Ending.SKIPPED)
         # the events of an account that stood still for long may all be too old: one of them is its probe
         if not delivery.leased.probe and self._expired(delivery, account):
             return self._expire(delivery, delivery.leased.history)
-        return await self._enter_and_send(delivery, may_correct_clock=True)
+        try:
+            return await self._enter_and_send(delivery, may_correct_clock=True)
+        except UnreportableError as error:
+            return self._bury(delivery, delivery.leased.history, Reason.PERMANENT, str(error))
 
     def fault(self, delivery: Delivery, error: Exception) -> Settlement:
         """Return how the lease of an event ends whose report raised: an attempt was used, and it is retried."""
@@ -307,7 +311,9 @@ class Report:
         return replace(waiting, unsent=outcome.result is Result.NOT_SENT)
 
     def _expired(self, delivery: Delivery, account: ActiveAccount) -> bool:
-        since_ms = delivery.leased.history.replayed_ms or delivery.event.occurred_at_ms
+        event = delivery.event
+        sent_ms = event.sent_at_ms if account.from_sending else None
+        since_ms = delivery.leased.history.replayed_ms or sent_ms or event.occurred_at_ms
         return self._wall.earliest(account.name) - since_ms / 1000 > account.max_age
 
     def _expire(self, delivery: Delivery, history: History) -> Bury:

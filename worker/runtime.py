@@ -23,6 +23,7 @@ from config.output import dropped
 from config.settings import Settings
 from config.watch import Watch
 from otpreport.place import place
+from providers.registry import REGISTRY
 from tasks.accounts.reach import Reach
 from tasks.accounts.states import LONGEST_PAUSE, States
 from tasks.dead_letters.keep import Bounds, Keeper
@@ -420,6 +421,7 @@ def _accounts(settings: Settings) -> dict[str, ActiveAccount]:
             provider=provider_of(account),
             policy=Policy(account.max_attempts, settings.retry_base, settings.retry_cap),
             max_age=account.max_age,
+            from_sending=REGISTRY[account.provider].deadline is not None,
         )
         for account in settings.accounts.values()
     }

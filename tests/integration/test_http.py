@@ -6,12 +6,16 @@ import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config.settings import HttpEngine
 from providers import Answer, SignedRequest
+from providers.base import UnreportableError, segment
 from tasks.report import InDoubt, NotSent, TooLate
 from tests.support.http_clients import QUERY, SECRET, Clients, server_context, signed, trusting
 from tests.support.proxy import Proxy
@@ -30,6 +34,16 @@ from worker.embedded import free_port
 from worker.http.http1 import MAX_ANSWER
 
 ENGINES: list[HttpEngine] = ["builtin", "httpx"]
+PATHS = [
+    "a/%2E%2E/b",
+    "a/../b",
+    "a%2Fb%2f/c",
+    "a~b/%7E",
+    "%C3%A9%E2%82%AC",
+    "a//b/",
+    "a+b&c=d;e,f@g:h!$'()*",
+    "%00%0D%0A%25",
+]
 
 
 @pytest.fixture(params=ENGINES)
@@ -74,6 +88,34 @@ async def test_the_request_is_sent_as_it_was_signed(client: Clients) -> None:
         "content-length": "11",
     }
     assert body == b'{"a": "\xff\x00"}'
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_path_is_sent_as_it_is(client: Clients, method: str, path: str) -> None:
+    """Nothing of a path is decoded, encoded, joined or removed, and the method is the provider's."""
+    async with RawServer(answering(OK)) as server, client() as sender:
+        await sender.send(SignedRequest(server.url + path, (), b"", method))
+    line, _, _ = parsed(server.requests[0])
+    assert line == f"{method} /{path} HTTP/1.1"
+
+
+@given(message_id=st.text(st.characters(codec="utf-8"), min_size=1, max_size=64))
+def test_a_segment_holds_any_id(message_id: str) -> None:
+    """Whatever an id is, it is one segment on the wire, and reads back; but `.` and `..` are none."""
+
+    async def sent(engine: HttpEngine) -> str:
+        async with RawServer(answering(OK)) as server, Clients(engine)() as sender:
+            await sender.send(SignedRequest(f"{server.url}m/{segment(message_id)}/x", (), b""))
+        return server.requests[0].split(b" ")[1].decode()
+
+    if message_id in {".", ".."}:
+        with pytest.raises(UnreportableError):
+            segment(message_id)
+        return
+    for engine in ENGINES:
+        parts = asyncio.run(sent(engine)).split("/")
+        assert (parts[:2], unquote(parts[2]), parts[3:]) == (["", "m"], message_id, ["x"])
 
 
 async def test_nothing_is_sent_that_was_not_signed(client: Clients) -> None:

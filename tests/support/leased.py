@@ -23,11 +23,17 @@ def event(
     verified: bool = True,
     at_ms: int = NOW_MS,
     app_id: str | None = None,
+    sent_ms: int | None = None,
 ) -> Verification:
-    """Return an event that occurred at `at_ms`."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    """Return an event that occurred at `at_ms`, of a message sent at `sent_ms`."""
+    sent = None if sent_ms is None else datetime.fromtimestamp(sent_ms / 1000, UTC)
     return Verification(
-        account=account, message_id=str(number), occurred_at=moment, verified=verified, app_id=app_id
+        account=account,
+        message_id=str(number),
+        occurred_at=datetime.fromtimestamp(at_ms / 1000, UTC),
+        verified=verified,
+        sent_at=sent,
+        app_id=app_id,
     )
 
 

@@ -1,18 +1,22 @@
 """One sample per provider: what the suite for every provider has to know of it."""
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
 from otpreport import Verification
-from providers import REGISTRY, Answer, Provider, SignedRequest
+from providers import REGISTRY, Answer, Provider, Result, SignedRequest
 
-VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
-    (Path(__file__).parents[1] / "data/signature-vectors.json").read_bytes()
-)
+DATA = Path(__file__).parents[1] / "data"
+VECTORS: dict[str, list[dict[str, Any]]] = {
+    **json.loads((DATA / "signature-vectors.json").read_bytes()),
+    **json.loads((DATA / "signature-vectors-more.json").read_bytes()),
+}
 """Published signatures, and some captured from the official SDKs; the keys in them are made up."""
 
 NOW = 1_700_000_000.25
@@ -20,6 +24,8 @@ NONCE = "0123456789abcdef0123456789abcdef"
 REQUEST_ID = "14bb5a5d-8f0f-4d3c-a7b1-0d1d4f9a1111"
 KEY = "EXAMPLEsecretKEYexampleSECRETkey9"
 TOKEN = "EXAMPLEststoken+/=="
+JSON = {"content-type": "application/json"}
+TEXT = {"content-type": "text/plain; charset=utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,44 +44,113 @@ class Sample:
     name: str
     options: Mapping[str, str]
     secrets: tuple[str, ...]
-    success: str
+    """Everything in its requests that nobody may see: keys, tokens, and what Basic makes of them."""
     throttled: str
-    permanent: str
     account: str
     denied: str
-    unit_ms: int
-    has_nonce: bool
-    fields: tuple[str, ...]
-    """What a report, and no probe, names in its query or body: the message id first."""
-    final_body: Callable[[str, str], bytes]
-    gateway_body: Callable[[str, str], bytes]
+    incomplete: str
+    """The code of a report that misses its message, as a probe does."""
+    key: Mapping[str, object]
+    """The key as the simulator has to know it, without the provider's name."""
     reported: Callable[[SignedRequest], Reported]
+    fields: tuple[str, ...]
+    """What a report, and no probe, names in its query or body."""
+    permanent: str | None = None
+    """None: no code of its is permanent."""
+    success: str = "recorded"
+    taken: tuple[Answer, ...] = ()
+    """What proves a delivery where success has no code of its own."""
+    statuses: frozenset[int] = frozenset({200})
+    """The statuses of success."""
+    by_status: Mapping[int, Result] = field(default_factory=dict[int, Result])
+    """What a status says by itself."""
+    final_body: Callable[[str, str], bytes] | None = None
+    """How a code and a message are said of the report; None: they are not."""
+    gateway_body: Callable[[str, str], bytes] | None = None
+    """How they are said of the request; None: its codes are statuses."""
+    request_id: str = REQUEST_ID
+    """That of a success, here in the body or in `taken`; empty where there is none."""
+    variant: str = ""
+    """Which of several ways to sign in it shows."""
+    method: str = "POST"
     path: str = ""
-    """Where reports go below the endpoint."""
+    """Where reports go below the endpoint; `{id}` is the message's id."""
+    probe_id: str = ""
+    """The id in the path of a probe."""
+    unit_ms: int | None = 1
+    """None: it takes no time."""
+    needs_time: bool = False
+    has_nonce: bool = False
     signed_by: str = "authorization"
-    """The header that holds the signature, in lower case."""
+    """The header in lower case, or the parameter of a form, that holds the signature or the password."""
+    signs: frozenset[str] = frozenset()
+    """What another signature comes of: `id`, `occurred`, `now` and `host`; nothing where a password is sent."""
+    token_option: str = "security_token"
+    """The option for the session token of temporary credentials."""
+    endpoint: str | None = None
+    """Where its requests go; None: to the provider's default."""
+
+    @property
+    def label(self) -> str:
+        """Name the sample."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
 
     @property
     def token(self) -> str | None:
         """The session token of its temporary credentials; None where the provider knows none."""
-        return self.options.get("security_token")
+        return self.options.get(self.token_option)
 
     def signature(self, request: SignedRequest) -> str:
         """Return what proves who sent a request."""
-        return next(value for name, value in request.headers if name.lower() == self.signed_by)
+        headers = {name.lower(): value for name, value in request.headers}
+        return headers.get(self.signed_by) or dict(parse_qsl(request.body.decode()))[self.signed_by]
 
     def provider(self, endpoint: str | None = None, **options: str) -> Provider:
         """Build the provider, with the temporary credentials of the sample."""
         kind = REGISTRY[self.name]
-        return kind(endpoint or kind.endpoint, kind.Options.model_validate({**self.options, **options}))
+        filled = kind.Options.model_validate({**self.options, **options})
+        return kind(endpoint or self.endpoint or kind.endpoint.format_map(dict(filled)), filled)
+
+    def where(self, message_id: str) -> str:
+        """Return the path of a report, or of a probe, below the endpoint."""
+        return self.path.replace("{id}", quote(message_id, safe=""))
+
+    def bodies(self, code: str, message: str = "") -> list[bytes]:
+        """Return a code in every form in which a body can say it."""
+        return [says(code, message) for says in (self.final_body, self.gateway_body) if says]
+
+    def successes(self, message: str = "") -> list[tuple[str, Answer]]:
+        """Return the answers that prove a delivery, each with its code."""
+        if self.final_body is None:
+            return [(self.success, answer) for answer in self.taken]
+        codes = (self.success, self.success.lower(), self.success.upper())
+        return [(code, Answer(200, JSON, self.final_body(code, message))) for code in codes]
+
+    def objects(self) -> list[Answer]:
+        """Return those of them that are JSON objects."""
+        return [answer for _, answer in self.successes() if answer.body.startswith(b"{")]
 
     def final(self, code: str, message: str = "", status: int = 200) -> Answer:
-        """Answer at the level of the report."""
-        return Answer(status, {"content-type": "application/json"}, self.final_body(code, message))
+        """Answer with a code at the level of the report."""
+        assert self.final_body is not None, f"{self.label} has no codes there"
+        return Answer(status, JSON, self.final_body(code, message))
 
     def gateway(self, code: str, message: str = "", status: int = 400) -> Answer:
-        """Answer at the level of the request."""
-        return Answer(status, {"content-type": "application/json"}, self.gateway_body(code, message))
+        """Answer with a code at the level of the request, or with the status that it is."""
+        if self.gateway_body is None:
+            return Answer(int(code), TEXT, message.encode())
+        return Answer(status, JSON, self.gateway_body(code, message))
+
+    def alone(self, answer: Answer) -> Result:
+        """Return what an answer without any code says, by its status or by being nothing but success."""
+        if "html" in answer.headers.get("content-type", "").lower():
+            return Result.THROTTLED if answer.status == 429 else Result.UNKNOWN
+        if answer.status in self.statuses and answer.body in {taken.body for taken in self.taken}:
+            return Result.DELIVERED
+        if answer.status == 429:
+            return Result.THROTTLED
+        is_short = len(answer.body) <= 200 and not answer.body.lstrip().startswith(b"<")
+        return self.by_status.get(answer.status, Result.UNKNOWN) if is_short else Result.UNKNOWN
 
 
 def event(**fields: object) -> Verification:
@@ -133,6 +208,29 @@ def _alibaba_reported(request: SignedRequest) -> Reported:
     return Reported(query["MessageId"][0], verified, None if time is None else int(time[0]))
 
 
+def _twilio_gateway(code: str, message: str) -> bytes:
+    number = int(code) if code.isdecimal() and code.isascii() and len(code) == 5 else code
+    return json.dumps({"code": number, "message": message, "more_info": "https://x", "status": 400}).encode()
+
+
+def _twilio_reported(request: SignedRequest) -> Reported:
+    message_id = unquote(urlsplit(request.url).path.split("/")[5])
+    outcome = dict(parse_qsl(request.body.decode(), strict_parsing=True))["Outcome"]
+    return Reported(message_id, {"confirmed": True, "unconfirmed": False}[outcome], None)
+
+
+def _vonage_reported(request: SignedRequest) -> Reported:
+    form = dict(parse_qsl(request.body.decode(), strict_parsing=True))
+    at = datetime.strptime(form["timestamp"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    verified = {"true": True, "false": False}[form["delivered"]]
+    return Reported(form["message-id"], verified, int(at.timestamp()) * 1000)
+
+
+def _basic(user: str, password: str) -> str:
+    return b64encode(f"{user}:{password}".encode()).decode()
+
+
+_ALL = frozenset({"id", "occurred", "now", "host"})
 _ALIBABA = {"access_key_id": "LTAI5tEXAMPLEEXAMPLE0001", "access_key_secret": KEY, "security_token": TOKEN}
 _TENCENT = {
     "secret_id": "AKIDEXAMPLEEXAMPLEEXAMPLEEXAMPLE0001",
@@ -141,8 +239,62 @@ _TENCENT = {
     "security_token": TOKEN,
 }
 
+_TWILIO_SID = "AC00000000000000000000000000000001"
+_TWILIO_KEY = "SK22222222222222222222222222222222"
+_TWILIO = Sample(
+    name="twilio",
+    options={"account_sid": _TWILIO_SID, "auth_token": KEY},
+    secrets=(KEY, _basic(_TWILIO_SID, KEY)),
+    throttled="20429",
+    permanent="20422",
+    account="20003",
+    denied="20403",
+    incomplete="20404",
+    key={"id": _TWILIO_SID, "secret": KEY},
+    taken=tuple(
+        Answer(
+            status,
+            JSON | {"twilio-request-id": REQUEST_ID},
+            json.dumps({"account_sid": _TWILIO_SID, "message_sid": "x", "outcome": "confirmed"}).encode(),
+        )
+        for status in (200, 201)
+    ),
+    statuses=frozenset({200, 201}),
+    gateway_body=_twilio_gateway,
+    path=f"2010-04-01/Accounts/{_TWILIO_SID}/Messages/{{id}}/Feedback.json",
+    probe_id="SM00000000000000000000000000000000",
+    unit_ms=None,
+    fields=("Outcome",),
+    reported=_twilio_reported,
+)
+_VONAGE = Sample(
+    name="vonage",
+    options={"api_key": "abcd1234", "api_secret": KEY},
+    secrets=(KEY, _basic("abcd1234", KEY)),
+    throttled="429",
+    account="401",
+    denied="402",
+    incomplete="423",
+    key={"id": "abcd1234", "secret": KEY},
+    taken=(Answer(200, TEXT, b"OK"), Answer(200, {}, b"")),
+    by_status={
+        401: Result.ACCOUNT,
+        402: Result.ACCOUNT,
+        420: Result.DOUBTFUL,
+        422: Result.DOUBTFUL,
+        423: Result.DOUBTFUL,
+        503: Result.TRANSIENT,
+    },
+    request_id="",
+    path="conversions/sms",
+    unit_ms=1000,
+    needs_time=True,
+    fields=("message-id", "delivered"),
+    reported=_vonage_reported,
+)
+
 SAMPLES = {
-    sample.name: sample
+    sample.label: sample
     for sample in (
         Sample(
             name="tencent",
@@ -153,44 +305,52 @@ SAMPLES = {
             permanent="InvalidParameterValue",
             account="AuthFailure.SecretIdNotFound",
             denied="AuthFailure.UnauthorizedOperation",
+            incomplete="MissingParameter",
+            key={"id": _TENCENT["secret_id"], "secret": KEY, "token": TOKEN, "apps": ["1400000001"]},
             unit_ms=1000,
-            has_nonce=False,
+            signs=_ALL,
             fields=("SerialNo", "ConversionTime"),
             final_body=_tencent_final,
             gateway_body=_tencent_gateway,
             reported=_tencent_reported,
         ),
-        Sample(
-            name="alibaba",
-            options=_ALIBABA,
-            secrets=(KEY, TOKEN),
-            success="OK",
-            throttled="Throttling.User",
-            permanent="INVALID_PARAMETERS",
-            account="InvalidAccessKeyId.NotFound",
-            denied="Forbidden.RAM",
-            unit_ms=1,
-            has_nonce=True,
-            fields=("MessageId", "Delivered", "ConversionTime", "To="),
-            final_body=_alibaba_final,
-            gateway_body=_alibaba_gateway,
-            reported=_alibaba_reported,
+        *(
+            Sample(
+                name=name,
+                options=_ALIBABA,
+                secrets=(KEY, TOKEN),
+                success="OK",
+                throttled="Throttling.User",
+                permanent="INVALID_PARAMETERS",
+                account="InvalidAccessKeyId.NotFound",
+                denied="Forbidden.RAM",
+                incomplete="MissingDelivered",
+                key={"id": _ALIBABA["access_key_id"], "secret": KEY, "token": TOKEN},
+                has_nonce=True,
+                signs=_ALL,
+                fields=("MessageId", "Delivered", "ConversionTime", "To="),
+                final_body=final_body,
+                gateway_body=_alibaba_gateway,
+                reported=_alibaba_reported,
+            )
+            for name, final_body in (("alibaba", _alibaba_final), ("alibaba_cn", _alibaba_cn_final))
         ),
-        Sample(
-            name="alibaba_cn",
-            options=_ALIBABA,
-            secrets=(KEY, TOKEN),
-            success="OK",
-            throttled="Throttling.User",
-            permanent="INVALID_PARAMETERS",
-            account="InvalidAccessKeyId.NotFound",
-            denied="Forbidden.RAM",
-            unit_ms=1,
-            has_nonce=True,
-            fields=("MessageId", "Delivered", "ConversionTime", "To="),
-            final_body=_alibaba_cn_final,
-            gateway_body=_alibaba_gateway,
-            reported=_alibaba_reported,
+        _TWILIO,
+        replace(
+            _TWILIO,
+            variant="key",
+            options={"account_sid": _TWILIO_SID, "api_key_sid": _TWILIO_KEY, "api_key_secret": KEY},
+            secrets=(KEY, _basic(_TWILIO_KEY, KEY)),
+            key={"id": _TWILIO_KEY, "secret": KEY, "account": _TWILIO_SID},
+        ),
+        _VONAGE,
+        replace(
+            _VONAGE,
+            variant="signed",
+            options={"api_key": "abcd1234", "signature_secret": KEY, "signature_method": "sha512"},
+            secrets=(KEY,),
+            signed_by="sig",
+            signs=frozenset({"id", "occurred"}),
         ),
     )
 }

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from otpreport import Verification
-from providers import Answer, Outcome, Result, SignedRequest
+from providers import Answer, Outcome, Result, SignedRequest, base
+from providers.base import Unverified
 from tasks.delivery import Delivery
 from tasks.limiter.admission import Refusal, Slot
 from tasks.report import InDoubt, NotSent
@@ -21,13 +22,13 @@ from tests.support.leased import NOW_MS
 URL = "https://provider.example/"
 
 
-class Provider:
+class Provider(base.Provider):
     """A provider whose answer says its class by name: `Answer(200, {}, b"throttled")`."""
 
     name: ClassVar[str] = "twin"
     endpoint: ClassVar[str] = URL
     rate_limit: ClassVar[int] = 100
-    reports_unverified: ClassVar[bool] = False
+    unverified: ClassVar[Unverified] = "unsayable"
     has_nonce: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = BaseModel
     credentials: ClassVar[frozenset[str]] = frozenset()
@@ -71,7 +72,21 @@ class Nonceless(Provider):
 class Alibabalike(Provider):
     """A provider that takes `verified=false`, too."""
 
-    reports_unverified: ClassVar[bool] = True
+    unverified: ClassVar[Unverified] = "reported"
+
+
+class Silent(Provider):
+    """A provider that takes an event for unverified unless it hears otherwise."""
+
+    unverified: ClassVar[Unverified] = "implied"
+
+
+class Pathlike(Provider):
+    """A provider whose reports have the message id in their path."""
+
+    def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
+        """Put the id into the path."""
+        return SignedRequest(f"{self.url}{base.segment(event.message_id)}", (), b"")
 
 
 @dataclass

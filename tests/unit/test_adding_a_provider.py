@@ -47,7 +47,7 @@ def arrived(signed: Any) -> Request:
     host, _, target = place.partition("/")
     headers = {name.lower().encode(): value.encode() for name, value in signed.headers}
     return Request(
-        method=b"POST",
+        method=signed.method.encode(),
         target=f"/{target}".encode(),
         headers={**headers, b"host": host.encode()},
         body=signed.body,

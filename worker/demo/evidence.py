@@ -74,7 +74,7 @@ def gather(
         arrivals=by_account(_ledger(simulator_url), ACCOUNTS),
         worst_second={account: seconds.get(provider, 0) for account, provider in ACCOUNTS.items()},
         limits=LIMITS,
-        skips=frozenset(a for a, provider in ACCOUNTS.items() if not REGISTRY[provider].reports_unverified),
+        skips=frozenset(a for a, provider in ACCOUNTS.items() if REGISTRY[provider].unverified != "reported"),
     )
 
 

@@ -94,12 +94,11 @@ class OwnClient:
 
     def _written(self, signed: SignedRequest) -> tuple[Place, bytes]:
         """Return a request's place and bytes; an origin is parsed once, which costs more than all else here."""
-        slash = signed.url.find("/", len("https://"))
-        origin, target = (signed.url, "/") if slash < 0 else (signed.url[:slash], signed.url[slash:])
+        origin, target = signed.target()
         place = self._places.get(origin)
         if place is None:
             place = self._places[origin] = Place.of(origin)
-        return place, request("POST", target, place.authority, signed.headers, signed.body)
+        return place, request(signed.method, target, place.authority, signed.headers, signed.body)
 
 
 class _Bound:

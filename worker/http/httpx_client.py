@@ -84,13 +84,13 @@ class HttpxClient:
 
 
 def _prepared(signed: SignedRequest) -> httpx.Request:
-    """Return the request in httpx's types, with its target as signed: httpx would rewrite the query."""
-    place, mark, query = signed.url.partition("?")
-    url = httpx.URL(place)
-    authority, path = url.netloc.decode("ascii"), url.raw_path.decode("ascii")
-    target = f"{path}{mark}{query}"
-    request("POST", target, authority, signed.headers, signed.body)  # raises for what may not be written
+    """Return the request in httpx's types, its target as signed: httpx would write path and query anew."""
+    origin, target = signed.target()
+    url = httpx.URL(origin)
+    authority = url.netloc.decode("ascii")
+    # raises for what may not be written
+    request(signed.method, target, authority, signed.headers, signed.body)
     headers = (("Host", authority), *signed.headers, ("Content-Length", str(len(signed.body))))
     stream = httpx.ByteStream(signed.body)
     extensions = {"target": target.encode("ascii")}
-    return httpx.Request("POST", url, headers=headers, stream=stream, extensions=extensions)
+    return httpx.Request(signed.method, url, headers=headers, stream=stream, extensions=extensions)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
+from config.duration import written
 from config.reference import SettingRow, account_rows, common_rows, provider_rows
 from providers.base import Provider
 from providers.registry import REGISTRY
 from worker.reference.page import Blocks, code, table
 
 UNVERIFIED = {
-    True: "A code that was never entered is reported.",
-    False: "A code that was never entered is skipped: the API has no word for it.",
+    "reported": "A code that was never entered is reported.",
+    "implied": "A code that was never entered is skipped: the provider assumes it unless told otherwise.",
+    "unsayable": "A code that was never entered is skipped: the API has no word for it.",
 }
 
 HEADER = ("variable", "in the file", "kind", "default", "allowed", "what it does")
@@ -29,15 +31,39 @@ def blocks() -> Blocks:
 
 def _provider(provider: type[Provider]) -> str:
     title = (sys.modules[provider.__module__].__doc__ or "").strip().splitlines()[0]
-    unverified = UNVERIFIED[provider.reports_unverified]
+    words = [
+        title,
+        _endpoint(provider),
+        _rate(provider),
+        _deadline(provider),
+        UNVERIFIED[provider.unverified],
+    ]
     return "\n".join(
         (
             f"### {provider.name}",
             "",
-            f"{title} Endpoint {code(provider.endpoint)}, {provider.rate_limit} requests/s. {unverified}",
+            " ".join(word for word in words if word),
             "",
             table(HEADER, _lines(provider_rows(provider))),
         )
+    )
+
+
+def _endpoint(provider: type[Provider]) -> str:
+    return f"Endpoint {code(provider.endpoint)}," if provider.endpoint else "`ENDPOINT` has no default;"
+
+
+def _rate(provider: type[Provider]) -> str:
+    if provider.documents_rate:
+        return f"{provider.rate_limit} requests/s."
+    return f"{provider.rate_limit} requests/s to begin with: the provider documents no limit."
+
+
+def _deadline(provider: type[Provider]) -> str:
+    return (
+        f"A report is worth nothing {written(provider.deadline)} after the sending."
+        if provider.deadline
+        else ""
     )
 
 

@@ -36,10 +36,10 @@ def test_the_contract_names_are_there() -> None:
         "LOG_SAMPLE": "0.01",
         "ACCOUNTS__<NAME>__PROVIDER": "required",
         "ACCOUNTS__<NAME>__ENDPOINT": "the provider's own",
-        "ACCOUNTS__<NAME>__RATE_LIMIT": "the provider's documented limit",
-        "ACCOUNTS__<NAME>__RATE_GROUP": "provider, host and key id",
+        "ACCOUNTS__<NAME>__RATE_LIMIT": "the provider's",
+        "ACCOUNTS__<NAME>__RATE_GROUP": "provider, host and key id or account",
         "ACCOUNTS__<NAME>__MAX_ATTEMPTS": "12",
-        "ACCOUNTS__<NAME>__MAX_AGE": "24h",
+        "ACCOUNTS__<NAME>__MAX_AGE": "24h, or the provider's deadline",
         "ACCOUNTS__<TENCENT ACCOUNT>__REGION": "ap-singapore",
         "ACCOUNTS__<ALIBABA ACCOUNT>__ACCESS_KEY_SECRET": "required",
     }

@@ -1,6 +1,7 @@
 import contextlib
 import logging
 from io import StringIO
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,8 @@ from pydantic import SecretStr
 import config
 from config.account import KNOWN
 from config.settings import Settings
+from providers.registry import REGISTRY
+from providers.tencent import Tencent
 from tests.unit.config.environment import GOOD, SECRET, account, faults
 
 CASES = {
@@ -321,6 +324,62 @@ def test_service_links_of_kubernetes_are_no_settings() -> None:
         "OTPREPORT_METRICS_PORT": "tcp://10.0.0.1:9808",
     }
     assert config.load(GOOD | links).metrics_port == 9808
+
+
+TWILIO = {
+    "OTPREPORT_REDIS_URL": "redis://localhost",
+    "OTPREPORT_ACCOUNTS__T__PROVIDER": "twilio",
+    "OTPREPORT_ACCOUNTS__T__ACCOUNT_SID": "AC00000000000000000000000000000001",
+}
+
+
+def test_either_of_two_kinds_of_keys_is_needed() -> None:
+    """What is missing is named with its variable; who only looks on needs none of them."""
+    with pytest.raises(config.SettingsError) as refused:
+        config.load(TWILIO)
+    (fault,) = refused.value.faults
+    how = "set OTPREPORT_ACCOUNTS__T__AUTH_TOKEN, or give api_key_sid and api_key_secret"
+    assert fault == f"accounts.t.auth_token is missing: {how}"
+    assert config.load(TWILIO, keyless=True).accounts["t"].endpoint == "https://api.twilio.com"
+
+
+def test_keys_of_one_owner_share_a_rate_group() -> None:
+    """Two keys of one account at the provider are counted together, where the provider does so."""
+    name = "OTPREPORT_ACCOUNTS__T__"
+    token = config.load(TWILIO | {f"{name}AUTH_TOKEN": SECRET}).accounts["t"]
+    key = {f"{name}API_KEY_SID": f"SK{'2' * 32}", f"{name}API_KEY_SECRET": SECRET}
+    assert config.load(TWILIO | key).accounts["t"].rate_group == token.rate_group
+
+
+class Regional(Tencent):
+    """A provider whose endpoint is that of a region."""
+
+    name: ClassVar[str] = "regional"
+    endpoint: ClassVar[str] = "https://sms.{region}.example"
+    deadline: ClassVar[float | None] = 900.0
+
+
+class Personal(Tencent):
+    """A provider that gives each account a host of its own."""
+
+    name: ClassVar[str] = "personal"
+    endpoint: ClassVar[str] = ""
+
+
+def test_an_endpoint_and_a_deadline_are_the_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option may name the region of the default endpoint; where there is no default, one is required."""
+    for kind in (Regional, Personal):
+        monkeypatch.setitem(REGISTRY, kind.name, kind)
+    provider = "OTPREPORT_ACCOUNTS__TENCENT__PROVIDER"
+    regional = GOOD | {provider: "regional", "OTPREPORT_ACCOUNTS__TENCENT__REGION": "eu"}
+    found = config.load(regional).accounts["tencent"]
+    assert (found.endpoint, found.max_age) == ("https://sms.eu.example", 900.0)
+    keyless = {name: value for name, value in regional.items() if "SECRET" not in name}
+    assert config.load(keyless, keyless=True).accounts["tencent"].endpoint == "https://sms.eu.example"
+    longer = regional | {"OTPREPORT_ACCOUNTS__TENCENT__MAX_AGE": "1h"}
+    assert config.load(longer).accounts["tencent"].max_age == 3600.0
+    with pytest.raises(config.SettingsError, match=r"accounts\.tencent\.endpoint is missing: set"):
+        config.load(GOOD | {provider: "personal"})
 
 
 def test_the_exporter_has_a_port_of_its_own() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from providers import Result, SignedRequest, reported_at_ms
-from providers.base import opened
+from providers.base import UnreportableError, opened, required_at_ms, segment
 from tests.support.provider_samples import event
 
 NOW = 1_700_000_000.5
@@ -43,6 +43,33 @@ def test_a_requests_repr_hides_credentials_and_event(name: str) -> None:
     assert repr(request) == (
         f"SignedRequest(POST https://sms.example/, {{{name}: ***, X-TC-Action: Report}}, 4 bytes)"
     )
+
+
+@pytest.mark.parametrize(
+    ("occurred", "sent", "unit_ms", "reported"),
+    [
+        (1_699_999_000_123, None, 1000, 1_699_999_000_000),
+        (1_699_999_000_123, 1_699_999_000_123, 1, 1_699_999_001_123),
+        (1_699_999_000_999, 1_699_999_000_100, 1000, 1_699_999_001_000),
+        (1_800_000_000_000, 1_699_999_999_500, 1, 1_700_000_000_500),
+        (1_800_000_000_000, 1_800_000_000_000, 1000, 1_700_000_000_000),
+    ],
+)
+def test_a_time_that_may_not_be_left_out(
+    occurred: int, sent: int | None, unit_ms: int, reported: int
+) -> None:
+    """Where the entry is not after the sending, it is a second after it, but never in the future."""
+    fields = {"occurred_at": occurred} if sent is None else {"occurred_at": occurred, "sent_at": sent}
+    assert required_at_ms(event(**fields), NOW, unit_ms=unit_ms) == reported
+
+
+@pytest.mark.parametrize("text", [".", "..", ""])
+def test_a_segment_is_never_removed(text: str) -> None:
+    """What a client or a server would take out of a path is refused; what looks like it is encoded."""
+    with pytest.raises(UnreportableError):
+        segment(text)
+    assert segment(f"{text}/") == f"{text}%2F"
+    assert segment("%2E~é...") == "%252E~%C3%A9..."
 
 
 def test_no_secret_is_no_text() -> None:

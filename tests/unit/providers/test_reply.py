@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.reply import json_object
+from providers.base import Answer, Result
+from providers.codes import CodeTable
+from providers.masking import Mask
+from providers.reply import bare, code, json_object, judge, recorded
 
 
 def in_braces(members: list[tuple[str, str]]) -> str:
@@ -70,3 +73,36 @@ def test_it_says_one_thing_or_nothing(text: str) -> None:
 def test_a_name_that_stands_twice_is_seen(body: bytes) -> None:
     """At any depth, in lists, escaped, and however many colons are written as escapes."""
     assert json_object(body) is None
+
+
+@pytest.mark.parametrize("result", list(Result))
+def test_a_status_alone_is_neither_success_nor_permanent(result: Result) -> None:
+    """Whatever a table says: anybody on the way may answer with a status."""
+    answer, codes = Answer(200, {}, b""), CodeTable({"200": result})
+    outcome = judge(answer, bare(answer, codes), codes, Mask())
+    is_believed = result not in {Result.DELIVERED, Result.PERMANENT}
+    assert outcome.result is (result if is_believed else Result.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("1900", "1900"), (1900, "1900"), (-10, "-10"), (True, ""), (1.0, ""), (None, ""), ([1], "")],
+)
+def test_a_code_may_be_a_number(value: object, said: str) -> None:
+    """A whole number reads as its digits; nothing else is a code."""
+    assert code({"code": value}, "code") == said
+
+
+@pytest.mark.parametrize("mark", ["x-amzn-waf-action", "cf-mitigated"])
+def test_success_may_not_be_somebody_elses(mark: str) -> None:
+    """A firewall's challenge can be an empty 202; the suite for every provider tries all marks."""
+    assert recorded(Answer(202, {"via": "1.1 proxy"}, b"")) is not None
+    assert recorded(Answer(202, {mark: "challenge"}, b"")) is None
+
+
+def test_a_status_alone_has_next_to_no_body() -> None:
+    """A longer text is a page of somebody's."""
+    codes = CodeTable({"402": Result.ACCOUNT})
+    assert bare(Answer(402, {}, b"x" * 200), codes) is not None
+    for body in (b"x" * 201, b"<html>", b"\n <?xml"):
+        assert bare(Answer(402, {}, body), codes) is None

@@ -23,7 +23,9 @@ from tests.support.report_twins import (
     Http,
     Nonceless,
     Observer,
+    Pathlike,
     Provider,
+    Silent,
     SilentHttp,
     SilentStates,
     States,
@@ -50,12 +52,13 @@ class World:
     provider: Provider = field(default_factory=Provider)
     policy: Policy = field(default_factory=Policy)
     is_aside: Callable[[str], bool] = lambda _: False
+    from_sending: bool = False
 
     def __post_init__(self) -> None:
         nonces = count(1)
         self.http = self.network(self.replies)
         self.report = Report(
-            {"tencent": ActiveAccount("tencent", self.provider, self.policy, max_age=3600.0)},
+            {"tencent": ActiveAccount("tencent", self.provider, self.policy, 3600.0, self.from_sending)},
             admission=self.gate,
             http=self.http,
             states=self.states,
@@ -340,6 +343,32 @@ def test_an_event_that_is_too_old_is_a_dead_letter() -> None:
     assert world.settle(delivery(event(at_ms=NOW_MS - 3_599_000))) == Finish(Ending.DELIVERED)
 
 
+@pytest.mark.parametrize(
+    ("sent_ms", "expired"), [(NOW_MS - 3_600_001, True), (NOW_MS - 3_599_000, False), (None, False)]
+)
+def test_a_deadline_counts_from_the_sending(sent_ms: int | None, *, expired: bool) -> None:
+    """Where a provider has a deadline, the age is that of the message, if it is known; elsewhere that of the entry."""
+    late = delivery(event(at_ms=NOW_MS - 1000, sent_ms=sent_ms))
+    world = World(from_sending=True)
+    settlement = world.settle(late)
+    assert isinstance(settlement, Bury) is expired
+    assert World().settle(late) == Finish(Ending.DELIVERED)
+    old = delivery(event(at_ms=NOW_MS - 3_600_001))
+    assert letter(world.settle(old))["reason"] == "expired"
+    replayed = delivery(event(sent_ms=NOW_MS - 10**8), history=History(replayed_ms=NOW_MS - 1000))
+    assert world.settle(replayed) == Finish(Ending.DELIVERED)
+
+
+def test_what_no_request_can_name_is_a_dead_letter() -> None:
+    """An id that no URL can hold is refused before anything is sent, and is no fault of the account."""
+    world = World(provider=Pathlike())
+    story = letter(world.settle(delivery(event(".."))))
+    assert (story["reason"], story["attempts"]) == ("permanent", [])
+    assert "no URL" in str(story["why"])
+    assert (world.http.requests, world.states.calls, world.observer.attempts) == ([], [], [])
+    assert world.settle(delivery(event("..."))) == Finish(Ending.DELIVERED)
+
+
 def test_an_absurd_date_makes_no_event_old() -> None:
     """A provider whose clock is a year ahead gets its time, but the events are not too old for that."""
     world = World([says(Result.CLOCK, date=str(NOW_MS / 1000 + 3e7)), says(Result.DELIVERED)])
@@ -363,10 +392,11 @@ def test_a_probe_is_never_too_old() -> None:
 
 
 def test_what_the_provider_cannot_be_told_is_skipped() -> None:
-    """A code never entered is skipped where the provider has no word for it, and reported where it has."""
-    world = World()
-    assert world.settle(delivery(event(verified=False))) == Finish(Ending.SKIPPED)
-    assert world.gate.entered == 0
+    """A code never entered is skipped unless the provider wants to hear of it."""
+    for provider in (Provider(), Silent()):
+        world = World(provider=provider)
+        assert world.settle(delivery(event(verified=False))) == Finish(Ending.SKIPPED)
+        assert world.gate.entered == 0
     reported = World(provider=Alibabalike()).settle(delivery(event(verified=False)))
     assert reported == Finish(Ending.DELIVERED)
 
