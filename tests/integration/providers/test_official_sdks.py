@@ -1,19 +1,18 @@
 """Our requests beside those of the official SDKs, as they arrive over a real connection."""
 
-import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
 from otpreport import Verification
-from providers import REGISTRY, SignedRequest
+from providers import REGISTRY, SignedRequest, vonage
 from providers.acs3 import ACS3, canonical_query
 from providers.tc3 import TC3
 
@@ -31,11 +30,12 @@ class Arrival:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str
 
 
 @dataclass(slots=True)
 class Capture:
-    """A server that takes everything and answers as both providers would."""
+    """A server that takes everything and answers as the providers would."""
 
     port: int = 0
     arrivals: list[Arrival] = field(default_factory=list[Arrival])
@@ -63,12 +63,14 @@ def capture() -> Iterator[Capture]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             names = {name.lower(): value for name, value in self.headers.items()}
-            seen.arrivals.append(Arrival(self.path, names, body))
+            seen.arrivals.append(Arrival(self.path, names, body, self.command))
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(success)))
             self.end_headers()
             self.wfile.write(success)
+
+        do_PUT = do_POST  # noqa: N815 - http.server looks it up
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing."""
@@ -84,7 +86,7 @@ def capture() -> Iterator[Capture]:
 
 def sdk(module: str) -> Any:
     """Import a part of an SDK; they carry no types."""
-    return importlib.import_module(module)
+    return pytest.importorskip(module)
 
 
 def send_tencent(port: int, token: str | None) -> None:
@@ -185,3 +187,70 @@ def test_alibaba_sdk(capture: Capture, name: str, token: str | None) -> None:
 
 def _unix(date: str) -> float:
     return datetime.fromisoformat(date).timestamp()
+
+
+TWILIO_SID, MESSAGE_SID = "AC00000000000000000000000000000001", "SM11111111111111111111111111111111"
+TWILIO_KEY = "SK22222222222222222222222222222222"
+
+
+def agree(name: str, options: dict[str, str], message_id: str, arrival: Arrival, body: bytes) -> None:
+    """Compare what arrived from an SDK with our request for the same event, but for a body that is given."""
+    kind = REGISTRY[name]
+    event = Verification.from_wire(
+        {"account": "main", "message_id": message_id, "occurred_at": OCCURRED_MS, "verified": True}
+    )
+    provider = kind(kind.endpoint, kind.Options.model_validate(options))
+    request = provider.request(event, now=OCCURRED_MS / 1000 + 60, nonce="")
+    assert (request.method, request.target()[1]) == (arrival.method, arrival.path)
+    assert request.body == body
+    assert {name: arrival.headers[name] for name, _ in request.headers} == dict(request.headers)
+
+
+@pytest.mark.parametrize("user", [TWILIO_SID, TWILIO_KEY], ids=["token", "key"])
+def test_twilio_sdk(capture: Capture, user: str) -> None:
+    """The official SDK's request is ours, with the account's token and with an API key."""
+    http = sdk("twilio.http.http_client").TwilioHttpClient()
+    send, here = http.request, f"http://127.0.0.1:{capture.port}"
+
+    def send_here(method: str, uri: str, *args: Any, **more: Any) -> Any:
+        """Send to the capture in place of Twilio."""
+        return send(method, uri.replace("https://api.twilio.com", here), *args, **more)
+
+    http.request = send_here
+    client = sdk("twilio.rest").Client(user, KEY, TWILIO_SID, http_client=http)
+    client.messages(MESSAGE_SID).feedback.create(outcome="confirmed")
+    keys = {"auth_token": KEY} if user == TWILIO_SID else {"api_key_sid": user, "api_key_secret": KEY}
+    arrival = capture.only()
+    agree("twilio", {"account_sid": TWILIO_SID, **keys}, MESSAGE_SID, arrival, arrival.body)
+
+
+@pytest.mark.parametrize("secret", ["api_secret", "signature_secret"])
+def test_vonage_sdk(capture: Capture, secret: str) -> None:
+    """The official SDK's request is ours, but that it writes True, which is not a documented value."""
+    http = sdk("vonage_http_client")
+    client = http.HttpClient(http.Auth(api_key="abcd1234", **{secret: KEY}))
+    adapter, here = sdk("requests.adapters").HTTPAdapter(), f"http://127.0.0.1:{capture.port}"
+    send = adapter.send
+
+    def send_here(request: Any, **more: object) -> Any:
+        """Send to the capture in place of Vonage."""
+        request.url = request.url.replace("https://api.nexmo.com", here)
+        return send(request, **more)
+
+    adapter.send = send_here
+    client._session.mount("https://", adapter)
+    at = datetime.fromtimestamp(OCCURRED_MS / 1000, UTC)
+    sdk("vonage_sms").Sms(client).submit_sms_conversion("0C000000217B7F02", True, at)
+    arrival = capture.only()
+    form = dict(parse_qsl(arrival.body.decode(), strict_parsing=True))
+    form["delivered"] = form["delivered"].lower()
+    if secret == "signature_secret":
+        method = client.auth._signature_method.__name__.removeprefix("openssl_")
+        options = {"api_key": "abcd1234", secret: KEY, "signature_method": method}
+        form["sig"] = vonage.signature({k: v for k, v in form.items() if k != "sig"}, KEY.encode(), method)
+        assert client.auth.sign_params({k: v for k, v in form.items() if k != "sig"}) == form["sig"]
+        order = ["message-id", "delivered", "timestamp", "api_key", "sig"]
+    else:
+        options, order = {"api_key": "abcd1234", secret: KEY}, ["message-id", "delivered", "timestamp"]
+    body = urlencode({name: form[name] for name in order}).encode()
+    agree("vonage", options, "0C000000217B7F02", arrival, body)
