@@ -1598,4 +1598,32 @@ MUTANTS = (
         "        return 0\n",
         "tests/unit/deploy/test_pin.py::test_without_a_registry_nothing_changes",
     ),
+    Mutant(
+        "wheel-only-a-workers-process",
+        "otpreport/worker.py",
+        "if not _celery or not any(",
+        "if not any(",
+        "tests/e2e/test_installed.py::test_a_web_app_is_left_alone",
+    ),
+    Mutant(
+        "wheel-no-name-taken",
+        "otpreport/app_folder.py",
+        "if taken is not None and not _is_ours(name, taken):",
+        "if taken is not None and False:",
+        "tests/e2e/test_installed.py::test_a_web_app_is_left_alone",
+    ),
+    Mutant(
+        "wheel-folder-first",
+        "otpreport/app_folder.py",
+        "sys.path.insert(0, str(FOLDER))",
+        "sys.path.append(str(FOLDER))",
+        "tests/e2e/test_installed.py::test_a_worker_is_not",
+    ),
+    Mutant(
+        "restart-the-whole-command",
+        "worker/celery.py",
+        "    sys.argv = sys.orig_argv[1:]\n",
+        "    return\n",
+        "tests/e2e/test_installed.py::test_workers",
+    ),
 )
