@@ -12,6 +12,7 @@ from config.logging import Sample, log_event
 from providers.base import Outcome, Result
 from tasks.accounts.reach import Route
 from tasks.accounts.states import FLOWING, OPERATOR_STATES, State
+from tasks.dead_letters.letter import Letter
 from tasks.delivery import Delivery, Held
 from tasks.fleet.epoch import Loss
 from tasks.fleet.last_error import LastErrors
@@ -94,8 +95,17 @@ class WorkerObserver:
             self._metrics.events[account, "dead"].inc()
             if replayed:
                 self._metrics.replays_dead[account].inc()
-            reason = settlement.reason
-            log_event(logger, logging.WARNING, "dead letter", account=account, id=leased.tag, reason=reason)
+            letter = Letter.parse(account, leased.tag, 0, settlement.letter, whole=False)
+            log_event(
+                logger,
+                logging.WARNING,
+                "dead letter",
+                account=account,
+                id=leased.tag,
+                message_id=letter.message_id,
+                reason=settlement.reason,
+                code=letter.text("code"),
+            )
 
     def lost(self, held: Held) -> None:
         """Count a lost lease."""

@@ -27,6 +27,7 @@ class Filter:
     since_ms: int | None = None
     until_ms: int | None = None
     in_doubt: bool | None = None
+    message_ids: frozenset[str] = frozenset()
 
     def matches(self, letter: Letter) -> bool:
         """Judge what the index does not know: account and time were chosen before."""
@@ -34,12 +35,14 @@ class Filter:
             return False
         if self.in_doubt is not None and letter.in_doubt != self.in_doubt:
             return False
+        if self.message_ids.isdisjoint(letter.message_ids) and self.message_ids:
+            return False
         return matches_code(letter.text("code"), self.codes)
 
     @property
     def reads_stories(self) -> bool:
         """Whether the index of times alone does not answer it."""
-        return bool(self.reasons or self.codes) or self.in_doubt is not None
+        return bool(self.reasons or self.codes or self.message_ids) or self.in_doubt is not None
 
     @property
     def is_open(self) -> bool:

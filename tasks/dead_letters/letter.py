@@ -8,6 +8,7 @@ from typing import cast
 
 import orjson
 
+from tasks.body import message_ids
 from tasks.shared import MAX_BYTES
 
 UNREADABLE = "unreadable"
@@ -31,6 +32,8 @@ class Letter:
     waits: bool = False
     length: int = 0
     """Bytes of the whole message; of one longer than MAX_BYTES only the first MAX_BYTES are kept, or read."""
+    message_ids: frozenset[str] = frozenset()
+    """The event's message id; where no event could be read, each that the message names."""
 
     @classmethod
     def parse(
@@ -46,6 +49,7 @@ class Letter:
     ) -> Letter:
         """Read a record, or its first line alone. Anything else is returned as `unreadable`; it raises nothing.
 
+        The message is kept only if `whole`; without an event it is needed for its message ids.
         `length` is the length of the stored message in bytes.
         """
         line, _, raw = record.partition(b"\n")
@@ -56,7 +60,9 @@ class Letter:
             reason = str(story.get("reason"))
         in_doubt = story.get("in_doubt") is True
         length = max(length, len(raw), _int(story.get("bytes"), 0))
-        return cls(id_, account, died_ms, reason, in_doubt, story, raw if whole else None, waits, length)
+        event = cast("Mapping[str, object]", story.get("event") or {})
+        ids = frozenset([str(event["message_id"])]) if "message_id" in event else message_ids(raw)
+        return cls(id_, account, died_ms, reason, in_doubt, story, raw if whole else None, waits, length, ids)
 
     @property
     def readable(self) -> bool:
@@ -72,6 +78,17 @@ class Letter:
         """Return a field of the story as text; nothing where there is none."""
         value = self.story.get(field)
         return "" if value is None else str(value)
+
+    @property
+    def message_id(self) -> str:
+        """The message id, or what may be it; several are possible in a message that is no event of ours."""
+        return " ".join(sorted(self.message_ids))
+
+    @property
+    def replayed_ms(self) -> int | None:
+        """When it had been replayed before it died again; None for a first death, or one that an older worker wrote."""
+        value = self.story.get("replayed_at_ms")
+        return value if isinstance(value, int) else None
 
     @property
     def attempts(self) -> list[Mapping[str, object]]:

@@ -34,6 +34,7 @@ def write(
         "deaths": leased.deaths,
         "first_at_ms": leased.first_ms,
         "last_at_ms": now_ms,
+        "replayed_at_ms": history.replayed_ms,
         "event": event.to_wire() if event else None,
         "attempts": [
             {

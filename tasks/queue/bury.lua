@@ -28,7 +28,7 @@ local function bury(account, tag, now, reason, record)
       attempts[i] = string.format('{"at_ms":%s,"class":%s,"code":%s,"message":%s,"request_id":%s,"duration_ms":%s}', unpack(words))
       in_doubt = in_doubt or row[2] == 'unknown'
     end
-    local replayed = type(history.replayed_ms) == 'number'
+    local replayed = type(history.replayed_ms) == 'number' and history.replayed_ms
     return table.concat(attempts, ','), history.attempts[#history.attempts] or {}, in_doubt, replayed
   end
 
@@ -42,6 +42,7 @@ local function bury(account, tag, now, reason, record)
     why = string.format('the message has %d bytes, more than %d', length, MAX_BYTES)
     bytes = string.format('"bytes":%d,', length)
   end
+  if replayed then bytes = bytes .. string.format('"replayed_at_ms":%.0f,', replayed) end
   local story = string.format(
     '{"id":%s,"account":%s,"reason":"%s","why":"%s","class":%s,"code":%s,"message":%s,"request_id":%s,"in_doubt":%s,' ..
     '"deaths":%d,"first_at_ms":%.0f,"last_at_ms":%.0f,"event":null,%s"attempts":[',

@@ -14,11 +14,14 @@ import pytest
 import redis
 
 from tasks.dead_letters.letter import Letter
+from tasks.dead_letters.write import write
 from tasks.keys import Keys
 from tasks.retry import Reason
+from tasks.settlement import Bury
 from tests.support.admin import admin
 from tests.support.command import ROOT, call, environment
 from tests.support.dead import LOST, Death, Undertaker
+from tests.support.leased import message
 from tests.support.wait import until
 from worker.cli import letters as reading
 from worker.cli import purge
@@ -374,3 +377,33 @@ def test_an_export_writes_over_nothing(
     )
     assert not precious.exists() or precious.read_text() == "precious"
     assert (tmp_path / name).is_symlink() == (kind != "file")
+
+
+def test_a_letter_is_chosen_by_its_message_id(url: str, undertaker: Undertaker) -> None:
+    """Listed with it, also where no event could be read; chosen by it in every command that takes a filter."""
+    undertaker.bury("tencent", 3)
+    raw = message({"event": {"account": "tencent", "message_id": "7:wrong", "verified": "yes"}})
+    (invalid,) = undertaker.bury("tencent", 1, Death(Reason.INVALID, (), raw))
+    assert "7:wrong" in call(url, "dead", "list").out
+    chosen = call(url, "dead", "list", "--message-id", "7:wrong", "--json").json["dead_letters"]
+    assert [(one["id"], one["message_id"]) for one in chosen] == [(invalid, "7:wrong")]
+    assert '"verified": "yes"' in call(url, "dead", "show", invalid).out
+    assert call(url, "dead", "show", invalid, "--json").json["body"][1]["event"]["message_id"] == "7:wrong"
+    exported = call(url, "dead", "export", "--message-id", "7:wrong").out
+    assert orjson.loads(exported)["id"] == invalid
+    purged = call(url, "dead", "purge", "--message-id", "7:wrong", "--yes", "--json").json
+    assert purged["purged"] == 1
+    assert audit(url)[0]["filter"]["message_ids"] == ["7:wrong"]
+    assert call(url, "dead", "list", "--message-id", "7:wrong").out == "no dead letters\n"
+
+
+def test_a_letter_that_died_again_says_so(url: str, undertaker: Undertaker) -> None:
+    """So that the next shift does not replay it once more."""
+    (id_,) = undertaker.bury("tencent")
+    assert "died again" not in call(url, "dead", "list").out
+    assert call(url, "dead", "replay", id_, "--yes").status == 0
+    (leased,) = undertaker.lease("tencent")
+    letter = write(leased, leased.history, Reason.EXHAUSTED, "", None, now_ms=leased.first_ms)
+    assert undertaker.settle([(leased, Bury(Reason.EXHAUSTED, letter))]) == [True]
+    assert "died again:" in call(url, "dead", "list").out
+    assert "died again" in call(url, "dead", "show", id_).out

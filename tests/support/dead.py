@@ -49,14 +49,20 @@ class Undertaker:
         self.keys = Keys(prefix)
         self._worker = worker
         self._numbers = 0
+        self.last: Verification
+        """The good event that was sent last."""
 
     def bury(self, account: str, count: int = 1, death: Death | None = None) -> list[str]:
         """Send, lease and bury events; return the ids of the letters."""
         return self._run(self._bury(account, count, death or Death()))
 
-    def send(self, account: str, count: int = 1) -> None:
-        """Enqueue good events."""
-        self._run(self._send(account, count, None))
+    def send(self, account: str, count: int = 1, raw: bytes | None = None) -> None:
+        """Enqueue good events, or this message."""
+        self._run(self._send(account, count, raw))
+
+    def round(self, account: str) -> None:
+        """Make one call for leases, for what no worker gets."""
+        self._run(self._lease_once(account))
 
     def lease(self, account: str, count: int = 1) -> list[Leased]:
         """Lease events under a name of its own, so that tags never repeat."""
@@ -82,7 +88,7 @@ class Undertaker:
         messages: list[bytes] = []
         for _ in range(count):
             self._numbers += 1
-            event = verification(self._numbers, account)
+            event = self.last = verification(self._numbers, account)
             messages.append(encode(event, task_id=str(self._numbers)) if raw is None else raw)
         async with Redis(port=self._port) as client:
             await client.lpush(key, *messages)
@@ -98,6 +104,10 @@ class Undertaker:
                 if not batch.more:
                     break
             return leased
+
+    async def _lease_once(self, account: str) -> None:
+        async with Redis(port=self._port) as client:
+            await self._queue(client).lease({account: 1})
 
     async def _settle(self, settlements: Sequence[tuple[Held, Settlement]]) -> list[bool | None]:
         self._numbers += 1

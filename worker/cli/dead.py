@@ -30,6 +30,10 @@ Codes: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--code", metavar="CODE", help="Only this provider code; * and ? match (repeatable)."),
 ]
+MessageIds: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--message-id", metavar="ID", help="Only the event with this message id (repeatable)."),
+]
 Since: TypeAlias = Annotated[
     str, typer.Option(metavar="WHEN", help="Died since: 2h, 30m, 7d (ago), or 2026-05-01T12:00 (UTC).")
 ]
@@ -54,6 +58,7 @@ def list_(
     account: Accounts = None,
     reason: Reasons = None,
     code: Codes = None,
+    message_id: MessageIds = None,
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
@@ -64,7 +69,7 @@ def list_(
     from worker.cli.letters import list_letters
     from worker.cli.selection import Query
 
-    query = Query(account, reason, code, since, until, in_doubt)
+    query = Query(account, reason, code, since, until, in_doubt, message_ids=message_id)
     raise typer.Exit(list_letters(query, limit=limit, as_json=as_json))
 
 
@@ -82,6 +87,7 @@ def stats(
     account: Accounts = None,
     reason: Reasons = None,
     code: Codes = None,
+    message_id: MessageIds = None,
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
@@ -97,7 +103,7 @@ def stats(
     from worker.cli.selection import Query
     from worker.cli.stats import show_stats
 
-    query = Query(account, reason, code, since, until, in_doubt)
+    query = Query(account, reason, code, since, until, in_doubt, message_ids=message_id)
     raise typer.Exit(show_stats(query, by=by, as_json=as_json))
 
 
@@ -109,6 +115,7 @@ def replay(
     account: Accounts = None,
     reason: Reasons = None,
     code: Codes = None,
+    message_id: MessageIds = None,
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
@@ -135,7 +142,9 @@ def replay(
     from worker.cli.replay import replay_letters
     from worker.cli.selection import Query
 
-    query = Query(account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every)
+    query = Query(
+        account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every, message_ids=message_id
+    )
     raise typer.Exit(
         replay_letters(
             query, share=share, include_in_doubt=include_in_doubt, wait=wait, by=by, yes=yes, as_json=as_json
@@ -163,6 +172,7 @@ def recall(
     account: Accounts = None,
     reason: Reasons = None,
     code: Codes = None,
+    message_id: MessageIds = None,
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
@@ -177,7 +187,9 @@ def recall(
     from worker.cli.replay import recall_letters
     from worker.cli.selection import Query
 
-    query = Query(account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every)
+    query = Query(
+        account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every, message_ids=message_id
+    )
     raise typer.Exit(recall_letters(query, by=by, yes=yes, as_json=as_json))
 
 
@@ -189,6 +201,7 @@ def purge(
     account: Accounts = None,
     reason: Reasons = None,
     code: Codes = None,
+    message_id: MessageIds = None,
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
@@ -204,7 +217,9 @@ def purge(
     from worker.cli.purge import purge_letters
     from worker.cli.selection import Query
 
-    query = Query(account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every)
+    query = Query(
+        account, reason, code, since, until, in_doubt, tuple(ids or ()), every=every, message_ids=message_id
+    )
     raise typer.Exit(purge_letters(query, export=export, by=by, yes=yes, as_json=as_json))
 
 
@@ -214,6 +229,7 @@ def export(
     account: Accounts = None,
     reason: Reasons = None,
     code: Codes = None,
+    message_id: MessageIds = None,
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
@@ -229,4 +245,6 @@ def export(
     from worker.cli.letters import export_letters
     from worker.cli.selection import Query
 
-    raise typer.Exit(export_letters(Query(account, reason, code, since, until, in_doubt), output))
+    raise typer.Exit(
+        export_letters(Query(account, reason, code, since, until, in_doubt, message_ids=message_id), output)
+    )

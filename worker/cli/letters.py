@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from config.visible import visible
+from tasks.body import body_of
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters
@@ -59,19 +60,27 @@ def _print_list(shown: list[Letter], more: int, now_ms: int) -> None:
     if not shown:
         console.print("no dead letters")
         return
-    rows = table("id", "died", "reason", "doubt", "code or cause")
+    rows = table("id", "message id", "died", "reason", "doubt", "code or cause")
     rows.columns[0].no_wrap = True
     for letter in shown:
         rows.add_row(
             safe(letter.id),
+            safe(letter.message_id),
             f"{span(max(0, now_ms - letter.died_ms) / 1000)} ago",
             safe(letter.reason),
             "yes" if letter.in_doubt else "",
-            safe(" ".join(["replaying:"] * letter.waits + [letter.text("code") or letter.text("why")])),
+            safe(" ".join([*_marks(letter), letter.text("code") or letter.text("why")])),
         )
     console.print(rows)
     if more:
         console.print(f"\n{number(more)} more: use --limit 0, a filter, or `dead stats`")
+
+
+def _marks(letter: Letter) -> Iterator[str]:
+    if letter.waits:
+        yield "replaying:"
+    if letter.replayed_ms is not None:
+        yield "died again:"
 
 
 def show_letter(id_: str, *, as_json: bool) -> int:
@@ -99,6 +108,10 @@ def _print_letter(console: Console, letter: Letter, now_ms: int) -> None:
     console.print(facts)
     _print_attempts(console, letter)
     raw = letter.raw or b""
+    if not letter.event and (body := body_of(raw)) is not None:
+        console.print("\nits body:")
+        text = orjson.dumps(body, option=orjson.OPT_INDENT_2).decode()
+        console.print(Text(visible(text)[:SHOWN_OF_MESSAGE]), soft_wrap=True)
     part = f"the first {number(len(raw))} of " if letter.cut else ""
     console.print(f"\nmessage as sent, {part}{count(letter.length, 'byte')}:")
     text = plain(raw.decode(errors="backslashreplace"))
@@ -111,6 +124,7 @@ def _print_letter(console: Console, letter: Letter, now_ms: int) -> None:
 
 def _facts(letter: Letter, now_ms: int) -> Iterator[tuple[str, str]]:
     yield "account", letter.account
+    yield "message id", letter.message_id
     yield "reason", " - ".join(word for word in (letter.reason, letter.text("why")) if word)
     yield "last result", letter.text("class")
     yield "code", letter.text("code")
@@ -118,6 +132,11 @@ def _facts(letter: Letter, now_ms: int) -> Iterator[tuple[str, str]]:
     yield "request id", letter.text("request_id")
     yield "in doubt", "yes: the provider may have it" if letter.in_doubt else "no"
     yield "replay", "queued for replay" if letter.waits else ""
+    again = letter.replayed_ms
+    yield (
+        "died again",
+        f"it had been replayed at {moment(again)} UTC (see `audit`)" if again is not None else "",
+    )
     deaths = letter.text("deaths")
     yield "worker deaths", "" if deaths == "0" else deaths
     yield "first leased", f"{moment(letter.first_ms)} UTC"
@@ -201,6 +220,7 @@ def _taken_away(part: Path) -> Generator[None]:
 def as_record(letter: Letter) -> dict[str, object]:
     """Return a letter for a script; its message, where it was read, in `raw` or, if no text, `raw_base64`."""
     record = {**letter.story, "id": letter.id, "account": letter.account, "died_ms": letter.died_ms}
+    record["message_id"] = letter.message_id
     record["waiting_for_replay"] = letter.waits
     if not letter.readable:
         record["reason"] = letter.reason
@@ -208,6 +228,7 @@ def as_record(letter: Letter) -> dict[str, object]:
         record["bytes"] = letter.length
     if letter.raw is None:
         return record
+    record["body"] = body_of(letter.raw)
     try:
         return record | {"raw": letter.raw.decode()}
     except UnicodeDecodeError:

@@ -34,6 +34,7 @@ class Query:
     in_doubt: bool | None = None
     ids: tuple[str, ...] = ()
     every: bool = False
+    message_ids: Iterable[str] | None = None
 
     def filter(self, now_ms: int) -> Filter:
         """Return the filter, with times relative to Redis' clock; CommandError for an invalid option."""
@@ -47,6 +48,7 @@ class Query:
             read_when("--since", self.since, now_ms),
             read_when("--until", self.until, now_ms),
             self.in_doubt,
+            frozenset(self.message_ids or ()),
         )
         if wanted.since_ms is not None and wanted.until_ms is not None and wanted.since_ms > wanted.until_ms:
             raise CommandError(WRONG, "--since is later than --until: nothing can match")
@@ -100,6 +102,7 @@ class Selection:
             "accounts": sorted(wanted.accounts),
             "reasons": sorted(wanted.reasons),
             "codes": sorted(wanted.codes),
+            "message_ids": sorted(wanted.message_ids),
             "since": iso(wanted.since_ms),
             "until": iso(wanted.until_ms),
             "in_doubt": wanted.in_doubt,

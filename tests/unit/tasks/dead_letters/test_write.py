@@ -31,6 +31,7 @@ def test_a_dead_letter_tells_the_whole_story() -> None:
         "deaths": 2,
         "first_at_ms": NOW_MS - 1000,
         "last_at_ms": NOW_MS + 50,
+        "replayed_at_ms": None,
         "event": event().to_wire(),
         "attempts": [
             {

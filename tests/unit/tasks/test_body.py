@@ -1,0 +1,35 @@
+"""What can be read of a message that is wrong."""
+
+from base64 import b64encode
+
+import pytest
+
+from tasks.body import body_of, message_ids
+from tests.support.leased import message
+
+WRONG = {
+    "a good one": (message({"event": {"message_id": "5000:1"}}), {"5000:1"}),
+    "a number": (message({"event": {"message_id": 50001}}), {"50001"}),
+    "two": (message({"a": {"message_id": "1"}, "b": [{"message_id": "2"}]}), {"1", "2"}),
+    "no base64": (b'{"body": "[{\\"message_id\\": \\"5000:1\\"}]"}', {"5000:1"}),
+    "no body": (b'{"message_id": "5000:1"}', {"5000:1"}),
+    "cut": (b'{"body": "' + b64encode(b'[[],{"message_id":"5000:1","x":"')[:-2], {"5000:1"}),
+    "cut JSON": (b'{"message_id": "5000:\\u0031", "more": "x', {"5000:1"}),
+    "a bad escape": (b'{"message_id": "5000:\\x31", "more": "x', {"5000:\\x31"}),
+    "no JSON": (b"\xff\x00 5000:1", set[str]()),
+    "nothing": (b"", set[str]()),
+    "half a surrogate pair": (b'{"body": "\\ud800"}', set[str]()),
+}
+
+
+@pytest.mark.parametrize(("raw", "ids"), WRONG.values(), ids=WRONG)
+def test_every_message_id_is_read(raw: bytes, ids: set[str]) -> None:
+    """However wrong a message is, whoever looks for its message id finds it; nothing is raised."""
+    assert message_ids(raw) == ids
+
+
+def test_the_body_is_what_a_person_wants_to_see() -> None:
+    """Decoded from base64; of a message without a body the message; nothing where nothing is JSON."""
+    assert body_of(message({"event": {"a": 1}})) == [[], {"event": {"a": 1}}, {}]
+    assert body_of(b'{"a": 1}') == {"a": 1}
+    assert body_of(b"no JSON") is None
