@@ -170,6 +170,23 @@ def status(
     raise typer.Exit(status(watch=watch, as_json=as_json, interval=interval))
 
 
+@app.command(epilog="Example: otpreport find 5000:3187640155")
+def find(
+    message_id: Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="As the provider knows it.")],
+    *,
+    account: Annotated[str, typer.Option(metavar="NAME", help="Look at this account only.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show what happened to an event: where it is now.
+
+    It waits, is leased by a worker, is scheduled for another attempt, is a dead letter, was delivered, or is unknown
+    here. Read-only. Exit status 0: found; 1: unknown here, or Redis unreachable; 2: usage or configuration error.
+    """
+    from worker.cli.find import find
+
+    raise typer.Exit(find(message_id, account=account, as_json=as_json))
+
+
 @app.command(epilog="Example: otpreport audit --count 20")
 def audit(
     *,

@@ -1,0 +1,1 @@
+"""What happened to one event: a read-only look into every place it can be."""

@@ -1,0 +1,294 @@
+"""Find an event by its message id, wherever it is and while it moves."""
+
+from __future__ import annotations
+
+import string
+import time
+from base64 import b64encode
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from tasks.body import message_ids
+from tasks.dead_letters.letter import Letter
+from tasks.delivery import Leased
+from tasks.find.memory import DeliveredMemory
+from tasks.keys import Keys
+from tasks.keyspace import naming
+from tasks.script import Arguments, text_of
+from tasks.shared import MAX_BYTES
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+BYTES = 300_000
+"""Bytes that a page is meant to have: about a ms of Redis."""
+
+LONGEST_REST = 0.05
+"""Seconds between two pages, at most; else as long as the last one took, so that Redis has time for workers."""
+
+FIRST, MOST, HASHED = 64, 1000, 200
+"""Messages in the first page of a list, in any page of one, and fields in any page of a hash."""
+
+OVERLAP = 16
+"""Messages of a list that two pages share, at most: a search after refused events takes newest ones (lease.lua)."""
+
+LONGEST = 4 * MAX_BYTES
+"""Bytes that are read of one record: its history and its message."""
+
+_UNESCAPED = frozenset(string.ascii_letters + string.digits + " !#$()*,-.:;=@[]^_`{|}~")
+"""What no JSON encoder writes in another way."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPlace:
+    """It waits in the queue; about so many wait `before` it in the same list."""
+
+    account: str
+    before: int
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenPlace:
+    """It is leased by a worker (empty: by none that lives), or in the schedule until `due_ms`.
+
+    `alone`: workers died with it, so it waits to be leased alone.
+    """
+
+    account: str
+    leased: Leased
+    worker: str = ""
+    due_ms: float | None = None
+    alone: bool = False
+
+    @property
+    def eta(self) -> bool:
+        """Whether it waits for a time that its producer named."""
+        return self.due_ms is not None and not self.alone and self.due_ms % 1 == 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class DeadPlace:
+    """It is a dead letter."""
+
+    account: str
+    letter: Letter
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredPlace:
+    """It was delivered between two times (ms)."""
+
+    account: str
+    from_ms: int
+    until_ms: int
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndedPlace:
+    """It was seen and has ended since, but is not remembered as delivered."""
+
+    account: str
+    tag: str = ""
+
+
+Place = WaitingPlace | TakenPlace | DeadPlace | DeliveredPlace | EndedPlace
+
+
+@dataclass(slots=True)
+class Looked:
+    """How far one look went: accounts, how many of what, how often, and what could not be read."""
+
+    accounts: Sequence[str]
+    waiting: int = 0
+    taken: int = 0
+    dead: int = 0
+    looks: int = 0
+    faults: list[str] = field(default_factory=list[str])
+
+
+class Sought:
+    """A message id, and how to tell quickly that bytes do not hold it."""
+
+    def __init__(self, message_id: str) -> None:
+        self.message_id = message_id
+        self._needles = _needles(message_id)
+
+    def may_be_in(self, data: bytes) -> bool:
+        """Return False only where the id is certainly not in the data."""
+        return any(needle in data for needle in self._needles)
+
+    def is_in(self, message: bytes) -> bool:
+        """Return whether the message names this id."""
+        return self.may_be_in(message) and self.message_id in message_ids(message)
+
+
+def _needles(message_id: str) -> list[bytes]:
+    """Return what the bytes of a message hold in any case; base64 has three ways to write the same text."""
+    if not _UNESCAPED.issuperset(message_id):
+        return [b""]
+    text = message_id.encode()
+    needles = [text]
+    for shift in range(3):
+        encoded = b64encode(bytes(shift) + text)
+        needles.append(encoded[(shift * 8 + 5) // 6 : (shift + len(text)) * 8 // 6])
+    return needles
+
+
+class Finder:
+    """Look for one event along its way: queue, lease and schedule, dead letters, delivered events.
+
+    It only reads, in pages, so that Redis is never kept for more than some ms. An event that moves on while it is
+    looked for is met further along its way. One that was replayed meanwhile, and so went back, is met in a second
+    look. Every call raises `redis.RedisError` when Redis is away.
+    """
+
+    def __init__(self, client: Redis, keys: Keys, memory: DeliveredMemory) -> None:
+        self._client: Any = client
+        self._keys = keys
+        self._memory = memory
+        self._place_script = client.register_script(text_of("find/place.lua"))
+
+    def find(self, message_id: str, accounts: Sequence[str]) -> tuple[list[Place], Looked]:
+        """Return every place of the event, the furthest along its way first, and how far this looked."""
+        sought, looked, places = Sought(message_id), Looked(accounts), list[Place]()
+        while not places and looked.looks < 2:
+            looked.looks += 1
+            looked.waiting = looked.taken = looked.dead = 0
+            looked.faults.clear()
+            for account in accounts:
+                places += self._look(account, sought, looked)
+        return places, looked
+
+    def _look(self, account: str, sought: Sought, looked: Looked) -> list[Place]:
+        waiting = self._guarded(self._waiting(account, sought, looked), looked)
+        tags = dict.fromkeys(self._guarded(self._taken(account, sought, looked), looked))
+        tags |= dict.fromkeys(self._guarded(self._dead(account, sought, looked), looked))
+        found: list[Place] = []
+        ended: list[Place] = []
+        for tag in tags:
+            place = next(iter(self._guarded(self._place(account, tag), looked)), None)
+            (found if place else ended).append(place or EndedPlace(account, tag))
+        delivered: list[Place] = self._guarded(self._delivered(account, sought), looked)
+        if not delivered:
+            found += ended
+        known = {_raw(place) for place in found}
+        still = [one for one in waiting if one.raw not in known]
+        if delivered or found:
+            still = [one for one in still if self._still_waits(one)]
+        return [*delivered, *found[::-1], *still]
+
+    def _guarded(self, places: Iterable[Any], looked: Looked) -> list[Any]:
+        """Return the places; note a key that can't be read, unless that is a matter of rights."""
+        found: list[Any] = []
+        try:
+            found.extend(places)
+        except NoPermissionError:
+            raise
+        except ResponseError as error:
+            looked.faults.append(str(error))
+        return found
+
+    def _waiting(self, account: str, sought: Sought, looked: Looked) -> Iterator[WaitingPlace]:
+        """Yield it from the queue. New messages come in front of the pages read, and workers take from behind them."""
+        for key in self._keys.ready(account):
+            start, size = 0, FIRST
+            while page := self._range(key, start, start + size - 1):
+                if sought.may_be_in(b"\n".join(page)):
+                    for place, raw in enumerate(page, start):
+                        if sought.is_in(raw):
+                            yield WaitingPlace(account, max(0, self._client.llen(key) - 1 - place), raw)
+                if len(page) < size:
+                    looked.waiting += start + len(page)
+                    break
+                start += len(page) - min(OVERLAP, len(page) // 4)
+                size = _next_size(size, sum(map(len, page)))
+
+    def _taken(self, account: str, sought: Sought, looked: Looked) -> Iterator[str]:
+        for tag, record in self._fields(self._keys.taken(account)):
+            looked.taken += 1
+            if sought.may_be_in(record) and sought.is_in(Leased.parse(account, "", record).raw):
+                yield tag
+
+    def _dead(self, account: str, sought: Sought, looked: Looked) -> Iterator[str]:
+        for tag, record in self._fields(self._keys.dead(account)):
+            looked.dead += 1
+            if sought.may_be_in(record):
+                letter = Letter.parse(account, tag, 0, record, whole=False)
+                if sought.message_id in letter.message_ids:
+                    yield tag
+
+    def _fields(self, key: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the fields of a hash; one that is there all the time comes at least once."""
+        cursor, size = None, FIRST
+        while cursor != 0:
+            with naming(key), _resting():
+                cursor, page = self._client.hscan(key, cursor or 0, count=size)
+            yield from ((tag.decode(errors="backslashreplace"), record) for tag, record in page.items())
+            size = min(HASHED, _next_size(size, sum(map(len, page.values()))))
+
+    def _range(self, key: str, start: int, end: int) -> list[bytes]:
+        with naming(key), _resting():
+            return cast("list[bytes]", self._client.lrange(key, start, end))
+
+    def _place(self, account: str, tag: str) -> Iterator[Place]:
+        arguments: Arguments = [self._keys.prefix, account, tag, LONGEST]
+        reply = cast("list[bytes]", self._place_script([], arguments))
+        if not reply:
+            return
+        kind, where, record = reply[0].decode(), reply[1].decode(), reply[2]
+        if kind == "dead":
+            letter = Letter.parse(
+                account,
+                tag,
+                int(float(where)),
+                record,
+                whole=True,
+                waits=reply[3] == b"1",
+                length=int(reply[4]),
+            )
+            yield DeadPlace(account, letter)
+            return
+        leased = Leased.parse(account, tag, record)
+        if kind == "leased":
+            yield TakenPlace(account, leased, worker=where)
+        else:
+            yield TakenPlace(account, leased, due_ms=float(where), alone=kind == "suspects")
+
+    def _delivered(self, account: str, sought: Sought) -> Iterator[DeliveredPlace]:
+        for one in self._memory.recall(account, sought.message_id):
+            yield DeliveredPlace(account, one.from_ms, one.until_ms, one.verified)
+
+    def _still_waits(self, one: WaitingPlace) -> bool:
+        """Return whether it may wait still; only near the end of its list can a worker have taken it meanwhile."""
+        if one.before >= MOST:
+            return True
+        return any(one.raw in self._range(key, -1 - one.before, -1) for key in self._keys.ready(one.account))
+
+
+@contextmanager
+def _resting() -> Generator[None]:
+    """Rest after a page for as long as it took."""
+    began = time.monotonic()
+    yield
+    time.sleep(min(LONGEST_REST, time.monotonic() - began))
+
+
+def _raw(place: Place) -> bytes:
+    match place:
+        case TakenPlace():
+            return place.leased.raw
+        case DeadPlace():
+            return place.letter.raw or b""
+        case _:
+            return b""
+
+
+def _next_size(size: int, found: int) -> int:
+    """Return how many to read next, for pages of about BYTES; at most twice as many as before."""
+    return max(1, min(MOST, 2 * size, size * BYTES // max(1, found)))
