@@ -165,6 +165,11 @@ class Engine:
         self._served = tuple(sorted(accounts))
 
     @property
+    def serves(self) -> tuple[str, ...]:
+        """The accounts whose queues it leases from, sorted."""
+        return self._served
+
+    @property
     def in_flight(self) -> int:
         """How many requests are under way."""
         return sum(delivery.sending for delivery in self._under_way.values())

@@ -23,6 +23,7 @@ from config.output import dropped
 from config.settings import Settings
 from config.watch import Watch
 from otpreport.place import place
+from otpreport.version import VERSION
 from providers.registry import REGISTRY
 from tasks.accounts.reach import Reach
 from tasks.accounts.states import LONGEST_PAUSE, States
@@ -123,9 +124,13 @@ class Runtime:
         self.worker = secrets.token_hex(6)
         self.grace = settings.grace
 
-    async def start(self, bridge: Bridge) -> None:
-        """Serve the health endpoints, and start work once Redis answers; lease what a consumer asks for."""
+    async def start(self, bridge: Bridge, accounts: Sequence[str]) -> None:
+        """Serve the health endpoints, and start work once Redis answers; lease what a consumer asks for.
+
+        `accounts` are those that will be asked for.
+        """
         self._about: dict[str, object] = {
+            "version": VERSION,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started_ms": time.time_ns() // 1_000_000,
@@ -138,9 +143,14 @@ class Runtime:
         self._redis = connect(settings.redis_url.get_secret_value())
         self._health = HealthServer(self._metrics.registry, self._not_ready, self._sample)
         port = await self._health.start(settings.metrics_host, settings.metrics_port)
-        accounts = sorted(settings.accounts)
         log_event(
-            logger, logging.INFO, "worker started", worker=self.worker, metrics_port=port, accounts=accounts
+            logger,
+            logging.INFO,
+            "worker started",
+            worker=self.worker,
+            version=VERSION,
+            metrics_port=port,
+            accounts=list(accounts),
         )
         self._beginning = asyncio.create_task(self._begin(bridge), name=self._begin.__qualname__)
         self._beginning.add_done_callback(functools.partial(self._end_if_failed, bridge))
@@ -366,6 +376,7 @@ class Runtime:
             with contextlib.suppress(RedisError, OSError):
                 now: dict[str, object] = {
                     "in_flight": parts.engine.in_flight,
+                    "serves": parts.engine.serves,
                     "concurrency": self._settings.concurrency,
                     "aside": {account: way.message for account, way in self._reach.aside()},
                     "redis_ahead": round(self._wall.redis_ahead),

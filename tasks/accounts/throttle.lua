@@ -12,6 +12,11 @@ local rate = effective_rate(tonumber(ARGV[1]), stored, now)
 local fell = tonumber(stored[3] or 0)
 if now - fell >= 1000000 or fell > now then
   redis.call('HSET', KEYS[1], 'top', string.format('%.3f', rate), 'lowered_us', string.format('%.0f', now))
+  -- since when it is throttled, for people: until it is back at its whole rate
+  local most = math.min(tonumber(ARGV[1]), tonumber(stored[4] or ARGV[1]))
+  if rate >= most then
+    redis.call('HSET', KEYS[1], 'throttled_ms', string.format('%.0f', math.floor(now / 1000)))
+  end
   rate = math.max(tonumber(ARGV[3]), rate * tonumber(ARGV[2]))
   redis.call('HSET', KEYS[1], 'rate', string.format('%.3f', rate))
 end

@@ -49,9 +49,11 @@ class Operation:
         """
         return self._operate(account, "running", keep_going_by, "", keep_going=bool(keep_going_by))
 
-    def limit(self, group: str, rate: int | None) -> int | None:
+    def limit(self, group: str, rate: int | None, *, by: str, why: str = "") -> int | None:
         """Limit a group to `rate` requests/s; None removes the limit. Return the limit before."""
-        before = cast("bytes", self._override([self._keys.rate(group)], ["" if rate is None else rate]))
+        before = cast(
+            "bytes", self._override([self._keys.rate(group)], ["" if rate is None else rate, by, why])
+        )
         return int(before) if before else None
 
     def _operate(self, account: str, state: str, by: str, why: str, *, keep_going: bool = False) -> State:

@@ -60,6 +60,9 @@ class WorkerSeen:
     """The concurrency of its settings, where fewer requests fit under its limit of open files."""
     aside: Mapping[str, str] = field(default_factory=dict[str, str])
     """The accounts that it set aside, because it can't reach their providers, with the last reason."""
+    serves: tuple[str, ...] | None = None
+    """The accounts whose events it takes; None where it did not say, as workers of earlier versions do not."""
+    version: str = ""
 
     @property
     def clock_off(self) -> str:
@@ -117,7 +120,7 @@ class PulseReader:
 def _worker(row: Sequence[object]) -> WorkerSeen:
     worker, lease_end, held, seen, note = row
     note_fields = _note(cast("bytes", note))
-    host = note_fields.get("host")
+    host, version = note_fields.get("host"), note_fields.get("version")
     return WorkerSeen(
         worker=_text(worker),
         lease_end_ms=int(float(_text(lease_end))),
@@ -129,6 +132,8 @@ def _worker(row: Sequence[object]) -> WorkerSeen:
         concurrency=_count(note_fields, "concurrency"),
         wanted=_count(note_fields, "wanted"),
         aside=_texts(note_fields, "aside"),
+        serves=_names(note_fields, "serves"),
+        version=version if isinstance(version, str) else "",
         started_ms=_count(note_fields, "started_ms"),
         redis_ahead=_count(note_fields, "redis_ahead"),
     )
@@ -164,6 +169,11 @@ def _texts(note: Mapping[str, object], field_: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
         return {}
     return {name: str(text) for name, text in cast("dict[str, object]", value).items()}
+
+
+def _names(note: Mapping[str, object], field_: str) -> tuple[str, ...] | None:
+    value = note.get(field_)
+    return tuple(map(str, cast("list[object]", value))) if isinstance(value, list) else None
 
 
 def _int(value: object) -> int | None:

@@ -8,7 +8,8 @@
 --       with for each account, also the first hundred that only the books know:
 --       { name, ready, { oldest message of each list }, scheduled, suspects, records, dead, first of `aged` (ms) or '',
 --         state, code, message, by, since (ms), resumed (ms), ramp rate (1/s), refused in a row, who lets it go on,
---         lowered rate (1/s), top (1/s), lowered at (us), override (1/s), bytes of its dead letters, how many they may be,
+--         lowered rate (1/s), top (1/s), lowered at (us), override (1/s), throttled since (ms), the override that these are of:
+--         since (ms), by, why; bytes of its dead letters, how many they may be,
 --         how many letters may be, how old (ms), letters that get too old before long }, '' for what is not set;
 --       what is too long is cut, or left out where it is a name or a count
 -- cost  O(accounts)
@@ -75,9 +76,10 @@ local function look(account, group)
   for _, kind in ipairs({ 'replay', 'breaker', 'last-error' }) do size(kind, account) end
   local state = fields(key('account', account), 'state', 'code', 'message', 'by',
     'since_ms', 'resumed_ms', 'ramp_rate', 'permanent_run', 'keep_going')
-  local rate = group and fields(key('rate', group), 'rate', 'top', 'lowered_us', 'override') or {}
+  local rate = group and fields(key('rate', group), 'rate', 'top', 'lowered_us', 'override',
+    'throttled_ms', 'override_for', 'override_ms', 'override_by', 'override_why') or {}
   for i = 1, 9 do row[#row + 1] = string.sub(state[i] or '', 1, longest_text) end
-  for i = 1, 4 do row[#row + 1] = string.sub(rate[i] or '', 1, longest_text) end
+  for i = 1, 9 do row[#row + 1] = string.sub(rate[i] or '', 1, longest_text) end
   local kept = fields(key('dead-keep', account), 'bytes', 'part', 'most', 'age_ms')
   for i = 1, 4 do row[#row + 1] = string.sub(kept[i] or '', 1, longest_text) end
   local longest = tonumber(kept[4])

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SOON = 3 * 86_400.0
 """Seconds before a dead letter's removal in which it is counted as ending, as in snapshot.lua."""
 
+RATE_FIELDS = 9
+"""What snapshot.lua tells of a rate group."""
+
 PURGED = "purged"
 TAKEN = "taken"
 ENDED = (*(ending.value for ending in Ending), PURGED)
@@ -176,8 +179,8 @@ class SnapshotReader:
             booked=books.get(account, {}),
             oldest_ms=min((time for time in times if time is not None), default=None),
             state=State.of(values[: len(FIELDS)], now_us // 1000),
-            rate=_rate(*values[len(FIELDS) : len(FIELDS) + 4]),
-            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + 4 :])),
+            rate=_rate(*values[len(FIELDS) : len(FIELDS) + RATE_FIELDS]),
+            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + RATE_FIELDS :])),
         )
 
 
@@ -191,13 +194,24 @@ def _by_account(flat: object) -> dict[str, dict[str, int]]:
     return found
 
 
-def _rate(lowered: str, top: str, lowered_us: str, override: str) -> Rate:
+def _rate(
+    lowered: str, top: str, lowered_us: str, override: str, throttled_ms: str, reason_for: str, *reason: str
+) -> Rate:
+    since, by, why = reason if reason_for == override else ("", "", "")
     return Rate(
         _number(lowered),
         _number(top) or _number(lowered) or 0.0,
         (_number(lowered_us) or 0.0) / 1e6,
         _number(override),
+        throttled_ms=_ms(throttled_ms),
+        override_ms=_ms(since),
+        override_by=by,
+        override_why=why,
     )
+
+
+def _ms(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= 15 else None
 
 
 def _number(text: str) -> float | None:

@@ -18,6 +18,11 @@ class Rate:
     top: float = 0.0
     lowered_at: float = 0.0
     override: float | None = None
+    throttled_ms: int | None = None
+    """Since when the provider throttles it, in ms, unless an earlier version noted that."""
+    override_ms: int | None = None
+    override_by: str = ""
+    override_why: str = ""
 
     def most(self, configured: float) -> float:
         """Return the rate that it climbs to, in requests/s."""

@@ -3,6 +3,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from itertools import pairwise
+from typing import cast
 
 import pytest
 import redis
@@ -747,3 +748,19 @@ async def test_without_redis_nothing_goes(valkey_server: EmbeddedValkey) -> None
 def test_the_judge_of_these_tests_counts_right() -> None:
     """The fullest second is found wherever it begins, and its end is not in it."""
     assert fullest_second([0.0, 0.5, 0.9, 1.0, 1.4, 1.5]) == 4
+
+
+async def test_since_when_a_group_is_throttled(fleet: Fleet) -> None:
+    """It is since the whole rate was left; further answers leave that, the climb back to the whole rate ends it."""
+    states, key = States(fleet.client, fleet.keys, {"tencent": GROUP}), fleet.keys.rate(GROUP.name)
+
+    async def throttled() -> int:
+        await States(fleet.client, fleet.keys, {"tencent": GROUP}).slow_down("tencent")
+        return int(cast("bytes", fleet.server.hget(key, "throttled_ms")))
+
+    await states.slow_down("tencent")
+    since = int(cast("bytes", fleet.server.hget(key, "throttled_ms")))
+    fleet.server.hset(key, "lowered_us", fleet.now_us() - 1_100_000)  # a second later: the next step down
+    assert await throttled() == since
+    fleet.server.hset(key, mapping={"lowered_us": fleet.now_us() - 3_600_000_000, "throttled_ms": 1})
+    assert await throttled() >= since

@@ -71,6 +71,26 @@ def test_an_account_keeps_going_until_it_is_resumed_without(url: str, valkey: re
     assert "goes on" not in call(url, "status").out
 
 
+def test_a_rate_says_who_lowered_it_and_when(url: str, valkey: redis.Redis) -> None:
+    """Status, its JSON and the check tell; a rate that an earlier version changed since has nobody's name."""
+    call(url, "accounts", "rate", "tencent", "200", "--reason", "ticket 4711", "--by", "kim")
+    said = "tencent limited to 200 of 1,000 requests/s by kim since 20"
+    checked = run(url, "check")
+    assert said in call(url, "status").out
+    assert said in checked.out
+    assert "`otpreport accounts rate tencent default`" in checked.out
+    (row,) = (row for row in call(url, "status", "--json").json["accounts"] if row["account"] == "tencent")
+    assert (row["rate_by_hand"], row["rate_by"], row["rate_why"]) == (200, "kim", "ticket 4711")
+    [group] = admin(valkey).keys("otpreport:rate:*")
+    admin(valkey).hset(group, "override", 300)  # as a command of an earlier version does
+    ran = call(url, "status")
+    assert "tencent limited to 300 of 1,000 requests/s" in ran.out
+    assert "kim" not in ran.out
+    call(url, "accounts", "rate", "tencent", "default")
+    assert not admin(valkey).hgetall(group)
+    assert "limited to" not in call(url, "status").out
+
+
 def test_events_are_not_dropped_unasked(url: str, valkey: redis.Redis) -> None:
     """Without a terminal `--mode shed` needs --yes, and says how many events it would drop."""
     for number in range(3):

@@ -11,6 +11,7 @@ import orjson
 import pytest
 import redis
 
+from otpreport.version import VERSION
 from tasks.retry import Reason
 from tests.support.command import ROOT, call, environment, run
 from tests.support.dead import LOST, Death, Undertaker
@@ -90,7 +91,7 @@ def test_status_shows_where_the_events_are(url: str, undertaker: Undertaker) -> 
     ran = call(url, "status")
     assert (ran.status, ran.err) == (0, "")
     rows = [line.split() for line in ran.out.splitlines()]
-    assert rows[1][:7] == ["tencent", "running", "1,000", "1,500", "0", "0", "2"]
+    assert rows[1][:8] == ["tencent", "running", "1,000", "0", "1,500", "0", "0", "2"]
     assert "no worker serves tencnet: 1 event waits" in ran.out
     assert "gone" in ran.out
     record = call(url, "status", "--json").json
@@ -305,13 +306,18 @@ def test_a_key_of_another_type_is_named_among_the_rest(url: str, valkey: redis.R
 def test_run_starts_a_worker_and_ends_it_on_sigterm(url: str) -> None:
     """It serves the accounts that are named, prints no banner, and ends with status 0."""
     command = [sys.executable, "-m", "worker", "run", "--accounts", "alibaba"]
-    with subprocess.Popen(
-        command, env=environment(url, OTPREPORT_METRICS_PORT="0"), cwd=ROOT, stdout=subprocess.PIPE
-    ) as process:
+    own, pipe = environment(url, OTPREPORT_METRICS_PORT="0"), subprocess.PIPE
+    with subprocess.Popen(command, env=own, cwd=ROOT, stdout=pipe, stderr=pipe) as process:
         until(lambda: call(url, "status", "--json").json["workers"] == 1)
-        until(lambda: call(url, "status", "--json").json["worker_list"][0]["pid"] == process.pid)
+        until(lambda: call(url, "status", "--json").json["worker_list"][0]["serves"] == ["alibaba"])
+        seen = call(url, "status", "--json").json
+        assert seen["worker_list"][0]["pid"] == process.pid
+        assert seen["worker_list"][0]["version"] == VERSION
+        assert seen["unattended"] == ["tencent"]
+        assert "no live worker serves tencent: 0 events wait" in run(url, "check").out
         process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=60)
+        out, log = process.communicate(timeout=60)
+    assert b'"accounts":["alibaba"]' in log
     assert process.returncode == 0
     assert b"celery@" not in out
 

@@ -38,12 +38,15 @@ async def test_what_a_worker_tells_is_read(fleet: Fleet) -> None:
     """Its note, what it holds by Redis' own books, and the last error of each account."""
     errors = LastErrors()
     errors.note("tencent", REFUSED)
-    await presence(fleet, errors).announce({"host": "h", "pid": 7, "in_flight": 3, "concurrency": 400})
+    await presence(fleet, errors).announce(
+        {"host": "h", "pid": 7, "in_flight": 3, "concurrency": 400, "serves": ["a"], "version": "0.1.0"}
+    )
     alive(fleet.server, "w1")
     fleet.server.sadd(KEYS.held("w1"), "a", "b")
     pulse = PulseReader(fleet.server, KEYS).read(["tencent", "alibaba"])
     [worker] = pulse.workers
     assert (worker.worker, worker.host, worker.pid, worker.held, worker.in_flight) == ("w1", "h", 7, 2, 3)
+    assert (worker.serves, worker.version) == (("a",), "0.1.0")
     assert worker.seen_ms is not None
     assert worker.alive(worker.seen_ms)
     error = pulse.of("tencent").last_error

@@ -47,7 +47,7 @@ async def running(url: str) -> AsyncGenerator[LoneBridge]:
     own = {"REDIS_URL": url, "METRICS_PORT": "0", "ACCOUNTS__TENCENT__ENDPOINT": "http://127.0.0.1:9"}
     environment = GOOD | {f"OTPREPORT_{name}": value for name, value in own.items()}
     runtime, bridge = Runtime(config.load(environment)), LoneBridge()
-    await runtime.start(bridge)
+    await runtime.start(bridge, [])
     try:
         yield bridge
     finally:

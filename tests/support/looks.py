@@ -23,6 +23,7 @@ class Seen:
     dead: int = 0
     oldest_ms: int | None = None
     booked: Mapping[str, int] = field(default_factory=dict[str, int])
+    rate: Rate = Rate()  # noqa: RUF009 - frozen
 
 
 def account(
@@ -47,7 +48,7 @@ def account(
         booked=seen.booked,
         oldest_ms=seen.oldest_ms,
         state=seen.state,
-        rate=Rate(),
+        rate=seen.rate,
     )
     rate = 1000 if seen.configured else None
     trail = () if pace is None else (0.0, pace)

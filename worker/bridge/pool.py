@@ -12,6 +12,7 @@ from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
 from celery.worker import state
 
+from otpreport.wire import queue_name
 from worker.bridge.handover import Bridge
 from worker.bridge.transport import Message
 from worker.runtime import Runtime
@@ -30,7 +31,9 @@ class AsyncioPool(BasePool):
         self._thread.start()
         self.bridge: Bridge = self.app.conf.broker_transport_options["bridge"]
         self._runtime: Runtime = self.app.otpreport_runtime
-        self._call(self._runtime.start(self.bridge), timeout=60)
+        prefix = queue_name("")
+        accounts = sorted(queue.removeprefix(prefix) for queue in self.app.amqp.queues.consume_from)
+        self._call(self._runtime.start(self.bridge, accounts), timeout=60)
 
     def on_stop(self) -> None:
         """Finish or hand back held events, within the grace."""

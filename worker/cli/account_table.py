@@ -35,13 +35,14 @@ Cell = Callable[[AccountStatus], Text]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How much is shown: whole words, every digit, marks of the states, and how long bars and trends are."""
+    """How much is shown: whole words, every digit, marks of the states, how long bars and trends are, which columns."""
 
     words: bool
     digits: bool
     marks: bool
     bars: int = 0
     trend: int = 0
+    without: frozenset[str] = frozenset()
 
     @property
     def gap(self) -> int:
@@ -58,6 +59,8 @@ class Column:
     figures: bool = True
 
 
+_SPARE = frozenset({"use", "sched", "+1h", "sent", "leased", "of", "rate/s", "oldest"})
+
 PLAIN = Layout(words=True, digits=True, marks=False)
 DRAWN = (
     Layout(words=True, digits=True, marks=True, bars=16, trend=32),
@@ -67,8 +70,17 @@ DRAWN = (
     Layout(words=False, digits=False, marks=True, bars=8),
     Layout(words=False, digits=False, marks=True, bars=4),
     Layout(words=False, digits=False, marks=True),
+    Layout(words=False, digits=False, marks=True, without=frozenset({"use"})),
+    Layout(words=False, digits=False, marks=True, without=frozenset({"use", "sched", "+1h"})),
+    Layout(
+        words=False, digits=False, marks=True, without=frozenset({"use", "sched", "+1h", "sent", "leased"})
+    ),
+    Layout(words=False, digits=False, marks=True, without=_SPARE),
 )
-"""The layouts that are tried, the richest first; the last one cuts names."""
+"""The layouts to try, the richest first. Names are cut where even the last is too wide."""
+
+NAME = 12
+"""Columns that a name keeps: without it, rows cannot be told apart."""
 
 
 def account_table(fleet: FleetStatus, width: int | None) -> Table:
@@ -86,10 +98,12 @@ def account_table(fleet: FleetStatus, width: int | None) -> Table:
 def _width(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: Layout) -> int:
     """Return how wide the table would like to be."""
     least = FIGURE if layout.words else 0
-    widths = (
+    widths = [
         max(len(column.title), least if column.figures else 0, *(row[i].cell_len for row in rows))
         for i, column in enumerate(columns)
-    )
+    ]
+    if not (layout.words or layout.bars):
+        widths[0] = min(widths[0], NAME)  # rather a part of the names than a column
     return sum(widths) + layout.gap * (len(columns) - 1)
 
 
@@ -101,17 +115,23 @@ def _table(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: La
             column.title,
             justify="right" if column.figures else "left",
             no_wrap=column.title != "account",
-            min_width=least,
+            min_width=min(NAME, _longest(rows)) if column.title == "account" else least,
         )
     for row in rows:
         table.add_row(*row)
     return table
 
 
+def _longest(rows: Sequence[Sequence[Text]]) -> int:
+    """Return how wide the widest name is."""
+    return max((row[0].cell_len for row in rows), default=0)
+
+
 def _columns(accounts: Sequence[AccountStatus], layout: Layout) -> list[Column]:
     name, state = Column("account", _name, figures=False), Column("state", _state(layout), figures=False)
     moving = any(account.delivered_per_second is not None for account in accounts)
-    return [name, state, *(_paces(layout) if moving else [Column("rate/s", _rate)]), *_counts(layout)]
+    every = [name, state, *(_paces(layout) if moving else [Column("rate/s", _rate)]), *_counts(layout)]
+    return [column for column in every if column.title not in layout.without]
 
 
 def _paces(layout: Layout) -> list[Column]:
@@ -126,6 +146,7 @@ def _counts(layout: Layout) -> list[Column]:
         return Text(number(value) if layout.digits else short(value), style="" if value else "dim")
 
     return [
+        Column("delivered" if layout.words else "sent", lambda account: figure(account.delivered)),
         Column("ready", lambda account: figure(account.seen.ready)),
         Column("leased", lambda account: figure(account.seen.leased)),
         Column("scheduled" if layout.words else "sched", lambda account: figure(account.seen.scheduled)),

@@ -17,6 +17,9 @@ from worker.fleet.notes import SILENT, Note, Severity, notes
 from worker.fleet.status import FleetStatus
 from worker.fleet.wording import count, moment, number, plain
 
+ROOMY = 80
+"""Columns from which it is shown what each worker serves and which version it is."""
+
 WIDE = 112
 """Columns from which names are whole and the tables airy."""
 
@@ -99,8 +102,13 @@ def _workers(fleet: FleetStatus, most: int, canvas: Canvas) -> Table:
         rows.add_column(title, no_wrap=title == "worker", overflow="ellipsis")
     for title in ("pid", "leased", "in flight", "of", "up", "seen"):
         rows.add_column(title, justify="right", no_wrap=True)
+    roomy = not canvas.drawn or canvas.width >= ROOMY
+    for title in ("version", "serves") if roomy else ():
+        rows.add_column(title, no_wrap=title == "version", overflow="ellipsis")
+    every = sorted(account.name for account in fleet.accounts if account.seen.configured)
     for worker in shown:
-        rows.add_row(*_worker(worker, fleet.now_ms))
+        about = (Text(plain(worker.version) or "-"), _serves(worker, every)) if roomy else ()
+        rows.add_row(*_worker(worker, fleet.now_ms), *about)
     if len(shown) < len(fleet.workers):
         rows.add_row(Text(f"and {len(fleet.workers) - len(shown)} more", style="dim"))
     return rows
@@ -116,6 +124,14 @@ def _worker(worker: WorkerSeen, now_ms: int) -> list[Text]:
         Text("-" if worker.started_ms is None else whole(now_ms - worker.started_ms)),
         _last_seen(worker, now_ms),
     ]
+
+
+def _serves(worker: WorkerSeen, every: Sequence[str]) -> Text:
+    """Return the accounts that a worker serves, `all` for those of the settings."""
+    if worker.serves is None:
+        return Text("-")
+    named = "all" if worker.serves == tuple(every) else ", ".join(worker.serves) or "none"
+    return Text(plain(named), no_wrap=True, overflow="ellipsis")
 
 
 def _last_seen(worker: WorkerSeen, now_ms: int) -> Text:

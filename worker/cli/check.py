@@ -27,6 +27,7 @@ from worker.cli.session import Session, refusal, settings_or_stop
 from worker.fleet import checks
 from worker.fleet.checks import Facts, Finding, Level
 from worker.fleet.client import connect
+from worker.fleet.rates import Rated
 from worker.fleet.wording import span
 from worker.groups import in_force
 
@@ -98,6 +99,12 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield checks.memory(pulse.memory, snapshot.now_us // 1000)
     yield from checks.faults(faults(opened.client, snapshot, pulse))
     yield from checks.events(snapshot, queues)
+    yield from checks.rates(
+        Rated(seen, account.rate_group, account.rate_limit)
+        for seen in snapshot.configured
+        if (account := grouped.settings.accounts.get(seen.name)) is not None
+    )
+    yield from checks.unattended(snapshot, pulse.workers)
     yield from checks.workers(pulse.workers, snapshot.now_us // 1000)
 
 

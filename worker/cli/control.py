@@ -85,7 +85,7 @@ def rate(name: str, text: str, reason: str, by: str, *, as_json: bool) -> int:
     with session() as opened:
         account = _account(opened, name)
         wanted = _rate(text, account)
-        before = Operation(opened.client, opened.keys).limit(account.rate_group, wanted)
+        before = Operation(opened.client, opened.keys).limit(account.rate_group, wanted, by=person, why=why)
         write_down(
             opened,
             "rate",

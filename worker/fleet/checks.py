@@ -17,7 +17,8 @@ from tasks.keyspace import Queues, redis_time_us
 from tasks.queue.fitness import FORMAT, too_new
 from worker.fleet.endings import endings
 from worker.fleet.notes import troubles
-from worker.fleet.unserved import unserved
+from worker.fleet.rates import Rated, lowered
+from worker.fleet.unserved import serves, unserved
 from worker.fleet.wording import count, waiting, why_not_running
 
 if TYPE_CHECKING:
@@ -254,6 +255,27 @@ def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
     yield from _queues(unserved(snapshot, queues))
     yield _books(snapshot)
     yield _workers(snapshot)
+
+
+def rates(accounts: Iterable[Rated]) -> Iterator[Finding]:
+    """Report rates that are lower than the settings say, and why."""
+    for low in lowered(accounts):
+        if low.by_operator:
+            fix = f"when that is over: `otpreport accounts rate {low.account} default`"
+            yield Finding("rates", Level.NOTE, low.text, fix)
+        else:
+            fix = "find what else uses this main account: docs/operations.md, OtpreportRateLowered"
+            yield Finding("rates", Level.WARN if low.serious else Level.NOTE, low.text, fix)
+
+
+def unattended(snapshot: Snapshot, seen: Iterable[WorkerSeen]) -> Iterator[Finding]:
+    """Report configured accounts that no live worker serves."""
+    served = serves(seen, snapshot.now_us // 1000)
+    for account in snapshot.configured:
+        if not served(account.name):
+            text = f"no live worker serves {account.name}: {waiting(account.waiting)}"
+            fix = "start a worker with this account: without --accounts (or -Q) it serves all"
+            yield Finding("workers", Level.WARN, text, fix)
 
 
 def workers(seen: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:

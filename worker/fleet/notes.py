@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.accounts.states import FLOWING, OPERATOR_STATES, PROBED_STATES
 from tasks.fleet.pulse import WorkerSeen
 from worker.fleet.endings import endings
+from worker.fleet.rates import lowered
 from worker.fleet.status import AccountStatus, FleetStatus
 from worker.fleet.wording import count, keeps_going, number, plain, span, waiting, why_not_running
 
@@ -43,10 +44,13 @@ def notes(fleet: FleetStatus) -> list[Note]:
         *_memory(fleet),
         *_books(fleet),
         *_accounts(fleet),
+        *_rates(fleet),
+        *_unattended(fleet),
         *_workers(fleet),
         *_clocks(fleet),
         *_dead_letters(fleet),
         *_differences(fleet),
+        *_versions(fleet),
         *_queues(fleet),
         *_shared_rates(fleet),
     ]
@@ -76,6 +80,26 @@ def _accounts(fleet: FleetStatus) -> Iterator[Note]:
             )
         if account.seen.state.keep_going:
             yield Note(Severity.INFO, plain(keeps_going(account.seen)))
+
+
+def _rates(fleet: FleetStatus) -> Iterator[Note]:
+    for low in lowered(account.rated for account in fleet.accounts if account.rated is not None):
+        yield Note(Severity.WARN if low.serious else Severity.INFO, plain(low.text))
+
+
+def _unattended(fleet: FleetStatus) -> Iterator[Note]:
+    for account in fleet.unattended:
+        text = f"no live worker serves {account.name}: {waiting(account.seen.waiting)}"
+        yield Note(Severity.BAD if account.seen.waiting else Severity.WARN, plain(text))
+
+
+def _versions(fleet: FleetStatus) -> Iterator[Note]:
+    live = Counter(
+        worker.version or "an earlier one" for worker in fleet.workers if worker.alive(fleet.now_ms)
+    )
+    if len(live) > 1:
+        found = ", ".join(f"{version} ({number(workers)})" for version, workers in sorted(live.items()))
+        yield Note(Severity.INFO, plain(f"live workers run different versions: {found}"))
 
 
 def _dead_letters(fleet: FleetStatus) -> Iterator[Note]:

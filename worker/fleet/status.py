@@ -16,7 +16,8 @@ from tasks.keys import Keys
 from tasks.keyspace import Queues
 from tasks.settlement import Ending
 from worker.fleet.pace import Pace
-from worker.fleet.unserved import unserved
+from worker.fleet.rates import Rated
+from worker.fleet.unserved import serves, unserved
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -39,9 +40,24 @@ class AccountStatus:
         return self.seen.name
 
     @property
+    def delivered(self) -> int:
+        """How many of its events were delivered since the books began."""
+        return self.seen.booked.get(Ending.DELIVERED, 0)
+
+    @property
     def rate_effective(self) -> float | None:
         """The rate of the account's group at this moment."""
         return None if self.rate_configured is None else self.seen.effective_rate(self.rate_configured)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the provider's throttling keeps its group below what it may do."""
+        if self.rate_configured is None:
+            return False
+        rate = self.seen.rate
+        return rate.effective(self.rate_configured, (self.seen.now_ms + 1) / 1000) < rate.most(
+            self.rate_configured
+        )
 
     @property
     def rate_use(self) -> float | None:
@@ -49,6 +65,13 @@ class AccountStatus:
         if self.delivered_per_second is None or not self.rate_effective:
             return None
         return self.delivered_per_second / self.rate_effective
+
+    @property
+    def rated(self) -> Rated | None:
+        """The account with its rate; None where it is not configured."""
+        if self.rate_configured is None or self.rate_group is None:
+            return None
+        return Rated(self.seen, self.rate_group, self.rate_configured)
 
     @property
     def matters(self) -> bool:
@@ -74,6 +97,12 @@ class FleetStatus:
     def now_ms(self) -> int:
         """When this was seen."""
         return self.snapshot.now_us // 1000
+
+    @property
+    def unattended(self) -> tuple[AccountStatus, ...]:
+        """The configured accounts that no live worker serves."""
+        served = serves(self.workers, self.now_ms)
+        return tuple(a for a in self.accounts if a.seen.configured and not served(a.name))
 
     @property
     def gone(self) -> tuple[WorkerSeen, ...]:

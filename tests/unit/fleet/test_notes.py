@@ -8,6 +8,7 @@ import pytest
 from tasks.accounts.states import NAMES, State
 from tasks.fleet.epoch import Loss, Memory
 from tasks.fleet.pulse import AccountPulse
+from tasks.limiter.rate import Rate
 from tests.support.looks import NOW_MS, Seen, account, look, worker
 from worker.fleet.notes import Severity, notes
 from worker.fleet.record import record
@@ -105,3 +106,59 @@ def test_a_record_keeps_what_scripts_rely_on() -> None:
     first, second = cast("list[dict[str, object]]", found["accounts"])
     assert (first["rate_configured"], first["rate_effective"], first["rate_use"]) == (1000, 1000, 0.97)
     assert (second["configured"], second["rate_configured"], second["rate_use"]) == (False, None, None)
+
+
+def test_why_a_rate_is_low() -> None:
+    """Who lowered it, and since when the provider throttles, once for each group; a short dip is no warning."""
+    slow = Rate(
+        20.0,
+        1000.0,
+        NOW_MS / 1000,
+        900.0,
+        throttled_ms=NOW_MS - 60_000,
+        override_ms=NOW_MS - 120_000,
+        override_by="kim",
+        override_why="ticket 4711",
+    )
+    found = notes(
+        look(
+            account(seen=Seen(rate=slow), group="g"),
+            account("b", Seen(rate=slow), group="g"),
+            workers=(worker(),),
+        )
+    )
+    assert [(note.level, note.text) for note in found] == [
+        (
+            Severity.WARN,
+            "tencent, b limited to 900 of 1,000 requests/s by kim since 2026-05-01 11:58:00 UTC: ticket 4711",
+        ),
+        (
+            Severity.WARN,
+            (
+                "tencent, b at 20 of 900 requests/s: "
+                "the provider throttles since 2026-05-01 11:59:00 UTC, last at 12:00:00"
+            ),
+        ),
+    ]
+    dip = Rate(700.0, 1000.0, NOW_MS / 1000)
+    [note] = notes(look(account(seen=Seen(rate=dip)), workers=(worker(),)))
+    assert (note.level, note.text) == (
+        Severity.INFO,
+        "tencent at 700 of 1,000 requests/s: the provider throttles, last at 12:00:00",
+    )
+
+
+def test_an_account_that_no_worker_serves_is_told() -> None:
+    """Where every live worker says what it serves, and none names the account; an earlier version may serve all."""
+    only = replace(worker(), serves=("tencent",), version="0.1.0")
+    accounts = account(), account("alibaba", Seen(ready=3))
+    [note] = notes(look(*accounts, workers=(only,)))
+    assert (note.level, note.text) == (Severity.BAD, "no live worker serves alibaba: 3 events wait")
+    [told] = notes(look(*accounts, workers=(only, worker("earlier"))))
+    assert told.text == "live workers run different versions: 0.1.0 (1), an earlier one (1)"
+    other = replace(worker("other"), serves=("alibaba",), version="0.1.0")
+    assert not notes(look(*accounts, workers=(only, other)))
+    gone = replace(worker("other", lease=-1.0), serves=("alibaba",))
+    assert any(
+        "no live worker serves alibaba" in note.text for note in notes(look(*accounts, workers=(only, gone)))
+    )

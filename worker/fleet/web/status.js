@@ -114,6 +114,7 @@ function accountRow(account) {
     ["rate/s", lowered ? "n lowered" : "n", rate],
     ["use", "", use(account)],
     ["delivered, last minute", "wide", trend(account)],
+    ["delivered", ...figure(account.books.delivered)],
     ["ready", ...figure(account.ready)],
     ["leased", ...figure(account.leased)],
     ["scheduled", ...figure(account.scheduled)],
@@ -146,6 +147,8 @@ function workerRow(worker, now) {
     ["in flight", "n", flight],
     ["up", "n", worker.started_at_ms === null ? "–" : ago(worker.started_at_ms, now)],
     ["seen", !worker.alive ? "n gone" : silent > 5000 ? "n late" : "n", seen],
+    ["version", "", worker.version || "–"],
+    ["serves", "text", worker.serves === null ? "–" : worker.serves.join(", ") || "none"],
   ]);
 }
 
@@ -200,7 +203,7 @@ function show(fleet) {
   }
   mood("redis unreachable", "bad");
   $("redis").textContent = fleet.redis || "";
-  warn(`${plain(fleet.reason).replace(/\.$/, "")}, since ${clock(fleet.at_ms)}.` + (last ? ` Figures below as of ${clock(last.at_ms)}.` : ""));
+  warn(`${plain(fleet.reason).replace(/\.$/, "")}, since ${clock(fleet.at_ms)}. Web apps spool their events meanwhile; nothing is lost.` + (last ? ` Figures below as of ${clock(last.at_ms)}.` : ""));
 }
 
 async function refresh() {
