@@ -155,6 +155,12 @@ async def test_a_fleet_of_one_is_everybody(fleet: Fleet) -> None:
     assert (await state(fleet)).code == "not_sent"
 
 
+async def test_a_fleet_of_one_that_gets_through_in_part(fleet: Fleet) -> None:
+    """Its own answers are nobody else's: what does not leave it counts all the same."""
+    await settle(fleet.queue("only"), calls(unsent=30, good=1))
+    assert (await state(fleet)).name == "circuit_open"
+
+
 async def test_when_every_worker_fails_it_opens_at_once(fleet: Fleet) -> None:
     """An answer proves nothing any more once the worker that had it can't get out either."""
     for worker in ("w1", "w2", "w3"):

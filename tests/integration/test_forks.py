@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -62,6 +63,7 @@ def test_busy_threads_do_not_starve_a_fork() -> None:
         while not stop.is_set():
             with steady():
                 inside += 1
+                time.sleep(0.001)
                 inside -= 1
 
     threads = [threading.Thread(target=busy) for _ in range(4)]

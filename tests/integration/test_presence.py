@@ -136,6 +136,9 @@ async def test_a_note_stays_small_with_many_accounts(fleet: Fleet) -> None:
     for told in (False, True):
         await voice.announce({}, many)
         assert bool(fleet.server.exists(KEYS.deployment(many.digest))) is told
+    fleet.server.hdel(KEYS.deployment(many.digest), "account-0")
+    await voice.announce({}, many)
+    assert fleet.server.hlen(KEYS.deployment(many.digest)) == 199, "it was told again"
     assert fleet.server.hlen(KEYS.worker("w1")) == 2
     assert admin(fleet.server).ttl(KEYS.deployment(many.digest)) > 0
     admin(fleet.server).flushdb()
