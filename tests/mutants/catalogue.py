@@ -1769,8 +1769,8 @@ MUTANTS = (
     Mutant(
         "spool-refused-pause",
         "otpreport/spool.py",
-        "            if refused:\n                later =",
-        "            if False:\n                later =",
+        "min(_LONGEST_PAUSE, max(_LOOK, 2 * pause))",
+        "_SHORTEST_PAUSE",
         "tests/integration/test_spool.py::test_a_redis_that_takes_nothing_is_left_in_peace",
     ),
     Mutant(
