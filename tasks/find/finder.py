@@ -24,10 +24,10 @@ from tasks.shared import MAX_BYTES
 if TYPE_CHECKING:
     from redis import Redis
 
-BYTES = 300_000
+BYTES = 500_000
 """Bytes that a page is meant to have: about a ms of Redis."""
 
-LONGEST_REST = 0.05
+LONGEST_REST = 0.005
 """Seconds between two pages, at most; else as long as the last one took, so that Redis has time for workers."""
 
 FIRST, MOST, HASHED = 64, 1000, 200
@@ -159,14 +159,15 @@ class Finder:
         sought, looked, places = Sought(message_id), Looked(accounts), list[Place]()
         while not places and looked.looks < 2:
             looked.looks += 1
-            looked.waiting = looked.taken = looked.dead = 0
-            looked.faults.clear()
+            looked.taken = looked.dead = 0
             for account in accounts:
                 places += self._look(account, sought, looked)
         return places, looked
 
     def _look(self, account: str, sought: Sought, looked: Looked) -> list[Place]:
-        waiting = self._guarded(self._waiting(account, sought, looked), looked)
+        waiting = list[WaitingPlace]()
+        if looked.looks == 1:  # no event goes back to its queue
+            waiting = self._guarded(self._waiting(account, sought, looked), looked)
         tags = dict.fromkeys(self._guarded(self._taken(account, sought, looked), looked))
         tags |= dict.fromkeys(self._guarded(self._dead(account, sought, looked), looked))
         found: list[Place] = []
@@ -191,7 +192,8 @@ class Finder:
         except NoPermissionError:
             raise
         except ResponseError as error:
-            looked.faults.append(str(error))
+            if str(error) not in looked.faults:
+                looked.faults.append(str(error))
         return found
 
     def _waiting(self, account: str, sought: Sought, looked: Looked) -> Iterator[WaitingPlace]:
