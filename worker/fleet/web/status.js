@@ -148,7 +148,7 @@ function workerRow(worker, now) {
     ["up", "n", worker.started_at_ms === null ? "–" : ago(worker.started_at_ms, now)],
     ["seen", !worker.alive ? "n gone" : silent > 5000 ? "n late" : "n", seen],
     ["version", "", worker.version || "–"],
-    ["serves", "text", worker.serves === null ? "–" : worker.serves.join(", ") || "none"],
+    ["serves", "", worker.serves === null ? "–" : worker.serves.join(", ") || "none"],
   ]);
 }
 
