@@ -113,11 +113,11 @@ class Twilio(base.Provider):
 
     def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
         """Build the feedback on a message, which has no time."""
-        return self._request(base.segment(event.message_id), b"Outcome=" + _said(event).encode())
+        return self._request(base.segment(event.message_id), b"Outcome=" + _outcome_of(event).encode())
 
     def outcome(self, answer: Answer, event: Verification) -> Outcome:
-        """Say what an answer means: it has to repeat what was said."""
-        return judge(answer, _read(answer, _said(event)), CODES, self._mask, frozenset({200, 201}))
+        """Say what an answer means: it has to repeat what was sent."""
+        return judge(answer, _read(answer, _outcome_of(event)), CODES, self._mask, frozenset({200, 201}))
 
     def probe(self, *, now: float, nonce: str) -> SignedRequest:
         """Build a feedback without the required Outcome, on a message that does not exist."""
@@ -131,16 +131,16 @@ class Twilio(base.Provider):
         return SignedRequest(f"{self._messages}{message}/Feedback.json", self._headers, body)
 
 
-def _said(event: Verification) -> str:
+def _outcome_of(event: Verification) -> str:
     return "confirmed" if event.verified else "unconfirmed"
 
 
-def _read(answer: Answer, said: str) -> Reply | None:
-    """Find the error's code, else the outcome that was said."""
+def _read(answer: Answer, sent: str) -> Reply | None:
+    """Find the error's code, else the outcome that was sent."""
     whole = json_object(answer.body)
     if whole is None:
         return None
     request_id = answer.headers.get("twilio-request-id", "")
-    if (found := code(whole, "code")) or not said:
+    if (found := code(whole, "code")) or not sent:
         return Reply(found, text(whole, "message"), request_id, final=False) if found else None
-    return recorded(answer, request_id) if text(whole, "outcome") == said else None
+    return recorded(answer, request_id) if text(whole, "outcome") == sent else None

@@ -46,6 +46,10 @@ class Keys:
         """ZSET: `<generation width (s)>:<since when (s)>` of the delivered sets to when one last asked for it."""
         return f"{self.prefix}otpreport:remembered"
 
+    def done(self, generation: int, bucket: int) -> str:
+        """SET of integers: the events of one bucket that were delivered in one generation."""
+        return f"{self.prefix}otpreport:done:{generation}:{bucket}"
+
     def worker(self, worker: str) -> str:
         """HASH: what a worker says of itself, and when it last did; it expires."""
         return f"{self.prefix}otpreport:worker:{worker}"

@@ -78,7 +78,7 @@ class DeliveredMemory:
         self, spans: Sequence[tuple[int, int]], bucket: int, member: str
     ) -> Iterator[tuple[str, str]]:
         for _, generation in spans:
-            yield f"{self._keys.prefix}otpreport:done:{generation}:{bucket}", member
+            yield self._keys.done(generation, bucket), member
 
     def _look(self, places: Iterable[tuple[str, str]]) -> list[bool]:
         pipe = self._client.pipeline(transaction=False)
