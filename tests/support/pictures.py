@@ -18,6 +18,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
+from otpreport.version import VERSION
 from tasks.accounts.states import State
 from tasks.fleet.pulse import AccountPulse, ErrorSeen, WorkerSeen
 from tasks.limiter.rate import Rate
@@ -30,6 +31,7 @@ from worker.fleet.status import AccountStatus, FleetStatus
 
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTH = 134
+DELIVERED = {"tencent": 4_210_733, "tencent-cn": 301_200, "alibaba": 2_044_519, "alibaba_cn": 95_810}
 MINUTE = 60_000
 
 
@@ -73,7 +75,19 @@ def fleet() -> FleetStatus:
         ),
     )
     workers = tuple(
-        WorkerSeen(name, NOW_MS + 30_000, held, NOW_MS, host, pid, flying, 400, NOW_MS - 156 * MINUTE)
+        WorkerSeen(
+            name,
+            NOW_MS + 30_000,
+            held,
+            NOW_MS,
+            host,
+            pid,
+            flying,
+            400,
+            NOW_MS - 156 * MINUTE,
+            serves=tuple(sorted(DELIVERED)),
+            version=VERSION,
+        )
         for name, host, pid, held, flying in (
             ("3f9a1c77b2e0", "otp-worker-1", 4711, 64, 52),
             ("8d02be1490aa", "otp-worker-1", 4712, 22, 13),
@@ -97,7 +111,7 @@ def _account(
         rate=rate,
         scheduled=held[1],
         records=sum(held),
-        booked={"taken": seen.dead + sum(held)},
+        booked={"taken": DELIVERED[name] + seen.dead + sum(held), "delivered": DELIVERED[name]},
     )
     return replace(drawn, seen=snapshot, trail=trail)
 
