@@ -11,9 +11,11 @@ A provider does no I/O and knows no clock and no randomness: time and nonce are 
 
 import enum
 import re
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeAlias
 from urllib.parse import quote
 
@@ -21,6 +23,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 from pydantic_core import PydanticCustomError
 
 from otpreport import Verification
+
+NO_UUID = "00000000-0000-0000-0000-000000000000"
+"""The id of no message, for a probe's path."""
 
 _MASKED = ("authorization", "cookie", "key", "secret", "signature", "token")
 
@@ -215,6 +220,17 @@ def required_at_ms(event: Verification, now: float, *, unit_ms: int = 1) -> int:
     if reported is None:
         reported = min((event.sent_at_ms or 0) + 1000, int(now * 1000))
     return reported - reported % unit_ms
+
+
+def utc(at_ms: int) -> str:
+    """Write a time in UNIX ms as ISO 8601 has it, in UTC."""
+    second, ms = divmod(at_ms, 1000)
+    return f"{_second(second)}.{ms:03}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def segment(text: str) -> str:

@@ -3,6 +3,7 @@
 from providers.alibaba import Alibaba
 from providers.alibaba_cn import AlibabaCn
 from providers.base import Provider
+from providers.eight_by_eight import EightByEight
 from providers.tencent import Tencent
 from providers.twilio import Twilio
 from providers.vonage import Vonage
@@ -12,6 +13,7 @@ REGISTRY: dict[str, type[Provider]] = {
     for provider in (
         Alibaba,
         AlibabaCn,
+        EightByEight,
         Tencent,
         Twilio,
         Vonage,

@@ -13,6 +13,7 @@ from simulator.connection import Exchange
 from simulator.delivery import Delivery
 from simulator.dialect import Dialect
 from simulator.dice import Throw, delay, throw
+from simulator.eight_by_eight import EightByEight
 from simulator.faults import FaultTable
 from simulator.lag import LagMeter
 from simulator.ledger import SIGNED, TAKEN, VERIFIED, Book, Ledger
@@ -26,7 +27,7 @@ from simulator.twilio import Twilio
 from simulator.vonage import Vonage
 from simulator.window import RateWindow
 
-DIALECTS = (Tencent, Alibaba, Twilio, Vonage)
+DIALECTS = (Tencent, Alibaba, Twilio, Vonage, EightByEight)
 
 OK = "ok"
 UNKNOWN_KEY = "(unknown)"

@@ -9,8 +9,16 @@ from pydantic import AfterValidator
 
 # Of Twilio and Vonage no limit is documented: these are where otpreport begins.
 # tencentcloud.com/document/api/382/49706,
-# alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion
-LIMITS: Mapping[str, int] = {"tencent": 1000, "alibaba": 500, "alibaba_cn": 500, "twilio": 100, "vonage": 30}
+# alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion,
+# developer.8x8.com/connect/docs/api-rate-limiting
+LIMITS: Mapping[str, int] = {
+    "tencent": 1000,
+    "alibaba": 500,
+    "alibaba_cn": 500,
+    "twilio": 100,
+    "vonage": 30,
+    "8x8": 1800,
+}
 
 
 def _known(name: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+import orjson
 
 
 class Request(NamedTuple):
@@ -38,3 +40,12 @@ class RefusedError(Exception):
         super().__init__(code, message)
         self.code = code
         self.message = message
+
+
+def json_object(body: bytes) -> Mapping[str, object] | None:
+    """Return the JSON object that a body is; None for any other."""
+    try:
+        found: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return cast("Mapping[str, object]", found) if isinstance(found, dict) else None

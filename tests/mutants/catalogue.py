@@ -1424,6 +1424,13 @@ MUTANTS = (
         "tests/unit/providers/test_reply.py::test_success_may_not_be_somebody_elses",
     ),
     Mutant(
+        "8x8-no-byte",
+        "providers/eight_by_eight.py",
+        "if not answer.body:",
+        "if not answer.body.strip():",
+        "tests/unit/providers/test_eight_by_eight.py::test_success_has_no_byte",
+    ),
+    Mutant(
         "reply-bare-permanent",
         "providers/reply.py",
         "_NEVER_BARE = frozenset({Result.DELIVERED, Result.PERMANENT})",

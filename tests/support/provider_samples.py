@@ -4,7 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
@@ -226,6 +226,29 @@ def _vonage_reported(request: SignedRequest) -> Reported:
     return Reported(form["message-id"], verified, int(at.timestamp()) * 1000)
 
 
+def _iso_ms(body: Mapping[str, str]) -> int | None:
+    at = body.get("timestamp")
+    if at is None:
+        return None
+    since = datetime.strptime(at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC) - datetime(
+        1970, 1, 1, tzinfo=UTC
+    )
+    return since // timedelta(milliseconds=1)
+
+
+def _8x8_gateway(code: str, message: str) -> bytes:
+    number = int(code) if code.isdecimal() and code.isascii() and len(code) == 4 else code
+    return json.dumps(
+        {"code": number, "message": message, "errorId": REQUEST_ID, "timestamp": "2023-11-14T22:13:20.12Z"}
+    ).encode()
+
+
+def _8x8_reported(request: SignedRequest) -> Reported:
+    body = json.loads(request.body)
+    message_id = unquote(urlsplit(request.url).path.split("/")[6])
+    return Reported(message_id, {"success": True, "failure": False}[body["outcome"]], _iso_ms(body))
+
+
 def _basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
@@ -292,6 +315,24 @@ _VONAGE = Sample(
     fields=("message-id", "delivered"),
     reported=_vonage_reported,
 )
+_8X8 = Sample(
+    name="8x8",
+    options={"subaccount_id": "acme_OTP&co.hq-1", "api_key": KEY},
+    secrets=(KEY,),
+    throttled="1100",
+    permanent="1008",
+    account="1200",
+    denied="1201",
+    incomplete="1000",
+    key={"id": "acme_OTP&co.hq-1", "secret": KEY},
+    taken=(Answer(200, {}, b""),),
+    gateway_body=_8x8_gateway,
+    request_id="",
+    path="api/v1/subaccounts/acme_OTP%26co.hq-1/messages/{id}/feedback",
+    probe_id="00000000-0000-0000-0000-000000000000",
+    fields=("outcome", "timestamp"),
+    reported=_8x8_reported,
+)
 
 SAMPLES = {
     sample.label: sample
@@ -352,5 +393,6 @@ SAMPLES = {
             signed_by="sig",
             signs=frozenset({"id", "occurred"}),
         ),
+        _8X8,
     )
 }

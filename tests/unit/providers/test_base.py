@@ -3,7 +3,7 @@
 import pytest
 
 from providers import Result, SignedRequest, reported_at_ms
-from providers.base import UnreportableError, opened, required_at_ms, segment
+from providers.base import UnreportableError, opened, required_at_ms, segment, utc
 from tests.support.provider_samples import event
 
 NOW = 1_700_000_000.5
@@ -61,6 +61,20 @@ def test_a_time_that_may_not_be_left_out(
     """Where the entry is not after the sending, it is a second after it, but never in the future."""
     fields = {"occurred_at": occurred} if sent is None else {"occurred_at": occurred, "sent_at": sent}
     assert required_at_ms(event(**fields), NOW, unit_ms=unit_ms) == reported
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "written"),
+    [
+        (1_699_999_990_123, "2023-11-14T22:13:10.123Z"),
+        (1_699_999_990_007, "2023-11-14T22:13:10.007Z"),
+        (1_700_000_000_000, "2023-11-14T22:13:20.000Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_time_is_written_in_utc(at_ms: int, written: str) -> None:
+    """With milliseconds, whatever the machine's zone."""
+    assert utc(at_ms) == written
 
 
 @pytest.mark.parametrize("text", [".", "..", ""])
