@@ -34,8 +34,8 @@ OWN = (
 SHARED = ("otpreport:workers", "otpreport:books", "otpreport:claims")
 """Keys that no account can do without."""
 
-SILENCE = 5 * LEASE
-"""Seconds that the good account may be silent: some calls, not the end of a lease that nobody could renew."""
+SILENCE = LEASE
+"""Seconds that the other account may be silent at most: it waits for no lease to end."""
 
 
 def spoil(server: Any, key: str) -> bool:
@@ -115,7 +115,7 @@ def test_keys_that_all_share(tmp_path: Path) -> None:
 
 
 def test_the_version_before_throws_a_queue_away(tmp_path: Path) -> None:
-    """The control: it pops what it then can't note; mended, the account's books are not balanced either."""
+    """The control: it pops what it then can't note, until the queue is empty."""
     with Fleet(tmp_path, TENCENT, ALIBABA, plan=PLAN, settings=LONG) as fleet:
         fleet.launch(root=checkout(tmp_path / BEFORE)).wait_until_started()
         server = admin(fleet.redis)
