@@ -2,6 +2,7 @@
 
 from providers.alibaba import Alibaba
 from providers.alibaba_cn import AlibabaCn
+from providers.aws import Aws
 from providers.base import Provider
 from providers.eight_by_eight import EightByEight
 from providers.tencent import Tencent
@@ -13,6 +14,7 @@ REGISTRY: dict[str, type[Provider]] = {
     for provider in (
         Alibaba,
         AlibabaCn,
+        Aws,
         EightByEight,
         Tencent,
         Twilio,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from simulator.alibaba import WINDOW as NONCE_LIFETIME
 from simulator.alibaba import Alibaba
+from simulator.aws import Aws
 from simulator.clock import Clock
 from simulator.connection import Exchange
 from simulator.delivery import Delivery
@@ -27,7 +28,14 @@ from simulator.twilio import Twilio
 from simulator.vonage import Vonage
 from simulator.window import RateWindow
 
-DIALECTS = (Tencent, Alibaba, Twilio, Vonage, EightByEight)
+DIALECTS = (
+    Tencent,
+    Alibaba,
+    Aws,
+    EightByEight,
+    Twilio,
+    Vonage,
+)
 
 OK = "ok"
 UNKNOWN_KEY = "(unknown)"

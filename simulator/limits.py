@@ -10,14 +10,16 @@ from pydantic import AfterValidator
 # Of Twilio and Vonage no limit is documented: these are where otpreport begins.
 # tencentcloud.com/document/api/382/49706,
 # alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion,
-# developer.8x8.com/connect/docs/api-rate-limiting
+# developer.8x8.com/connect/docs/api-rate-limiting,
+# docs.aws.amazon.com/sms-voice/latest/userguide/quotas.html
 LIMITS: Mapping[str, int] = {
     "tencent": 1000,
     "alibaba": 500,
     "alibaba_cn": 500,
+    "8x8": 1800,
+    "aws": 20,
     "twilio": 100,
     "vonage": 30,
-    "8x8": 1800,
 }
 
 

@@ -27,6 +27,7 @@ from tests.support.raw_server import (
     closing,
     dripping,
     full_backlog,
+    parsed,
     resetting,
     silent,
 )
@@ -50,15 +51,6 @@ PATHS = [
 def client(request: pytest.FixtureRequest) -> Clients:
     """Return the clients of each engine in turn: both keep the same promises, but where a test says otherwise."""
     return Clients(request.param)
-
-
-def parsed(request: bytes) -> tuple[str, dict[str, str], bytes]:
-    """Return the request line, the headers by lower-case name (each once), and the body."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    line, *rows = head.decode().split("\r\n")
-    headers = [(name.lower(), value.strip()) for name, _, value in (row.partition(":") for row in rows)]
-    assert len(dict(headers)) == len(headers), f"a header stands twice: {headers}"
-    return line, dict(headers), body
 
 
 async def test_an_answer_is_read_whole(client: Clients) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from providers.registry import REGISTRY
-from simulator.limits import LIMITS
-from simulator.settings import Key, Settings
+from simulator.settings import Key, Settings, parse
 from tests.support.command import run
+from tests.support.provider_samples import SAMPLES, Sample
 from tests.support.worker_process import ROOT
-from worker.cli.simulate import accounts_for, parts_of_key
+from worker.cli.simulate import accounts_for
 from worker.embedded import EmbeddedValkey
 
 SIMULATE = [sys.executable, "-u", "-m", "worker", "simulate"]
@@ -119,7 +119,15 @@ def test_every_key_is_an_account() -> None:
     )
 
 
-@pytest.mark.parametrize("provider", LIMITS)
-def test_every_provider_has_its_names(provider: str) -> None:
-    """A provider of the simulator can be printed as an account: its first two options are the parts of its key."""
-    assert set(parts_of_key(provider)) == REGISTRY[provider].credentials - {"security_token"}
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=lambda sample: sample.label)
+def test_the_account_of_a_key_is_complete(sample: Sample) -> None:
+    """Of every provider the account that is printed has all that is required, and signs in with the key."""
+    if "account" in sample.key:
+        return  # the key has an id beside the account's, for which no option is known
+    settings = parse({"keys": [{"provider": sample.name, **sample.key}]})
+    (account,) = accounts_for(settings, "http://127.0.0.1:1").values()
+    kind = REGISTRY[sample.name]
+    options = {name: value for name, value in account.items() if name not in {"provider", "endpoint"}}
+    provider = kind(str(account["endpoint"]), kind.Options.model_validate(options))
+    assert provider.key_id == settings.keys[0].id
+    assert account.get(sample.token_option) == sample.token

@@ -14,6 +14,8 @@ from tests.support.calls import (
     ALIBABA_CN_KEY,
     ALIBABA_KEY,
     ALIBABA_TEMPORARY,
+    AWS_KEY,
+    AWS_TEMPORARY,
     KEYS,
     TENCENT_KEY,
     TENCENT_TEMPORARY,
@@ -79,6 +81,23 @@ def _china(simulator: SimulatorProcess, key: Key) -> Any:
     return _china_sdk.Client(_config(simulator, key)).sms_conversion_intl(request).body.code
 
 
+def _aws(simulator: SimulatorProcess, key: Key) -> str:
+    client = (
+        pytest.importorskip("botocore.session")
+        .Session()
+        .create_client(
+            "pinpoint-sms-voice-v2",
+            region_name="eu-west-1",
+            endpoint_url=simulator.url,
+            aws_access_key_id=key["id"],
+            aws_secret_access_key=key["secret"],
+            aws_session_token=key.get("token"),
+        )
+    )
+    answer = client.put_message_feedback(MessageId="a1b2-c3d4", MessageFeedbackStatus="FAILED")
+    return str(answer["MessageFeedbackStatus"])
+
+
 def _now_ms() -> int:
     return int(time.time() * 1000) - 1000
 
@@ -104,3 +123,11 @@ def test_the_alibaba_sdk_for_china_is_understood(simulator: SimulatorProcess) ->
     assert _china(simulator, ALIBABA_CN_KEY) == "OK"
     with pytest.raises(Exception, match=r"SignatureDoesNotMatch"):
         _china(simulator, ALIBABA_CN_KEY | {"secret": "x"})
+
+
+@pytest.mark.parametrize("key", [AWS_KEY, AWS_TEMPORARY], ids=["lasting", "temporary"])
+def test_botocore_is_understood(simulator: SimulatorProcess, key: Key) -> None:
+    """A report of the official SDK is taken, also with a temporary key; with a wrong secret it is not."""
+    assert _aws(simulator, key) == "FAILED"
+    with pytest.raises(Exception, match=r"InvalidSignatureException"):
+        _aws(simulator, key | {"secret": "x"})

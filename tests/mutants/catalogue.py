@@ -1445,6 +1445,27 @@ MUTANTS = (
         "tests/unit/providers/test_reply.py::test_a_status_alone_has_next_to_no_body",
     ),
     Mutant(
+        "aws-clock",
+        "providers/aws.py",
+        "if code.lower() in _SIGNATURE_FAULTS and message.startswith(_WRONG_TIME):",
+        "if False:",
+        "tests/unit/providers/test_aws.py::test_the_text_tells_a_wrong_time_from_a_wrong_key",
+    ),
+    Mutant(
+        "aws-said",
+        "providers/aws.py",
+        'repeats = bool(said) and text(whole, "MessageFeedbackStatus") == said',
+        'repeats = bool(said and text(whole, "MessageFeedbackStatus"))',
+        "tests/unit/providers/test_aws.py::test_success_repeats_what_was_said",
+    ),
+    Mutant(
+        "sigv4-day",
+        "providers/sigv4.py",
+        "if kept != day:",
+        "if not kept:",
+        "tests/unit/providers/test_signatures.py::test_the_kept_key_is_always_the_days",
+    ),
+    Mutant(
         "segment-dots",
         "providers/base.py",
         'if text in {"", ".", ".."}:',

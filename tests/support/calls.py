@@ -27,7 +27,17 @@ TENCENT_TEMPORARY: dict[str, object] = TENCENT_KEY | {"id": "AKIDTEMPORARY", "to
 ALIBABA_KEY: dict[str, object] = {"provider": "alibaba", "id": "LTAITEST", "secret": "alibaba-secret"}
 ALIBABA_TEMPORARY: dict[str, object] = ALIBABA_KEY | {"id": "LTAITEMPORARY", "token": "token+/="}
 ALIBABA_CN_KEY: dict[str, object] = {"provider": "alibaba_cn", "id": "LTAICHINA", "secret": "china-secret"}
-KEYS = [TENCENT_KEY, TENCENT_TEMPORARY, ALIBABA_KEY, ALIBABA_TEMPORARY, ALIBABA_CN_KEY]
+AWS_KEY: dict[str, object] = {"provider": "aws", "id": "AKIATEST", "secret": "aws-secret"}
+AWS_TEMPORARY: dict[str, object] = AWS_KEY | {"id": "ASIATEMPORARY", "token": "aws-token+/="}
+KEYS = [
+    TENCENT_KEY,
+    TENCENT_TEMPORARY,
+    ALIBABA_KEY,
+    ALIBABA_TEMPORARY,
+    ALIBABA_CN_KEY,
+    AWS_KEY,
+    AWS_TEMPORARY,
+]
 HOST = "provider.example"
 
 

@@ -249,6 +249,16 @@ def _8x8_reported(request: SignedRequest) -> Reported:
     return Reported(message_id, {"success": True, "failure": False}[body["outcome"]], _iso_ms(body))
 
 
+def _aws_gateway(code: str, message: str) -> bytes:
+    return json.dumps({"__type": f"com.amazonaws.pinpointsmsvoicev2#{code}", "Message": message}).encode()
+
+
+def _aws_reported(request: SignedRequest) -> Reported:
+    body = json.loads(request.body)
+    verified = {"RECEIVED": True, "FAILED": False}[body["MessageFeedbackStatus"]]
+    return Reported(body["MessageId"], verified, None)
+
+
 def _basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
@@ -260,6 +270,13 @@ _TENCENT = {
     "secret_key": KEY,
     "sdk_app_id": "1400000001",
     "security_token": TOKEN,
+}
+
+_AWS = {
+    "access_key_id": "ASIAEXAMPLEEXAMPLE01",
+    "secret_access_key": KEY,
+    "session_token": TOKEN,
+    "region": "eu-west-1",
 }
 
 _TWILIO_SID = "AC00000000000000000000000000000001"
@@ -375,6 +392,30 @@ SAMPLES = {
                 reported=_alibaba_reported,
             )
             for name, final_body in (("alibaba", _alibaba_final), ("alibaba_cn", _alibaba_cn_final))
+        ),
+        Sample(
+            name="aws",
+            options=_AWS,
+            secrets=(KEY, TOKEN),
+            throttled="ThrottlingException",
+            permanent="ValidationException",
+            account="UnrecognizedClientException",
+            denied="AccessDeniedException",
+            incomplete="ValidationException",
+            key={"id": _AWS["access_key_id"], "secret": KEY, "token": TOKEN},
+            taken=(
+                Answer(
+                    200,
+                    {"content-type": "application/x-amz-json-1.0", "x-amzn-requestid": REQUEST_ID},
+                    json.dumps({"MessageId": "x", "MessageFeedbackStatus": "RECEIVED"}).encode(),
+                ),
+            ),
+            gateway_body=_aws_gateway,
+            unit_ms=None,
+            signs=frozenset({"id", "now", "host"}),
+            fields=("MessageId", "MessageFeedbackStatus"),
+            token_option="session_token",
+            reported=_aws_reported,
         ),
         _TWILIO,
         replace(

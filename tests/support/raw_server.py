@@ -74,6 +74,15 @@ async def _request(reader: asyncio.StreamReader) -> bytes:
     return head + await reader.readexactly(length)
 
 
+def parsed(request: bytes) -> tuple[str, dict[str, str], bytes]:
+    """Return the request line, the headers by lower-case name (each once), and the body."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    line, *rows = head.decode().split("\r\n")
+    headers = [(name.lower(), value.strip()) for name, _, value in (row.partition(":") for row in rows)]
+    assert len(dict(headers)) == len(headers), f"a header stands twice: {headers}"
+    return line, dict(headers), body
+
+
 def answering(*answers: bytes) -> Handler:
     """Write one of the answers after the other; the last one stays."""
     left = list(answers)

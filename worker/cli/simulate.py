@@ -47,21 +47,24 @@ def accounts_for(settings: Settings, url: str) -> Accounts:
 
 
 def _account(key: Key, url: str) -> Iterator[tuple[str, str | int]]:
-    key_id, secret = parts_of_key(key.provider)
+    key_id, secret = _parts_of_key(key.provider)
     yield "provider", key.provider
     yield "endpoint", url
     yield key_id, key.id
     yield secret, key.secret
     if key.token:
-        yield "security_token", key.token
+        options = REGISTRY[key.provider].Options.model_fields
+        yield next(name for name in options if name in {"security_token", "session_token"}), key.token
     if key.provider == "tencent":
         yield "sdk_app_id", key.apps[0]
         yield "region", key.regions[0]
+    if key.provider == "aws":
+        yield "region", "us-east-1"  # the simulator is every region
     if key.limit != LIMITS[key.provider]:
         yield "rate_limit", key.limit
 
 
-def parts_of_key(provider: str) -> tuple[str, str]:
+def _parts_of_key(provider: str) -> tuple[str, str]:
     """Return what a provider calls the id and the secret of a key: the first two of its options."""
     key_id, secret, *_ = REGISTRY[provider].Options.model_fields
     return key_id, secret

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from otpreport import Verification
 from providers import REGISTRY, SignedRequest, vonage
 from providers.acs3 import ACS3, canonical_query
+from providers.sigv4 import SigV4
 from providers.tc3 import TC3
 
 KEY_ID, KEY, TOKEN = "AKIDEXAMPLE0001", "EXAMPLEsecretKEYexampleSECRETkey1", "EXAMPLEststoken+/=="
@@ -187,6 +189,54 @@ def test_alibaba_sdk(capture: Capture, name: str, token: str | None) -> None:
 
 def _unix(date: str) -> float:
     return datetime.fromisoformat(date).timestamp()
+
+
+@TEMPORARY
+@pytest.mark.parametrize("verified", [True, False], ids=["received", "failed"])
+def test_botocore(capture: Capture, token: str | None, *, verified: bool) -> None:
+    """For the same second our signature of botocore's bytes is botocore's, and our request says the same."""
+    here = f"http://127.0.0.1:{capture.port}"
+    client = (
+        sdk("botocore.session")
+        .Session()
+        .create_client(
+            "pinpoint-sms-voice-v2",
+            region_name="eu-west-1",
+            endpoint_url=here,
+            aws_access_key_id=KEY_ID,
+            aws_secret_access_key=KEY,
+            aws_session_token=token,
+        )
+    )
+    said = "RECEIVED" if verified else "FAILED"
+    client.put_message_feedback(MessageId=MESSAGE_ID, MessageFeedbackStatus=said)
+    arrival = capture.only()
+    options: dict[str, object] = {"access_key_id": KEY_ID, "secret_access_key": KEY, "region": "eu-west-1"}
+    kind = REGISTRY["aws"]
+    provider = kind(here, kind.Options.model_validate({**options, "session_token": token}))
+    date = arrival.headers["x-amz-date"]
+    event = Verification.from_wire({**EVENT.to_wire(), "verified": verified})
+    request = provider.request(event, now=_unix(date), nonce="")
+    assert_signed_alike(arrival, request, date, SigV4(KEY_ID, KEY, "eu-west-1", "sms-voice"))
+    assert ("x-amz-security-token" in dict(request.headers)) is (token is not None)
+
+
+def assert_signed_alike(
+    arrival: Arrival, request: SignedRequest, date: str, signer: SigV4, *, query: str = ""
+) -> None:
+    """Compare an SDK's request with ours: they differ in the spaces of JSON, and so in what is signed of the body."""
+    authorization = arrival.headers["authorization"]
+    listed = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    signed = tuple((header, arrival.headers[header]) for header in listed)
+    payload = sha256(arrival.body).hexdigest()
+    assert signer.authorization(date, signed, payload, query=query) == authorization
+
+    assert (request.method, request.target()[1]) == (arrival.method, arrival.path)
+    assert json.loads(request.body) == json.loads(arrival.body)
+    names = {name.lower(): value for name, value in request.headers}
+    assert names["authorization"].partition("Signature=")[0] == authorization.partition("Signature=")[0]
+    differs = {name for name in names if names[name] != arrival.headers[name]}
+    assert differs - {"x-content-sha256"} == {"authorization"}
 
 
 TWILIO_SID, MESSAGE_SID = "AC00000000000000000000000000000001", "SM11111111111111111111111111111111"

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -405,9 +406,8 @@ class TestRequests:
 
     def test_permanent_credentials_send_no_token(self, sample: Sample) -> None:
         """The token's header is there with temporary credentials and only then."""
-        kind = REGISTRY[sample.name]
         fields = {name: value for name, value in sample.options.items() if name != sample.token_option}
-        permanent = kind(kind.endpoint, kind.Options.model_validate(fields))
+        permanent = replace(sample, options=fields).provider()
         names = headers(permanent.request(EVENT, now=NOW, nonce=NONCE))
         assert not [name for name in names if "token" in name]
         temporary = headers(sample.provider().request(EVENT, now=NOW, nonce=NONCE))

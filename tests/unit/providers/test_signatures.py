@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from providers import REGISTRY, SignedRequest, vonage
 from providers.acs3 import ACS3, EMPTY_BODY, acs_date, canonical_query
+from providers.sigv4 import SigV4, signing_date
 from providers.tc3 import TC3
 from tests.support.provider_samples import KEY, NONCE, NOW, SAMPLES, TOKEN, VECTORS, event
 
@@ -53,6 +54,23 @@ def test_acs3_vector(vector: dict[str, Any]) -> None:
         f"ACS3-HMAC-SHA256 Credential={vector['ak']},SignedHeaders={names},"
         f"Signature={vector['expected_signature']}"
     )
+
+
+@pytest.mark.parametrize("vector", VECTORS["aws_sigv4"], ids=lambda vector: vector["name"])
+def test_sigv4_vector(vector: dict[str, Any]) -> None:
+    """Every signature of botocore comes out to the letter."""
+    values = {
+        "content-type": vector["content_type"],
+        "host": vector["host"],
+        "x-amz-date": vector["amz_date"],
+        "x-amz-security-token": vector["session_token"],
+        "x-amz-target": vector["target"],
+    }
+    signer = SigV4(vector["access_key_id"], vector["secret_access_key"], vector["region"], "sms-voice")
+    signed = tuple((name, values[name]) for name in vector["signed_headers"].split(";"))
+    payload = hashlib.sha256(vector["body"].encode()).hexdigest()
+    assert signing_date(vector["timestamp"]) == vector["amz_date"]
+    assert signer.authorization(vector["amz_date"], signed, payload) == vector["expected_authorization"]
 
 
 @pytest.mark.parametrize("vector", VECTORS["vonage_signature"], ids=lambda vector: vector["name"])
@@ -114,9 +132,11 @@ def test_acs3_document_example() -> None:
 @given(moments=st.lists(MOMENTS, min_size=2, max_size=6))
 def test_the_kept_key_is_always_the_days(moments: list[int]) -> None:
     """A signer that was used on other days signs as a fresh one does."""
-    used = TC3("id", "key", "sms")
+    used, aws = TC3("id", "key", "sms"), SigV4("id", "key", "eu-west-1", "sms-voice")
     for moment in moments:
         assert used.authorization(moment, (), b"") == TC3("id", "key", "sms").authorization(moment, (), b"")
+        date, fresh = signing_date(moment), SigV4("id", "key", "eu-west-1", "sms-voice")
+        assert aws.authorization(date, (), "") == fresh.authorization(date, (), "")
 
 
 def test_midnight_changes_the_scope() -> None:
