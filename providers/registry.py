@@ -5,6 +5,7 @@ from providers.alibaba_cn import AlibabaCn
 from providers.aws import Aws
 from providers.base import Provider
 from providers.eight_by_eight import EightByEight
+from providers.telesign import Telesign
 from providers.tencent import Tencent
 from providers.twilio import Twilio
 from providers.vonage import Vonage
@@ -16,6 +17,7 @@ REGISTRY: dict[str, type[Provider]] = {
         AlibabaCn,
         Aws,
         EightByEight,
+        Telesign,
         Tencent,
         Twilio,
         Vonage,

@@ -118,6 +118,12 @@ def member(parent: Mapping[str, object] | None, name: str) -> Mapping[str, objec
     return None if parent is None else _mapping(parent.get(name))
 
 
+def first(parent: Mapping[str, object], name: str) -> Mapping[str, object] | None:
+    """Return the first object in the list called `name`; None where there is none."""
+    value = parent.get(name)
+    return _mapping(cast("list[object]", value)[0]) if isinstance(value, list) and value else None
+
+
 def text(parent: Mapping[str, object], name: str) -> str:
     """Return the text called `name`; empty where there is none."""
     value = parent.get(name)

@@ -23,6 +23,7 @@ from simulator.plan import ANSWERED_AS_PLANNED, ANSWERED_RIGHTLY, Fault, Plan
 from simulator.reply import NOT_FOUND, Reply, with_time
 from simulator.request import Call, RefusedError, Request
 from simulator.settings import Settings, unknown_rates
+from simulator.telesign import Telesign
 from simulator.tencent import Tencent
 from simulator.twilio import Twilio
 from simulator.vonage import Vonage
@@ -35,6 +36,7 @@ DIALECTS = (
     EightByEight,
     Twilio,
     Vonage,
+    Telesign,
 )
 
 OK = "ok"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-# Of Twilio and Vonage no limit is documented: these are where otpreport begins.
+# Of Telesign, Twilio and Vonage no limit is documented: these are where otpreport begins.
 # tencentcloud.com/document/api/382/49706,
 # alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion,
 # developer.8x8.com/connect/docs/api-rate-limiting,
@@ -18,6 +18,7 @@ LIMITS: Mapping[str, int] = {
     "alibaba_cn": 500,
     "8x8": 1800,
     "aws": 20,
+    "telesign": 10,
     "twilio": 100,
     "vonage": 30,
 }

@@ -53,10 +53,10 @@ class Sample:
     key: Mapping[str, object]
     """The key as the simulator has to know it, without the provider's name."""
     reported: Callable[[SignedRequest], Reported]
-    fields: tuple[str, ...]
-    """What a report, and no probe, names in its query or body."""
+    fields: tuple[str, ...] = ()
+    """What a report, and no probe, names in its query or body; nothing where the path says all."""
     permanent: str | None = None
-    """None: no code of its is permanent."""
+    """None: no code of its is permanent whatever the status."""
     success: str = "recorded"
     taken: tuple[Answer, ...] = ()
     """What proves a delivery where success has no code of its own."""
@@ -259,6 +259,24 @@ def _aws_reported(request: SignedRequest) -> Reported:
     return Reported(body["MessageId"], verified, None)
 
 
+def _telesign_code(code: str, message: str) -> dict[str, object]:
+    number = int(code) if code.removeprefix("-").isdecimal() and code.isascii() and len(code) < 7 else code
+    return {"code": number, "description": message}
+
+
+def _telesign_final(code: str, message: str) -> bytes:
+    status = _telesign_code(code, message) | {"updated_on": "2023-11-14T22:13:20.123456Z"}
+    return json.dumps({"reference_id": "x", "sub_resource": "sms", "errors": [], "status": status}).encode()
+
+
+def _telesign_gateway(code: str, message: str) -> bytes:
+    return json.dumps({"errors": [_telesign_code(code, message)], "signature_string": "PUT"}).encode()
+
+
+def _telesign_reported(request: SignedRequest) -> Reported:
+    return Reported(unquote(urlsplit(request.url).path.rpartition("/")[2]), verified=True, time_ms=None)
+
+
 def _basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
@@ -306,6 +324,28 @@ _TWILIO = Sample(
     unit_ms=None,
     fields=("Outcome",),
     reported=_twilio_reported,
+)
+_CUSTOMER, _TELESIGN_KEY = "FFFFFFFF-EEEE-DDDD-1234-AB1234567890", "RVhBTVBMRWtleUVYQU1QTEVrZXk5"
+_TELESIGN = Sample(
+    name="telesign",
+    options={"customer_id": _CUSTOMER, "api_key": _TELESIGN_KEY},
+    secrets=(_TELESIGN_KEY, _basic(_CUSTOMER, _TELESIGN_KEY)),
+    success="1900",
+    throttled="429",
+    account="-30006",
+    denied="-30001",
+    incomplete="-30013",
+    key={"id": _CUSTOMER, "secret": _TELESIGN_KEY},
+    final_body=_telesign_final,
+    gateway_body=_telesign_gateway,
+    request_id="",
+    method="PUT",
+    path="v1/verify/completion/{id}",
+    probe_id="0" * 32,
+    unit_ms=None,
+    has_nonce=True,
+    signs=frozenset({"id", "now"}),
+    reported=_telesign_reported,
 )
 _VONAGE = Sample(
     name="vonage",
@@ -416,6 +456,13 @@ SAMPLES = {
             fields=("MessageId", "MessageFeedbackStatus"),
             token_option="session_token",
             reported=_aws_reported,
+        ),
+        _TELESIGN,
+        replace(
+            _TELESIGN,
+            variant="basic",
+            options={**_TELESIGN.options, "auth_method": "Basic"},
+            signs=frozenset(),
         ),
         _TWILIO,
         replace(

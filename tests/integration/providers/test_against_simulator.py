@@ -21,6 +21,7 @@ from tests.support.simulator import SimulatorProcess
 from worker.fleet.probes import Prober
 
 IDS = ("5000:104571", "a b/c?d#e%2F&f=g~+é漢", "%2E%2E", "...", "a/../b", "../x", "' or 1;--", "x" * 256)
+WRONG = "wrongSecretKey12"  # of the form of any secret, Base64 too
 
 pytestmark = pytest.mark.parametrize("sample", SAMPLES.values(), ids=lambda sample: sample.label)
 
@@ -105,7 +106,7 @@ def replace_sent(event: Verification, sent_ms: int) -> Verification:
 
 async def test_other_secrets_are_refused(sample: Sample, simulator: SimulatorProcess) -> None:
     """The control: the simulator looks at what proves the sender, and its refusal stops the account."""
-    secret = {name: "wrongSecretKey123" for name, value in sample.options.items() if value in sample.secrets}
+    secret = {name: WRONG for name, value in sample.options.items() if value in sample.secrets}
     (outcome,) = await reported(sample.provider(simulator.url, **secret), happened("1"))
     assert outcome.result is Result.ACCOUNT
     assert simulator.summary()["taken"] == 0
@@ -136,7 +137,7 @@ async def test_a_probe_proves_the_keys(sample: Sample, simulator: SimulatorProce
     provider = sample.provider(simulator.url)
     options = type(provider).Options.model_validate(dict(sample.options))
     account = Account(sample.name, sample.name, simulator.url, 1, "group", 1, 60.0, options)
-    wrong = {name: "wrongSecretKey123" for name, value in sample.options.items() if value in sample.secrets}
+    wrong = {name: WRONG for name, value in sample.options.items() if value in sample.secrets}
     others = type(provider).Options.model_validate({**sample.options, **wrong})
     async with Clients()() as http:
         prober = Prober(http, WallClock())

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -243,14 +244,23 @@ TWILIO_SID, MESSAGE_SID = "AC00000000000000000000000000000001", "SM1111111111111
 TWILIO_KEY = "SK22222222222222222222222222222222"
 
 
-def agree(name: str, options: dict[str, str], message_id: str, arrival: Arrival, body: bytes) -> None:
+def agree(
+    name: str,
+    options: dict[str, str],
+    message_id: str,
+    arrival: Arrival,
+    body: bytes,
+    *,
+    now: float = OCCURRED_MS / 1000 + 60,
+    nonce: str = "",
+) -> None:
     """Compare what arrived from an SDK with our request for the same event, but for a body that is given."""
     kind = REGISTRY[name]
     event = Verification.from_wire(
         {"account": "main", "message_id": message_id, "occurred_at": OCCURRED_MS, "verified": True}
     )
     provider = kind(kind.endpoint, kind.Options.model_validate(options))
-    request = provider.request(event, now=OCCURRED_MS / 1000 + 60, nonce="")
+    request = provider.request(event, now=now, nonce=nonce)
     assert (request.method, request.target()[1]) == (arrival.method, arrival.path)
     assert request.body == body
     assert {name: arrival.headers[name] for name, _ in request.headers} == dict(request.headers)
@@ -272,6 +282,26 @@ def test_twilio_sdk(capture: Capture, user: str) -> None:
     keys = {"auth_token": KEY} if user == TWILIO_SID else {"api_key_sid": user, "api_key_secret": KEY}
     arrival = capture.only()
     agree("twilio", {"account_sid": TWILIO_SID, **keys}, MESSAGE_SID, arrival, arrival.body)
+
+
+@pytest.mark.parametrize("method", ["HMAC-SHA256", "Basic"])
+def test_telesign_sdk(capture: Capture, method: str) -> None:
+    """The official SDK's request is ours, for the same second and nonce: signed, and with the key itself."""
+    customer, key, reference = (
+        "FFFFFFFF-EEEE-DDDD-1234-AB1234567890",
+        "RVhBTVBMRWtleUVYQU1QTEVrZXk5",
+        "0A" * 16,
+    )
+    client = sdk("telesignenterprise.verify").VerifyClient(
+        customer, key, rest_endpoint=f"http://127.0.0.1:{capture.port}", auth_method=method
+    )
+    client.completion(reference)
+    arrival = capture.only()
+    names = arrival.headers
+    second = parsedate_to_datetime(names["date"]).timestamp()
+    options = {"customer_id": customer, "api_key": key, "auth_method": method}
+    agree("telesign", options, reference, arrival, b"", now=second, nonce=names["x-ts-nonce"])
+    assert arrival.body == b""
 
 
 @pytest.mark.parametrize("secret", ["api_secret", "signature_secret"])

@@ -81,6 +81,18 @@ def test_vonage_vector(vector: dict[str, Any]) -> None:
     assert vonage.signature(parameters, secret, vector["signature_method"]) == vector["expected_sig"]
 
 
+@pytest.mark.parametrize("vector", VECTORS["telesign_tsa"], ids=lambda vector: vector["name"])
+def test_telesign_vector(vector: dict[str, Any]) -> None:
+    """Every request of the official SDK comes out to the letter, signed or with the key itself."""
+    names = vector["headers"]
+    options = {name: vector[name] for name in ("customer_id", "api_key")}
+    provider = SAMPLES["telesign"].provider(**options, auth_method=names["x-ts-auth-method"])
+    what = event(message_id=vector["reference_id"])
+    request = provider.request(what, now=vector["timestamp"], nonce=vector["nonce"])
+    assert dict(request.headers) == names | {"authorization": vector["expected_authorization"]}
+    assert (request.method, request.url, request.body) == (vector["method"], vector["url"], b"")
+
+
 @pytest.mark.parametrize("vector", OURS, ids=lambda vector: vector["name"])
 def test_request_vector(vector: dict[str, Any]) -> None:
     """Every whole request of the facts comes out byte by byte, but for the spelling of JSON that is not signed."""
