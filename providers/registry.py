@@ -5,6 +5,7 @@ from providers.alibaba_cn import AlibabaCn
 from providers.aws import Aws
 from providers.base import Provider
 from providers.eight_by_eight import EightByEight
+from providers.sinch import Sinch
 from providers.telesign import Telesign
 from providers.tencent import Tencent
 from providers.twilio import Twilio
@@ -18,6 +19,7 @@ REGISTRY: dict[str, type[Provider]] = {
         Aws,
         EightByEight,
         Telesign,
+        Sinch,
         Tencent,
         Twilio,
         Vonage,

@@ -23,6 +23,7 @@ from simulator.plan import ANSWERED_AS_PLANNED, ANSWERED_RIGHTLY, Fault, Plan
 from simulator.reply import NOT_FOUND, Reply, with_time
 from simulator.request import Call, RefusedError, Request
 from simulator.settings import Settings, unknown_rates
+from simulator.sinch import Sinch
 from simulator.telesign import Telesign
 from simulator.tencent import Tencent
 from simulator.twilio import Twilio
@@ -34,6 +35,7 @@ DIALECTS = (
     Alibaba,
     Aws,
     EightByEight,
+    Sinch,
     Twilio,
     Vonage,
     Telesign,

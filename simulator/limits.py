@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-# Of Telesign, Twilio and Vonage no limit is documented: these are where otpreport begins.
+# Where no limit is documented, these are where otpreport begins.
 # tencentcloud.com/document/api/382/49706,
 # alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion,
 # developer.8x8.com/connect/docs/api-rate-limiting,
@@ -19,6 +19,7 @@ LIMITS: Mapping[str, int] = {
     "8x8": 1800,
     "aws": 20,
     "telesign": 10,
+    "sinch": 30,
     "twilio": 100,
     "vonage": 30,
 }

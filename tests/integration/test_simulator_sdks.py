@@ -20,6 +20,7 @@ from tests.support.calls import (
     TENCENT_KEY,
     TENCENT_TEMPORARY,
 )
+from tests.support.provider_samples import KEY
 from tests.support.simulator import SimulatorProcess
 
 # The SDKs carry no types.
@@ -131,3 +132,19 @@ def test_botocore_is_understood(simulator: SimulatorProcess, key: Key) -> None:
     assert _aws(simulator, key) == "FAILED"
     with pytest.raises(Exception, match=r"InvalidSignatureException"):
         _aws(simulator, key | {"secret": "x"})
+
+
+def test_the_sinch_sdk_is_understood() -> None:
+    """Feedback of the official SDK is taken; with a wrong token it is not."""
+    sinch = pytest.importorskip("sinch")
+
+    def send(token: str) -> None:
+        client = sinch.SinchClient(service_plan_id="plan0001", sms_api_token=token, sms_region="us")
+        client.configuration.sms_domain_with_service_plan_id = process.url
+        client.sms.batches.send_delivery_feedback("01FC66621XXXXX119Z8PMV1QPQ", recipients=[])
+
+    with SimulatorProcess({"keys": [{"provider": "sinch", "id": "plan0001", "secret": KEY}]}) as process:
+        send(KEY)
+        with pytest.raises(Exception, match=r"401"):
+            send("x")
+        assert process.summary()["taken"] == 1

@@ -1431,6 +1431,20 @@ MUTANTS = (
         "tests/unit/providers/test_eight_by_eight.py::test_success_has_no_byte",
     ),
     Mutant(
+        "sinch-no-byte",
+        "providers/sinch.py",
+        "return None if answer.body else recorded(answer)",
+        "return recorded(answer)",
+        "tests/unit/providers/test_sinch.py::test_success_has_no_byte",
+    ),
+    Mutant(
+        "sinch-401",
+        "providers/sinch.py",
+        "None if answer.status == 401 else json_object(answer.body)",
+        "json_object(answer.body)",
+        "tests/unit/providers/test_sinch.py::test_a_401_is_about_the_keys_whatever_it_says",
+    ),
+    Mutant(
         "reply-bare-permanent",
         "providers/reply.py",
         "_NEVER_BARE = frozenset({Result.DELIVERED, Result.PERMANENT})",

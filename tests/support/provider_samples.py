@@ -277,6 +277,15 @@ def _telesign_reported(request: SignedRequest) -> Reported:
     return Reported(unquote(urlsplit(request.url).path.rpartition("/")[2]), verified=True, time_ms=None)
 
 
+def _sinch_gateway(code: str, message: str) -> bytes:
+    return json.dumps({"code": code, "text": message}).encode()
+
+
+def _sinch_reported(request: SignedRequest) -> Reported:
+    assert json.loads(request.body) == {"recipients": []}
+    return Reported(unquote(urlsplit(request.url).path.split("/")[5]), verified=True, time_ms=None)
+
+
 def _basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
@@ -390,6 +399,34 @@ _8X8 = Sample(
     fields=("outcome", "timestamp"),
     reported=_8x8_reported,
 )
+_SINCH_PLAN = "5a4b3c2d1e0f00000000000000000001"
+_SINCH = Sample(
+    name="sinch",
+    options={"service_plan_id": _SINCH_PLAN, "api_token": KEY, "region": "eu"},
+    secrets=(KEY,),
+    throttled="429",
+    permanent="syntax_constraint_violation",
+    account="401",
+    denied="405",
+    incomplete="404",
+    key={"id": _SINCH_PLAN, "secret": KEY},
+    taken=(Answer(202, {}, b""),),
+    statuses=frozenset({202}),
+    by_status={
+        401: Result.ACCOUNT,
+        404: Result.DOUBTFUL,
+        405: Result.ACCOUNT,
+        415: Result.ACCOUNT,
+        500: Result.TRANSIENT,
+        503: Result.TRANSIENT,
+    },
+    gateway_body=_sinch_gateway,
+    request_id="",
+    path=f"xms/v1/{_SINCH_PLAN}/batches/{{id}}/delivery_feedback",
+    probe_id="otpreport-probe",
+    unit_ms=None,
+    reported=_sinch_reported,
+)
 
 SAMPLES = {
     sample.label: sample
@@ -482,5 +519,6 @@ SAMPLES = {
             signs=frozenset({"id", "occurred"}),
         ),
         _8X8,
+        _SINCH,
     )
 }

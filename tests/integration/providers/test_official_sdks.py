@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
@@ -259,7 +259,7 @@ def agree(
     event = Verification.from_wire(
         {"account": "main", "message_id": message_id, "occurred_at": OCCURRED_MS, "verified": True}
     )
-    provider = kind(kind.endpoint, kind.Options.model_validate(options))
+    provider = kind("http://127.0.0.1", kind.Options.model_validate(options))
     request = provider.request(event, now=now, nonce=nonce)
     assert (request.method, request.target()[1]) == (arrival.method, arrival.path)
     assert request.body == body
@@ -334,3 +334,16 @@ def test_vonage_sdk(capture: Capture, secret: str) -> None:
         options, order = {"api_key": "abcd1234", secret: KEY}, ["message-id", "delivered", "timestamp"]
     body = urlencode({name: form[name] for name in order}).encode()
     agree("vonage", options, "0C000000217B7F02", arrival, body)
+
+
+@pytest.mark.parametrize("batch", ["01FC66621XXXXX119Z8PMV1QPQ", "a b/c"])
+def test_sinch_sdk(capture: Capture, batch: str) -> None:
+    """The official SDK's request is ours, but that it leaves the `/` of an id, and puts spaces into its JSON."""
+    client = sdk("sinch").SinchClient(service_plan_id="plan0001", sms_api_token=KEY, sms_region="eu")
+    client.configuration.sms_domain_with_service_plan_id = f"http://127.0.0.1:{capture.port}"
+    client.sms.batches.send_delivery_feedback(batch, recipients=[])
+    arrival = capture.only()
+    body = json.dumps(json.loads(arrival.body), separators=(",", ":")).encode()
+    start, _, rest = arrival.path.partition("/batches/")
+    encoded = replace(arrival, path=f"{start}/batches/{rest.replace('/', '%2F', batch.count('/'))}")
+    agree("sinch", {"service_plan_id": "plan0001", "api_token": KEY}, batch, encoded, body)
