@@ -9,6 +9,7 @@ from providers.sinch import Sinch
 from providers.telesign import Telesign
 from providers.tencent import Tencent
 from providers.twilio import Twilio
+from providers.twilio_verify import TwilioVerify
 from providers.vonage import Vonage
 
 REGISTRY: dict[str, type[Provider]] = {
@@ -22,6 +23,7 @@ REGISTRY: dict[str, type[Provider]] = {
         Sinch,
         Tencent,
         Twilio,
+        TwilioVerify,
         Vonage,
     )
 }

@@ -91,12 +91,18 @@ class Twilio(base.Provider):
         {"account_sid", "auth_token", "api_key_sid", "api_key_secret"}
     )
     key_faults: ClassVar[tuple[str, ...]] = ("20003", "20008", "70051")
+    _codes: ClassVar[CodeTable] = CODES
+    _statuses: ClassVar[frozenset[int]] = frozenset({200, 201})
+    _path: ClassVar[str] = "2010-04-01/Accounts/{account_sid}/Messages/{{id}}/Feedback.json"
+    _nowhere: ClassVar[str] = f"SM{'0' * 32}"
+    _parameter: ClassVar[str] = "Outcome"
+    _words: ClassVar[tuple[str, str]] = ("unconfirmed", "confirmed")
 
     def __init__(self, endpoint: str, options: TwilioOptions) -> None:
         self._key_id = options.api_key_sid or options.account_sid
         secret = opened(options.api_key_secret if options.api_key_sid else options.auth_token)
         authorization = base.basic(self._key_id, secret)
-        self._messages = f"{Endpoint.parse(endpoint).url}2010-04-01/Accounts/{options.account_sid}/Messages/"
+        self._url = Endpoint.parse(endpoint).url + self._path.format_map(dict(options))
         self._account_sid = options.account_sid
         self._headers = (("authorization", authorization), _FORM)
         self._mask = Mask(secret, authorization.removeprefix("Basic "), key_id=self._key_id)
@@ -112,35 +118,32 @@ class Twilio(base.Provider):
         return self._account_sid
 
     def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
-        """Build the feedback on a message, which has no time."""
-        return self._request(base.segment(event.message_id), b"Outcome=" + _outcome_of(event).encode())
+        """Build a report: the outcome of a message, which has no time."""
+        sent = f"{self._parameter}={self._words[event.verified]}"
+        return self._request(base.segment(event.message_id), sent.encode())
 
     def outcome(self, answer: Answer, event: Verification) -> Outcome:
         """Say what an answer means: it has to repeat what was sent."""
-        return judge(answer, _read(answer, _outcome_of(event)), CODES, self._mask, frozenset({200, 201}))
+        reply = self._read(answer, self._words[event.verified])
+        return judge(answer, reply, self._codes, self._mask, self._statuses)
 
     def probe(self, *, now: float, nonce: str) -> SignedRequest:
-        """Build a feedback without the required Outcome, on a message that does not exist."""
-        return self._request(f"SM{'0' * 32}", b"")
+        """Build a report without the required outcome, on a message that does not exist."""
+        return self._request(self._nowhere, b"")
 
     def probed(self, answer: Answer) -> Outcome:
         """Say what the answer to a probe means."""
-        return judge(answer, _read(answer, ""), CODES, self._mask)
+        return judge(answer, self._read(answer, ""), self._codes, self._mask)
 
     def _request(self, message: str, body: bytes) -> SignedRequest:
-        return SignedRequest(f"{self._messages}{message}/Feedback.json", self._headers, body)
+        return SignedRequest(self._url.replace("{id}", message), self._headers, body)
 
-
-def _outcome_of(event: Verification) -> str:
-    return "confirmed" if event.verified else "unconfirmed"
-
-
-def _read(answer: Answer, sent: str) -> Reply | None:
-    """Find the error's code, else the outcome that was sent."""
-    whole = json_object(answer.body)
-    if whole is None:
-        return None
-    request_id = answer.headers.get("twilio-request-id", "")
-    if (found := code(whole, "code")) or not sent:
-        return Reply(found, text(whole, "message"), request_id, final=False) if found else None
-    return recorded(answer, request_id) if text(whole, "outcome") == sent else None
+    def _read(self, answer: Answer, sent: str) -> Reply | None:
+        """Find the error's code, else the outcome that was sent."""
+        whole = json_object(answer.body)
+        if whole is None:
+            return None
+        request_id = answer.headers.get("twilio-request-id", "")
+        if (found := code(whole, "code")) or not sent:
+            return Reply(found, text(whole, "message"), request_id, final=False) if found else None
+        return recorded(answer, request_id) if text(whole, self._parameter.lower()) == sent else None

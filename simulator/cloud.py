@@ -27,6 +27,7 @@ from simulator.sinch import Sinch
 from simulator.telesign import Telesign
 from simulator.tencent import Tencent
 from simulator.twilio import Twilio
+from simulator.twilio_verify import TwilioVerify
 from simulator.vonage import Vonage
 from simulator.window import RateWindow
 
@@ -37,6 +38,7 @@ DIALECTS = (
     EightByEight,
     Sinch,
     Twilio,
+    TwilioVerify,
     Vonage,
     Telesign,
 )

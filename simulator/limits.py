@@ -21,6 +21,7 @@ LIMITS: Mapping[str, int] = {
     "telesign": 10,
     "sinch": 30,
     "twilio": 100,
+    "twilio_verify": 100,
     "vonage": 30,
 }
 

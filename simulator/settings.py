@@ -31,7 +31,7 @@ class Key:
     secret: _Text = field(repr=False)
     token: str = field(default="", repr=False)
     account: str = ""  # the account, where the key has an id of its own: of a Twilio API key, its AccountSid
-    apps: tuple[str, ...] = ()  # Tencent: the SmsSdkAppIds of the account
+    apps: tuple[str, ...] = ()  # Tencent: the SmsSdkAppIds of the account; Twilio Verify: its services' SIDs
     regions: tuple[str, ...] = ("ap-singapore",)  # Tencent: accepted X-TC-Region
     rate: Rate | None = None  # requests/s; the documented one where it is left out
     denied: bool = False  # it may not call this API: its user lacks the permission

@@ -28,9 +28,10 @@ class Twilio:
     throttled = "20429"
     says_when = b"retry-after"
     replayed = ""
+    provider = NAME
 
     def __init__(self, keys: Iterable[Key]) -> None:
-        self._keys = {key.id: key for key in keys if key.provider == NAME}
+        self._keys = {key.id: key for key in keys if key.provider == self.provider}
 
     def claims(self, request: Request) -> bool:
         """Say whether a request is meant for Twilio."""
@@ -92,7 +93,7 @@ class Twilio:
             "date_updated": "Tue, 14 Nov 2023 22:13:10 +0000",
             "uri": call.request.target.decode("latin-1"),
         }
-        return Reply(201, orjson.dumps(body), extra=_named(request_id))
+        return Reply(201, orjson.dumps(body), extra=named(request_id))
 
     def error(self, call: Call, code: str, message: str, request_id: bytes) -> Reply:
         """Answer with an error of Twilio's."""
@@ -101,10 +102,11 @@ class Twilio:
         body: dict[str, object] = {"message": message, "status": status}
         if re.fullmatch("[0-9]{5}", code):
             body |= {"code": int(code), "more_info": f"https://www.twilio.com/docs/errors/{code}"}
-        return Reply(status, orjson.dumps(body), extra=_named(request_id))
+        return Reply(status, orjson.dumps(body), extra=named(request_id))
 
     inner_error = error
 
 
-def _named(request_id: bytes) -> bytes:
+def named(request_id: bytes) -> bytes:
+    """Return the header line with a request's id."""
     return b"Twilio-Request-Id: RQ%s\r\n" % request_id.replace(b"-", b"")

@@ -219,6 +219,12 @@ def _twilio_reported(request: SignedRequest) -> Reported:
     return Reported(message_id, {"confirmed": True, "unconfirmed": False}[outcome], None)
 
 
+def _twilio_verify_reported(request: SignedRequest) -> Reported:
+    message_id = unquote(urlsplit(request.url).path.rpartition("/")[2])
+    status = dict(parse_qsl(request.body.decode(), strict_parsing=True))["Status"]
+    return Reported(message_id, {"approved": True, "canceled": False}[status], None)
+
+
 def _vonage_reported(request: SignedRequest) -> Reported:
     form = dict(parse_qsl(request.body.decode(), strict_parsing=True))
     at = datetime.strptime(form["timestamp"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
@@ -355,6 +361,25 @@ _TELESIGN = Sample(
     has_nonce=True,
     signs=frozenset({"id", "now"}),
     reported=_telesign_reported,
+)
+_SERVICE = "VA33333333333333333333333333333333"
+_TWILIO_VERIFY = replace(
+    _TWILIO,
+    name="twilio_verify",
+    options={**_TWILIO.options, "service_sid": _SERVICE},
+    key={**_TWILIO.key, "apps": [_SERVICE]},
+    taken=(
+        Answer(
+            200,
+            JSON | {"twilio-request-id": REQUEST_ID},
+            json.dumps({"sid": "x", "service_sid": _SERVICE, "status": "approved", "valid": True}).encode(),
+        ),
+    ),
+    statuses=frozenset({200}),
+    path=f"v2/Services/{_SERVICE}/Verifications/{{id}}",
+    probe_id="VE00000000000000000000000000000000",
+    fields=("Status",),
+    reported=_twilio_verify_reported,
 )
 _VONAGE = Sample(
     name="vonage",
@@ -508,6 +533,19 @@ SAMPLES = {
             options={"account_sid": _TWILIO_SID, "api_key_sid": _TWILIO_KEY, "api_key_secret": KEY},
             secrets=(KEY, _basic(_TWILIO_KEY, KEY)),
             key={"id": _TWILIO_KEY, "secret": KEY, "account": _TWILIO_SID},
+        ),
+        _TWILIO_VERIFY,
+        replace(
+            _TWILIO_VERIFY,
+            variant="key",
+            options={
+                "account_sid": _TWILIO_SID,
+                "api_key_sid": _TWILIO_KEY,
+                "api_key_secret": KEY,
+                "service_sid": _SERVICE,
+            },
+            secrets=(KEY, _basic(_TWILIO_KEY, KEY)),
+            key={"id": _TWILIO_KEY, "secret": KEY, "account": _TWILIO_SID, "apps": [_SERVICE]},
         ),
         _VONAGE,
         replace(

@@ -242,6 +242,7 @@ def assert_signed_alike(
 
 TWILIO_SID, MESSAGE_SID = "AC00000000000000000000000000000001", "SM11111111111111111111111111111111"
 TWILIO_KEY = "SK22222222222222222222222222222222"
+TWILIO_USERS = pytest.mark.parametrize("user", [TWILIO_SID, TWILIO_KEY], ids=["token", "key"])
 
 
 def agree(
@@ -266,22 +267,43 @@ def agree(
     assert {name: arrival.headers[name] for name, _ in request.headers} == dict(request.headers)
 
 
-@pytest.mark.parametrize("user", [TWILIO_SID, TWILIO_KEY], ids=["token", "key"])
-def test_twilio_sdk(capture: Capture, user: str) -> None:
-    """The official SDK's request is ours, with the account's token and with an API key."""
+def twilio_client(capture: Capture, user: str) -> Any:
+    """Make Twilio's client, which sends to the capture in place of Twilio."""
     http = sdk("twilio.http.http_client").TwilioHttpClient()
-    send, here = http.request, f"http://127.0.0.1:{capture.port}"
+    send = http.request
 
     def send_here(method: str, uri: str, *args: Any, **more: Any) -> Any:
-        """Send to the capture in place of Twilio."""
-        return send(method, uri.replace("https://api.twilio.com", here), *args, **more)
+        """Send to the capture."""
+        return send(method, f"http://127.0.0.1:{capture.port}{urlsplit(uri).path}", *args, **more)
 
     http.request = send_here
-    client = sdk("twilio.rest").Client(user, KEY, TWILIO_SID, http_client=http)
-    client.messages(MESSAGE_SID).feedback.create(outcome="confirmed")
-    keys = {"auth_token": KEY} if user == TWILIO_SID else {"api_key_sid": user, "api_key_secret": KEY}
+    return sdk("twilio.rest").Client(user, KEY, TWILIO_SID, http_client=http)
+
+
+def twilio_keys(user: str) -> dict[str, str]:
+    """Return our options for a user of Twilio's."""
+    key = {"auth_token": KEY} if user == TWILIO_SID else {"api_key_sid": user, "api_key_secret": KEY}
+    return {"account_sid": TWILIO_SID, **key}
+
+
+@TWILIO_USERS
+def test_twilio_sdk(capture: Capture, user: str) -> None:
+    """The official SDK's request is ours, with the account's token and with an API key."""
+    twilio_client(capture, user).messages(MESSAGE_SID).feedback.create(outcome="confirmed")
     arrival = capture.only()
-    agree("twilio", {"account_sid": TWILIO_SID, **keys}, MESSAGE_SID, arrival, arrival.body)
+    assert arrival.body == b"Outcome=confirmed"
+    agree("twilio", twilio_keys(user), MESSAGE_SID, arrival, arrival.body)
+
+
+@TWILIO_USERS
+def test_twilio_verify_sdk(capture: Capture, user: str) -> None:
+    """The same of a verification."""
+    service, verification = f"VA{'3' * 32}", f"VE{'2' * 32}"
+    twilio_client(capture, user).verify.v2.services(service).verifications(verification).update("approved")
+    arrival = capture.only()
+    assert arrival.body == b"Status=approved"
+    options = twilio_keys(user) | {"service_sid": service}
+    agree("twilio_verify", options, verification, arrival, arrival.body)
 
 
 @pytest.mark.parametrize("method", ["HMAC-SHA256", "Basic"])
