@@ -65,7 +65,7 @@ CODES = CodeTable(
 
 _SIGNATURE_FAULTS = ("invalidsignatureexception", "signaturedoesnotmatch")
 _WRONG_TIME = ("Signature expired:", "Signature not yet current:")
-_SAID = {True: "RECEIVED", False: "FAILED"}
+_STATUS = {True: "RECEIVED", False: "FAILED"}
 _CONTENT_TYPE = ("content-type", "application/x-amz-json-1.0")
 _TARGET = ("x-amz-target", "PinpointSMSVoiceV2.PutMessageFeedback")
 
@@ -111,19 +111,19 @@ class Aws(base.Provider):
 
     def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
         """Build the signed feedback on a message, which has no time."""
-        said = _SAID[event.verified]
-        return self._request(to_json({"MessageId": event.message_id, "MessageFeedbackStatus": said}), now)
+        status = _STATUS[event.verified]
+        return self._request(to_json({"MessageId": event.message_id, "MessageFeedbackStatus": status}), now)
 
     def outcome(self, answer: Answer, event: Verification) -> Outcome:
-        """Say what an answer means: it has to repeat what was said."""
-        return judge(answer, _read(answer, _SAID[event.verified]), CODES, self._mask)
+        """Return what an answer means: it has to repeat the status that was sent."""
+        return judge(answer, _read(answer, _STATUS[event.verified]), CODES, self._mask)
 
     def probe(self, *, now: float, nonce: str) -> SignedRequest:
         """Build a signed feedback without the two required members."""
         return self._request(b"{}", now)
 
     def probed(self, answer: Answer) -> Outcome:
-        """Say what the answer to a probe means."""
+        """Return what the answer to a probe means."""
         return judge(answer, _read(answer, ""), CODES, self._mask)
 
     def _request(self, body: bytes, now: float) -> SignedRequest:
@@ -133,14 +133,14 @@ class Aws(base.Provider):
         return SignedRequest(self._url, (*signed[:1], *signed[2:], ("authorization", authorization)), body)
 
 
-def _read(answer: Answer, said: str) -> Reply | None:
-    """Find the error's type, else the status that was said."""
+def _read(answer: Answer, status: str) -> Reply | None:
+    """Find the error's type, else the status that was sent."""
     whole = json_object(answer.body)
     if whole is None:
         return None
     request_id = answer.headers.get("x-amzn-requestid", "")
     if whole.get("__type") is None:
-        repeats = bool(said) and text(whole, "MessageFeedbackStatus") == said
+        repeats = bool(status) and text(whole, "MessageFeedbackStatus") == status
         return recorded(answer, request_id) if repeats else None
     # Namespace and "#" may stand before the code, ":" and an address after it.
     code = text(whole, "__type").rpartition("#")[2].partition(":")[0]

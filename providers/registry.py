@@ -10,6 +10,7 @@ from providers.telesign import Telesign
 from providers.tencent import Tencent
 from providers.twilio import Twilio
 from providers.twilio_verify import TwilioVerify
+from providers.volcengine import Volcengine
 from providers.vonage import Vonage
 
 REGISTRY: dict[str, type[Provider]] = {
@@ -24,6 +25,7 @@ REGISTRY: dict[str, type[Provider]] = {
         Tencent,
         Twilio,
         TwilioVerify,
+        Volcengine,
         Vonage,
     )
 }

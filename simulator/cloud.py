@@ -28,6 +28,7 @@ from simulator.telesign import Telesign
 from simulator.tencent import Tencent
 from simulator.twilio import Twilio
 from simulator.twilio_verify import TwilioVerify
+from simulator.volcengine import Volcengine
 from simulator.vonage import Vonage
 from simulator.window import RateWindow
 
@@ -39,6 +40,7 @@ DIALECTS = (
     Sinch,
     Twilio,
     TwilioVerify,
+    Volcengine,
     Vonage,
     Telesign,
 )

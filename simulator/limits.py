@@ -22,6 +22,8 @@ LIMITS: Mapping[str, int] = {
     "sinch": 30,
     "twilio": 100,
     "twilio_verify": 100,
+    "volcengine": 50,
+    "byteplus": 50,
     "vonage": 30,
 }
 

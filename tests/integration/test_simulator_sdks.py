@@ -19,6 +19,8 @@ from tests.support.calls import (
     KEYS,
     TENCENT_KEY,
     TENCENT_TEMPORARY,
+    VOLCENGINE_KEY,
+    VOLCENGINE_TEMPORARY,
 )
 from tests.support.provider_samples import KEY
 from tests.support.simulator import SimulatorProcess
@@ -99,6 +101,20 @@ def _aws(simulator: SimulatorProcess, key: Key) -> str:
     return str(answer["MessageFeedbackStatus"])
 
 
+def _volcengine(simulator: SimulatorProcess, key: Key) -> Any:
+    service = pytest.importorskip("volcengine.sms.SmsService").SmsService()
+    credentials = import_module("volcengine.Credentials").Credentials
+    service.service_info = import_module("volcengine.ServiceInfo").ServiceInfo(
+        urlsplit(simulator.url).netloc,
+        {"Accept": "application/json"},
+        credentials(key["id"], key["secret"], "volcSMS", "cn-north-1", key.get("token", "")),
+        5,
+        5,
+        "http",
+    )
+    return service.conversion({"MessageIDs": ["b69aeb31", "b34779e3"]})
+
+
 def _now_ms() -> int:
     return int(time.time() * 1000) - 1000
 
@@ -148,3 +164,14 @@ def test_the_sinch_sdk_is_understood() -> None:
         with pytest.raises(Exception, match=r"401"):
             send("x")
         assert process.summary()["taken"] == 1
+
+
+@pytest.mark.parametrize("key", [VOLCENGINE_KEY, VOLCENGINE_TEMPORARY], ids=["lasting", "temporary"])
+def test_the_volcengine_sdk_is_understood(simulator: SimulatorProcess, key: Key) -> None:
+    """A batch of the official SDK is taken, also with a temporary key; with a wrong secret it is not."""
+    answer = _volcengine(simulator, key)
+    assert (answer["Result"], "Error" in answer["ResponseMetadata"]) == ("", False)
+    assert simulator.ledger()[-1]["message_id"] == "b69aeb31,b34779e3"
+    with pytest.raises(Exception, match=r"RetryError"):
+        _volcengine(simulator, key | {"secret": "x"})
+    assert simulator.ledger()[-1]["code"] == "SignatureDoesNotMatch"

@@ -22,7 +22,7 @@ class Mutant:
         return whole.replace(self.old, self.new)
 
 
-MUTANTS = (
+MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "lease-renew",
         "tasks/queue/lease.lua",
@@ -1468,9 +1468,23 @@ MUTANTS = (
     Mutant(
         "aws-said",
         "providers/aws.py",
-        'repeats = bool(said) and text(whole, "MessageFeedbackStatus") == said',
-        'repeats = bool(said and text(whole, "MessageFeedbackStatus"))',
+        'repeats = bool(status) and text(whole, "MessageFeedbackStatus") == status',
+        'repeats = bool(status and text(whole, "MessageFeedbackStatus"))',
         "tests/unit/providers/test_aws.py::test_success_repeats_what_was_said",
+    ),
+    Mutant(
+        "volcengine-result",
+        "providers/volcengine.py",
+        ' and whole.get("Result") == ""',
+        "",
+        "tests/unit/providers/test_volcengine.py::test_success_has_no_error_and_the_documented_result",
+    ),
+    Mutant(
+        "volcengine-number",
+        "providers/volcengine.py",
+        'if code == "ServiceUnavailable" and error.get("CodeN") == _NO_SUCH_SERVICE:',
+        "if False:",
+        "tests/unit/providers/test_volcengine.py::test_a_code_is_read_with_its_number",
     ),
     Mutant(
         "sigv4-day",

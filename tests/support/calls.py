@@ -29,6 +29,8 @@ ALIBABA_TEMPORARY: dict[str, object] = ALIBABA_KEY | {"id": "LTAITEMPORARY", "to
 ALIBABA_CN_KEY: dict[str, object] = {"provider": "alibaba_cn", "id": "LTAICHINA", "secret": "china-secret"}
 AWS_KEY: dict[str, object] = {"provider": "aws", "id": "AKIATEST", "secret": "aws-secret"}
 AWS_TEMPORARY: dict[str, object] = AWS_KEY | {"id": "ASIATEMPORARY", "token": "aws-token+/="}
+VOLCENGINE_KEY: dict[str, object] = {"provider": "volcengine", "id": "AKLTTEST", "secret": "volc-secret=="}
+VOLCENGINE_TEMPORARY: dict[str, object] = VOLCENGINE_KEY | {"id": "AKTPTEMPORARY", "token": "volc-token+/="}
 KEYS = [
     TENCENT_KEY,
     TENCENT_TEMPORARY,
@@ -37,6 +39,8 @@ KEYS = [
     ALIBABA_CN_KEY,
     AWS_KEY,
     AWS_TEMPORARY,
+    VOLCENGINE_KEY,
+    VOLCENGINE_TEMPORARY,
 ]
 HOST = "provider.example"
 

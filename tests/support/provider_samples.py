@@ -75,6 +75,8 @@ class Sample:
     method: str = "POST"
     path: str = ""
     """Where reports go below the endpoint; `{id}` is the message's id."""
+    query: str = ""
+    """The query of every request, a probe's too, with its `?`."""
     probe_id: str = ""
     """The id in the path of a probe."""
     unit_ms: int | None = 1
@@ -292,6 +294,20 @@ def _sinch_reported(request: SignedRequest) -> Reported:
     return Reported(unquote(urlsplit(request.url).path.split("/")[5]), verified=True, time_ms=None)
 
 
+def _volcengine_metadata(**more: object) -> dict[str, object]:
+    return {"RequestId": REQUEST_ID, "Action": "Conversion", "Version": "2020-01-01", **more}
+
+
+def _volcengine_gateway(code: str, message: str) -> bytes:
+    error = {"CodeN": 100000, "Code": code, "Message": message}
+    return json.dumps({"ResponseMetadata": _volcengine_metadata(Error=error)}).encode()
+
+
+def _volcengine_reported(request: SignedRequest) -> Reported:
+    (message_id,) = json.loads(request.body)["MessageIDs"]
+    return Reported(message_id, True, None)
+
+
 def _basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
@@ -311,6 +327,28 @@ _AWS = {
     "session_token": TOKEN,
     "region": "eu-west-1",
 }
+
+_VOLCENGINE = Sample(
+    name="volcengine",
+    options={"access_key_id": "AKLTEXAMPLEEXAMPLE01", "secret_access_key": KEY, "session_token": TOKEN},
+    secrets=(KEY, TOKEN),
+    throttled="FlowLimitExceeded",
+    permanent="RE:0009",
+    account="InvalidAccessKey",
+    denied="AccessDenied",
+    incomplete="RE:0009",
+    key={"id": "AKLTEXAMPLEEXAMPLE01", "secret": KEY, "token": TOKEN},
+    query="?Action=Conversion&Version=2020-01-01",
+    taken=(
+        Answer(200, JSON, json.dumps({"ResponseMetadata": _volcengine_metadata(), "Result": ""}).encode()),
+    ),
+    gateway_body=_volcengine_gateway,
+    unit_ms=None,
+    signs=frozenset({"id", "now", "host"}),
+    fields=("MessageIDs",),
+    token_option="session_token",
+    reported=_volcengine_reported,
+)
 
 _TWILIO_SID = "AC00000000000000000000000000000001"
 _TWILIO_KEY = "SK22222222222222222222222222222222"
@@ -547,6 +585,7 @@ SAMPLES = {
             secrets=(KEY, _basic(_TWILIO_KEY, KEY)),
             key={"id": _TWILIO_KEY, "secret": KEY, "account": _TWILIO_SID, "apps": [_SERVICE]},
         ),
+        _VOLCENGINE,
         _VONAGE,
         replace(
             _VONAGE,

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 
 from otpreport import Verification
-from providers import REGISTRY, SignedRequest, vonage
+from providers import REGISTRY, SignedRequest, volcengine, vonage
 from providers.acs3 import ACS3, canonical_query
 from providers.sigv4 import SigV4
 from providers.tc3 import TC3
@@ -238,6 +238,36 @@ def assert_signed_alike(
     assert names["authorization"].partition("Signature=")[0] == authorization.partition("Signature=")[0]
     differs = {name for name in names if names[name] != arrival.headers[name]}
     assert differs - {"x-content-sha256"} == {"authorization"}
+
+
+@TEMPORARY
+def test_volcengine_sdk(capture: Capture, token: str | None) -> None:
+    """For the same second our signature of the SDK's bytes is the SDK's, and our request says the same."""
+    service = sdk("volcengine.sms.SmsService").SmsService()
+    service.service_info = sdk("volcengine.ServiceInfo").ServiceInfo(
+        f"127.0.0.1:{capture.port}",
+        {"Accept": "application/json"},
+        sdk("volcengine.Credentials").Credentials(KEY_ID, KEY, "volcSMS", "cn-north-1", token or ""),
+        5,
+        5,
+        "http",
+    )
+    service.conversion({"MessageIDs": [MESSAGE_ID]})
+    assert_volcengine_alike("volcengine", capture.arrivals[0], token)
+
+
+def assert_volcengine_alike(name: str, arrival: Arrival, token: str | None) -> None:
+    """Compare an SDK's request with ours for the same second."""
+    kind = REGISTRY[name]
+    options = {"access_key_id": KEY_ID, "secret_access_key": KEY, "session_token": token}
+    provider = kind(f"http://{arrival.headers['host']}", kind.Options.model_validate(options))
+    date = arrival.headers["x-date"]
+    request = provider.request(EVENT, now=_unix(date), nonce="")
+    region = arrival.headers["authorization"].split("/")[2]
+    signer = SigV4(KEY_ID, KEY, region, "volcSMS", volcengine.SCHEME)
+    query = urlsplit(arrival.path).query
+    assert_signed_alike(arrival, request, date, signer, query=query)
+    assert ("x-security-token" in dict(request.headers)) is (token is not None)
 
 
 TWILIO_SID, MESSAGE_SID = "AC00000000000000000000000000000001", "SM11111111111111111111111111111111"
