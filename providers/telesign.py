@@ -141,8 +141,8 @@ def _read(answer: Answer) -> Reply | None:
     return _reply(answer, whole if "code" in whole else member(whole, "status"), final="code" not in whole)
 
 
-def _reply(answer: Answer, said: Mapping[str, object] | None, *, final: bool) -> Reply | None:
-    if said is None or not (found := code(said, "code")):
+def _reply(answer: Answer, status: Mapping[str, object] | None, *, final: bool) -> Reply | None:
+    if status is None or not (found := code(status, "code")):
         return None
     exact = f"{found}/{answer.status}"
-    return Reply(exact if exact in CODES.rows else found, text(said, "description"), "", final)
+    return Reply(exact if exact in CODES.rows else found, text(status, "description"), "", final)

@@ -58,6 +58,8 @@ def _account(key: Key, url: str) -> Iterator[tuple[str, str | int]]:
     if key.provider == "tencent":
         yield "sdk_app_id", key.apps[0]
         yield "region", key.regions[0]
+    if key.provider == "twilio_verify":
+        yield "service_sid", key.apps[0]
     if key.provider == "aws":
         yield "region", "us-east-1"  # the simulator is every region
     if key.limit != LIMITS[key.provider]:
