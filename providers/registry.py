@@ -4,6 +4,7 @@ from providers.alibaba import Alibaba
 from providers.alibaba_cn import AlibabaCn
 from providers.aws import Aws
 from providers.base import Provider
+from providers.bird import Bird
 from providers.eight_by_eight import EightByEight
 from providers.sinch import Sinch
 from providers.telesign import Telesign
@@ -19,6 +20,7 @@ REGISTRY: dict[str, type[Provider]] = {
         Alibaba,
         AlibabaCn,
         Aws,
+        Bird,
         EightByEight,
         Telesign,
         Sinch,

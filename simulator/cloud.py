@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from simulator.alibaba import WINDOW as NONCE_LIFETIME
 from simulator.alibaba import Alibaba
 from simulator.aws import Aws
+from simulator.bird import Bird
 from simulator.clock import Clock
 from simulator.connection import Exchange
 from simulator.delivery import Delivery
@@ -36,6 +37,7 @@ DIALECTS = (
     Tencent,
     Alibaba,
     Aws,
+    Bird,
     EightByEight,
     Sinch,
     Twilio,

@@ -18,6 +18,7 @@ LIMITS: Mapping[str, int] = {
     "alibaba_cn": 500,
     "8x8": 1800,
     "aws": 20,
+    "bird": 20,
     "telesign": 10,
     "sinch": 30,
     "twilio": 100,

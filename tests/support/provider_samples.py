@@ -267,6 +267,12 @@ def _aws_reported(request: SignedRequest) -> Reported:
     return Reported(body["MessageId"], verified, None)
 
 
+def _bird_reported(request: SignedRequest) -> Reported:
+    body = json.loads(request.body)
+    message_id = unquote(urlsplit(request.url).path.split("/")[6])
+    return Reported(message_id, {"converted": True, "not_converted": False}[body["status"]], _iso_ms(body))
+
+
 def _telesign_code(code: str, message: str) -> dict[str, object]:
     number = int(code) if code.removeprefix("-").isdecimal() and code.isascii() and len(code) < 7 else code
     return {"code": number, "description": message}
@@ -377,6 +383,36 @@ _TWILIO = Sample(
     unit_ms=None,
     fields=("Outcome",),
     reported=_twilio_reported,
+)
+_WORKSPACE, _CHANNEL = "b4e02c85-c6d2-4b15-8885-e09671799c61", "7b0eb8a0-606b-59f1-bd90-43cacb048146"
+_BIRD = Sample(
+    name="bird",
+    options={"access_key": KEY, "workspace_id": _WORKSPACE, "channel_id": _CHANNEL},
+    secrets=(KEY,),
+    throttled="429",
+    account="401",
+    denied="403",
+    incomplete="404",
+    key={"id": _WORKSPACE, "secret": KEY},
+    taken=(
+        Answer(200, {}, b""),
+        Answer(201, {}, b""),
+        Answer(202, JSON, json.dumps({"type": "otp", "status": "converted"}).encode()),
+    ),
+    statuses=frozenset({200, 201, 202}),
+    by_status={
+        400: Result.DOUBTFUL,
+        401: Result.ACCOUNT,
+        403: Result.ACCOUNT,
+        404: Result.DOUBTFUL,
+        422: Result.DOUBTFUL,
+        503: Result.TRANSIENT,
+    },
+    request_id="",
+    path=f"workspaces/{_WORKSPACE}/channels/{_CHANNEL}/messages/{{id}}/conversions",
+    probe_id="00000000-0000-0000-0000-000000000000",
+    fields=("status", "timestamp", "otp"),
+    reported=_bird_reported,
 )
 _CUSTOMER, _TELESIGN_KEY = "FFFFFFFF-EEEE-DDDD-1234-AB1234567890", "RVhBTVBMRWtleUVYQU1QTEVrZXk5"
 _TELESIGN = Sample(
@@ -557,6 +593,7 @@ SAMPLES = {
             token_option="session_token",
             reported=_aws_reported,
         ),
+        _BIRD,
         _TELESIGN,
         replace(
             _TELESIGN,
