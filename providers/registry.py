@@ -5,6 +5,7 @@ from providers.alibaba_cn import AlibabaCn
 from providers.aws import Aws
 from providers.base import Provider
 from providers.bird import Bird
+from providers.byteplus import Byteplus
 from providers.eight_by_eight import EightByEight
 from providers.sinch import Sinch
 from providers.telesign import Telesign
@@ -21,6 +22,7 @@ REGISTRY: dict[str, type[Provider]] = {
         AlibabaCn,
         Aws,
         Bird,
+        Byteplus,
         EightByEight,
         Telesign,
         Sinch,

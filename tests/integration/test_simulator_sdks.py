@@ -16,6 +16,7 @@ from tests.support.calls import (
     ALIBABA_TEMPORARY,
     AWS_KEY,
     AWS_TEMPORARY,
+    BYTEPLUS_KEY,
     KEYS,
     TENCENT_KEY,
     TENCENT_TEMPORARY,
@@ -174,4 +175,15 @@ def test_the_volcengine_sdk_is_understood(simulator: SimulatorProcess, key: Key)
     assert simulator.ledger()[-1]["message_id"] == "b69aeb31,b34779e3"
     with pytest.raises(Exception, match=r"RetryError"):
         _volcengine(simulator, key | {"secret": "x"})
+    assert simulator.ledger()[-1]["code"] == "SignatureDoesNotMatch"
+
+
+def test_the_byteplus_sdk_is_refused_for_its_encoding(simulator: SimulatorProcess) -> None:
+    """It sends another body than it signs, and the simulator checks what arrives: a text, so it names no message."""
+    service = pytest.importorskip("byteplus_sdk.sms.SmsService").SmsService("ap-singapore-1")
+    service.service_info.host, service.service_info.scheme = urlsplit(simulator.url).netloc, "http"
+    service.set_ak(BYTEPLUS_KEY["id"])
+    service.set_sk(BYTEPLUS_KEY["secret"])
+    with pytest.raises(Exception, match=r"SignatureDoesNotMatch"):
+        service.conversion('{"MessageIDs": ["b69aeb31"]}')
     assert simulator.ledger()[-1]["code"] == "SignatureDoesNotMatch"

@@ -31,6 +31,7 @@ AWS_KEY: dict[str, object] = {"provider": "aws", "id": "AKIATEST", "secret": "aw
 AWS_TEMPORARY: dict[str, object] = AWS_KEY | {"id": "ASIATEMPORARY", "token": "aws-token+/="}
 VOLCENGINE_KEY: dict[str, object] = {"provider": "volcengine", "id": "AKLTTEST", "secret": "volc-secret=="}
 VOLCENGINE_TEMPORARY: dict[str, object] = VOLCENGINE_KEY | {"id": "AKTPTEMPORARY", "token": "volc-token+/="}
+BYTEPLUS_KEY: dict[str, object] = {"provider": "byteplus", "id": "AKLTBYTEPLUS", "secret": "byte-secret"}
 KEYS = [
     TENCENT_KEY,
     TENCENT_TEMPORARY,
@@ -41,6 +42,7 @@ KEYS = [
     AWS_TEMPORARY,
     VOLCENGINE_KEY,
     VOLCENGINE_TEMPORARY,
+    BYTEPLUS_KEY,
 ]
 HOST = "provider.example"
 

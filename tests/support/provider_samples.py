@@ -623,6 +623,12 @@ SAMPLES = {
             key={"id": _TWILIO_KEY, "secret": KEY, "account": _TWILIO_SID, "apps": [_SERVICE]},
         ),
         _VOLCENGINE,
+        replace(
+            _VOLCENGINE,
+            name="byteplus",
+            options={**_VOLCENGINE.options, "access_key_id": "AKLTEXAMPLEEXAMPLE02"},
+            key={**_VOLCENGINE.key, "id": "AKLTEXAMPLEEXAMPLE02"},
+        ),
         _VONAGE,
         replace(
             _VONAGE,

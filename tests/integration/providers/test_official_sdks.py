@@ -256,6 +256,20 @@ def test_volcengine_sdk(capture: Capture, token: str | None) -> None:
     assert_volcengine_alike("volcengine", capture.arrivals[0], token)
 
 
+def test_byteplus_sdk(capture: Capture) -> None:
+    """What the SDK signs is our request; what it sends is that text encoded once more, which no signature is of."""
+    service = sdk("byteplus_sdk.sms.SmsService").SmsService("ap-singapore-1")
+    service.service_info.host, service.service_info.scheme = f"127.0.0.1:{capture.port}", "http"
+    service.set_ak(KEY_ID)
+    service.set_sk(KEY)
+    text = json.dumps({"MessageIDs": [MESSAGE_ID]})
+    service.conversion(text)
+    arrival = capture.arrivals[0]
+    assert arrival.body == json.dumps(text).encode()
+    assert arrival.headers["x-content-sha256"] == sha256(text.encode()).hexdigest()
+    assert_volcengine_alike("byteplus", replace(arrival, body=text.encode()), None)
+
+
 def assert_volcengine_alike(name: str, arrival: Arrival, token: str | None) -> None:
     """Compare an SDK's request with ours for the same second."""
     kind = REGISTRY[name]
