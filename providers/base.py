@@ -10,6 +10,7 @@ A provider does no I/O and knows no clock and no randomness: time and nonce are 
 """
 
 import enum
+import hashlib
 import re
 import time
 from base64 import b64encode
@@ -188,6 +189,11 @@ def option_missing(option: str, hint: str = "") -> PydanticCustomError:
     return PydanticCustomError(
         "option_missing", "{option} is missing{hint}", {"option": option, "hint": hint}
     )
+
+
+def fingerprint(secret: str) -> str:
+    """Return a digest that names a key without a public half."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:32]
 
 
 def basic(user: str, password: str) -> str:

@@ -7,6 +7,7 @@ from providers.base import Provider
 from providers.bird import Bird
 from providers.byteplus import Byteplus
 from providers.eight_by_eight import EightByEight
+from providers.infobip import Infobip
 from providers.sinch import Sinch
 from providers.telesign import Telesign
 from providers.tencent import Tencent
@@ -25,6 +26,7 @@ REGISTRY: dict[str, type[Provider]] = {
         Byteplus,
         EightByEight,
         Telesign,
+        Infobip,
         Sinch,
         Tencent,
         Twilio,

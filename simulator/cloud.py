@@ -17,6 +17,7 @@ from simulator.dialect import Dialect
 from simulator.dice import Throw, delay, throw
 from simulator.eight_by_eight import EightByEight
 from simulator.faults import FaultTable
+from simulator.infobip import Infobip
 from simulator.lag import LagMeter
 from simulator.ledger import SIGNED, TAKEN, VERIFIED, Book, Ledger
 from simulator.nonces import Nonces
@@ -39,6 +40,7 @@ DIALECTS = (
     Aws,
     Bird,
     EightByEight,
+    Infobip,
     Sinch,
     Twilio,
     TwilioVerify,

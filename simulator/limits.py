@@ -20,6 +20,7 @@ LIMITS: Mapping[str, int] = {
     "aws": 20,
     "bird": 20,
     "telesign": 10,
+    "infobip": 50,
     "sinch": 30,
     "twilio": 100,
     "twilio_verify": 100,

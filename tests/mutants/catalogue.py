@@ -1445,6 +1445,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/unit/providers/test_sinch.py::test_a_401_is_about_the_keys_whatever_it_says",
     ),
     Mutant(
+        "infobip-process",
+        "providers/infobip.py",
+        "return recorded(answer, process) if process else None",
+        "return recorded(answer, process)",
+        "tests/unit/providers/test_infobip.py::test_what_is_neither_proves_nothing",
+    ),
+    Mutant(
         "reply-bare-permanent",
         "providers/reply.py",
         "_NEVER_BARE = frozenset({Result.DELIVERED, Result.PERMANENT})",

@@ -291,6 +291,16 @@ def _telesign_reported(request: SignedRequest) -> Reported:
     return Reported(unquote(urlsplit(request.url).path.rpartition("/")[2]), verified=True, time_ms=None)
 
 
+def _infobip_gateway(code: str, message: str) -> bytes:
+    exception = {"messageId": code, "text": message}
+    return json.dumps({"requestError": {"serviceException": exception}}).encode()
+
+
+def _infobip_reported(request: SignedRequest) -> Reported:
+    assert request.body == b""
+    return Reported(unquote(urlsplit(request.url).path.split("/")[5]), verified=True, time_ms=None)
+
+
 def _sinch_gateway(code: str, message: str) -> bytes:
     return json.dumps({"code": code, "text": message}).encode()
 
@@ -498,6 +508,24 @@ _8X8 = Sample(
     fields=("outcome", "timestamp"),
     reported=_8x8_reported,
 )
+_INFOBIP = Sample(
+    name="infobip",
+    options={"api_key": KEY},
+    secrets=(KEY,),
+    throttled="TOO_MANY_REQUESTS",
+    permanent="BAD_REQUEST",
+    account="UNAUTHORIZED",
+    denied="FORBIDDEN",
+    incomplete="NOT_FOUND",
+    key={"id": "infobip-main", "secret": KEY},
+    taken=(Answer(200, JSON, json.dumps({"processKey": REQUEST_ID}).encode()),),
+    gateway_body=_infobip_gateway,
+    path="ct/1/log/end/{id}",
+    probe_id="otpreport-probe",
+    unit_ms=None,
+    endpoint="https://q1w2e3.api.infobip.example",
+    reported=_infobip_reported,
+)
 _SINCH_PLAN = "5a4b3c2d1e0f00000000000000000001"
 _SINCH = Sample(
     name="sinch",
@@ -639,6 +667,7 @@ SAMPLES = {
             signs=frozenset({"id", "occurred"}),
         ),
         _8X8,
+        _INFOBIP,
         _SINCH,
     )
 }

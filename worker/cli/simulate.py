@@ -47,10 +47,10 @@ def accounts_for(settings: Settings, url: str) -> Accounts:
 
 
 def _account(key: Key, url: str) -> Iterator[tuple[str, str | int]]:
-    key_id, secret = _parts_of_key(key.provider)
+    *key_id, secret = _parts_of_key(key.provider)
     yield "provider", key.provider
     yield "endpoint", url
-    yield key_id, key.id
+    yield from ((name, key.id) for name in key_id)
     yield secret, key.secret
     if key.token:
         options = REGISTRY[key.provider].Options.model_fields
@@ -66,10 +66,9 @@ def _account(key: Key, url: str) -> Iterator[tuple[str, str | int]]:
         yield "rate_limit", key.limit
 
 
-def _parts_of_key(provider: str) -> tuple[str, str]:
-    """Return what a provider calls the id and the secret of a key: the first two of its options."""
-    key_id, secret, *_ = REGISTRY[provider].Options.model_fields
-    return key_id, secret
+def _parts_of_key(provider: str) -> list[str]:
+    """Return what a provider calls the id and the secret of a key: the first two of its options, or the only one."""
+    return list(REGISTRY[provider].Options.model_fields)[:2]
 
 
 def _env(settings: Settings, url: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from providers import REGISTRY, Answer, Result, SignedRequest
-from providers.base import UnreportableError
+from providers.base import UnreportableError, fingerprint
 from providers.masking import shortened
 from providers.proof import Standing, weigh
 from tests.support.provider_samples import JSON, NONCE, NOW, SAMPLES, Sample, event
@@ -599,8 +599,8 @@ class TestRegistration:
         assert kind.name == sample.name
         assert kind.rate_limit > 0
         assert kind.endpoint.startswith("https://") or not kind.endpoint
-        assert provider.owner_id in sample.options.values()
-        assert provider.key_id in sample.options.values()
+        named = {*sample.options.values(), *map(fingerprint, sample.secrets)}
+        assert {provider.owner_id, provider.key_id} <= named
         assert provider.key_id not in sample.secrets
 
     @pytest.mark.parametrize(
