@@ -148,7 +148,7 @@ class Provider(Protocol):
     credentials: ClassVar[frozenset[str]]
     """Those of the options that are the keys: they may change while a worker runs."""
     key_faults: ClassVar[tuple[str, ...]]
-    """The beginnings, in lower case, of codes of class `account` that blame the keys and nothing else."""
+    """The beginnings, in lower case, of codes of class `account` that blame the keys alone; numbers are whole codes."""
 
     def __init__(self, endpoint: str, options: Any) -> None:
         """Take a base URL (ValueError when it is none) and an instance of the class's own `Options`."""

@@ -49,8 +49,8 @@ _SUCCESS = frozenset({200, 201, 202})
 class BirdOptions(base.Options):
     """Credentials of a Bird workspace, and the channel that sent."""
 
-    access_key: Secret = Field(description="An access key of the workspace.")
     workspace_id: Visible = Field(description="Id of the workspace.")
+    access_key: Secret = Field(description="An access key of the workspace.")
     channel_id: Visible = Field(description="Id of the channel that sent the message.")
 
 

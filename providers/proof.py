@@ -33,15 +33,19 @@ class Proof:
 
 
 def weigh(outcome: Outcome, key_faults: tuple[str, ...]) -> Proof:
-    """Return what an answer proves; `key_faults` are the beginnings, in lower case, of codes that blame the keys."""
+    """Return what an answer proves; `key_faults` are the provider's."""
     return Proof(_standing(outcome, key_faults), outcome)
 
 
 def _standing(outcome: Outcome, key_faults: tuple[str, ...]) -> Standing:
     match outcome.result:
         case Result.ACCOUNT:
-            return Standing.REFUSED if outcome.code.lower().startswith(key_faults) else Standing.BARRED
+            return Standing.REFUSED if _blames_the_keys(outcome.code.lower(), key_faults) else Standing.BARRED
         case Result.PERMANENT | Result.DOUBTFUL | Result.DELIVERED:
             return Standing.ACCEPTED
         case _:
             return Standing.UNPROVED
+
+
+def _blames_the_keys(code: str, key_faults: tuple[str, ...]) -> bool:
+    return any(code == fault if fault.isdigit() else code.startswith(fault) for fault in key_faults)

@@ -8,6 +8,7 @@ from providers.bird import Bird
 from providers.byteplus import Byteplus
 from providers.eight_by_eight import EightByEight
 from providers.infobip import Infobip
+from providers.messagebird import MessageBird
 from providers.sinch import Sinch
 from providers.telesign import Telesign
 from providers.tencent import Tencent
@@ -24,6 +25,7 @@ REGISTRY: dict[str, type[Provider]] = {
         Aws,
         Bird,
         Byteplus,
+        MessageBird,
         EightByEight,
         Telesign,
         Infobip,

@@ -72,9 +72,14 @@ class Bird:
     def validate(self, call: Call, now: float) -> None:
         """Check what is said; RefusedError. `now`: UNIX seconds."""
         request, path, fields = call.request, segments(call.request.target), call.parameters
-        if self._keys[call.key].denied:
+        key = self._keys[call.key]
+        if key.denied:
             raise RefusedError("403", "forbidden")
-        if request.method != b"POST" or path[2::2] != ["channels", "messages", "conversions"]:
+        if (
+            request.method != b"POST"
+            or path[2::2] != ["channels", "messages", "conversions"]
+            or path[3] not in key.apps
+        ):
             raise RefusedError("404", "not found")
         if not call.message_id:
             raise RefusedError("404", "the message was not found")

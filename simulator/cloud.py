@@ -20,6 +20,7 @@ from simulator.faults import FaultTable
 from simulator.infobip import Infobip
 from simulator.lag import LagMeter
 from simulator.ledger import SIGNED, TAKEN, VERIFIED, Book, Ledger
+from simulator.messagebird import MessageBird
 from simulator.nonces import Nonces
 from simulator.plan import ANSWERED_AS_PLANNED, ANSWERED_RIGHTLY, Fault, Plan
 from simulator.reply import NOT_FOUND, Reply, with_time
@@ -39,6 +40,7 @@ DIALECTS = (
     Alibaba,
     Aws,
     Bird,
+    MessageBird,
     EightByEight,
     Infobip,
     Sinch,

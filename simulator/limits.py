@@ -19,6 +19,7 @@ LIMITS: Mapping[str, int] = {
     "8x8": 1800,
     "aws": 20,
     "bird": 20,
+    "messagebird": 20,
     "telesign": 10,
     "infobip": 50,
     "sinch": 30,

@@ -31,15 +31,17 @@ class Key:
     secret: _Text = field(repr=False)
     token: str = field(default="", repr=False)
     account: str = ""  # the account, where the key has an id of its own: of a Twilio API key, its AccountSid
-    apps: tuple[str, ...] = ()  # Tencent: the SmsSdkAppIds of the account; Twilio Verify: its services' SIDs
+    apps: tuple[
+        str, ...
+    ] = ()  # the account's SmsSdkAppIds at Tencent, services at Twilio Verify, channels at Bird
     regions: tuple[str, ...] = ("ap-singapore",)  # Tencent: accepted X-TC-Region
     rate: Rate | None = None  # requests/s; the documented one where it is left out
     denied: bool = False  # it may not call this API: its user lacks the permission
 
     def __post_init__(self) -> None:
-        """Refuse a Tencent key that no call could use."""
-        if self.provider == "tencent" and not self.apps:
-            raise ValueError("a tencent key needs at least one app id in apps")
+        """Refuse a key that no call could use."""
+        if self.provider in {"bird", "tencent", "twilio_verify"} and not self.apps:
+            raise ValueError(f"a {self.provider} key needs at least one id in apps")
 
     @property
     def limit(self) -> int:

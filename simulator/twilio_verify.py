@@ -56,7 +56,7 @@ class TwilioVerify(twilio.Twilio):
         key, form, path = self._keys[call.key], call.parameters or {}, segments(call.request.target)
         if key.denied:
             raise RefusedError("20403", "Forbidden")
-        if len(path) != 5 or path[3] != "Verifications" or (key.apps and path[2] not in key.apps):
+        if len(path) != 5 or path[3] != "Verifications" or path[2] not in key.apps:
             raise RefusedError("20404", "The requested resource was not found")
         if call.request.method != b"POST":
             raise RefusedError("20004", "Method not allowed")

@@ -273,6 +273,17 @@ def _bird_reported(request: SignedRequest) -> Reported:
     return Reported(message_id, {"converted": True, "not_converted": False}[body["status"]], _iso_ms(body))
 
 
+def _messagebird_gateway(code: str, message: str) -> bytes:
+    number = int(code) if code.isdecimal() and code.isascii() and len(code) < 4 else code
+    return json.dumps({"errors": [{"code": number, "description": message, "parameter": None}]}).encode()
+
+
+def _messagebird_reported(request: SignedRequest) -> Reported:
+    body = json.loads(request.body)
+    assert body["service"] == "sms"
+    return Reported(body["id"], body["success"], None)
+
+
 def _telesign_code(code: str, message: str) -> dict[str, object]:
     number = int(code) if code.removeprefix("-").isdecimal() and code.isascii() and len(code) < 7 else code
     return {"code": number, "description": message}
@@ -403,7 +414,7 @@ _BIRD = Sample(
     account="401",
     denied="403",
     incomplete="404",
-    key={"id": _WORKSPACE, "secret": KEY},
+    key={"id": _WORKSPACE, "secret": KEY, "apps": [_CHANNEL]},
     taken=(
         Answer(200, {}, b""),
         Answer(201, {}, b""),
@@ -423,6 +434,29 @@ _BIRD = Sample(
     probe_id="00000000-0000-0000-0000-000000000000",
     fields=("status", "timestamp", "otp"),
     reported=_bird_reported,
+)
+_MESSAGEBIRD = Sample(
+    name="messagebird",
+    options={"access_key": KEY},
+    secrets=(KEY,),
+    throttled="429",
+    permanent="10",
+    account="2",
+    denied="25",
+    incomplete="9",
+    key={"id": "messagebird-main", "secret": KEY},
+    taken=(
+        Answer(200, {}, b""),
+        Answer(204, {}, b""),
+        Answer(201, JSON, json.dumps({"id": "5000:104571", "success": True}).encode()),
+    ),
+    statuses=frozenset({200, 201, 204}),
+    gateway_body=_messagebird_gateway,
+    request_id="",
+    path="conversions",
+    unit_ms=None,
+    fields=('"id"', "success"),
+    reported=_messagebird_reported,
 )
 _CUSTOMER, _TELESIGN_KEY = "FFFFFFFF-EEEE-DDDD-1234-AB1234567890", "RVhBTVBMRWtleUVYQU1QTEVrZXk5"
 _TELESIGN = Sample(
@@ -622,6 +656,7 @@ SAMPLES = {
             reported=_aws_reported,
         ),
         _BIRD,
+        _MESSAGEBIRD,
         _TELESIGN,
         replace(
             _TELESIGN,

@@ -20,6 +20,9 @@ from worker.cli.errors import WRONG, CommandError
 
 REDIS = "redis://localhost:6379/0"
 
+APPS = {"bird": "channel_id", "tencent": "sdk_app_id", "twilio_verify": "service_sid"}
+"""What a provider calls that of an account which a report has to name."""
+
 Accounts = dict[str, dict[str, str | int]]
 
 
@@ -55,11 +58,10 @@ def _account(key: Key, url: str) -> Iterator[tuple[str, str | int]]:
     if key.token:
         options = REGISTRY[key.provider].Options.model_fields
         yield next(name for name in options if name in {"security_token", "session_token"}), key.token
+    if key.provider in APPS:
+        yield APPS[key.provider], key.apps[0]
     if key.provider == "tencent":
-        yield "sdk_app_id", key.apps[0]
         yield "region", key.regions[0]
-    if key.provider == "twilio_verify":
-        yield "service_sid", key.apps[0]
     if key.provider == "aws":
         yield "region", "us-east-1"  # the simulator is every region
     if key.limit != LIMITS[key.provider]:

@@ -51,7 +51,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ),
         ({"keys": [KEY | {"rate": 0}]}, "keys[0].rate is wrong: input should be greater than or equal to 1"),
         ({"keys": [KEY | {"rate": "5"}]}, "keys[0].rate is wrong: input should be a valid integer"),
-        ({"keys": [TENCENT | {"apps": []}]}, "keys[0] is wrong: a tencent key needs at least one app id"),
+        ({"keys": [TENCENT | {"apps": []}]}, "keys[0] is wrong: a tencent key needs at least one id in apps"),
         ({"keys": [KEY, KEY]}, "the alibaba key 'AK' is there twice"),
         ({"keys": [KEY], "plan": {"rates": {"X": 1}}}, "plan.rates names a key that"),
         ({"keys": [KEY], "plan": {"latency": {"base_ms": -1}}}, "plan.latency.base_ms is wrong: "),
