@@ -33,6 +33,9 @@ _MASKED = ("authorization", "cookie", "key", "secret", "signature", "token")
 Visible = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[!-~]{1,256}$")]
 """Text that is valid in a header: visible ASCII without spaces."""
 
+PathWord = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+"""An id that stands in a path as it is."""
+
 
 def _stripped(value: object) -> object:
     return value.strip() if isinstance(value, str) else value

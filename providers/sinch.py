@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from otpreport import Verification
 from providers import base
-from providers.base import Answer, Outcome, Result, Secret, SignedRequest, Unverified, Visible, opened
+from providers.base import Answer, Outcome, PathWord, Result, Secret, SignedRequest, Unverified, opened
 from providers.codes import CodeTable
 from providers.endpoint import Endpoint
 from providers.masking import Mask
@@ -46,7 +46,7 @@ _ALL = b'{"recipients":[]}'
 class SinchOptions(base.Options):
     """Credentials of a Sinch service plan."""
 
-    service_plan_id: Visible = Field(description="Id of the service plan that sent the message.")
+    service_plan_id: PathWord = Field(description="Id of the service plan that sent the message.")
     api_token: Secret = Field(description="The service plan's API token.")
     region: Annotated[Literal["us", "eu", "au", "br", "ca"], base.Stripped] = Field(
         default="us", description="Region of the service plan, part of the default endpoint."
@@ -67,8 +67,7 @@ class Sinch(base.Provider):
 
     def __init__(self, endpoint: str, options: SinchOptions) -> None:
         secret, self._key_id = opened(options.api_token), options.service_plan_id
-        plan = base.segment(options.service_plan_id)
-        self._batches = f"{Endpoint.parse(endpoint).url}xms/v1/{plan}/batches/"
+        self._batches = f"{Endpoint.parse(endpoint).url}xms/v1/{self._key_id}/batches/"
         self._headers = (("authorization", f"Bearer {secret}"), ("content-type", "application/json"))
         self._mask = Mask(secret, key_id=self._key_id)
 

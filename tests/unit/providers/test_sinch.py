@@ -89,3 +89,10 @@ def test_another_region_is_refused() -> None:
     """It would be a host that Sinch does not have, or somebody else's."""
     with pytest.raises(ValidationError, match="region"):
         SinchOptions.model_validate({"service_plan_id": "p", "api_token": KEY, "region": "evil.example/"})
+
+
+@pytest.mark.parametrize("given", [".", "..", "a/b", "../x", "a%2Fb", "é", "x" * 129])
+def test_a_service_plan_has_the_form_of_an_id(given: str) -> None:
+    """It stands in the path, where it must not lead elsewhere."""
+    with pytest.raises(ValidationError, match="service_plan_id"):
+        SinchOptions.model_validate({"service_plan_id": given, "api_token": KEY})
