@@ -9,6 +9,7 @@ from providers.byteplus import Byteplus
 from providers.eight_by_eight import EightByEight
 from providers.infobip import Infobip
 from providers.messagebird import MessageBird
+from providers.plivo import Plivo
 from providers.sinch import Sinch
 from providers.telesign import Telesign
 from providers.tencent import Tencent
@@ -29,6 +30,7 @@ REGISTRY: dict[str, type[Provider]] = {
         EightByEight,
         Telesign,
         Infobip,
+        Plivo,
         Sinch,
         Tencent,
         Twilio,

@@ -23,6 +23,7 @@ from simulator.ledger import SIGNED, TAKEN, VERIFIED, Book, Ledger
 from simulator.messagebird import MessageBird
 from simulator.nonces import Nonces
 from simulator.plan import ANSWERED_AS_PLANNED, ANSWERED_RIGHTLY, Fault, Plan
+from simulator.plivo import Plivo
 from simulator.reply import NOT_FOUND, Reply, with_time
 from simulator.request import Call, RefusedError, Request
 from simulator.settings import Settings, unknown_rates
@@ -43,6 +44,7 @@ DIALECTS = (
     MessageBird,
     EightByEight,
     Infobip,
+    Plivo,
     Sinch,
     Twilio,
     TwilioVerify,

@@ -22,6 +22,7 @@ LIMITS: Mapping[str, int] = {
     "messagebird": 20,
     "telesign": 10,
     "infobip": 50,
+    "plivo": 20,
     "sinch": 30,
     "twilio": 100,
     "twilio_verify": 100,

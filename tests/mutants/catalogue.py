@@ -1452,6 +1452,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/unit/providers/test_infobip.py::test_what_is_neither_proves_nothing",
     ),
     Mutant(
+        "plivo-permanent",
+        "providers/plivo.py",
+        "known = error and api_id and CODES",
+        "known = error and CODES",
+        "tests/unit/providers/test_plivo.py::test_a_400_is_permanent_in_plivos_own_form_alone",
+    ),
+    Mutant(
         "reply-bare-permanent",
         "providers/reply.py",
         "_NEVER_BARE = frozenset({Result.DELIVERED, Result.PERMANENT})",

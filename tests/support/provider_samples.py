@@ -312,6 +312,12 @@ def _infobip_reported(request: SignedRequest) -> Reported:
     return Reported(unquote(urlsplit(request.url).path.split("/")[5]), verified=True, time_ms=None)
 
 
+def _plivo_reported(request: SignedRequest) -> Reported:
+    body = json.loads(request.body)
+    message_id = unquote(urlsplit(request.url).path.split("/")[5])
+    return Reported(message_id, {"CONVERTED": True, "NOT_CONVERTED": False}[body["status"]], _iso_ms(body))
+
+
 def _sinch_gateway(code: str, message: str) -> bytes:
     return json.dumps({"code": code, "text": message}).encode()
 
@@ -560,6 +566,39 @@ _INFOBIP = Sample(
     endpoint="https://q1w2e3.api.infobip.example",
     reported=_infobip_reported,
 )
+_PLIVO_ID = "MAEXAMPLEEXAMPLE0001"
+_PLIVO = Sample(
+    name="plivo",
+    options={"auth_id": _PLIVO_ID, "auth_token": KEY},
+    secrets=(KEY, _basic(_PLIVO_ID, KEY)),
+    throttled="429",
+    account="401",
+    denied="403",
+    incomplete="404",
+    key={"id": _PLIVO_ID, "secret": KEY},
+    taken=tuple(
+        Answer(
+            status,
+            JSON,
+            json.dumps(
+                {"api_id": REQUEST_ID, "conversion_uuid": "conv-x", "message": "successfully recorded."}
+            ).encode(),
+        )
+        for status in (200, 201, 202)
+    ),
+    statuses=frozenset({200, 201, 202}),
+    by_status={
+        401: Result.ACCOUNT,
+        403: Result.ACCOUNT,
+        404: Result.DOUBTFUL,
+        503: Result.TRANSIENT,
+    },
+    path=f"v1/account/{_PLIVO_ID}/message/{{id}}/conversion/",
+    probe_id="00000000-0000-0000-0000-000000000000",
+    needs_time=True,
+    fields=("status", "timestamp"),
+    reported=_plivo_reported,
+)
 _SINCH_PLAN = "5a4b3c2d1e0f00000000000000000001"
 _SINCH = Sample(
     name="sinch",
@@ -703,6 +742,7 @@ SAMPLES = {
         ),
         _8X8,
         _INFOBIP,
+        _PLIVO,
         _SINCH,
     )
 }
