@@ -1,4 +1,7 @@
-"""Alibaba Cloud SMS, international site: `SmsConversion`, version 2018-05-01."""
+"""Alibaba Cloud SMS, international site: `SmsConversion`, version 2018-05-01.
+
+Source: alibabacloud.com/help/en/sms/developer-reference/api-dysmsapi-2018-05-01-smsconversion.
+"""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Alibaba Cloud SMS, China site, messages abroad: `SmsConversionIntl`, version 2017-05-25.
 
 It shares signature, parameters and list of codes with the international site (`providers/alibaba.py`);
-the two are alternatives, one per account.
+the two are alternatives, one per account. Source: help.aliyun.com (api-dysmsapi-2017-05-25-smsconversionintl).
 """
 
 from typing import ClassVar

@@ -111,5 +111,5 @@ def _read(answer: Answer, sent: str) -> Reply | None:
     if answer.status not in _SUCCESS:
         return bare(answer, CODES)
     whole = json_object(answer.body)
-    said = sent if not answer.body else "" if whole is None else text(whole, "status")
-    return recorded(answer) if said == sent else None
+    status = sent if not answer.body else "" if whole is None else text(whole, "status")
+    return recorded(answer) if status == sent else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from worker.reference import metrics, settings
+from worker.reference import metrics, providers, settings
 from worker.reference.page import Blocks, filled
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES: Mapping[Path, Callable[[], Blocks]] = {
     DOCS / "metrics.md": metrics.blocks,
+    DOCS / "providers.md": providers.blocks,
     DOCS / "settings.md": settings.blocks,
 }
 
