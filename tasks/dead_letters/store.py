@@ -1,4 +1,4 @@
-"""All dead letters: read, replay, recall, purge."""
+"""All dead letters: read, replay, correct, recall, purge."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from tasks.dead_letters.filter import Filter
 from tasks.dead_letters.letter import Letter
+from tasks.dead_letters.write import rewrite
 from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
 from tasks.script import Arguments, text_of
@@ -16,6 +17,8 @@ from tasks.shared import MAX_BYTES
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from otpreport import Verification
 
 PAGE = 500
 """Letters read in one call; more if more died in the same millisecond."""
@@ -68,6 +71,7 @@ class DeadLetters:
         self._page_script = client.register_script(text_of("dead_letters/page.lua"))
         self._read_script = client.register_script(text_of("dead_letters/letter.lua"))
         self._replay_script = client.register_script(text_of("dead_letters/replay.lua"))
+        self._correct_script = client.register_script(text_of("dead_letters/correct.lua"))
         self._purge_script = client.register_script(text_of("dead_letters/purge.lua"))
 
     def accounts(self) -> list[str]:
@@ -122,6 +126,25 @@ class DeadLetters:
                 arguments += (letter.id, letter.died_ms)
             keys = [self._keys.dead_index(account), self._keys.replays(account), self._keys.replay(account)]
             yield cast("int", self._replay_script(keys, arguments))
+
+    def correct(
+        self,
+        letters: Iterable[Letter],
+        events: Mapping[str, Verification],
+        paces: Mapping[str, ReplayPace],
+    ) -> Iterator[int]:
+        """Replace the messages of letters by those of `events` (by id) and queue them for replay; yield as `replay`.
+
+        Both in one step: a letter is never lost, and never in two places.
+        """
+        for batch in self._batches(letter for letter in letters if letter.readable and not letter.cut):
+            account, pace = batch[0].account, paces[batch[0].account]
+            arguments: Arguments = [repr(pace.share), pace.group, repr(pace.limit)]
+            for letter in batch:
+                arguments += (letter.id, letter.died_ms, rewrite(letter, events[letter.id]))
+            keys = [self._keys.dead(account), self._keys.dead_index(account)]
+            keys += [self._keys.replays(account), self._keys.replay(account)]
+            yield cast("int", self._correct_script(keys, arguments))
 
     def recall(self, letters: Iterable[Letter]) -> Iterator[int]:
         """Cancel the replay of queued letters, which stay dead letters; yield how many after each batch."""

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from otpreport.wire import encode
 from providers.base import Result
 
 if TYPE_CHECKING:
     from otpreport import Verification
+    from tasks.dead_letters.letter import Letter
     from tasks.delivery import Leased
     from tasks.history import History
     from tasks.retry import Reason
@@ -49,3 +51,9 @@ def write(
         ],
     }
     return orjson.dumps(story) + b"\n" + leased.raw
+
+
+def rewrite(letter: Letter, event: Verification) -> bytes:
+    """Return the record of a letter with this event as its message; the rest of its story stays."""
+    story = {**letter.story, "event": event.to_wire()}
+    return orjson.dumps(story) + b"\n" + encode(event, task_id=letter.id)

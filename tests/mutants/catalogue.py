@@ -724,6 +724,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_dead_letters.py::test_a_letter_that_died_again_is_not_moved_by_an_old_look",
     ),
     Mutant(
+        "correct-look",
+        "tasks/dead_letters/correct.lua",
+        "local is_same = died and tonumber(died) == tonumber(ARGV[i + 1]) and",
+        "local is_same = died and",
+        "tests/integration/test_dead_import.py::test_an_old_look_corrects_nothing",
+    ),
+    Mutant(
+        "correct-once",
+        "tasks/dead_letters/correct.lua",
+        "if is_same and redis.call('ZSCORE', KEYS[3], id) ~= died then",
+        "if is_same then",
+        "tests/integration/test_dead_import.py::test_two_imports_at_once_correct_each_once",
+    ),
+    Mutant(
         "purge-books",
         "tasks/dead_letters/purge.lua",
         "if purged > 0 then redis.call('HINCRBY', KEYS[5], account .. ':purged', purged) end",

@@ -46,7 +46,7 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Skip the conf
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
 app = typer.Typer(
-    help="Dead letters, the events that failed permanently: inspect, replay, export, purge.",
+    help="Dead letters, the events that failed permanently: inspect, replay, correct, export, purge.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -247,4 +247,44 @@ def export(
 
     raise typer.Exit(
         export_letters(Query(account, reason, code, since, until, in_doubt, message_ids=message_id), output)
+    )
+
+
+@app.command("import", epilog="Example: otpreport dead import fixed.jsonl --dry-run")
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A corrected export; -: standard input.", show_default=False),
+    ],
+    *,
+    include_in_doubt: Annotated[
+        bool, typer.Option("--include-in-doubt", help="Also those the provider may have taken already.")
+    ] = False,
+    share: Annotated[
+        str, typer.Option(metavar="SHARE", help="Most of the account's rate that the replay may use.")
+    ] = "0.2",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the file and count; change nothing.")
+    ] = False,
+    by: By = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Correct dead letters and send them again.
+
+    FILE is what `dead export` wrote, with `event` corrected in an editor and the other lines removed; only `id`,
+    `died_ms` and `event` are read. The whole file is checked first. The same file imported twice changes nothing.
+    """
+    from worker.cli.importing import import_letters
+
+    raise typer.Exit(
+        import_letters(
+            file,
+            share=share,
+            include_in_doubt=include_in_doubt,
+            dry_run=dry_run,
+            by=by,
+            yes=yes,
+            as_json=as_json,
+        )
     )

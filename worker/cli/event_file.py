@@ -103,13 +103,18 @@ class EventFile:
 
     def _row(self, data: Mapping[str, object]) -> Row:
         try:
-            for name in data:
-                if name not in FIELDS:
-                    raise ValueError(_unknown(name))
-            event = Verification.from_wire({name: _value(name, value) for name, value in data.items()})
+            event = Verification.from_wire(fields_of(data))
         except ValueError as error:
             return Row(self.line, None, str(error))
         return Row(self.line, event)
+
+
+def fields_of(data: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields as an event takes them; ValueError for one that an event has not."""
+    for name in data:
+        if name not in FIELDS:
+            raise ValueError(_unknown(name))
+    return {name: _value(name, value) for name, value in data.items()}
 
 
 def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:

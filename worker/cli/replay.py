@@ -91,7 +91,7 @@ def replay_letters(
         paces = {name: ReplayPace(part, one.rate_group, one.rate_limit) for name, one in accounts.items()}
         selection = query.to_move(letters, accounts)
         details: dict[str, object] = {"share": part, "include_in_doubt": include_in_doubt or None}
-        judge = _judge(accounts, include_in_doubt=include_in_doubt)
+        judge = judge_of(accounts, include_in_doubt=include_in_doubt)
         move = Move("replay", "replayed", judge, lambda some: letters.replay(some, paces), details)
         preview = move.decide(
             selection,
@@ -107,7 +107,7 @@ def replay_letters(
     return NO if unmet else DONE
 
 
-def _judge(accounts: Collection[str], *, include_in_doubt: bool) -> Judge:
+def judge_of(accounts: Collection[str], *, include_in_doubt: bool) -> Judge:
     """Return the judge of which letters are not replayed, and why."""
 
     def judge(letter: Letter) -> str:

@@ -60,6 +60,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         "audit",
         "check",
         "dead export",
+        "dead import",
         "dead list",
         "dead progress",
         "dead purge",
