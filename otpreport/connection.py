@@ -52,6 +52,7 @@ class Connection:
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(self._socket, select.POLLIN)
         self._writable.register(self._socket, select.POLLOUT)
+        self.used_at = time.monotonic()
 
     def _opened(self) -> socket:
         self._redis.connect()

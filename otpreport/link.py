@@ -24,6 +24,9 @@ _LONGEST_DELAY = 1.0
 FATAL = ("READONLY", "NOAUTH", "LOADING", "MASTERDOWN", "NOREPLICAS")
 """Replies after which another connection may do better: a master that is none any more, a restart, ..."""
 
+_DOUBTFUL_AFTER = 1.0
+"""Seconds without a write after which a balancer or a NAT may have forgotten a connection without a word."""
+
 _MAY_HAVE_ARRIVED = "no answer in time (the write may have arrived)"
 
 
@@ -62,9 +65,16 @@ class Link:
 
     def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
         """Write to Redis' lists; return "" or why Redis refused, for each; Unavailable by the deadline."""
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             raise Unavailable("no time left")
         connection = self._borrow(deadline)
+        idle, connection.used_at = now - connection.used_at, now
+        if idle > _DOUBTFUL_AFTER:
+            return self._push_over_doubtful(connection, pushes, deadline)
+        return self._push_over(connection, pushes, deadline)
+
+    def _push_over(self, connection: Connection, pushes: Sequence[Push], deadline: float) -> list[str]:
         try:
             refusals = connection.push(pushes, deadline)
         except TimeoutError:
@@ -74,6 +84,28 @@ class Link:
             reason = f"connection lost (the write may have arrived): {error}"
             self._discard(connection, reason)
             raise Unavailable(reason) from None
+        except BaseException:
+            self._discard(connection, "interrupted while writing")
+            raise
+        self._give_back(connection, refusals)
+        return refusals
+
+    def _push_over_doubtful(
+        self, connection: Connection, pushes: Sequence[Push], deadline: float
+    ) -> list[str]:
+        """Write over a connection that was long idle; without an answer in half of the time, over a new one.
+
+        A write that arrived all the same is there twice then, and is sent once.
+        """
+        now = time.monotonic()
+        try:
+            refusals = connection.push(pushes, now + (deadline - now) / 2)
+        except OSError:
+            self._forget(connection)
+            try:
+                return self._push_over(self._borrow(deadline), pushes, deadline)
+            except Unavailable as fault:
+                raise Unavailable(f"{fault.reason}; an earlier write may have arrived") from None
         except BaseException:
             self._discard(connection, "interrupted while writing")
             raise
@@ -175,6 +207,19 @@ class Link:
             self._drop_idle()
             self._failed_again = not self._trusted
             self._set_away(reason)
+
+    def _forget(self, connection: Connection) -> None:
+        """Close a connection that was idle for too long, and the others of that age; Redis may be well."""
+        connection.close()
+        oldest = time.monotonic() - _DOUBTFUL_AFTER
+        with self._lock:
+            self._open -= 1
+            young = [one for one in self._idle if one.used_at > oldest]
+            old = [one for one in self._idle if one.used_at <= oldest]
+            self._open -= len(old)
+            self._idle = young
+        for one in old:
+            one.close()
 
     def _drop_idle(self) -> None:
         while self._idle:

@@ -1564,6 +1564,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/unit/otpreport/test_link.py::test_connection_closed_while_idle",
     ),
     Mutant(
+        "link-forgotten",
+        "otpreport/link.py",
+        "        if idle > _DOUBTFUL_AFTER:\n",
+        "        if False:\n",
+        "tests/unit/otpreport/test_link.py::test_idle_connection_that_a_balancer_forgot",
+    ),
+    Mutant(
         "link-dropidle",
         "otpreport/link.py",
         "            self._drop_idle()\n            self._failed_again",

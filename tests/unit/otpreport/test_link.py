@@ -23,6 +23,7 @@ class FakeConnection(Connection):
         self.answer = answer
         self.quiet = True
         self.closed = False
+        self.used_at = time.monotonic()
 
     def is_quiet(self) -> bool:
         """Answer as told."""
@@ -131,6 +132,43 @@ def test_timed_out_push_breaks_the_link(link: Link, server: Redis) -> None:
     until(lambda: link.wait_until_up(0.1))
     assert push(link) == [""]
     assert len(server.connections) == 2
+
+
+def answer_reset() -> list[str]:
+    """Fail as over a connection that a balancer answers with a reset."""
+    raise ConnectionResetError("reset by peer")
+
+
+@pytest.mark.parametrize("forgotten", [answer_timeout, answer_reset])
+def test_idle_connection_that_a_balancer_forgot(
+    link: Link, server: Redis, forgotten: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first write after a quiet spell arrives over a new connection, and nothing is logged."""
+    push(link)
+    server.connections[0].used_at -= 60.0
+    server.connections[0].answer = forgotten
+    assert push(link) == [""]
+    assert [connection.closed for connection in server.connections] == [True, False]
+    assert not caplog.records
+
+
+def test_idle_connection_and_redis_away(link: Link, server: Redis) -> None:
+    """The second write has no time of its own, and the receipt says that the first may have arrived."""
+    push(link)
+    server.connections[0].used_at -= 60.0
+    server.connections[0].answer = answer_timeout
+    server.refuses = True
+    with pytest.raises(Unavailable, match="refused; an earlier write may have arrived"):
+        push(link)
+    assert time_of_failure(link) < TIMEOUT
+
+
+def test_busy_connection_is_not_tried_again(link: Link, server: Redis) -> None:
+    """Without a quiet spell a write without an answer breaks the link, as Redis itself is the likely cause."""
+    push(link)
+    server.connections[0].answer = answer_timeout
+    with pytest.raises(Unavailable, match="may have arrived"):
+        push(link)
 
 
 def test_connection_closed_while_idle(link: Link, server: Redis) -> None:
