@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from providers import REGISTRY
 from tests.support.wait import until
 from tests.support.worker_process import ROOT
 from worker.demo.main import DEADLINE
@@ -105,6 +106,20 @@ def test_demo(tmp_path: Path) -> None:
         assert running.ctrl_c() < 5 * STOPS
     assert running.process.returncode == 0
     assert not list(tmp_path.glob("otpreport-demo-*"))
+
+
+@pytest.mark.timeout(2 * DEADLINE)
+def test_all_providers(tmp_path: Path) -> None:
+    """With all providers the ledger of each accounts for every event of its account."""
+    with demo(tmp_path, "--providers", "all") as running:
+        running.read_until("Try next")
+        assert "Every event is accounted for" in running.text
+        for name in REGISTRY:
+            line = re.search(rf"^ *{name} +(\d+) +(\d+) ", running.text, re.MULTILINE)
+            assert line, running.text
+            assert int(line[1]) >= int(line[2]) > 0
+        running.process.wait(30)
+    assert running.process.returncode == 0
 
 
 def test_ctrl_c(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from providers.base import fingerprint
 from providers.registry import REGISTRY
-from simulator.settings import Key, Settings, parse
+from simulator.settings import EXAMPLE, Key, Settings, load, parse
 from tests.support.command import run
 from tests.support.provider_samples import SAMPLES, Sample
 from tests.support.worker_process import ROOT
@@ -22,6 +22,7 @@ from worker.cli.simulate import accounts_for
 from worker.embedded import EmbeddedValkey
 
 SIMULATE = [sys.executable, "-u", "-m", "worker", "simulate"]
+ACCOUNTS = accounts_for(load(EXAMPLE), "http://127.0.0.1:1").values()
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
 
 
@@ -53,15 +54,13 @@ def assert_accepted(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "worker", "check", "--probe", "--json"]
     checked = subprocess.run(command, cwd=ROOT, env=CLEAN | environment, capture_output=True, check=False)
     probes = json.loads(checked.stdout)["probes"]
-    assert {probe["account"]: probe["keys"] for probe in probes} == dict.fromkeys(
-        ("tencent", "alibaba", "alibaba_cn"), "accepted"
-    )
+    assert {probe["account"]: probe["keys"] for probe in probes} == dict.fromkeys(REGISTRY, "accepted")
 
 
 def test_lines_for_a_shell(shared_valkey: EmbeddedValkey) -> None:
     """With --env it prints lines for a shell and nothing else, after which the keys are accepted."""
     with simulate(subprocess.PIPE, "--env") as process:
-        lines = lines_of(process, 15)
+        lines = lines_of(process, 1 + sum(map(len, ACCOUNTS)))
         assert all(line.startswith("export OTPREPORT_") for line in lines)
         assert_accepted(exported(lines) | {"OTPREPORT_REDIS_URL": shared_valkey.url})
 
@@ -70,7 +69,7 @@ def test_a_file(shared_valkey: EmbeddedValkey, tmp_path: Path) -> None:
     """With --toml it prints a settings file, with which the keys are accepted."""
     path = tmp_path / "otpreport.toml"
     with simulate(subprocess.PIPE, "--toml") as process:
-        path.write_text("\n".join(lines_of(process, 22)))
+        path.write_text("\n".join(lines_of(process, 2 + sum(len(account) + 2 for account in ACCOUNTS))))
         assert_accepted({"OTPREPORT_CONFIG": str(path), "OTPREPORT_REDIS_URL": shared_valkey.url})
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -74,14 +74,18 @@ def run(
 
 @app.command(epilog="Example: otpreport demo --keep")
 def demo(
-    *, keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to explore.")] = False
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, to explore.")] = False,
+    providers: Annotated[
+        Literal["two", "all"], typer.Option(help="Report to two providers, or to every provider.")
+    ] = "two",
 ) -> None:
     """Run a demo with its own Redis, providers and worker."""
     if fault := missing("demo"):
         raise CommandError(WRONG, fault)
     from worker.demo import main as demo_main
 
-    raise typer.Exit(demo_main(keep=keep))
+    raise typer.Exit(demo_main(keep=keep, everyone=providers == "all"))
 
 
 @app.command(epilog="Example: otpreport simulate --port 9900")

@@ -86,12 +86,15 @@ def _toml(settings: Settings, url: str) -> str:
         f"# For a worker that reports to the simulator at {url}: name this file in OTPREPORT_CONFIG.",
         f'redis_url = "{REDIS}"',
     ]
+    return "".join(f"{line}\n" for line in lines) + toml_accounts(settings, url)
+
+
+def toml_accounts(settings: Settings, url: str) -> str:
+    """Return the same accounts as they stand in a worker's file."""
+    lines: list[str] = []
     for name, account in accounts_for(settings, url).items():
-        lines += [
-            "",
-            f"[accounts.{name}]",
-            *(f"{option} = {_quoted(value)}" for option, value in account.items()),
-        ]
+        lines += ["", f"[accounts.{name}]"]
+        lines += [f"{option} = {_quoted(value)}" for option, value in account.items()]
     return "".join(f"{line}\n" for line in lines)
 
 

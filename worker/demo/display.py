@@ -46,7 +46,9 @@ class Progress:
 
 
 def table(rows: Sequence[AccountResult]) -> Table:
-    """Return the final table: a column for each account."""
+    """Return the final table: a column for each account, or a line where they are many."""
+    if len(rows) > 4:
+        return _lines(rows)
     result = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     result.add_column("")
     for row in rows:
@@ -66,3 +68,15 @@ _LINES: tuple[tuple[str, Callable[[AccountResult], str]], ...] = (
     ("peak requests/s / limit", lambda row: f"{row.worst_second} / {row.limit}"),
     ("code entered to reported, p50 / p99", lambda row: f"{row.p50:.2f} s / {row.p99:.2f} s"),
 )
+
+
+def _lines(rows: Sequence[AccountResult]) -> Table:
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    result.add_column("", no_wrap=True)
+    for title in ("events", "delivered", "dupl.", "skip", "dead", "retry", "peak/max", "p99"):
+        result.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        counts = (row.enqueued, row.delivered, row.duplicates, row.skipped, row.dead, row.retried)
+        peak = f"{row.worst_second}/{row.limit}"
+        result.add_row(row.account, *map(str, counts), peak, f"{row.p99:.2f} s")
+    return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import httpx
 import redis
@@ -15,19 +15,18 @@ from providers.registry import REGISTRY
 from tasks.keys import Keys
 from worker.demo.audit import Arrival, Evidence, by_account
 
-ACCOUNTS = {"tencent": "tencent", "alibaba": "alibaba"}
-"""Account to provider; the demo has one of each."""
+TWO, ALL = ("tencent", "alibaba"), tuple(sorted(REGISTRY))
+"""Accounts of the demo: each is named as its provider."""
 
-LIMITS = {account: REGISTRY[provider].rate_limit for account, provider in ACCOUNTS.items()}
 PASSING = ("throttled", "transient", "unknown", "doubtful", "clock")
 """Results after which an event is tried again."""
 
 KEYS = Keys()
 
 
-def read_books(client: redis.Redis) -> dict[str, dict[str, int]]:
+def read_books(client: redis.Redis, accounts: Iterable[str]) -> dict[str, dict[str, int]]:
     """Return each account's books: how many events were taken, delivered, and so on."""
-    books: dict[str, dict[str, int]] = {account: {} for account in ACCOUNTS}
+    books: dict[str, dict[str, int]] = {account: {} for account in accounts}
     for name, count in client.hgetall(KEYS.books).items():
         account, _, place = str(name).partition(":")
         books[account][place] = int(count)
@@ -66,15 +65,15 @@ def gather(
     }
     return Evidence(
         enqueued=events,
-        books=read_books(client),
-        pending={account: pending(client, account) for account in ACCOUNTS},
-        dead_ids={account: _dead_ids(client, account) for account in ACCOUNTS},
-        in_doubt={account: attempts[account]["unknown"] for account in ACCOUNTS},
-        retried={account: sum(attempts[account][result] for result in PASSING) for account in ACCOUNTS},
-        arrivals=by_account(_ledger(simulator_url), ACCOUNTS),
-        worst_second={account: seconds.get(provider, 0) for account, provider in ACCOUNTS.items()},
-        limits=LIMITS,
-        skips=frozenset(a for a, provider in ACCOUNTS.items() if REGISTRY[provider].unverified != "reported"),
+        books=read_books(client, events),
+        pending={account: pending(client, account) for account in events},
+        dead_ids={account: _dead_ids(client, account) for account in events},
+        in_doubt={account: attempts[account]["unknown"] for account in events},
+        retried={account: sum(attempts[account][result] for result in PASSING) for account in events},
+        arrivals=by_account(_ledger(simulator_url), {account: account for account in events}),
+        worst_second={account: seconds.get(account, 0) for account in events},
+        limits={account: REGISTRY[account].rate_limit for account in events},
+        skips=frozenset(account for account in events if REGISTRY[account].unverified != "reported"),
     )
 
 

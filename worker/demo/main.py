@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from hashlib import sha256
+from itertools import islice, product, zip_longest
 from pathlib import Path
 
 import redis
@@ -22,7 +23,7 @@ from otpreport import Reporter, Verification
 from otpreport.app_folder import INSTALLED
 from worker.demo.audit import audit
 from worker.demo.display import Progress, table
-from worker.demo.evidence import ACCOUNTS, arrivals, dead, gather, pending, read_books
+from worker.demo.evidence import ALL, TWO, arrivals, dead, gather, pending, read_books
 from worker.demo.processes import HERE, ROOT, Processes, connect
 
 DEADLINE = 150.0
@@ -32,6 +33,9 @@ REDIS_TIMEOUT = 5.0
 """Seconds the demo's web app gives Redis; a login view gives it 50 ms."""
 
 SAMPLE = HERE / "verifications.csv"
+
+EACH = 60
+"""Made-up verifications of each other provider: some have a limit of ten requests a second."""
 
 BATCH = 30
 PAUSE = 0.02
@@ -73,8 +77,11 @@ INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
 
 
-def main(*, keep: bool = False) -> int:
-    """Run the demo; 0 only if every event is accounted for. With `keep`, run on until Ctrl-C."""
+def main(*, keep: bool = False, everyone: bool = False) -> int:
+    """Run the demo; 0 only if every event is accounted for.
+
+    With `keep`, run on until Ctrl-C; with `everyone`, report to all providers in place of two.
+    """
     console = Console()
     for number in (
         signal.SIGTERM,
@@ -83,8 +90,8 @@ def main(*, keep: bool = False) -> int:
         signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="otpreport-demo-") as folder:
         try:
-            with Processes(Path(folder)) as processes:
-                return _run(console, processes, keep=keep)
+            with Processes(Path(folder), ALL if everyone else TWO) as processes:
+                return _run(console, processes, keep=keep, everyone=everyone)
         except KeyboardInterrupt:
             console.print("\nStopped.")
             return INTERRUPTED
@@ -94,16 +101,19 @@ def main(*, keep: bool = False) -> int:
             return NOT_ACCOUNTED
 
 
-def _run(console: Console, processes: Processes, *, keep: bool) -> int:
-    rows = list(_rows(SAMPLE))
+def _run(console: Console, processes: Processes, *, keep: bool, everyone: bool) -> int:
+    rows, source = list(_rows(SAMPLE)), f" of {SAMPLE.relative_to(ROOT)}"
+    if everyone:
+        source = f" for {len(ALL)} providers"
+        rows = [row for few in zip_longest(rows, _rows_of_others()) for row in few if row]
     console.print(
         f"Valkey, the provider simulator and one worker are up.\n"
-        f"Enqueueing {len(rows)} OTP verifications of {SAMPLE.relative_to(ROOT)}, as a web app would.\n"
+        f"Enqueueing {len(rows)} OTP verifications{source}, as a web app would.\n"
         f"The simulated providers misbehave on purpose: errors, throttling, lost answers, and\n"
         f"events that they refuse, which become dead letters.",
         highlight=False,
     )
-    events: dict[str, list[Verification]] = {account: [] for account in ACCOUNTS}
+    events: dict[str, list[Verification]] = {account: [] for account in (ALL if everyone else TWO)}
     with (
         connect(processes) as client,
         Reporter(processes.valkey.url, spool=False, timeout=REDIS_TIMEOUT) as reporter,
@@ -116,7 +126,7 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
                     client,
                     processes,
                     web_app,
-                    {a: sum(row["account"] == a for row in rows) for a in ACCOUNTS},
+                    {account: sum(row["account"] == account for row in rows) for account in events},
                 )
             finally:
                 stop.set()
@@ -134,7 +144,7 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
             highlight=False,
         )
     if keep:
-        _stay(console, processes)
+        _stay(console, processes, list(events))
     elif not faults:
         console.print(f"\n{NEXT_OF_WHEEL if INSTALLED else NEXT}", highlight=False)
     return NOT_ACCOUNTED if faults else ACCOUNTED
@@ -143,6 +153,17 @@ def _run(console: Console, processes: Processes, *, keep: bool) -> int:
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)
+
+
+def _rows_of_others() -> Iterator[dict[str, str]]:
+    """Make up verifications for the providers that the sample has none of, one of each in turn; a fifth is false."""
+    for number, account in product(range(EACH), [account for account in ALL if account not in TWO]):
+        yield {
+            "account": account,
+            "message_id": sha256(f"{account} {number}".encode()).hexdigest()[:32],
+            "verified": "false" if number % 5 == 4 else "true",
+            "seconds_since_sent": "60",
+        }
 
 
 def _enqueue(
@@ -181,9 +202,9 @@ def _watch(
     end = time.monotonic() + DEADLINE
     with Progress(expected) as progress:
         while True:
-            books = read_books(client)
-            waiting = {account: pending(client, account) for account in ACCOUNTS}
-            progress.show(books, waiting, {account: dead(client, account) for account in ACCOUNTS})
+            books = read_books(client, expected)
+            waiting = {account: pending(client, account) for account in expected}
+            progress.show(books, waiting, {account: dead(client, account) for account in expected})
             if web_app.done() and not any(waiting.values()):
                 return
             if fault := processes.failed():
@@ -193,11 +214,11 @@ def _watch(
             time.sleep(0.1)
 
 
-def _stay(console: Console, processes: Processes) -> None:
+def _stay(console: Console, processes: Processes, accounts: list[str]) -> None:
     yours = YOURS.format(
         python=sys.executable,
         redis_url=processes.valkey.url,
-        accounts=list(ACCOUNTS),
+        accounts=accounts,
         simulator_url=processes.simulator_url,
         arrived=arrivals(processes.simulator_url),
         config=processes.config,

@@ -7,12 +7,16 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import redis
 
+from simulator.settings import EXAMPLE, parse
+from worker.cli.simulate import toml_accounts
 from worker.embedded import EmbeddedValkey, free_port
 
 HERE = Path(__file__).parent
@@ -24,19 +28,6 @@ redis_url = "{redis_url}"
 metrics_port = {metrics_port}
 retry_base = 0.5
 retry_cap = 3.0
-
-[accounts.tencent]
-provider = "tencent"
-endpoint = "{simulator_url}"
-secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLEEXAMPLE0001"
-secret_key = "EXAMPLEsecretKEYexampleSECRETkey1"
-sdk_app_id = "1400006666"
-
-[accounts.alibaba]
-provider = "alibaba"
-endpoint = "{simulator_url}"
-access_key_id = "LTAI5tEXAMPLEEXAMPLE0001"
-access_key_secret = "EXAMPLEsecretKEYexampleSECRETkey2"
 """
 
 
@@ -46,8 +37,9 @@ class Processes:
     Each is in a process group of its own: Ctrl-C reaches the demo alone, which ends them all at once.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, accounts: Sequence[str]) -> None:
         self.folder = folder
+        self._settings = _simulated(accounts)
         self.config = folder / "otpreport.toml"
         self.worker_log = folder / "worker.log"
         self.simulator_url = ""
@@ -89,7 +81,9 @@ class Processes:
         return None
 
     def _start_simulator(self) -> None:
-        arguments = [sys.executable, "-m", "otpreport", "simulate", "--config", str(HERE / "simulator.toml")]
+        settings = self.folder / "simulator.json"
+        settings.write_text(json.dumps(self._settings))
+        arguments = [sys.executable, "-m", "otpreport", "simulate", "--config", str(settings)]
         child = subprocess.Popen(
             arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
         )
@@ -107,8 +101,8 @@ class Processes:
                 path=self.config,
                 redis_url=self.valkey.url,
                 metrics_port=port,
-                simulator_url=self.simulator_url,
             )
+            + toml_accounts(parse(self._settings), self.simulator_url)
         )
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
         environment["OTPREPORT_CONFIG"] = str(self.config)
@@ -135,6 +129,15 @@ class Processes:
                 pass
             time.sleep(0.1)
         raise RuntimeError(f"the worker did not start: see {self.worker_log}")
+
+
+def _simulated(accounts: Sequence[str]) -> dict[str, Any]:
+    """Return the simulator's settings: the demo's plan, and a key for each account, which is named as its provider."""
+    settings, example = (
+        tomllib.loads(file.read_text(encoding="utf-8")) for file in (HERE / "simulator.toml", EXAMPLE)
+    )
+    keys = {key["provider"]: key for key in (*example["keys"], *settings["keys"])}
+    return settings | {"keys": [keys[account] for account in accounts]}
 
 
 def connect(processes: Processes) -> redis.Redis:
