@@ -106,7 +106,8 @@ def json_object(body: bytes) -> Mapping[str, object] | None:
         if not isinstance(whole, dict):
             return None
         # each member has its colon; where there are more, some stand in texts or lists, or a name stands twice
-        if body.count(b":") != _members(whole):
+        colons = body.count(b":")
+        if colons != _members(whole) and (b"\\" in body or colons != _colons(whole)):
             json.loads(body.decode(), object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
         return None
@@ -142,6 +143,18 @@ def _members(value: dict[str, Json]) -> int:
     for inner in value.values():
         if type(inner) is dict:
             count += _members(inner)
+    return count
+
+
+def _colons(value: dict[str, Json]) -> int:
+    """Count the same with the colons in names and texts, which stand in the body as they are unless it escapes any."""
+    count = len(value)
+    for name, inner in value.items():
+        count += name.count(":")
+        if type(inner) is str:
+            count += inner.count(":")
+        elif type(inner) is dict:
+            count += _colons(inner)
     return count
 
 

@@ -1426,9 +1426,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "reply-twice",
         "providers/reply.py",
-        'if body.count(b":") != _members(whole):',
-        "if False:",
+        "if colons != _members(whole) and",
+        "if False and",
         "tests/unit/providers/test_reply.py::test_it_says_one_thing_or_nothing",
+    ),
+    Mutant(
+        "reply-twice-escaped",
+        "providers/reply.py",
+        '(b"\\\\" in body or colons != _colons(whole))',
+        "(colons != _colons(whole))",
+        "tests/unit/providers/test_reply.py::test_an_escaped_colon_hides_no_second_name",
     ),
     Mutant(
         "reply-between",

@@ -58,6 +58,12 @@ def test_it_says_one_thing_or_nothing(text: str) -> None:
     assert json_object(text.encode()) == (said if isinstance(said, dict) else None)
 
 
+def test_an_escaped_colon_hides_no_second_name() -> None:
+    """Colons of texts are counted as they are read, so an escaped one could stand for that of a name that is gone."""
+    assert json_object(b'{"a": 1, "a": "\\u003a"}') is None
+    assert json_object(b'{"a": "10:15:00", "b": "\\u003a"}') == {"a": "10:15:00", "b": ":"}
+
+
 @pytest.mark.parametrize(
     "body",
     [
