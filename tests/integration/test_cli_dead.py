@@ -15,9 +15,10 @@ import redis
 
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.write import write
+from tasks.delivery import Delivery, Leased, read
 from tasks.keys import Keys
 from tasks.retry import Reason
-from tasks.settlement import Bury
+from tasks.settlement import DELIVERED, Bury
 from tests.support.admin import admin
 from tests.support.command import ROOT, call, environment
 from tests.support.dead import LOST, Death, Undertaker
@@ -312,7 +313,7 @@ def test_one_can_wait_until_it_is_done(url: str, undertaker: Undertaker) -> None
     assert (process.returncode, orjson.loads(out)) == (0, {"replays": []})
 
 
-def test_prose_is_not_among_json(url: str, undertaker: Undertaker) -> None:
+def test_prose_is_not_among_json(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
     """A script that waits and is interrupted finds JSON on stdout, what a person shall know is on stderr."""
     undertaker.bury("tencent", 3)
     command = [sys.executable, "-m", "worker", "dead", "replay", "--all", "--yes", "--json", "--wait"]
@@ -323,13 +324,13 @@ def test_prose_is_not_among_json(url: str, undertaker: Undertaker) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
-        assert process.stdout is not None
-        assert orjson.loads(process.stdout.readline())["replayed"] == 3
+        until(lambda: valkey.zcard(Keys().replays("tencent")) == 3)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=30)
-    assert (out, b"the replay continues" in error) == (b"", True)
+    assert (orjson.loads(out)["replayed"], b"the replay continues" in error) == (3, True)
+    assert (process.returncode, orjson.loads(out)["became"]["under_way"]) == (1, 3)
 
 
 def test_a_disk_that_is_full_purges_nothing(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
@@ -407,3 +408,53 @@ def test_a_letter_that_died_again_says_so(url: str, undertaker: Undertaker) -> N
     assert undertaker.settle([(leased, Bury(Reason.EXHAUSTED, letter))]) == [True]
     assert "died again:" in call(url, "dead", "list").out
     assert "died again" in call(url, "dead", "show", id_).out
+
+
+def _event(leased: Leased) -> Delivery:
+    delivery = read(leased, now_ms=leased.first_ms)
+    assert isinstance(delivery, Delivery)
+    return delivery
+
+
+def test_a_replay_that_waits_says_what_became_of_each(
+    url: str, valkey: redis.Redis, undertaker: Undertaker
+) -> None:
+    """Delivered, dead again, recalled, purged, leased, still queued: each is counted where it is."""
+    undertaker.bury("tencent", 7)
+    command = [sys.executable, "-m", "worker", "dead", "replay", "--all", "--yes", "--json", "--wait"]
+    with subprocess.Popen(
+        [*command, "--timeout", "5"], env=environment(url), cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        until(lambda: valkey.zcard(Keys().replays("tencent")) == 7)
+        one, other, dead, _open = undertaker.lease("tencent", 4)
+        letter = write(dead, dead.history, Reason.EXHAUSTED, "", None, now_ms=dead.first_ms)
+        burial = Bury(Reason.EXHAUSTED, letter)
+        assert (
+            undertaker.settle([(_event(one), DELIVERED), (_event(other), DELIVERED), (dead, burial)])
+            == [True] * 3
+        )
+        waiting: list[bytes] = admin(valkey).zrange(Keys().replays("tencent"), 0, 1)
+        recalled, purged = (id_.decode() for id_ in waiting)
+        assert call(url, "dead", "recall", recalled, purged, "--yes").status == 0
+        assert call(url, "dead", "purge", purged, "--yes").status == 0
+        out, _ = process.communicate(timeout=30)
+    became = orjson.loads(out)["became"]
+    # a look may find the purged one between its recall and its purge
+    assert became.pop("recalled") + became.pop("otherwise") == 2
+    assert (process.returncode, became) == (1, {"delivered": 2, "dead_again": 1, "under_way": 2})
+
+
+def test_a_replay_that_is_all_delivered_ends_with_0(
+    url: str, valkey: redis.Redis, undertaker: Undertaker
+) -> None:
+    """It ends by itself, and says so; a time without a wait is a slip."""
+    assert call(url, "dead", "replay", "--all", "--yes", "--timeout", "3").line.startswith(
+        "--timeout needs --wait"
+    )
+    undertaker.bury("tencent", 2)
+    command = [sys.executable, "-m", "worker", "dead", "replay", "--all", "--yes", "--wait"]
+    with subprocess.Popen(command, env=environment(url), cwd=ROOT, stdout=subprocess.PIPE) as process:
+        until(lambda: valkey.zcard(Keys().replays("tencent")) == 2)
+        assert undertaker.settle([(_event(one), DELIVERED) for one in undertaker.lease("tencent", 2)])
+        out, _ = process.communicate(timeout=30)
+    assert (process.returncode, b"delivered 2, dead again 0, still under way 0" in out) == (0, True)

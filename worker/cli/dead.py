@@ -126,8 +126,11 @@ def replay(
         str, typer.Option(metavar="SHARE", help="Most of the account's rate that the replay may use.")
     ] = "0.2",
     wait: Annotated[
-        bool, typer.Option("--wait", help="Show progress until the workers have taken the last.")
+        bool, typer.Option("--wait", help="Until all are delivered or dead again; then say how many.")
     ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, metavar="S", help="Seconds to wait at most; 0: no limit.")
+    ] = 0.0,
     by: By = "",
     yes: Yes = False,
     as_json: Json = False,
@@ -137,7 +140,8 @@ def replay(
     Workers take them oldest first, only when no live event needs the slot, and never above --share. Those of an account
     that is not running wait. Each starts with no attempts used. If this command is killed, run it again: nothing is
     lost or replayed twice. Letters in doubt are skipped unless asked for; so are those of accounts that are not
-    configured. `dead progress` shows the progress, `dead recall` cancels what is left.
+    configured. `dead progress` shows the progress, `dead recall` cancels what is left. With --wait the exit status is
+    1 unless all were delivered.
     """
     from worker.cli.replay import replay_letters
     from worker.cli.selection import Query
@@ -147,7 +151,14 @@ def replay(
     )
     raise typer.Exit(
         replay_letters(
-            query, share=share, include_in_doubt=include_in_doubt, wait=wait, by=by, yes=yes, as_json=as_json
+            query,
+            share=share,
+            include_in_doubt=include_in_doubt,
+            wait=wait,
+            timeout=timeout,
+            by=by,
+            yes=yes,
+            as_json=as_json,
         )
     )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tasks.accounts.states import FLOWING
+from tasks.dead_letters.fate import FateReader, Fates
 from tasks.dead_letters.letter import UNREADABLE, Letter
 from tasks.dead_letters.store import DeadLetters, Replay, ReplayPace
+from tasks.dedupe import Remembered
+from tasks.find.memory import DeliveredMemory
 from tasks.fleet.snapshot import AccountSnapshot
 from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.moves import Judge, Move, Preview, check_json, progress
@@ -22,6 +25,9 @@ from worker.fleet.wording import count, number, span
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at how far a replay is."""
+
+LOOKS_REST = 4
+"""Pause after a look at many letters, in times of what it took: Redis is for the workers."""
 
 MIN_SHARE = 0.000001
 """The smallest share of a rate; at 1000 requests/s a letter then waits 17 minutes for the next."""
@@ -80,10 +86,20 @@ class Outlook:
 
 
 def replay_letters(
-    query: Query, *, share: str, include_in_doubt: bool, wait: bool, by: str, yes: bool, as_json: bool
+    query: Query,
+    *,
+    share: str,
+    include_in_doubt: bool,
+    wait: bool,
+    timeout: float,
+    by: str,
+    yes: bool,
+    as_json: bool,
 ) -> int:
-    """Queue the selected letters for replay by the workers."""
+    """Queue the selected letters for replay by the workers; `wait` until all have ended, or `timeout` s (0: ever)."""
     part, person = read_share(share), who(by)
+    if timeout and not wait:
+        raise CommandError(WRONG, "--timeout needs --wait: nothing is waited for without it")
     check_json(as_json=as_json, yes=yes)
     with session() as opened:
         accounts = opened.settings.accounts
@@ -92,7 +108,12 @@ def replay_letters(
         selection = query.to_move(letters, accounts)
         details: dict[str, object] = {"share": part, "include_in_doubt": include_in_doubt or None}
         judge = judge_of(accounts, include_in_doubt=include_in_doubt)
-        move = Move("replay", "replayed", judge, lambda some: letters.replay(some, paces), details)
+        fates = Fates()
+
+        def queue(some: Iterable[Letter]) -> Iterator[int]:
+            return letters.replay(fates.note(some) if wait else some, paces)
+
+        move = Move("replay", "replayed", judge, queue, details)
         preview = move.decide(
             selection,
             yes=yes,
@@ -100,11 +121,19 @@ def replay_letters(
             details=lambda preview: (one.text() for one in _foreseen(opened, letters, preview, paces)),
         )
         asked_for = move.carry_out(opened, selection, preview, person)
-        _print_replayed(preview, asked_for, _outlooks(opened, letters.replays(paces)), as_json=as_json)
+        record = _replayed(preview, asked_for, _outlooks(opened, letters.replays(paces)))
+        if not as_json and preview.total:
+            text = f"queued {count(asked_for, 'dead letter')} for replay: see `dead progress`"
+            screen().print(text, soft_wrap=True)
         if wait:
-            follow(opened, letters, paces)
+            wait_for(opened, letters, fates, timeout)
+            record["became"] = fates.counts()
+            if not as_json and preview.total:
+                screen().print(_what_became(fates), soft_wrap=True)
+        if as_json:
+            write_json(record)
     unmet = preview.missing or (selection.ids and set(preview.left) - {WAITING})
-    return NO if unmet else DONE
+    return NO if unmet or (wait and not fates.all_delivered) else DONE
 
 
 def judge_of(accounts: Collection[str], *, include_in_doubt: bool) -> Judge:
@@ -180,15 +209,44 @@ def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | No
             while outlooks := _outlooks(opened, letters.replays(accounts)):
                 waiting = sum(one.replay.waiting for one in outlooks)
                 most = max(most, waiting)
-                held = " ".join(
-                    f"{one.replay.account} is {one.state}" for one in outlooks if one.state not in FLOWING
+                shown.update(
+                    bar, total=most, completed=most - waiting, description=_held(outlooks) or "replay"
                 )
-                shown.update(bar, total=most, completed=most - waiting, description=held or "replay")
                 time.sleep(POLL_INTERVAL)
     except KeyboardInterrupt:
-        screen(sys.stderr).print(
-            "the replay continues: `dead progress` shows it, `dead recall --all` cancels it"
-        )
+        _continues()
+
+
+def _held(outlooks: list[Outlook]) -> str:
+    return " ".join(f"{one.replay.account} is {one.state}" for one in outlooks if one.state not in FLOWING)
+
+
+def _continues() -> None:
+    screen(sys.stderr).print("the replay continues: `dead progress` shows it, `dead recall --all` cancels it")
+
+
+def wait_for(opened: Session, letters: DeadLetters, fates: Fates, timeout: float) -> None:
+    """Return when the event of each letter has ended, after `timeout` seconds (0: never), or on Ctrl-C."""
+    memory = DeliveredMemory(opened.client, opened.keys, Remembered(opened.settings.dedupe_ttl))
+    reader, deadline = (
+        FateReader(opened.client, opened.keys, memory),
+        time.monotonic() + (timeout or math.inf),
+    )
+    try:
+        with progress() as shown:
+            bar = shown.add_task("replay", total=len(fates.under_way))
+            while True:
+                began = time.monotonic()
+                reader.look(fates)
+                took = time.monotonic() - began
+                if not fates.under_way or time.monotonic() >= deadline:
+                    return
+                held = _held(_outlooks(opened, letters.replays({one.account for one in fates.under_way})))
+                shown.update(bar, completed=fates.ended.total(), description=held or "replay")
+                rest = max(POLL_INTERVAL, LOOKS_REST * took)
+                time.sleep(max(0.0, min(rest, deadline - time.monotonic())))
+    except KeyboardInterrupt:
+        _continues()
 
 
 def read_share(text: str) -> float:
@@ -223,20 +281,23 @@ def _outlooks(opened: Session, replays: list[Replay]) -> list[Outlook]:
     return [Outlook(replay, seen.get(replay.account)) for replay in replays]
 
 
-def _print_replayed(preview: Preview, asked_for: int, outlooks: list[Outlook], *, as_json: bool) -> None:
+def _replayed(preview: Preview, asked_for: int, outlooks: list[Outlook]) -> dict[str, object]:
+    """Return what a replay did, for a script."""
     left = preview.left
-    if as_json:
-        write_json(
-            {
-                "replayed": asked_for,
-                "left_in_doubt": left[IN_DOUBT],
-                "left_waiting": left[WAITING],
-                "left_not_configured": left[NOT_CONFIGURED],
-                "left_unreadable": left[UNREADABLE],
-                "not_found": preview.missing,
-                "waiting": [outlook.record() for outlook in outlooks],
-            }
-        )
-    elif preview.total:
-        text = f"queued {count(asked_for, 'dead letter')} for replay: see `dead progress`"
-        screen().print(text, soft_wrap=True)
+    return {
+        "replayed": asked_for,
+        "left_in_doubt": left[IN_DOUBT],
+        "left_waiting": left[WAITING],
+        "left_not_configured": left[NOT_CONFIGURED],
+        "left_unreadable": left[UNREADABLE],
+        "not_found": preview.missing,
+        "waiting": [outlook.record() for outlook in outlooks],
+    }
+
+
+def _what_became(fates: Fates) -> str:
+    counts = fates.counts()
+    always = {"delivered": "delivered", "dead_again": "dead again", "under_way": "still under way"}
+    rarely = {"recalled": "recalled", "otherwise": "ended otherwise (skipped or purged)"}
+    words = always | {name: word for name, word in rarely.items() if counts[name]}
+    return ", ".join(f"{word} {number(counts[name])}" for name, word in words.items())
