@@ -7,11 +7,12 @@ when a Reporter is made, not with `otpreport`.
 from __future__ import annotations
 
 import select
+import selectors
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from socket import socket
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 from redis.connection import ConnectionPool
@@ -23,6 +24,14 @@ from otpreport.push import Push, Unavailable
 
 _MORE = object()
 """What the parser returns while a reply is incomplete."""
+
+
+class Poll(Protocol):
+    """What waits for one socket, as `select.poll` does."""
+
+    def poll(self, milliseconds: float, /) -> Sequence[object]:
+        """Return what is ready, nothing after that time."""
+        ...
 
 
 def connector(url: str, *, timeout: float) -> Callable[[], Connection]:
@@ -49,9 +58,7 @@ class Connection:
         self._socket.settimeout(0)
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._pending = cast("Callable[[], int]", getattr(self._socket, "pending", int))
-        self._readable, self._writable = select.poll(), select.poll()
-        self._readable.register(self._socket, select.POLLIN)
-        self._writable.register(self._socket, select.POLLOUT)
+        self._readable, self._writable = _pollers(self._socket)
         self.used_at = time.monotonic()
 
     def _opened(self) -> socket:
@@ -94,6 +101,9 @@ class Connection:
     def close(self) -> None:
         """Close the socket; in a forked child the parent's connection stays open."""
         self._redis.disconnect()
+        for poller in (self._readable, self._writable):
+            if isinstance(poller, _Selector):
+                poller.close()
 
     def _send(self, data: bytes, deadline: float) -> None:
         rest: bytes | memoryview = data
@@ -134,7 +144,33 @@ class Connection:
                 return received
 
 
-def _wait(until: select.poll, deadline: float) -> None:
+class _Selector:
+    """A poll for one event of one socket where `select.poll` is missing, as under eventlet."""
+
+    def __init__(self, on: socket, event: int) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(on, event)
+
+    def poll(self, milliseconds: float) -> Sequence[object]:
+        """Wait as `select.poll` does."""
+        return self._selector.select(milliseconds / 1000)
+
+    def close(self) -> None:
+        """Give back its descriptor."""
+        self._selector.close()
+
+
+def _pollers(on: socket) -> tuple[Poll, Poll]:
+    """Return what waits until a socket can be read, and written."""
+    if not hasattr(select, "poll"):
+        return _Selector(on, selectors.EVENT_READ), _Selector(on, selectors.EVENT_WRITE)
+    readable, writable = select.poll(), select.poll()
+    readable.register(on, select.POLLIN)
+    writable.register(on, select.POLLOUT)
+    return readable, writable
+
+
+def _wait(until: Poll, deadline: float) -> None:
     """Wait for the socket; TimeoutError after the deadline."""
     seconds = deadline - time.monotonic()
     if seconds <= 0 or not until.poll(seconds * 1000):

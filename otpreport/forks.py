@@ -1,7 +1,8 @@
 """Fork safety: no lock is held across a fork, and a child starts its own threads and sockets.
 
 Python's fork hooks do both. A server that forks in C does not run them (uWSGI without `--py-call-osafterfork`): its
-child is detected by its pid at the next `renew()`.
+child is detected by its pid at the next `renew()`. So is monkey patching by gevent or eventlet: an app may be imported
+before (`gunicorn --preload -k gevent`), and a greenlet that waits for a lock made before it would stop them all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 _FORK_TIMEOUT = 2.0
 """Seconds a fork waits for steady work to end; a hung disk shall not hang it."""
@@ -66,6 +67,7 @@ _forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 _gates = [_Gate()]
 _pids = [os.getpid()]
+_locks: list[Any] = [threading.Lock]  # what locks were made of: monkey patching puts another in its place
 _renewing = threading.RLock()  # a garbage collection in the middle may close a reporter, which renews, too
 
 
@@ -81,11 +83,11 @@ def let_go(holder: Holder) -> None:
 
 
 def renew() -> None:
-    """Reset in a child whose fork ran no hook; elsewhere a no-op that costs one getpid."""
-    if os.getpid() == _pids[0]:
+    """Reset in a child whose fork ran no hook, and after monkey patching; else a no-op that costs one getpid."""
+    if os.getpid() == _pids[0] and threading.Lock is _locks[0]:
         return
     with _renewing:
-        if os.getpid() != _pids[0]:
+        if os.getpid() != _pids[0] or threading.Lock is not _locks[0]:
             _after_in_child()
 
 
@@ -121,6 +123,7 @@ def _after_in_child() -> None:
     _gates[0] = _Gate()
     for forkable in list(_forkables):
         forkable.after_fork()
+    _locks[0] = threading.Lock
     _pids[0] = os.getpid()  # last: until then no other thread of the child may go on
 
 

@@ -1627,6 +1627,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_forks.py::test_fork_is_not_held_for_ever",
     ),
     Mutant(
+        "forks-patched",
+        "otpreport/forks.py",
+        "== _pids[0] and threading.Lock is _locks[0]:",
+        "== _pids[0]:",
+        "tests/integration/test_web_servers.py::test_patched_after_the_import",
+    ),
+    Mutant(
         "forks-gate",
         "otpreport/forks.py",
         "    _gates[0].close()\n",
