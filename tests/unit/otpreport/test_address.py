@@ -23,7 +23,7 @@ def test_redis() -> None:
     assert (options["host"], options["port"], options["db"]) == ("db.example", 6380, 3)
     assert (options["username"], options["password"]) == ("web", "s/cret")
     assert options["socket_timeout"] == options["socket_connect_timeout"] == 2.0
-    assert options["retry"].get_retries() == 0
+    assert options["retry"]._retries == 0
 
 
 def test_tls_and_unix() -> None:
