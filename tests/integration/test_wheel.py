@@ -91,7 +91,7 @@ def test_contents(wheel: Path) -> None:
     files = {file for package in PACKAGES for file in (ROOT / package).rglob("*") if file.is_file()}
     assert inside == {str(file.relative_to(ROOT)) for file in files if file.parent.name != "__pycache__"}
     needs = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]
-    assert sorted(needs) == ["redis[hiredis]<9,>=6.4"]
+    assert sorted(needs) == ["hiredis>=2.2", "redis<9,>=5.0"]
 
 
 def test_installed_beside_a_web_app(python: Path, web_app: Path) -> None:
