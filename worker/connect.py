@@ -121,6 +121,14 @@ class _GivesUp(AbstractConnection):
         name, *others = arguments
         return [untyped.pack_command((*name.encode().split(), *others))]
 
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        """Write a command; redis' ConnectionError also where uvloop says with a RuntimeError that it has ended."""
+        parent: Any = super()
+        try:
+            await parent.send_packed_command(*arguments, **options)
+        except RuntimeError as error:
+            raise RedisConnectionError(f"{self.place}: {error}") from error
+
     async def read_response(self, *arguments: Any, **options: Any) -> object:
         """Read a reply; redis' ConnectionError for a refusal that only another server would not give."""
         parent: Any = super()

@@ -85,7 +85,10 @@ class ScriptConnection(asyncio.Protocol):
         self._waiting.append((future, self._loop.time() + self._timeout))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout, self._watch)
-        self._transport.write(packed)
+        try:
+            self._transport.write(packed)
+        except RuntimeError as error:  # uvloop, of a transport that has ended before it said so
+            self._fail(RedisConnectionError(f"{self._place}: {error}"))
         return future
 
     def retire(self) -> None:
@@ -185,5 +188,8 @@ class Scripts:
     async def _open(self) -> ScriptConnection:
         if self._connection is not None:
             self._connection.retire()
-        self._connection = ScriptConnection(await self._open_one(), self._timeout)
+        try:
+            self._connection = ScriptConnection(await self._open_one(), self._timeout)
+        except RuntimeError as error:  # uvloop, of a connection that ended while it was opened
+            raise RedisConnectionError(str(error)) from error
         return self._connection

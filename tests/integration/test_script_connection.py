@@ -209,3 +209,52 @@ async def test_an_answer_out_of_turn_ends_the_connection() -> None:
         for text in ("a", "b", "c"):
             assert await client.eval("", 0, text) == text.encode()
         assert server.connections == 3
+
+
+class Ended:
+    """A connection whose transport has ended, which only a call on it finds out, as with uvloop."""
+
+    place = "redis:6379"
+    is_current = True
+
+    def __init__(self) -> None:
+        self.transport = self
+
+    def give_away(self) -> Any:
+        """Return itself as the stream."""
+        return self
+
+    def set_protocol(self, protocol: asyncio.Protocol) -> None:
+        """Take the protocol."""
+
+    def is_closing(self) -> bool:
+        """Say that it goes on."""
+        return False
+
+    def write(self, data: bytes) -> None:
+        """Find out."""
+        raise RuntimeError("the handler is closed")
+
+    def abort(self) -> None:
+        """Do nothing more."""
+
+
+async def test_a_transport_that_has_ended_is_a_lost_connection() -> None:
+    """Uvloop says so with a RuntimeError, which would end the worker: nothing above expects one."""
+    with pytest.raises(RedisConnectionError, match=r"redis:6379: the handler is closed"):
+        await ScriptConnection(Ended(), 5.0).call(b"x")
+
+
+async def test_a_server_that_ends_each_connection_at_once_is_away() -> None:
+    """Whatever moment the end comes at, the command fails with what Redis' absence fails with."""
+
+    async def end(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with await asyncio.start_server(end, "127.0.0.1", 0) as listening:
+        client = connect(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}/0")
+        for _ in range(50):
+            for command in (client.evalsha("0" * 40, 0), client.get("key")):
+                with pytest.raises((RedisError, OSError)):
+                    await command
+        await client.aclose()
