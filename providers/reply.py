@@ -11,6 +11,7 @@ has exactly the documented form of success, `bare` where its status alone is wha
 | a reply with a listed code | the table's class, whatever the HTTP status |
 | ... the success code, but from the gateway or not with a documented status (200) | unknown: it proves nothing |
 | ... success without a code, in an answer with a mark of somebody in between | unknown: it may be theirs |
+| ... success without a byte, in an answer that ended with its connection | unknown: it may have been cut off |
 | a listed status alone: no web page, at most 200 bytes, no such mark | the table's class, but permanent |
 | a reply with an unlisted code | doubtful: never permanent; by the status where that says more (429, 5xx) |
 | anything else: HTML, an empty 403, cut or foreign JSON | unknown: it may come from a proxy on the way |
@@ -80,8 +81,19 @@ def judge(
 
 
 def recorded(answer: Answer, request_id: str = "") -> Reply | None:
-    """Return the reply of an answer whose form alone is success; None where somebody in between may have written it."""
-    return None if in_between(answer.headers) else Reply(RECORDED, "", request_id, final=True)
+    """Return the reply of an answer whose form alone is success; None where somebody in between may have written it.
+
+    Nor is it one without a byte that does not say so: its connection may have been cut before the body came.
+    """
+    if in_between(answer.headers) or not (answer.body or _says_its_end(answer)):
+        return None
+    return Reply(RECORDED, "", request_id, final=True)
+
+
+def _says_its_end(answer: Answer) -> bool:
+    """Whether an answer says by itself where it ends; a 204 ends with its head."""
+    length, chunks = "content-length" in answer.headers, "transfer-encoding" in answer.headers
+    return length or chunks or answer.status == HTTPStatus.NO_CONTENT
 
 
 def bare(answer: Answer, codes: CodeTable) -> Reply | None:

@@ -1440,9 +1440,23 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "reply-between",
         "providers/reply.py",
-        "return None if in_between(answer.headers) else Reply(RECORDED",
-        "return None if False else Reply(RECORDED",
+        "if in_between(answer.headers) or not (answer.body",
+        "if not (answer.body",
         "tests/unit/providers/test_reply.py::test_success_may_not_be_somebody_elses",
+    ),
+    Mutant(
+        "reply-cut-off",
+        "providers/reply.py",
+        "or not (answer.body or _says_its_end(answer))",
+        "",
+        "tests/unit/providers/test_reply.py::test_an_answer_without_a_byte_has_to_say_so",
+    ),
+    Mutant(
+        "redis-transport-ended",
+        "worker/script_connection.py",
+        "except RuntimeError as error:  # uvloop, of a transport",
+        "except ZeroDivisionError as error:  # uvloop, of a transport",
+        "tests/integration/test_script_connection.py::test_a_transport_that_has_ended_is_a_lost_connection",
     ),
     Mutant(
         "8x8-no-byte",

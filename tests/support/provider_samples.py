@@ -26,6 +26,7 @@ KEY = "EXAMPLEsecretKEYexampleSECRETkey9"
 TOKEN = "EXAMPLEststoken+/=="
 JSON = {"content-type": "application/json"}
 TEXT = {"content-type": "text/plain; charset=utf-8"}
+EMPTY = {"content-length": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,8 @@ class Sample:
         """Return what an answer without any code says, by its status or by being nothing but success."""
         if "html" in answer.headers.get("content-type", "").lower():
             return Result.THROTTLED if answer.status == 429 else Result.UNKNOWN
-        if answer.status in self.statuses and answer.body in {taken.body for taken in self.taken}:
+        ends = answer.body or answer.status == 204 or "content-length" in answer.headers
+        if ends and answer.status in self.statuses and answer.body in {taken.body for taken in self.taken}:
             return Result.DELIVERED
         if answer.status == 429:
             return Result.THROTTLED
@@ -422,8 +424,8 @@ _BIRD = Sample(
     incomplete="404",
     key={"id": _WORKSPACE, "secret": KEY, "apps": [_CHANNEL]},
     taken=(
-        Answer(200, {}, b""),
-        Answer(201, {}, b""),
+        Answer(200, EMPTY, b""),
+        Answer(201, EMPTY, b""),
         Answer(202, JSON, json.dumps({"type": "otp", "status": "converted"}).encode()),
     ),
     statuses=frozenset({200, 201, 202}),
@@ -452,7 +454,7 @@ _MESSAGEBIRD = Sample(
     incomplete="9",
     key={"id": "messagebird-main", "secret": KEY},
     taken=(
-        Answer(200, {}, b""),
+        Answer(200, EMPTY, b""),
         Answer(204, {}, b""),
         Answer(201, JSON, json.dumps({"id": "5000:104571", "success": True}).encode()),
     ),
@@ -514,7 +516,7 @@ _VONAGE = Sample(
     denied="402",
     incomplete="423",
     key={"id": "abcd1234", "secret": KEY},
-    taken=(Answer(200, TEXT, b"OK"), Answer(200, {}, b"")),
+    taken=(Answer(200, TEXT, b"OK"), Answer(200, EMPTY, b"")),
     by_status={
         401: Result.ACCOUNT,
         402: Result.ACCOUNT,
@@ -540,7 +542,7 @@ _8X8 = Sample(
     denied="1201",
     incomplete="1000",
     key={"id": "acme_OTP&co.hq-1", "secret": KEY},
-    taken=(Answer(200, {}, b""),),
+    taken=(Answer(200, EMPTY, b""),),
     gateway_body=_8x8_gateway,
     request_id="",
     path="api/v1/subaccounts/acme_OTP%26co.hq-1/messages/{id}/feedback",
@@ -610,7 +612,7 @@ _SINCH = Sample(
     denied="405",
     incomplete="404",
     key={"id": _SINCH_PLAN, "secret": KEY},
-    taken=(Answer(202, {}, b""),),
+    taken=(Answer(202, EMPTY, b""),),
     statuses=frozenset({202}),
     by_status={
         401: Result.ACCOUNT,

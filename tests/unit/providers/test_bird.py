@@ -6,7 +6,7 @@ import pytest
 
 from providers import Answer, Result
 from providers.bird import CODES
-from tests.support.provider_samples import JSON, NONCE, NOW, SAMPLES, event
+from tests.support.provider_samples import EMPTY, JSON, NONCE, NOW, SAMPLES, event
 
 SAMPLE = SAMPLES["bird"]
 EXPECTED = {
@@ -48,7 +48,7 @@ def test_success_says_nothing_or_what_was_sent(status: int) -> None:
         (b'{"id":"x"}', True, False),
         (b"converted", True, False),
     ):
-        outcome = SAMPLE.provider().outcome(Answer(status, JSON, body), event(verified=verified))
+        outcome = SAMPLE.provider().outcome(Answer(status, JSON | EMPTY, body), event(verified=verified))
         assert outcome.result is (Result.DELIVERED if delivered else Result.UNKNOWN), body
 
 

@@ -7,7 +7,7 @@ import pytest
 from providers import Answer, Result
 from providers.messagebird import CODES
 from providers.proof import Standing, weigh
-from tests.support.provider_samples import JSON, SAMPLES, event
+from tests.support.provider_samples import EMPTY, JSON, SAMPLES, event
 
 SAMPLE = SAMPLES["messagebird"]
 EXPECTED = {
@@ -49,7 +49,7 @@ def test_success_is_nothing_or_names_the_message(status: int) -> None:
         (b'{"success":true}', False),
         (b"OK", False),
     ):
-        outcome = SAMPLE.provider().outcome(Answer(status, JSON, body), event())
+        outcome = SAMPLE.provider().outcome(Answer(status, JSON | EMPTY, body), event())
         assert outcome.result is (Result.DELIVERED if delivered else Result.UNKNOWN), body
 
 

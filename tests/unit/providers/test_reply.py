@@ -102,8 +102,25 @@ def test_a_code_may_be_a_number(value: object, said: str) -> None:
 @pytest.mark.parametrize("mark", ["x-amzn-waf-action", "cf-mitigated"])
 def test_success_may_not_be_somebody_elses(mark: str) -> None:
     """A firewall's challenge can be an empty 202; the suite for every provider tries all marks."""
-    assert recorded(Answer(202, {"via": "1.1 proxy"}, b"")) is not None
-    assert recorded(Answer(202, {mark: "challenge"}, b"")) is None
+    empty = {"content-length": "0"}
+    assert recorded(Answer(202, empty | {"via": "1.1 proxy"}, b"")) is not None
+    assert recorded(Answer(202, empty | {mark: "challenge"}, b"")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "whole"),
+    [
+        (202, {}, False),
+        (202, {"connection": "close"}, False),
+        (202, {"content-length": "0"}, True),
+        (202, {"transfer-encoding": "chunked"}, True),
+        (204, {}, True),
+    ],
+)
+def test_an_answer_without_a_byte_has_to_say_so(status: int, headers: dict[str, str], whole: bool) -> None:
+    """One that ends with its connection may have been cut off before its body came."""
+    assert (recorded(Answer(status, headers, b"")) is not None) is whole
+    assert recorded(Answer(status, headers, b"OK")) is not None
 
 
 def test_a_status_alone_has_next_to_no_body() -> None:
