@@ -273,17 +273,28 @@ def load(env: Mapping[str, str] | None = None, *, keyless: bool = False) -> Sett
 
     `env` replaces the environment; `keyless`: accounts need no keys. Raises SettingsError with all faults.
     """
-    environment = os.environ if env is None else env
-    layers: tuple[Layer, ...] = (
-        Environment(Settings, environment),
-        TomlFile(Settings, environment.get(CONFIG_VARIABLE, "")),
-        SecretsFolder(Settings, environment.get(SECRETS_VARIABLE, "")),
-    )
+    layers = _layers(os.environ if env is None else env)
     settings, faults = _validated(layers, KeylessSettings if keyless else Settings)
     if settings is None or faults:
         # outside the except clause, so that pydantic's error, which holds the values, is not its context
         raise SettingsError(faults)
     return settings
+
+
+def where_set(name: str, env: Mapping[str, str] | None = None) -> str:
+    """Return a setting's name with the variable or file that it comes from, for a message."""
+    layers = _layers(os.environ if env is None else env)
+    origin = next((layer.origins[(name,)] for layer in layers if (name,) in layer.origins), "")
+    return f"{name} from {origin}" if origin else name
+
+
+def _layers(environment: Mapping[str, str]) -> tuple[Layer, ...]:
+    """Read the sources; the first that has a value wins."""
+    return (
+        Environment(Settings, environment),
+        TomlFile(Settings, environment.get(CONFIG_VARIABLE, "")),
+        SecretsFolder(Settings, environment.get(SECRETS_VARIABLE, "")),
+    )
 
 
 def _validated(layers: tuple[Layer, ...], kind: type[Settings]) -> tuple[Settings | None, list[str]]:
@@ -295,6 +306,8 @@ def _validated(layers: tuple[Layer, ...], kind: type[Settings]) -> tuple[Setting
     except ValidationError as error:
         faults += from_validation(error, Settings)
     unread = [path for layer in layers for path in layer.unread]
+    if any(fault.is_missing and not fault.stems_from(unread) for fault in faults):
+        faults = [layer.empty for layer in layers if layer.empty] + faults
     origins = {path: origin for layer in reversed(layers) for path, origin in layer.origins.items()}
     lines = [fault.line(origins) for fault in faults if not fault.stems_from(unread)]
     return settings, list(dict.fromkeys(lines))

@@ -37,13 +37,17 @@ class _Masked(dict[str, object]):
 
 
 class Layer(PydanticBaseSettingsSource):
-    """The settings of one source, their origins, and the faults met in reading them."""
+    """The settings of one source, their origins, and the faults met in reading them.
+
+    `empty`: it was named and holds no setting, which matters only if one is missing.
+    """
 
     def __init__(self, settings: type[BaseSettings]) -> None:
         super().__init__(settings)
         self.faults: list[Fault] = []
         self.origins: dict[Path_, str] = {}
         self.unread: list[Path_] = []
+        self.empty: Fault | None = None
         self._values = _Masked()
 
     def __call__(self) -> dict[str, object]:
@@ -169,6 +173,11 @@ class TomlFile(Layer):
         if leaves is None:
             self.unread.append(())
             return
+        if file and not leaves:
+            state = "holds no setting" if text else "is empty"
+            self.empty = Fault(
+                (CONFIG_VARIABLE,), f"names {file}, which {state}", "write the settings into it"
+            )
         for path, value in leaves:
             self.put(path, value, file)
             if path == (_ACCOUNTS,) and not isinstance(value, dict):
@@ -205,8 +214,15 @@ class SecretsFolder(Layer):
 
     def __init__(self, settings: type[BaseSettings], folder: str) -> None:
         super().__init__(settings)
-        for file in self._files(Path(folder or DEFAULT_SECRETS_DIR), is_named=bool(folder)):
+        files = self._files(Path(folder or DEFAULT_SECRETS_DIR), is_named=bool(folder))
+        for file in files:
             self.put_file(file.name.lower().removeprefix(PREFIX.lower()), file, str(file))
+        if folder and not files and not self.faults:
+            self.empty = Fault(
+                (SECRETS_VARIABLE,),
+                f"names {folder}, which has no file of a setting",
+                f"name each like its variable, as in {PREFIX.lower()}redis_url",
+            )
 
     def _files(self, folder: Path, *, is_named: bool) -> list[Path]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -86,12 +87,17 @@ def find_queues(client: Redis, keys: Keys, configured: Iterable[str], *, deadlin
             return replace(queues, complete=cursor == b"0")
 
 
+_OF_A_KEY = re.compile(r"\bkeys?\b")
+
+
 @contextmanager
 def naming(key: str) -> Generator[None]:
-    """Name the key in what Redis says of a command that it refuses."""
+    """Name the key in what Redis says of it: that it is of a wrong type, or forbidden."""
     try:
         yield
     except ResponseError as error:
+        if not _OF_A_KEY.search(str(error)):
+            raise
         raise type(error)(f"{error} ({key})") from error
 
 

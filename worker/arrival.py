@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from redis.exceptions import RedisError
@@ -26,14 +27,17 @@ class RedisMonitor(Protocol):
         ...
 
 
-async def wait_for_redis(redis: Redis, keys: Keys, monitor: RedisMonitor, where: str) -> None:
-    """Return once Redis answers, without a timeout; raise Unfit if it answers but is not fit."""
+async def wait_for_redis(redis: Redis, keys: Keys, monitor: RedisMonitor, where: Mapping[str, str]) -> None:
+    """Return once Redis answers, without a timeout; raise Unfit if it answers but is not fit.
+
+    `where`: for the log, beside the fault.
+    """
     pause = FIRST_PAUSE
     while True:
         try:
             await check_fitness(redis, keys)
         except (RedisError, OSError) as error:
-            monitor.redis(error, redis=where, retry_seconds=pause)
+            monitor.redis(error, **where, retry_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
         else:

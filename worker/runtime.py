@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from config.account import provider_of
 from config.logging import log_event
 from config.output import dropped
-from config.settings import Settings
+from config.settings import Settings, where_set
 from config.watch import Watch
 from otpreport.place import place
 from otpreport.version import VERSION
@@ -176,9 +176,9 @@ class Runtime:
 
     async def _begin(self, bridge: Bridge) -> None:
         """Start work when Redis answers; a Redis that is not fit ends the worker with status 2."""
-        where, unfit = place(self._settings.redis_url.get_secret_value()), ""
+        unfit = ""
         try:
-            await wait_for_redis(self._redis, self._keys, self._observer, where)
+            await wait_for_redis(self._redis, self._keys, self._observer, self._where())
         except Unfit as found:
             unfit = str(found)
         if unfit:
@@ -399,9 +399,15 @@ class Runtime:
         bridge.end_worker(FAILED)
 
     def _end_unfit(self, bridge: Bridge, reason: str) -> None:
-        where = place(self._settings.redis_url.get_secret_value())
-        log_event(logger, logging.CRITICAL, "redis is not fit", redis=where, reason=reason)
+        log_event(logger, logging.CRITICAL, "redis is not fit", **self._where(), reason=reason)
         bridge.end_worker(WRONG)
+
+    def _where(self) -> dict[str, str]:
+        """Return Redis' address and where it is set, for the log."""
+        return {
+            "redis": place(self._settings.redis_url.get_secret_value()),
+            "setting": where_set("redis_url"),
+        }
 
     async def _measure_lag(self, engine: Engine) -> None:
         """Keep the longest delay of the last second, until cancelled."""

@@ -6,10 +6,16 @@ import re
 from urllib.parse import urlsplit
 
 from redis import Redis
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 from redis.sentinel import MasterNotFoundError
 
-from config.settings import Settings
+from config.settings import Settings, where_set
 from otpreport.address import connection_pool, read
 from otpreport.place import place
 
@@ -18,12 +24,13 @@ TIMEOUT = 5.0
 
 NO_ACCOUNTS = "no account is configured here, and no worker has announced one in the last ten minutes"
 
-_RIGHTS = "see docs/scaling.md, Rights"
 _OF_A_KEY = re.compile(r"access (a|one of the) key")
 _IN_A_SCRIPT = re.compile(r"ACL failure in script|The user executing the script can't")
 
 _TOO_OLD = "compiling script"
 """What a Redis says that does not know a script's flags."""
+
+_NO_DATABASE = re.compile("DB index is out of range|SELECT is not allowed")
 
 
 def connect(settings: Settings) -> Redis:
@@ -36,33 +43,50 @@ def is_wrong(error: RedisError) -> bool:
     denied = isinstance(error, AuthenticationError | NoPermissionError)
     text = str(error)
     return denied or (
-        isinstance(error, ResponseError) and (_TOO_OLD in text or _IN_A_SCRIPT.search(text) is not None)
+        isinstance(error, ResponseError)
+        and (_TOO_OLD in text or any(known.search(text) for known in (_IN_A_SCRIPT, _NO_DATABASE)))
     )
 
 
 def refused(settings: Settings, error: RedisError) -> str:
-    """Return what Redis refused, in one line with its address."""
-    where = f"redis at {place(settings.redis_url.get_secret_value())}"
+    """Return what Redis refused, in one line with its address, and the setting where that may be wrong."""
     text = " ".join(str(error).split())
-    match error:
-        case MasterNotFoundError():  # redis-py tells of each sentinel's connection pool
-            service = read(settings.redis_url.get_secret_value()).service
-            return f"{where} is unreachable: no sentinel knows a live master {service!r}"
-        case AuthenticationError():
-            return f"{where} refuses the user or password ({text}): check OTPREPORT_REDIS_URL"
-        case NoPermissionError() if _OF_A_KEY.search(text):
-            keys = f"{settings.key_prefix}otpreport.* and {settings.key_prefix}otpreport:*"
-            return f"{where} forbids {_user(settings)} access to {keys}: {text} ({_RIGHTS})"
-        case NoPermissionError():
-            return f"{where} forbids {_user(settings)} a command: {text} ({_RIGHTS})"
-        case ResponseError() if _IN_A_SCRIPT.search(text):
-            return f"{where} forbids {_user(settings)} a command of a script: {text} ({_RIGHTS})"
-        case ResponseError() if _TOO_OLD in text:
-            return f"{where} is too old: 7 or newer is needed; see `otpreport check`"
-        case ResponseError():
-            return f"{where} refuses: {text}"
-        case _:
-            return f"{where} is unreachable: {text}"
+    if isinstance(error, NoPermissionError) or _IN_A_SCRIPT.search(text):
+        fault = (
+            f"forbids {_user(settings)} {_forbidden(settings, text)}: {text} (see docs/scaling.md, Rights)"
+        )
+    elif isinstance(error, AuthenticationError):
+        fault = f"refuses the user or password ({text}): check {where_set('redis_url')}"
+    elif isinstance(error, ResponseError):
+        fault = _refusal(text)
+    else:
+        fault = _no_answer(settings, error, text)
+    return f"redis at {place(settings.redis_url.get_secret_value())} {fault}"
+
+
+def _forbidden(settings: Settings, text: str) -> str:
+    if _IN_A_SCRIPT.search(text):
+        return "a command of a script"
+    if _OF_A_KEY.search(text):
+        return f"access to {settings.key_prefix}otpreport.* and {settings.key_prefix}otpreport:*"
+    return "a command"
+
+
+def _refusal(text: str) -> str:
+    if _TOO_OLD in text:
+        return "is too old: 7 or newer is needed; see `otpreport check`"
+    if _NO_DATABASE.search(text):
+        return f"has no such database ({text}): check the number in {where_set('redis_url')}"
+    return f"refuses: {text}"
+
+
+def _no_answer(settings: Settings, error: RedisError, text: str) -> str:
+    if isinstance(error, InvalidResponse):
+        return f"does not answer as Redis does ({text}): check the port in {where_set('redis_url')}"
+    if isinstance(error, MasterNotFoundError):  # redis-py tells of each sentinel's connection pool
+        service = read(settings.redis_url.get_secret_value()).service
+        text = f"no sentinel knows a live master {service!r}"
+    return f"is unreachable: {text} ({where_set('redis_url')})"
 
 
 def _user(settings: Settings) -> str:

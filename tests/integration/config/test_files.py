@@ -6,6 +6,7 @@ import pytest
 
 import config
 from config import sources
+from config.settings import where_set
 from tests.unit.config.environment import GOOD, SECRET, faults
 
 KEY = "OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY"
@@ -97,6 +98,40 @@ def test_an_empty_file_is_one_fault(tmp_path: Path) -> None:
     assert faults(WITHOUT_KEY | {f"{KEY}_FILE": file}) == [
         f"{KEY}_FILE names {file}, which is empty: write the value into it"
     ]
+
+
+def test_an_empty_settings_file_is_named_where_a_setting_is_missing(tmp_path: Path) -> None:
+    """It comes first, before the settings that are not in it; with all of them elsewhere it harms nobody."""
+    missing = "redis_url is missing: set OTPREPORT_REDIS_URL"
+    for text, state in (("", "is empty"), ("# to be written\n", "holds no setting")):
+        file = written(tmp_path / "x.toml", text)
+        named = f"OTPREPORT_CONFIG names {file}, which {state}: write the settings into it"
+        assert faults({"OTPREPORT_CONFIG": file})[:2] == [named, missing]
+        assert config.load(GOOD | {"OTPREPORT_CONFIG": file}) == config.load(GOOD)
+
+
+def test_a_secrets_folder_without_secrets_is_named_where_a_setting_is_missing(tmp_path: Path) -> None:
+    """A folder of other files, or a volume that was not mounted yet."""
+    written(tmp_path / "redis_url", "redis://forgotten:6379/0")
+    named = {"OTPREPORT_SECRETS_DIR": str(tmp_path)}
+    fix = "name each like its variable, as in otpreport_redis_url"
+    assert faults(named)[:2] == [
+        f"OTPREPORT_SECRETS_DIR names {tmp_path}, which has no file of a setting: {fix}",
+        "redis_url is missing: set OTPREPORT_REDIS_URL",
+    ]
+    assert config.load(GOOD | named) == config.load(GOOD)
+
+
+def test_where_a_setting_comes_from(tmp_path: Path) -> None:
+    """For a message about its value: the variable, or the file."""
+    toml = written(tmp_path / "x.toml", 'redis_url = "redis://other"')
+    secret = written(tmp_path / "otpreport_redis_url", "redis://third")
+    environment = {"OTPREPORT_SECRETS_DIR": str(tmp_path)}
+    assert where_set("redis_url", environment) == f"redis_url from {secret}"
+    environment |= {"OTPREPORT_CONFIG": toml}
+    assert where_set("redis_url", environment) == f"redis_url from {toml}"
+    assert where_set("redis_url", environment | GOOD) == "redis_url from OTPREPORT_REDIS_URL"
+    assert where_set("redis_url", {}) == "redis_url"
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 import typer.main
 from pydantic import SecretStr
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as NotConnected
 from redis.sentinel import MasterNotFoundError
 
@@ -125,6 +131,12 @@ def test_the_password_of_redis_is_masked(url: str, shown: str) -> None:
         (NoPermissionError("no permission for evalsha"), WRONG, "forbids user op a command"),
         (ResponseError("Error compiling script (new function): '#'"), WRONG, "too old: 7 or newer is needed"),
         (ResponseError("MISCONF"), NO, "refuses: MISCONF"),
+        (ResponseError("DB index is out of range"), WRONG, "has no such database (DB index is out of range)"),
+        (
+            InvalidResponse("Protocol error"),
+            NO,
+            "does not answer as Redis does (Protocol error): check the port",
+        ),
     ],
 )
 def test_what_redis_refuses_is_one_line_without_its_password(
@@ -140,12 +152,24 @@ def test_what_redis_refuses_is_one_line_without_its_password(
     assert "\n" not in stop.lines[0]
 
 
+def test_an_unreachable_redis_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever set the wrong one of several sees which is in force."""
+    monkeypatch.setenv("OTPREPORT_REDIS_URL", "redis://host:1/0")
+    stop = refusal(settings("redis://host:1/0"), NotConnected("refused"))
+    assert stop.lines == (
+        "redis at redis://host:1/0 is unreachable: refused (redis_url from OTPREPORT_REDIS_URL)",
+    )
+
+
 def test_sentinels_that_know_no_master_are_one_short_line() -> None:
     """redis-py's own words hold every connection pool; ours are the place and the service."""
     error = MasterNotFoundError("No master found for 'main' : Redis<redis.connection.ConnectionPool(...)>")
     stop = refusal(settings(f"sentinel://op:{SECRET}@a:1,b:2/main/0"), error)
     where = "redis at sentinel://a:1,b:2/main/0 is unreachable"
-    assert (stop.status, stop.lines) == (NO, (f"{where}: no sentinel knows a live master 'main'",))
+    assert (stop.status, stop.lines) == (
+        NO,
+        (f"{where}: no sentinel knows a live master 'main' (redis_url)",),
+    )
 
 
 def test_run_serves_all_accounts_or_those_named() -> None:
