@@ -139,3 +139,29 @@ class Keys:
     def rate(self, group: str) -> str:
         """HASH: the next free slot of a rate group, and what makes its effective rate."""
         return f"{self.prefix}otpreport:rate:{group}"
+
+    def notices(self, account: str) -> str:
+        """LIST: what apps told of the account's OTPs and is not noted yet, `sent ...` and `verified ...`."""
+        return f"{self.prefix}otpreport.{account}.otps"
+
+    def otps(self, account: str) -> str:
+        """HASH: counts of the account's OTPs, `<country>:<sent, verified, yes, no>` and others.
+
+        It is there once an OTP was noted: then the account is tracked. Its other counts: `le:<seconds>` and `latency`
+        (ms) of the time from sent to verified, `unmatched`, `late`, `queued`, `withheld`, `unsaid`, `refused`. Its times
+        in ms: `noted`, until when everything that was told is noted, `looked`, when a worker last looked, `watched`,
+        from when on OTPs may close.
+        """
+        return f"{self.prefix}otpreport:otps:{account}"
+
+    def otps_of_hour(self, account: str, hour: int) -> str:
+        """HASH: `<country>:<yes, no>`, the OTPs closed in one hour (since 1970); it expires after 50 hours."""
+        return f"{self.prefix}otpreport:otps:{account}:{hour}"
+
+    def open_otps(self, account: str) -> str:
+        """ZSET: message id of an OTP whose time is not over, to when that ends and what is known of it (track.lua)."""
+        return f"{self.prefix}otpreport:open:{account}"
+
+    def early_otps(self, account: str) -> str:
+        """ZSET: message id of an OTP that was verified before anybody said that it was sent, to when that is given up (s)."""
+        return f"{self.prefix}otpreport:early:{account}"

@@ -10,7 +10,9 @@
 --         state, code, message, by, since (ms), resumed (ms), ramp rate (1/s), refused in a row, who lets it go on,
 --         lowered rate (1/s), top (1/s), lowered at (us), override (1/s), throttled since (ms), the override that these are of:
 --         since (ms), by, why; bytes of its dead letters, how many they may be,
---         how many letters may be, how old (ms), letters that get too old before long }, '' for what is not set;
+--         how many letters may be, how old (ms), letters that get too old before long,
+--         { whether its OTPs are tracked (0, 1), open OTPs, notices that wait, the oldest of them, counts (field, count, ...), those of
+--         the last full hour, those of the same hour a day before } or {} }, '' for what is not set;
 --       what is too long is cut, or left out where it is a name or a count
 -- cost  O(accounts)
 local longest = tonumber(ARGV[2])
@@ -64,6 +66,32 @@ local function fields(name, ...)
   return got(name, redis.pcall('HMGET', name, ...), {})
 end
 
+-- Returns the counts in a hash; what is too long for a field or no count is left out.
+local function numbers(name)
+  local fields, found = got(name, redis.pcall('HGETALL', name), {}), {}
+  for i = 1, #fields, 2 do
+    if #fields[i] <= 16 and #fields[i + 1] <= 16 and string.find(fields[i + 1], '^%-?%d+$') then
+      found[#found + 1] = fields[i]
+      found[#found + 1] = fields[i + 1]
+    end
+  end
+  return found
+end
+
+local HOUR = math.floor(tonumber(time[1]) / 3600)
+
+local function otps(account)
+  local name, list = key('otps', account), prefix .. 'otpreport.' .. account .. '.otps'
+  local tracked, length = size('otps', account), got(list, redis.pcall('LLEN', list), 0)
+  if tracked == 0 and length == 0 then return {} end
+  members('early', account)
+  local oldest = got(list, redis.pcall('LINDEX', list, -1), false) or ''
+  return {
+    tracked > 0 and 1 or 0, members('open', account), length, string.sub(oldest, 1, longest_name), numbers(name),
+    numbers(name .. ':' .. HOUR - 1), numbers(name .. ':' .. HOUR - 25),
+  }
+end
+
 local function look(account, group)
   local length, oldest = waiting(account)
   local aged = got(key('aged', account), redis.pcall('ZRANGE', key('aged', account), 0, 0, 'WITHSCORES'), {})
@@ -86,6 +114,7 @@ local function look(account, group)
   local soon = longest and now_us / 1000 - longest + math.min(SOON, longest / 10)
   local index = key('dead-index', account)
   row[#row + 1] = soon and tostring(got(index, redis.pcall('ZCOUNT', index, '-inf', string.format('%.0f', soon)), 0)) or ''
+  row[#row + 1] = otps(account)
   reply[#reply + 1] = row
 end
 

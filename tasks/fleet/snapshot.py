@@ -15,6 +15,7 @@ from tasks.message import decode
 from tasks.script import Arguments, text_of
 from tasks.settlement import Ending
 from tasks.shared import MAX_BYTES
+from tasks.tracking.otps import Otps
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -68,6 +69,8 @@ class AccountSnapshot:
     state: State
     rate: Rate
     kept: Kept = Kept()
+    otps: Otps | None = None
+    """Its OTPs, if they are tracked."""
 
     @property
     def kept_shares(self) -> dict[str, float]:
@@ -135,6 +138,16 @@ class Snapshot:
         """Events of all accounts that are in no place, or in two."""
         return sum(abs(account.gap) for account in self.accounts)
 
+    @property
+    def otps(self) -> Iterator[Otps]:
+        """The OTPs of the accounts that are tracked."""
+        return (account.otps for account in self.accounts if account.otps)
+
+    @property
+    def otps_gap(self) -> int:
+        """OTPs of all accounts that are in no place, or in two: neither closed nor open, or with an unknown report."""
+        return sum(abs(otps.sent_gap) + abs(otps.unverified_gap) for otps in self.otps)
+
 
 class SnapshotReader:
     """Read the whole fleet in one call; `groups` maps each configured account to its rate group."""
@@ -164,7 +177,7 @@ class SnapshotReader:
     ) -> AccountSnapshot:
         name, ready, oldest, scheduled, suspects, records, dead = row[:7]
         account = _text(name)
-        aged, *values = (_text(value) for value in row[7:])
+        aged, *values = (_text(value) for value in row[7:-1])
         times = [_occurred_ms(raw) for raw in cast("list[bytes]", oldest)]
         times.append(int(_number(aged) or 0) or None)
         return AccountSnapshot(
@@ -181,6 +194,7 @@ class SnapshotReader:
             state=State.of(values[: len(FIELDS)], now_us // 1000),
             rate=_rate(*values[len(FIELDS) : len(FIELDS) + RATE_FIELDS]),
             kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + RATE_FIELDS :])),
+            otps=Otps.read(account, now_us // 1000, cast("list[object]", row[-1])),
         )
 
 

@@ -56,6 +56,7 @@ DECIDING = [
     *("delivery.py", "dedupe.py", "history.py", "keys.py", "retry.py", "settlement.py", "wall.py"),
     *("dead_letters/filter.py", "dead_letters/letter.py", "dead_letters/write.py", "fleet/workforce.py"),
     *("limiter/clock.py", "limiter/rate.py", "queue/breaker.py", "accounts/reach.py"),
+    "tracking/otps.py",
 ]
 # package: the only names that it may take from another of ours.
 NAMES = {("providers", "otpreport"): {"Verification"}}
