@@ -148,9 +148,9 @@ class Keys:
         """HASH: counts of the account's OTPs, `<country>:<sent, verified, yes, no>` and others.
 
         It is there once an OTP was noted: then the account is tracked. Its other counts: `le:<seconds>` and `latency`
-        (ms) of the time from sent to verified, `unmatched`, `late`, `queued`, `withheld`, `unsaid`, `refused`. Its times
-        in ms: `noted`, until when everything that was told is noted, `looked`, when a worker last looked, `watched`,
-        from when on OTPs may close.
+        (ms) of the time from sent to verified, `unmatched`, `late`, `queued`, `withheld`, `unsaid`, `refused`. Its
+        times in ms: `noted`, until when everything that was told is noted, `looked`, when a worker last looked,
+        `watched`, from when on OTPs may close.
         """
         return f"{self.prefix}otpreport:otps:{account}"
 
@@ -163,5 +163,5 @@ class Keys:
         return f"{self.prefix}otpreport:open:{account}"
 
     def early_otps(self, account: str) -> str:
-        """ZSET: message id of an OTP that was verified before anybody said that it was sent, to when that is given up (s)."""
+        """ZSET: message id of an OTP verified before anybody said that it was sent, to when that is given up (s)."""
         return f"{self.prefix}otpreport:early:{account}"
