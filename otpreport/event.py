@@ -1,15 +1,15 @@
-"""What a web app reports: that a user typed a one-time password back, or never did.
+"""What a web app reports: that an OTP was sent, and that its user typed it back or never did.
 
-A plain class that checks itself: pydantic took a third of the time and memory of `import otpreport`.
+Plain classes that check themselves: pydantic took a third of the time and memory of `import otpreport`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 ACCOUNT_PATTERN = r"^[a-z0-9_-]{1,64}$"
 
@@ -18,12 +18,19 @@ _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _LONGEST = 256
+_LONGEST_NAME = 64
 _SENT_LATER = "sent_at: is after occurred_at"
 _BETTER = "use datetime.now(UTC)"
 _PARSED = "use datetime.fromisoformat, with a time zone"
 _MISSING: Any = object()
 
+_Readers: TypeAlias = "Mapping[str, Callable[[object], object]]"
+
+_SHORTEST_LIFE, _LONGEST_LIFE = 30, 5110
+"""Seconds that an OTP may be valid; the second is what the tracker can store."""
+
 _is_account = re.compile(r"[a-z0-9_-]{1,64}").fullmatch
+_is_country = re.compile(r"[A-Z]{2}").fullmatch
 _set = object.__setattr__
 
 
@@ -33,8 +40,49 @@ def milliseconds(moment: datetime) -> int:
     return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
+class _Checked:
+    """A frozen dataclass that checks itself, and has what pydantic's models have under their names."""
+
+    __slots__ = ()
+
+    __pydantic_config__: ClassVar[object] = {"extra": "forbid", "strict": True}
+    """For apps that have pydantic: an event may be a field of a model, or a body of FastAPI."""
+
+    if not TYPE_CHECKING:
+
+        def __post_init__(self) -> None:
+            """Check what pydantic has filled in."""
+            self.__init__(**self.model_dump())
+
+    @classmethod
+    def _readers(cls) -> _Readers:
+        """Return what checks each field."""
+        raise NotImplementedError
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return the fields."""
+        return {name: getattr(self, name) for name in self._readers()}
+
+    @classmethod
+    def model_validate(cls, data: Mapping[str, Any]) -> Self:
+        """Make an event of fields; ValueError names the wrong ones."""
+        return cls(**data)
+
+    @classmethod
+    def model_construct(cls, **values: object) -> Self:
+        """Make an event of fields that nothing checks; one that is wrong raises ValueError when it is reported."""
+        event = cls.__new__(cls)
+        for name, value in {**_defaults(cls), **values}.items():
+            _set(event, name, value)
+        return event
+
+    def model_copy(self, *, update: Mapping[str, object] | None = None) -> Self:
+        """Return an event with other fields that nothing checks; `dataclasses.replace` checks them."""
+        return self.model_construct(**self.model_dump() | dict(update or {}))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(_Checked):
     """One OTP whose result is known, as it is reported to the provider that sent it.
 
     `account` names the configured account the OTP was sent through, `message_id` is the provider's id of
@@ -44,9 +92,6 @@ class Verification:
     be after `occurred_at`.
     Wrong, missing and unknown fields raise ValueError, which names them and shows no value.
     """
-
-    __pydantic_config__: ClassVar[object] = {"extra": "forbid", "strict": True}
-    """For apps that have pydantic: an event may be a field of a model, or a body of FastAPI."""
 
     account: str
     message_id: str
@@ -80,13 +125,13 @@ class Verification:
                 valid = False
             if not valid:
                 given = (account, message_id, occurred_at, verified, sent_at, app_id)
-                raise ValueError(_faults(dict(zip(_READERS, given, strict=True)) | unknown))
+                raise ValueError(_faults(dict(zip(_READERS, given, strict=True)) | unknown, _READERS))
             if self.sent_at is not None and self.sent_at > self.occurred_at:
                 raise ValueError(_SENT_LATER)
 
-        def __post_init__(self) -> None:
-            """Check what pydantic has filled in."""
-            self.__init__(**self.model_dump())
+    @classmethod
+    def _readers(cls) -> _Readers:
+        return _READERS
 
     @property
     def occurred_at_ms(self) -> int:
@@ -129,28 +174,71 @@ class Verification:
             _set(event, "sent_at", sent_at)
             return event
 
-    # Under the names that pydantic's models have for it.
 
-    def model_dump(self) -> dict[str, Any]:
-        """Return the fields."""
-        return {name: getattr(self, name) for name in _READERS}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch(_Checked):
+    """One OTP that was sent, so that the conversion rate can be counted; no provider hears of it.
+
+    `account` and `message_id` are those of its Verification. `sent_at` is when the app sent the SMS, a time as in
+    Verification, and `expires_in` for how many seconds the code is valid, 30 to 5110. `country` is where the SMS
+    went: two capitals of ISO 3166-1, "SG". The workers count a pair that is not listed there as "ZZ", unknown.
+    Wrong, missing and unknown fields raise ValueError, which names them and shows no value.
+    """
+
+    account: str
+    message_id: str
+    sent_at: datetime
+    expires_in: int = 600
+    country: str = "ZZ"
+
+    if not TYPE_CHECKING:  # as for Verification
+
+        def __init__(
+            self,
+            *,
+            account: object = _MISSING,
+            message_id: object = _MISSING,
+            sent_at: object = _MISSING,
+            expires_in: object = 600,
+            country: object = "ZZ",
+            **unknown: object,
+        ) -> None:
+            try:
+                _set(self, "account", _account(account))
+                _set(self, "message_id", _text(message_id))
+                _set(self, "sent_at", _moment(sent_at))
+                _set(self, "expires_in", _life(expires_in))
+                _set(self, "country", _country(country))
+                valid = not unknown
+            except ValueError:
+                valid = False
+            if not valid:
+                given = (account, message_id, sent_at, expires_in, country)
+                raise ValueError(_faults(dict(zip(_OF_DISPATCH, given, strict=True)) | unknown, _OF_DISPATCH))
 
     @classmethod
-    def model_validate(cls, data: Mapping[str, Any]) -> Self:
-        """Make an event of fields; ValueError names the wrong ones."""
+    def _readers(cls) -> _Readers:
+        return _OF_DISPATCH
+
+    @property
+    def sent_at_ms(self) -> int:
+        """`sent_at` as UNIX milliseconds."""
+        return milliseconds(self.sent_at)
+
+    def to_wire(self) -> dict[str, object]:
+        """Return the JSON object of the wire format: the time in UNIX milliseconds."""
+        return {**self.model_dump(), "sent_at": milliseconds(self.sent_at)}
+
+    @classmethod
+    def from_wire(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_wire` wrote; ValueError names the wrong fields, and the unknown ones.
+
+        Those are refused, unlike a Verification's: only the country shall be known of a person.
+        """
         return cls(**data)
 
-    @classmethod
-    def model_construct(cls, **values: object) -> Self:
-        """Make an event of fields that nothing checks; one that is wrong raises ValueError when it is reported."""
-        event = cls.__new__(cls)
-        for name, value in {"verified": True, "sent_at": None, "app_id": None, **values}.items():
-            _set(event, name, value)
-        return event
 
-    def model_copy(self, *, update: Mapping[str, object] | None = None) -> Self:
-        """Return an event with other fields that nothing checks; `dataclasses.replace` checks them."""
-        return self.model_construct(**self.model_dump() | dict(update or {}))
+Event = Verification | Dispatch
 
 
 def is_account(value: object) -> bool:
@@ -188,6 +276,18 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _life(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not _SHORTEST_LIFE <= value <= _LONGEST_LIFE:
+        raise ValueError(f"must be {_SHORTEST_LIFE} to {_LONGEST_LIFE} seconds, as an int")
+    return int(value)
+
+
+def _country(value: object) -> str:
+    if not isinstance(value, str) or not _is_country(value):
+        raise ValueError('must be two capitals of ISO 3166-1, as "SG", or "ZZ" for unknown')
+    return value if type(value) is str else str.__str__(value)
+
+
 def _moment(value: object) -> datetime:
     """Return a time that an OTP can have, given as an aware datetime or UNIX milliseconds."""
     if type(value) is int:
@@ -222,7 +322,7 @@ def _optional(read: Callable[[object], object]) -> Callable[[object], object]:
     return lambda value: None if value is None else read(value)
 
 
-_READERS: dict[str, Callable[[object], object]] = {
+_READERS: _Readers = {
     "account": _account,
     "message_id": _text,
     "occurred_at": _moment,
@@ -232,14 +332,29 @@ _READERS: dict[str, Callable[[object], object]] = {
 }
 
 
-def _faults(given: Mapping[str, object]) -> str:
+_OF_DISPATCH: _Readers = {
+    "account": _account,
+    "message_id": _text,
+    "sent_at": _moment,
+    "expires_in": _life,
+    "country": _country,
+}
+
+
+def _defaults(kind: Any) -> dict[str, object]:
+    return {field.name: field.default for field in fields(kind) if field.default is not MISSING}
+
+
+def _faults(given: Mapping[str, object], readers: _Readers) -> str:
     """Return one line: each wrong field and its fault, without values."""
     found: list[str] = []
     for name, value in given.items():
         try:
-            _READERS.get(name, _unknown)(value)
+            readers.get(name, _unknown)(value)
         except ValueError as fault:
-            found.append(f"{name}: {fault}")
+            # a name that is none may be a value in the wrong place: a telephone number
+            shown = name if name.isidentifier() and len(name) <= _LONGEST_NAME else "one of the names"
+            found.append(f"{shown}: {fault}")
     return "; ".join(found)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from otpreport.event import Verification
+from otpreport.event import Event
 
 Status = Literal["queued", "spooled", "dropped"]
 
@@ -32,7 +32,7 @@ class Receipts:
     spooled: int = 0
     dropped: int = 0
     reasons: dict[str, int] = field(default_factory=dict[str, int])
-    dropped_events: tuple[Verification, ...] = ()
+    dropped_events: tuple[Event, ...] = ()
 
 
 class Tally:
@@ -41,9 +41,9 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[Status] = Counter()
         self._reasons: Counter[str] = Counter()
-        self._dropped: list[Verification] = []
+        self._dropped: list[Event] = []
 
-    def add(self, events: Sequence[Verification], receipt: Receipt) -> None:
+    def add(self, events: Sequence[Event], receipt: Receipt) -> None:
         """Count events that share a receipt."""
         self._counts[receipt.status] += len(events)
         if receipt.reason:

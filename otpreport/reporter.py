@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from otpreport.drops import Drops
-from otpreport.event import Verification, is_account
+from otpreport.event import Dispatch, Event, Verification, is_account
 from otpreport.forks import on_fork, renew
 from otpreport.link import Link
 from otpreport.place import place, slug
 from otpreport.push import Push, Unavailable
 from otpreport.receipt import Receipt, Receipts, Tally
 from otpreport.spool import Spool, default_path
-from otpreport.wire import encode, queue_name
+from otpreport.writing import Writing
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -50,10 +50,14 @@ class Reporter:
     runs no threads unless started with `--enable-threads`.)
 
     `spool` is a file for the events that wait, by default one in the user's state folder, named after Redis'
-    address; False for none. It holds up to `spool_limit` events (about 1 KB each). `key_prefix` is the
+    address; False for none. It holds up to `spool_limit` reports (about 1 KB each). `key_prefix` is the
     worker's `OTPREPORT_KEY_PREFIX`. With `accounts` an event of any other account raises ValueError when it is
     reported; without it, a misspelt one waits in a queue without a worker. A wrong argument raises ValueError; the
     forms of `redis_url` are those of `otpreport.address.connection_pool`.
+
+    With `tracking` it takes a Dispatch for each OTP that is sent, and the workers count how many of them were
+    verified: each Verification with `verified=True` then writes a notice of 60 bytes besides its report, in one go.
+    The spool then has room for `spool_limit` notices, too.
     """
 
     def __init__(
@@ -65,8 +69,10 @@ class Reporter:
         key_prefix: str = "",
         spool_limit: int = 100_000,
         accounts: Iterable[str] | None = None,
+        tracking: bool = False,
     ) -> None:
         _check_arguments(redis_url, spool, timeout, key_prefix, spool_limit)
+        self._tracking = checked_tracking(tracking)
         self._accounts = checked_accounts(accounts)
         # Here, so that neither the import of this package pays for it nor the first report.
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
@@ -77,7 +83,7 @@ class Reporter:
         self._new_threads = partial(ThreadPoolExecutor, 8, thread_name_prefix="otpreport-areport")
         self._place = place(redis_url)
         self._timeout = timeout
-        self._key_prefix = key_prefix
+        self._writing = Writing(key_prefix, self._tracking)
         self._link = Link(connect)
         self._spool = self._open_spool(spool, spool_limit, slug(redis_url))
         self._drops = Drops()
@@ -95,7 +101,7 @@ class Reporter:
 
     @property
     def dropped(self) -> int:
-        """How many events this process has dropped so far."""
+        """How many events this process has dropped so far; with tracking also those of which it dropped the notice."""
         return self._drops.count
 
     def warm_up(self, timeout: float | None = None) -> bool:
@@ -112,20 +118,21 @@ class Reporter:
         except Unavailable:  # no thread to connect with
             return False
 
-    def report(self, event: Verification) -> Receipt:
+    def report(self, event: Event) -> Receipt:
         """Put one event on the queue.
 
-        TypeError for anything but a Verification, ValueError for one made invalid or of another account.
+        TypeError for anything but a Verification or a Dispatch, ValueError for one made invalid or of another
+        account, and for a Dispatch without tracking.
         """
-        check(event, self._accounts)
+        check(event, self._accounts, tracking=self._tracking)
         renew()
         return self._report(event, time.monotonic() + self._timeout)
 
-    async def areport(self, event: Verification) -> Receipt:
+    async def areport(self, event: Event) -> Receipt:
         """Put one event on the queue without holding the event loop, even if the caller is cancelled."""
         import asyncio  # noqa: PLC0415 - whoever awaits has it; an app with threads alone shall not pay for it
 
-        check(event, self._accounts)
+        check(event, self._accounts, tracking=self._tracking)
         renew()
         deadline = time.monotonic() + self._timeout
         try:
@@ -138,7 +145,7 @@ class Reporter:
             return reported.result()
         return Receipt("dropped", "no answer in time (the event may still be queued)")
 
-    def report_many(self, events: Iterable[Verification]) -> Receipts:
+    def report_many(self, events: Iterable[Event]) -> Receipts:
         """Put many events on the queue, 200 in each write; TypeError or ValueError before any is written.
 
         An event that was made invalid after its validation raises ValueError before its write; of a long list those
@@ -148,7 +155,7 @@ class Reporter:
         """
         everything = list(events)
         for event in everything:
-            check(event, self._accounts)
+            check(event, self._accounts, tracking=self._tracking)
         renew()
         tally = Tally()
         deadline = math.inf
@@ -171,42 +178,40 @@ class Reporter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _report(self, event: Verification, deadline: float) -> Receipt:
+    def _report(self, event: Event, deadline: float) -> Receipt:
         try:
-            message = encode(event, task_id=os.urandom(16).hex())
-            pushes = (Push(self._key_prefix + queue_name(event.account), (message,)),)
+            pushes = self._writing.single(event)
         except Exception as error:
             raise _invalid(error) from error
-        (reason,) = self._enqueue(pushes, deadline)
-        if not reason:
+        reasons = self._enqueue(pushes, deadline)
+        if not any(reasons):
             return _QUEUED
-        receipt = _receipt(reason, self._set_aside(pushes, deadline))
-        if receipt.status == "dropped":
-            self._drops.add(1, receipt.reason)
-        return receipt
+        receipts = self._receipts(pushes, reasons, deadline)
+        for receipt in receipts:
+            if receipt.status == "dropped":
+                self._drops.add(1, receipt.reason)
+                break
+        return receipts[0]
 
-    def _report_chunk(self, chunk: Sequence[Verification], deadline: float, tally: Tally) -> float:
+    def _report_chunk(self, chunk: Sequence[Event], deadline: float, tally: Tally) -> float:
         """Report one write's worth; return the deadline of the rest, which a fault sets."""
         if time.monotonic() >= deadline:
             tally.add(chunk, Receipt("dropped", "no time left after a fault"))
             return deadline
         try:
-            groups = _by_account(chunk)
-            pushes = [self._push(account, events) for account, events in groups.items()]
+            writes = self._writing.many(chunk)
         except Exception as error:
             raise _invalid(error) from error
+        pushes = [write.push for write in writes]
         budget = min(deadline, time.monotonic() + self._timeout)
         reasons = self._enqueue(pushes, budget)
-        failed = [push for push, reason in zip(pushes, reasons, strict=True) if reason]
-        refusal = self._set_aside(failed, budget) if failed else ""
-        for events, reason in zip(groups.values(), reasons, strict=True):
-            tally.add(events, _receipt(reason, refusal) if reason else _QUEUED)
-        return budget if failed else deadline
-
-    def _push(self, account: str, events: Sequence[Verification]) -> Push:
-        ids = os.urandom(16 * len(events)).hex()
-        messages = [encode(event, task_id=ids[32 * i : 32 * i + 32]) for i, event in enumerate(events)]
-        return Push(self._key_prefix + queue_name(account), messages)
+        receipts = self._receipts(pushes, reasons, budget)
+        for i, (write, receipt) in enumerate(zip(writes, receipts, strict=True)):
+            tally.add(write.events, receipt)
+            # the write before is that of their reports: where it was dropped, too, these are counted already
+            if write.notices and receipt.status == "dropped" != receipts[i - 1].status:
+                self._drops.add(write.notices, receipt.reason)
+        return budget if any(reasons) else deadline
 
     def _enqueue(self, pushes: Sequence[Push], deadline: float) -> list[str]:
         """Write to Redis, leaving the spool its share of the time; return "" or why not, for each push."""
@@ -219,9 +224,15 @@ class Reporter:
             return [fault.reason] * len(pushes)
         return [f"Redis refused: {refusal}" if refusal else "" for refusal in refusals]
 
-    def _set_aside(self, pushes: Sequence[Push], deadline: float) -> str:
-        """Put into the spool what Redis did not take; return "" or why not."""
-        return "no spool" if self._spool is None else self._spool.put(pushes, deadline)
+    def _receipts(self, pushes: Sequence[Push], reasons: Sequence[str], deadline: float) -> list[Receipt]:
+        """Put into the spool what Redis did not take; return the receipt of each push."""
+        failed = [push for push, reason in zip(pushes, reasons, strict=True) if reason]
+        if not failed:
+            return [_QUEUED] * len(pushes)
+        refusals = iter(
+            ["no spool"] * len(failed) if self._spool is None else self._spool.put(failed, deadline)
+        )
+        return [_receipt(reason, next(refusals)) if reason else _QUEUED for reason in reasons]
 
     def _own_threads(self) -> ThreadPoolExecutor:
         """Return our own thread pool: the loop's default one may be busy for longer than the budget."""
@@ -239,7 +250,7 @@ class Reporter:
             _log.warning("no spool for events: give Reporter(spool=...) a file: %s", error)
             return None
         self._link.meanwhile = f"; they wait in {path}"
-        opened = Spool(path, self._link, limit=limit)
+        opened = Spool(path, self._link, limit=limit, with_notices=self._tracking)
         if opened.has_leftovers():
             opened.start()
         return opened
@@ -262,12 +273,22 @@ def _invalid(error: Exception) -> ValueError:
     return ValueError(f"not a valid event: {error}")
 
 
-def check(event: object, accounts: Sequence[str] | None = None) -> None:
-    """Raise TypeError for anything but a Verification, ValueError for one of another account than these."""
+def check(event: object, accounts: Sequence[str] | None = None, *, tracking: bool = False) -> None:
+    """Raise TypeError for anything but an event, ValueError for one that a reporter made like this does not take."""
     if not isinstance(event, Verification):
-        raise TypeError(f"expected a Verification, not {type(event).__name__}")
+        if not isinstance(event, Dispatch):
+            raise TypeError(f"expected a Verification or a Dispatch, not {type(event).__name__}")
+        if not tracking:
+            raise ValueError("a Dispatch needs a reporter with tracking=True")
     if accounts is not None and event.account not in accounts:
         raise ValueError(_no_such_account(event.account, accounts))
+
+
+def checked_tracking(tracking: object) -> bool:
+    """Return whether a reporter takes a Dispatch; ValueError for what is neither True nor False."""
+    if not isinstance(tracking, bool):
+        raise ValueError(f"tracking must be True or False, not {tracking!r}")
+    return tracking
 
 
 def checked_accounts(accounts: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -311,10 +332,3 @@ def _check_arguments(
         )
     if not (isinstance(spool_limit, int) and spool_limit > 0):
         raise ValueError(f"spool_limit must be a positive number of events, not {spool_limit!r}")
-
-
-def _by_account(events: Iterable[Verification]) -> dict[str, list[Verification]]:
-    groups: dict[str, list[Verification]] = {}
-    for event in events:
-        groups.setdefault(event.account, []).append(event)
-    return groups

@@ -49,9 +49,9 @@ def default_path(name: str) -> Path:
 
 @dataclass(slots=True, eq=False)
 class SpoolEntry:
-    """Pushes on their way to the disk, and what became of them."""
+    """A push on its way to the disk, and what became of it."""
 
-    pushes: Sequence[Push]
+    push: Push
     done: threading.Event = field(default_factory=threading.Event)
     refusal: str = ""
 
@@ -66,10 +66,11 @@ class Spool:
     hangs = 30.0
     """Seconds without a forwarded row after which another process' turn is ignored."""
 
-    def __init__(self, path: Path, link: Link, *, limit: int) -> None:
+    def __init__(self, path: Path, link: Link, *, limit: int, with_notices: bool = False) -> None:
         self._path = path
         self._link = link
         self._limit = limit
+        self._spare = limit if with_notices else 0
         self._forwarded: set[int] = set()
         on_fork(self)
         self.after_fork()
@@ -121,16 +122,19 @@ class Spool:
             self._notices.warn(f"forwarding the spool {path} without a lock: {error}")
             return nullcontext(True)
 
-    def put(self, pushes: Sequence[Push], deadline: float) -> str:
-        """Keep messages on disk; return "" or why not, by the deadline."""
-        entry = SpoolEntry(pushes)
+    def put(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+        """Keep messages on disk, each push whole or not at all; return "" or why not, for each, by the deadline."""
+        entries = [SpoolEntry(push) for push in pushes]
         with self._lock:
             if self._closed:
-                return "the spool is closed"
+                return ["the spool is closed"] * len(entries)
             if _WRITER not in self._threads:
-                return "the spool has no thread to write with"
-            self._pending.append(entry)
+                return ["the spool has no thread to write with"] * len(entries)
+            self._pending += entries
             self._wake_writer.notify()
+        return [self._refusal(entry, deadline) for entry in entries]
+
+    def _refusal(self, entry: SpoolEntry, deadline: float) -> str:
         if entry.done.wait(max(0.0, deadline - time.monotonic())):
             return entry.refusal
         with self._lock:
@@ -169,7 +173,8 @@ class Spool:
         try:
             store, kept = self._opened(store), list[bool]()
             while entries:
-                kept = store.add([entry.pushes for entry in entries], limit=self._limit)
+                batches = [[entry.push] for entry in entries]
+                kept = store.add(batches, limit=self._limit + self._spare, spare=self._spare)
                 if store.is_in_place():
                     break
                 store = self._opened(

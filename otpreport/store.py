@@ -15,6 +15,7 @@ from typing import Self
 from otpreport.database import Database, NotOurs, keep_private
 from otpreport.forks import steady
 from otpreport.push import Push
+from otpreport.wire import NOTICES
 
 _log = logging.getLogger("otpreport")
 
@@ -75,15 +76,19 @@ class Store(Database):
             else:
                 return
 
-    def add(self, batches: Sequence[Sequence[Push]], *, limit: int) -> list[bool]:
-        """Keep the batches that fit under `limit` rows, each whole or not at all; return which were kept."""
+    def add(self, batches: Sequence[Sequence[Push]], *, limit: int, spare: int = 0) -> list[bool]:
+        """Keep the batches that fit under `limit` rows, each whole or not at all; return which were kept.
+
+        Notices leave `spare` rows free, for reports: those alone may not be lost.
+        """
         with self._transaction() as connection:
             room = limit - _count(connection)
             before = room
             kept: list[bool] = []
             for batch in batches:
                 rows = [(push.key, message) for push in batch for message in push.messages]
-                kept.append(len(rows) <= room)
+                is_notice = any(push.key.endswith(NOTICES) for push in batch)
+                kept.append(len(rows) <= room - spare * is_notice)
                 if kept[-1]:
                     room -= len(rows)
                     connection.executemany("INSERT INTO spool (key, message) VALUES (?, ?)", rows)

@@ -10,14 +10,17 @@ from binascii import b2a_base64
 from json import JSONEncoder
 from json.encoder import encode_basestring as _text
 
-from otpreport.event import Verification, milliseconds
+from otpreport.event import Dispatch, Event, Verification, milliseconds
 
 TASK = "otpreport.report"
+NOTICES = ".otps"
+"""What the name of an account's list of notices ends in, after its queue's: no account's name has a dot."""
 PRIORITY_STEPS = (0, 3, 6, 9)
 """kombu keeps one list per step; step 0 has the queue's own name."""
 PRIORITY_SUFFIXES = tuple(f"\x06\x16{step}" if step else "" for step in PRIORITY_STEPS)
 """What the names of the lists end in, the most urgent first."""
 
+_NOTED = ',"noted":1'
 _EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
 
 _subclass_json = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -34,8 +37,25 @@ def queue_keys(prefix: str, account: str) -> tuple[str, ...]:
     return tuple(name + suffix for suffix in PRIORITY_SUFFIXES)
 
 
-def encode(event: Verification, *, task_id: str) -> bytes:
-    """Return the message for a Redis list of the event's account; an error of any kind for an invalid event."""
+def notice(event: Event) -> bytes:
+    """Return what the tracker of OTPs reads: one text; an error of any kind for an invalid event.
+
+    `sent <sent_at, ms> <expires_in, s> <country> <message_id>` or `verified <occurred_at, ms> <message_id>`. The id
+    comes last, as it may have any character; the country is what the app gave, and the tracker's to look up.
+    """
+    if isinstance(event, Dispatch):
+        Dispatch(**event.model_dump())  # one that nothing checked would be rubbish to the tracker
+        text = f"sent {milliseconds(event.sent_at)} {event.expires_in} {event.country} {event.message_id}"
+    else:
+        text = f"verified {milliseconds(event.occurred_at)} {event.message_id}"
+    return text.encode()
+
+
+def encode(event: Verification, *, task_id: str, noted: bool = False) -> bytes:
+    """Return the message for a Redis list of the event's account; an error of any kind for an invalid event.
+
+    `noted` says that its sender writes the event's notice, too, so that no worker does.
+    """
     fields = _event(event) if type(event) is Verification else _subclass_json(event.to_wire())
     body = b2a_base64(f'[[],{{"event":{fields}}},{_EMBED}]'.encode(), newline=False).decode()
     quoted = _text(task_id)
@@ -44,7 +64,8 @@ def encode(event: Verification, *, task_id: str) -> bytes:
         f'{{"body":"{body}","content-encoding":"utf-8","content-type":"application/json",'
         f'"headers":{{"lang":"py","task":"otpreport.report","id":{quoted},"root_id":{quoted},"parent_id":null,'
         f'"group":null,"retries":0,"timelimit":[null,null],"eta":null,"expires":null,"argsrepr":"()",'
-        f'"kwargsrepr":"{{}}"}},"properties":{{"correlation_id":{quoted},"reply_to":"","delivery_mode":2,'
+        f'"kwargsrepr":"{{}}"{_NOTED if noted else ""}}},'
+        f'"properties":{{"correlation_id":{quoted},"reply_to":"","delivery_mode":2,'
         f'"delivery_info":{{"exchange":"","routing_key":"otpreport.{event.account}"}},"priority":0,'
         f'"body_encoding":"base64","delivery_tag":{quoted}}}}}'
     ).encode()

@@ -195,9 +195,11 @@ def test_user_who_may_only_push(valkey_server: EmbeddedValkey) -> None:
     with admin(valkey_server.port) as server:
         server.execute_command("ACL", "SETUSER", "web", "on", ">pw", "~otpreport.*", "+lpush")
         url = f"redis://web:pw@127.0.0.1:{valkey_server.port}/0"
-        with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+        with Reporter(url, spool=False, timeout=PATIENCE, tracking=True) as reporter:
             assert reporter.report(verification()) == Receipt("queued")
+            assert reporter.dropped == 0, "its notice is in a queue's name, too"
         assert arrived(server) == ["1"]
+        assert server.llen("otpreport.tencent.otps") == 1
 
 
 def test_full_redis(valkey_server: EmbeddedValkey) -> None:

@@ -437,7 +437,7 @@ def test_a_thread_too_few(path: Path) -> None:
     gate.opened.set()
     spool = Starved(path, gate, limit=10)
     spool.start()
-    assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+    assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == [""]
     assert spool.refusals == 1
     assert gate.came == []
     spool.start()
@@ -603,7 +603,7 @@ def test_wrong_tally(path: Path, tally: str) -> None:
         spool = Impatient(path, Away(), limit=10)
         spool.start()
         try:
-            assert spool.put([Push("key", [b"4"])], time.monotonic() + PATIENCE) == ""
+            assert spool.put([Push("key", [b"4"])], time.monotonic() + PATIENCE) == [""]
             until(lambda: database.execute("SELECT rows FROM tally").fetchall() == [(4,)])
         finally:
             spool.close()
@@ -645,7 +645,7 @@ def test_the_file_shrinks(path: Path) -> None:
     spool.start()
     try:
         until(lambda: path.stat().st_size < 500_000)
-        assert spool.put([Push("key", [b"more"])], time.monotonic() + PATIENCE) == ""
+        assert spool.put([Push("key", [b"more"])], time.monotonic() + PATIENCE) == [""]
     finally:
         spool.close()
 
@@ -724,7 +724,7 @@ def test_a_turn_that_hangs_is_passed_over(path: Path, kind: type[Spool], times: 
     with Turn(path) as held:
         assert held
         spool.start()
-        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == [""]
         if times:
             until(lambda: gate.came)
         else:
@@ -737,9 +737,9 @@ def test_a_turn_that_hangs_is_passed_over(path: Path, kind: type[Spool], times: 
 class Replaced(Store):
     """A file that another puts aside right after it was written."""
 
-    def add(self, batches: Sequence[Sequence[Push]], *, limit: int) -> list[bool]:
+    def add(self, batches: Sequence[Sequence[Push]], *, limit: int, spare: int = 0) -> list[bool]:
         """Write, and put the file aside."""
-        kept = super().add(batches, limit=limit)
+        kept = super().add(batches, limit=limit, spare=spare)
         move_aside(self.path)
         return kept
 
@@ -756,7 +756,7 @@ def test_what_is_written_to_a_file_put_aside_is_written_again(path: Path) -> Non
     spool = OnReplaced(path, Rejecting(), limit=10)
     spool.start()
     try:
-        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == [""]
         with closing(Store(path)) as store:
             assert [row.message for row in store.oldest(after=0, most=9)] == [b"message"]
     finally:
@@ -782,7 +782,7 @@ def test_what_came_too_late_is_withdrawn(path: Path) -> None:
     spool.start()
     first = threading.Thread(target=spool.put, args=([Push("key", [b"first"])], time.monotonic() + PATIENCE))
     try:
-        until(lambda: spool.put([Push("key", [b"opened"])], time.monotonic() + PATIENCE) == "")
+        until(lambda: spool.put([Push("key", [b"opened"])], time.monotonic() + PATIENCE) == [""])
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
             spool.taken.clear()
@@ -791,8 +791,8 @@ def test_what_came_too_late_is_withdrawn(path: Path) -> None:
             reason = spool.put([Push("key", [b"late"])], time.monotonic())
             database.execute("ROLLBACK")
         first.join()
-        assert reason == "the spool did not answer in time"
-        assert spool.put([Push("key", [b"next"])], time.monotonic() + PATIENCE) == ""
+        assert reason == ["the spool did not answer in time"]
+        assert spool.put([Push("key", [b"next"])], time.monotonic() + PATIENCE) == [""]
         with closing(Store(path)) as store:
             assert b"late" not in [row.message for row in store.oldest(after=0, most=9)]
     finally:
@@ -815,12 +815,12 @@ def test_a_locked_file_is_not_read_from_end_to_end(path: Path) -> None:
     spool = Asked(path, Away(), limit=10)
     spool.start()
     try:
-        assert spool.put([Push("key", [b"opened"])], time.monotonic() + PATIENCE) == ""
+        assert spool.put([Push("key", [b"opened"])], time.monotonic() + PATIENCE) == [""]
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
             reason = spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE)
-        assert "database is locked" in reason
-        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == ""
+        assert "database is locked" in reason[0]
+        assert spool.put([Push("key", [b"message"])], time.monotonic() + PATIENCE) == [""]
     finally:
         spool.close()
     assert "otpreport-spool" not in spool.by

@@ -1867,9 +1867,37 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "spool-bounded",
         "otpreport/store.py",
-        "kept.append(len(rows) <= room)",
+        "kept.append(len(rows) <= room - spare * is_notice)",
         "kept.append(True)",
         "tests/integration/test_spool.py::test_bounded",
+    ),
+    Mutant(
+        "spool-room-for-reports",
+        "otpreport/store.py",
+        "kept.append(len(rows) <= room - spare * is_notice)",
+        "kept.append(len(rows) <= room)",
+        "tests/integration/test_reporter_tracking.py::test_notices_take_no_report_s_place",
+    ),
+    Mutant(
+        "notice-not-the-receipt",
+        "otpreport/reporter.py",
+        "        return receipts[0]\n",
+        "        return receipts[-1]\n",
+        "tests/integration/test_reporter_tracking.py::test_a_notice_refused_is_no_report_refused",
+    ),
+    Mutant(
+        "notice-of-what-is-checked",
+        "otpreport/wire.py",
+        "        Dispatch(**event.model_dump())  # one that nothing checked would be rubbish to the tracker\n",
+        "",
+        "tests/integration/test_reporter_tracking.py::test_what_it_refuses",
+    ),
+    Mutant(
+        "event-no-number-for-a-name",
+        "otpreport/event.py",
+        'name if name.isidentifier() and len(name) <= _LONGEST_NAME else "one of the names"',
+        "name",
+        "tests/unit/otpreport/test_dispatch.py::test_a_number_for_a_name_is_not_shown",
     ),
     Mutant(
         "spool-own-rows",

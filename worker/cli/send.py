@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from otpreport import Receipts, Reporter, Verification
+from otpreport.event import Event
 from otpreport.place import place
 from worker.cli.ask import ask
 from worker.cli.errors import DONE, NO, WRONG, CommandError
@@ -267,12 +268,12 @@ class Sending:
         if chunk:
             yield chunk, line, digest
 
-    def _send_chunk(self, reporter: Reporter, events: list[Verification]) -> None:
+    def _send_chunk(self, reporter: Reporter, events: Sequence[Event]) -> None:
         """Put the events on the queue, however often it takes within MOST_AWAY; CommandError if it can't be done."""
         ends = time.monotonic() + MOST_AWAY
         while events:
             receipts = reporter.report_many(events)
-            events = list(receipts.dropped_events)
+            events = receipts.dropped_events
             if receipts.dropped and not self._waits:
                 self._waits = True
                 print(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otpreport import Receipt, Receipts, Reporter, Verification
+from otpreport import Dispatch, Receipt, Receipts, Reporter, Verification
 from otpreport.testing import RecordingReporter
 from tests.unit.otpreport.test_event import NOON
 
@@ -49,3 +49,19 @@ def test_it_refuses_a_misspelt_account() -> None:
     with pytest.raises(ValueError, match="tencnet is none of this reporter's accounts: did you mean tencent"):
         reporter.report(wrong)
     assert reporter.events == [event()]
+
+
+async def test_it_takes_a_dispatch_as_a_reporter_does() -> None:
+    """A web app's test sees that its reporter was made without tracking, and what it would have sent."""
+    sent = Dispatch(account="tencent", message_id="1", sent_at=NOON, country="SG")
+    reporter = RecordingReporter(accounts=["tencent"], tracking=True)
+    reporter.report(sent)
+    await reporter.areport(event())
+    assert reporter.report_many([sent, event()]) == Receipts(queued=2)
+    assert reporter.events == [sent, event(), sent, event()]
+    with pytest.raises(ValueError, match="did you mean tencent"):
+        reporter.report(Dispatch(account="tencnet", message_id="1", sent_at=NOON))
+    with pytest.raises(ValueError, match="tracking=True"):
+        RecordingReporter().report(sent)
+    with pytest.raises(ValueError, match="tracking must be True or False"):
+        RecordingReporter(tracking="no")  # type: ignore[arg-type]  # that is the test

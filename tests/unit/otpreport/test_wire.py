@@ -2,12 +2,15 @@
 
 import base64
 import json
+import re
 
+import pytest
 from hypothesis import given
 from pydantic_core import to_json
 
-from otpreport import Verification
-from otpreport.wire import encode, queue_keys, queue_name
+from otpreport import Dispatch, Verification
+from otpreport.wire import encode, notice, queue_keys, queue_name
+from tests.unit.otpreport.test_dispatch import dispatches
 from tests.unit.otpreport.test_event import NOON, events
 
 ENVELOPE = (
@@ -65,3 +68,44 @@ def test_queue_keys() -> None:
         "app:otpreport.tencent\x06\x166",
         "app:otpreport.tencent\x06\x169",
     )
+
+
+def test_a_report_whose_notice_is_written_says_so() -> None:
+    """One header more, after the others, and nothing else."""
+    event = Verification(account="tencent", message_id="m", occurred_at=NOON)
+    plain, noted = encode(event, task_id="7f"), encode(event, task_id="7f", noted=True)
+    assert noted == plain.replace(b'"kwargsrepr":"{}"}', b'"kwargsrepr":"{}","noted":1}')
+    assert json.loads(noted)["headers"] == json.loads(plain)["headers"] | {"noted": 1}
+
+
+def test_the_notices_stay_what_they_are() -> None:
+    """Trackers of any version read these bytes."""
+    sent = Dispatch(account="tencent", message_id="2640:1", sent_at=NOON, expires_in=300, country="SG")
+    verified = Verification(account="tencent", message_id="26\n4 0:é\0", occurred_at=NOON)
+    assert notice(sent) == b"sent 1777636800000 300 SG 2640:1"
+    assert notice(verified) == "verified 1777636800000 26\n4 0:é\0".encode()
+    assert notice(Dispatch(account="a", message_id="m", sent_at=NOON)) == b"sent 1777636800000 600 ZZ m"
+
+
+@given(events, dispatches)
+def test_a_notice_holds_all(event: Verification, sent: Dispatch) -> None:
+    """Whatever character an id has, a notice can be taken apart again."""
+    told = re.fullmatch(rb"sent (\d+) (\d+) ([A-Z]{2}) (.+)", notice(sent), re.DOTALL)
+    assert told is not None
+    assert int(told[1]) == sent.sent_at_ms
+    assert int(told[2]) == sent.expires_in
+    assert (told[3].decode(), told[4].decode()) == (sent.country, sent.message_id)
+    told = re.fullmatch(rb"verified (\d+) (.+)", notice(event), re.DOTALL)
+    assert told is not None
+    assert (int(told[1]), told[2].decode()) == (event.occurred_at_ms, event.message_id)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"message_id": "\ud800"}, {"message_id": 7}, {"country": "sg"}, {"expires_in": 7}, {"sent_at": None}],
+)
+def test_no_notice_of_what_is_wrong(wrong: dict[str, object]) -> None:
+    """What nothing checked is checked where it is written: a tracker would only bury it."""
+    sent = Dispatch(account="tencent", message_id="m", sent_at=NOON)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        notice(sent.model_copy(update=wrong))
