@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.alerts import FOLDER, RULES, TESTS, Yaml, alerts, cases, known, read, rules, unknown
+from tests.support.cohorts import cohorts
 from tests.support.markdown import anchors
 
 ROOT = FOLDER.parent
@@ -61,6 +62,60 @@ def test_a_broken_alert_is_seen(tmp_path: Path) -> None:
     tested = promtool("test", "rules", test)
     assert tested.returncode == 1
     assert len(re.findall("exp:", tested.stdout + tested.stderr)) == len(own) == 3
+
+
+MIXED = """
+groups:
+  - name: mixed
+    rules:
+      - alert: Mixed
+        expr:
+          country:otpreport_otps_verified:increase10m / (country:otpreport_otps_verified:increase10m
+          + ignoring (verified) increase(country:otpreport_otps_closed:max{verified="no"}[10m]))
+          < 0.8 * country:otpreport_otp_conversion:ratio7d
+        for: 2m
+"""
+"""An alert by the rate verified / (verified + expired), each as it happens."""
+
+
+def test_a_mixed_rate_rings_at_night_where_ours_are_silent(tmp_path: Path) -> None:
+    """Control: nothing but the traffic falls, to a fifth; an alert by another definition of the rate rings."""
+    night = cohorts(lambda second: 100 if second < 5400 else 20, lambda _: 0.7, 7800)
+    counters = {
+        "otpreport_otps_sent_total{%s}": night.sent,
+        "otpreport_otps_verified_total{%s}": night.verified,
+        'otpreport_otps_closed_total{%s,verified="yes"}': night.yes,
+        'otpreport_otps_closed_total{%s,verified="no"}': night.no,
+    }
+    series = [
+        {
+            "series": name % 'account="a",country="CN"',
+            "values": " ".join(f"{value:.1f}" for value in values[::6]),
+        }
+        for name, values in counters.items()
+    ]
+    ours = [rule["alert"] for rule in ALERTS if "Otps" in rule["alert"] or "Conversion" in rule["alert"]]
+    silent: list[Yaml] = [
+        {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": []}
+        for name in ours
+        for minute in range(92, 128, 4)
+    ]
+    rings: Yaml = {
+        "eval_time": "102m",
+        "alertname": "Mixed",
+        "exp_alerts": [{"exp_labels": {"account": "a", "country": "CN"}}],
+    }
+    (tmp_path / "mixed.yml").write_text(MIXED)
+    own: Yaml = {
+        "rule_files": [str(RULES), "mixed.yml"],
+        "evaluation_interval": "2m",
+        "group_eval_order": [*(group["name"] for group in read(RULES)["groups"]), "mixed"],
+        "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": [*silent, rings]}],
+    }
+    (tmp_path / "test.yml").write_text(repr(own))
+    tested = promtool("test", "rules", tmp_path / "test.yml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert len(ours) == 5
 
 
 @pytest.mark.parametrize("alert", NAMES)

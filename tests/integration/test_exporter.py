@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import orjson
 import redis
@@ -50,6 +51,13 @@ def get(port: int, path: str) -> tuple[int, str]:
         connection.close()
 
 
+def track(port: int, account: str, counts: dict[str, Any]) -> None:
+    """Write an account's counts of OTPs."""
+    with redis.Redis(port=port) as client:
+        untyped: Any = client
+        untyped.hset(Keys().otps(account), mapping=counts)
+
+
 @contextmanager
 def exporter(url: str, **env: str) -> Generator[tuple[int, subprocess.Popen[bytes]]]:
     """Run an exporter; yield its port, out of its log, and the process."""
@@ -76,11 +84,13 @@ def test_the_fleet_is_shown_and_goes_and_comes_with_redis(valkey_server: Embedde
     undertaker.send("tencent", 10)
     undertaker.lease("tencent", 3)
     undertaker.send("tencnet", 2)
+    track(valkey_server.port, "tencent", {"BR:sent": 3, "BR:yes": 1, "BR:no": 1, "unsaid": 1})
     with exporter(valkey_server.url) as (port, process):
         late = {("unserved_queue_events",), ("desired_workers",)}
         samples = until(lambda: s if late <= (s := scrape(port)).keys() else None)
         assert samples is not None
-        assert {f"otpreport_{name}" for name, *_ in samples} == {metric.name for metric in exporter_metrics()}
+        named = {sample.name for metric in exporter_metrics() for sample in metric.samples}
+        assert {f"otpreport_{name}" for name, *_ in samples} == named
         assert samples["redis_up",] == 1
         assert samples["books_gap_events",] == 0
         assert samples["unserved_queue_events",] == 2
@@ -95,6 +105,9 @@ def test_the_fleet_is_shown_and_goes_and_comes_with_redis(valkey_server: Embedde
         assert samples["rate_limit_per_second", "tencent", "configured"] == 1000
         assert samples["account_state", "tencent", "running"] == 1
         assert samples["account_state", "tencent", "refused"] == 0
+        assert samples["otps_closed_total", "tencent", "BR", "yes"] == 1
+        assert samples["otps_gap", "tencent"] == 1
+        assert ("otps_gap", "alibaba") not in samples
         assert [get(port, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
 
         with redis.Redis(port=valkey_server.port) as client:

@@ -25,6 +25,7 @@ from tasks.keys import Keys
 from tasks.keyspace import Queues, find_queues
 from tasks.retry import Reason
 from worker.fleet.client import NO_ACCOUNTS, connect, refused
+from worker.fleet.otp_metrics import otp_metrics
 from worker.fleet.page import StatusPage
 from worker.fleet.record import away, record
 from worker.fleet.redis_memory import RedisMemory, read_memory
@@ -137,6 +138,7 @@ class FleetCollector(Collector):
         yield _labelled("refused_run_events", text, ("account",), refused)
         text = "Accounting since Redis was empty: events taken, and their current place or outcome."
         yield _labelled("books_events", text, ("account", "place"), _books(accounts))
+        yield from otp_metrics([account.otps for account in accounts if account.otps])
 
     def _rates(self, accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
         for account in accounts:

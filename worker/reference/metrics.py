@@ -13,6 +13,8 @@ from tasks.accounts.states import State
 from tasks.fleet.snapshot import AccountSnapshot, Kept, Snapshot
 from tasks.keyspace import Queues
 from tasks.limiter.rate import Rate
+from tasks.tracking.countries import COUNTRIES
+from tasks.tracking.otps import Otps
 from worker.fleet.exporter import FleetCollector
 from worker.fleet.redis_memory import RedisMemory
 from worker.metrics import Metrics
@@ -39,7 +41,20 @@ UNITS = {
 }
 """Units by name suffix."""
 
-THINGS = ("events", "attempts", "requests", "leases", "errors", "reloads", "replays", "workers", "lines")
+THINGS = (
+    "events",
+    "attempts",
+    "requests",
+    "leases",
+    "errors",
+    "reloads",
+    "replays",
+    "workers",
+    "lines",
+    "otps",
+    "notices",
+    "reports",
+)
 """Units of the other metrics: the first of these in the name."""
 
 
@@ -84,13 +99,13 @@ def _name(metric: Metric) -> str:
 
 def _unit(metric: Metric) -> str:
     unit = next((unit for end, unit in UNITS.items() if metric.name.endswith(end)), "")
-    return unit or next((thing for thing in THINGS if thing in metric.name), "")
+    return unit or next((thing for thing in THINGS if thing in metric.name), "").replace("otps", "OTPs")
 
 
 def _labels(metric: Metric) -> str:
-    """Return the labels, each with its closed set of values unless they come from settings."""
+    """Return the labels, each with its closed set of values unless they come from settings or are countries."""
     return ", ".join(
-        code(name) if set(values) <= OPEN else f"{code(name)}: {code(*values)}"
+        code(name) if set(values) <= OPEN or values == [*COUNTRIES] else f"{code(name)}: {code(*values)}"
         for name, values in label_values(metric).items()
     )
 
@@ -133,5 +148,6 @@ def _snapshot() -> Snapshot:
         state=State(),
         rate=Rate(),
         kept=Kept(1, 1, 1, 1, 1),
+        otps=Otps(ACCOUNT, 0),
     )
     return Snapshot(0, 1, (account,))
