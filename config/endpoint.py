@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from config.faults import wrong
 from otpreport import address
+from otpreport.place import as_ours
 from providers.endpoint import Endpoint
 
 
@@ -28,8 +29,8 @@ def check_endpoint(value: str) -> str:
 
 
 def check_redis_url(value: SecretStr) -> SecretStr:
-    """Return the URL if it can be parsed."""
-    text = value.get_secret_value()
+    """Return the URL in our own spelling if it can be parsed."""
+    text = as_ours(value.get_secret_value())
     example = "redis://host:6379/0, rediss://..., unix:///file or sentinel://host:26379,host:26379/service/0"
     fault = wrong("is not a Redis URL", f"write {example}, with special characters of a password as %XX")
     try:
@@ -40,7 +41,7 @@ def check_redis_url(value: SecretStr) -> SecretStr:
         raise fault from None
     if re.search(r"\s", text):
         raise fault
-    return value
+    return SecretStr(text)
 
 
 def _is_near(host: str) -> bool:

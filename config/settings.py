@@ -20,7 +20,15 @@ from config.duration import Seconds, Unit
 from config.endpoint import check_redis_url
 from config.faults import Fault, SettingsError, collected, from_validation, missing, plain, wrong
 from config.numbers import refuse_bool
-from config.sources import CONFIG_VARIABLE, SECRETS_VARIABLE, Environment, Layer, SecretsFolder, TomlFile
+from config.sources import (
+    CONFIG_VARIABLE,
+    SECRETS_VARIABLE,
+    Environment,
+    Layer,
+    SecretsFolder,
+    TomlFile,
+    unmarked,
+)
 
 EXPORTER_PORT = 9807
 
@@ -290,6 +298,7 @@ def where_set(name: str, env: Mapping[str, str] | None = None) -> str:
 
 def _layers(environment: Mapping[str, str]) -> tuple[Layer, ...]:
     """Read the sources; the first that has a value wins."""
+    environment = unmarked(environment)
     return (
         Environment(Settings, environment),
         TomlFile(Settings, environment.get(CONFIG_VARIABLE, "")),

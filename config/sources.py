@@ -74,9 +74,9 @@ class Layer(PydanticBaseSettingsSource):
         self.faults.append(Fault((name,), problem, fix))
 
     def read(self, file: Path, named_by: str) -> str | None:
-        """Return the text of a file without its last line break, or None and a fault."""
+        """Return the text of a file, without a byte order mark, or None and a fault."""
         try:
-            return file.read_text(encoding="utf-8").rstrip("\r\n")
+            return file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             self.blame(named_by, _about(file, named_by, "can't be read"), str(reason))
@@ -85,7 +85,7 @@ class Layer(PydanticBaseSettingsSource):
     def put_file(self, name: str, file: Path, named_by: str) -> None:
         """Keep the content of a file for the setting `name`."""
         text = self.read(file, named_by)
-        if text:
+        if text and _bare(text):
             self.put_text(name, text, named_by)
             return
         self.unread.append(path_of(name) or ())
@@ -98,7 +98,17 @@ class Layer(PydanticBaseSettingsSource):
         if path is None:
             self.blame(origin, "is unknown", _meant(name, tuple(self.settings_cls.model_fields)))
         else:
-            self.put(path, text, origin)
+            self.put(path, _bare(text), origin)
+
+
+def _bare(text: str) -> str:
+    """Return a value without what came along: a line break from a file, the quotes that `docker run --env-file` keeps.
+
+    No setting begins and ends with space or with the same quotation mark.
+    """
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if quoted else text
 
 
 def _about(file: Path, named_by: str, problem: str) -> str:
@@ -148,13 +158,18 @@ class Environment(Layer):
             self.put_file(name, file, original)
 
 
+def unmarked(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the name right that came first in a file with a byte order mark."""
+    return {name.removeprefix("\ufeff"): value for name, value in environment.items()}
+
+
 def _prefixed(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
     for original, value in environment.items():
         name = original.lower().removeprefix(PREFIX.lower())
         if name == original.lower() or not value or original.upper() in {CONFIG_VARIABLE, SECRETS_VARIABLE}:
             continue
         if not _is_service_link(name, value):
-            yield name, (original, value)
+            yield name, (original, _bare(value))
 
 
 def _is_service_link(name: str, value: str) -> bool:
@@ -168,6 +183,7 @@ class TomlFile(Layer):
 
     def __init__(self, settings: type[BaseSettings], file: str) -> None:
         super().__init__(settings)
+        file = _bare(file)
         text = self.read(Path(file), CONFIG_VARIABLE) if file else ""
         leaves = None if text is None else self._parse(text, file)
         if leaves is None:
@@ -214,6 +230,7 @@ class SecretsFolder(Layer):
 
     def __init__(self, settings: type[BaseSettings], folder: str) -> None:
         super().__init__(settings)
+        folder = _bare(folder)
         files = self._files(Path(folder or DEFAULT_SECRETS_DIR), is_named=bool(folder))
         for file in files:
             self.put_file(file.name.lower().removeprefix(PREFIX.lower()), file, str(file))
@@ -251,8 +268,8 @@ def places(environment: Mapping[str, str]) -> list[Path]:
     An unreadable folder yields no files here; reading it reports the fault.
     """
     named = [Path(value) for name, (_, value) in _prefixed(environment) if name.endswith(_FILE)]
-    config = environment.get(CONFIG_VARIABLE, "")
-    folder = Path(environment.get(SECRETS_VARIABLE, "") or DEFAULT_SECRETS_DIR)
+    config = _bare(environment.get(CONFIG_VARIABLE, ""))
+    folder = Path(_bare(environment.get(SECRETS_VARIABLE, "")) or DEFAULT_SECRETS_DIR)
     try:
         secrets = _settings_in(sorted(folder.iterdir()))
     except OSError:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from config.faults import SettingsError
 from config.settings import Settings, load
-from config.sources import places
+from config.sources import places, unmarked
 
 FileStamp = tuple[str, int, int, int, int, int]
 Stamp = tuple[FileStamp | None, ...]
@@ -20,7 +20,7 @@ class Watch:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = dict(environment)
+        self._environment = unmarked(environment)
         self._seen: Stamp | None = None
         self._read: Stamp | None = None
 

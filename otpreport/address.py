@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from otpreport.errors import OtpreportError
+from otpreport.place import as_ours
 
 _PORT = 6379
 _SENTINEL_PORT = 26379
@@ -90,8 +91,9 @@ def read(url: str) -> Address:
     Besides redis-py's `redis://`, `rediss://` and `unix://` it accepts
     `sentinel://[user:password@]host1:port,host2:port/service[/db][?options]`. User and password are Redis';
     `sentinel_username` and `sentinel_password` are the sentinels' own, `ssl=true` asks for TLS to both, and
-    redis-py's options (`ssl_ca_certs`, ...) work as in the other forms.
+    redis-py's options (`ssl_ca_certs`, ...) work as in the other forms. Spellings of other tools are read, too.
     """
+    url = as_ours(url)
     try:
         found = _read_sentinel(url) if url.startswith("sentinel://") else _read_plain(url)
         kind = _connection.SSLConnection if found.tls else _connection.Connection

@@ -1,6 +1,7 @@
 import contextlib
 import logging
 from io import StringIO
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -157,6 +158,28 @@ def test_good_settings_have_no_fault() -> None:
     assert (settings.lease, settings.concurrency, settings.metrics_port) == (30.0, 400, 9808)
     assert (tencent.endpoint, tencent.rate_limit) == ("https://sms.tencentcloudapi.com", 1000)
     assert (tencent.max_attempts, tencent.max_age) == (12, 86_400.0)
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}\r\n", '"{}"', "'{}'", '"{}"\n'])
+def test_what_comes_along_with_a_value_is_left_out(around: str, tmp_path: Path) -> None:
+    """Line breaks of secrets, quotes of `docker run --env-file`: in every setting, from variables and from files."""
+    named = {name.lower(): value for name, value in GOOD.items()}
+    for name, value in named.items():
+        (tmp_path / name).write_text(around.format(value), encoding="utf-8-sig")
+    config_file = tmp_path / "otpreport.toml"
+    config_file.write_text("concurrency = 7\n", encoding="utf-8-sig")
+    expected = config.load({**GOOD, "OTPREPORT_CONFIG": str(config_file)})
+    odd = {name: around.format(value) for name, value in GOOD.items()}
+    assert config.load({**odd, "OTPREPORT_CONFIG": around.format(config_file)}) == expected
+    folder = {"OTPREPORT_SECRETS_DIR": around.format(tmp_path), "OTPREPORT_CONCURRENCY": around.format(7)}
+    assert config.load(folder) == expected
+    files = {f"{name}_FILE": around.format(tmp_path / name.lower()) for name in GOOD}
+    assert config.load({**files, "\ufeffOTPREPORT_CONCURRENCY": "7"}) == expected
+
+
+def test_a_quoted_nothing_is_not_set() -> None:
+    """`NAME=""` in such a file is no value."""
+    assert faults({**GOOD, "OTPREPORT_REDIS_URL": '""'}) == ["redis_url is missing: set OTPREPORT_REDIS_URL"]
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -65,10 +65,38 @@ def test_sentinel_with_tls() -> None:
 
 
 @pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("valkey://u:p@db:1/2", "redis://u:p@db:1/2"),
+        ("VALKEYS://db", "rediss://db"),
+        (" redis://db/0\r\n", "redis://db/0"),
+        ("redis+socket:///run/redis.sock?virtual_host=3", "unix:///run/redis.sock?db=3"),
+        ("redis-socket:///run/redis.sock?database=3", "unix:///run/redis.sock?db=3"),
+        ("redis-sentinel://:p@a:1,b/orders/4", "sentinel://:p@a:1,b/orders/4"),
+        ("redis-sentinel://:p@a:1,b:2/4#orders", "sentinel://:p@a:1,b:2/orders/4"),
+        ("redis-sentinel://a#orders", "sentinel://a/orders"),
+        (
+            "rediss-sentinel://a?ssl_cert_reqs=CERT_NONE#orders",
+            "sentinel://a/orders?ssl_cert_reqs=none&ssl=true",
+        ),
+        ("rediss://db?ssl_cert_reqs=CERT_REQUIRED", "rediss://db?ssl_cert_reqs=required"),
+        ("rediss://db/0?db=1&ssl_cert_reqs=None", "rediss://db/0?db=1&ssl_cert_reqs=none"),
+    ],
+)
+def test_spellings_of_other_tools(theirs: str, ours: str) -> None:
+    """What Celery, Lettuce, Valkey's clients and a secret's file write means the same here, and has the same spool."""
+    assert read(theirs) == read(ours)
+    assert (place(theirs), slug(theirs)) == (place(ours), slug(ours))
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "",
         "http://db/0",
+        "sentinel://a:1;sentinel://b:1",
+        "redis-sentinel://:hunter#2@a/orders",
+        "rediss://:hunter2@db?ssl_cert_reqs=CERT_MAYBE",
         "redis://:hunter/2@db:6379/0",
         "redis://:hunter2@db:port/0",
         "redis://:hunter2@db/0?socket_timeout=soon",
