@@ -1,5 +1,11 @@
 """The command `otpreport`, also as `python -m otpreport`."""
 
+# ruff: noqa: E402 - Ctrl-C may come with the next import
+
+from otpreport import interrupt
+
+interrupt.end_quietly()
+
 import sys
 
 from otpreport import app_folder

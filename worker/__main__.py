@@ -1,6 +1,10 @@
 """`python -m worker` in a checkout, `otpreport` elsewhere: every command of the operator."""
 
-# ruff: noqa: PLC0415 - each import needs what stands above it
+# ruff: noqa: E402, PLC0415 - each import needs what stands above it
+
+from otpreport import interrupt
+
+interrupt.end_quietly()
 
 import sys
 
@@ -17,7 +21,10 @@ def main() -> None:
         sys.exit(WRONG)
     from worker.cli.app import main as run
 
-    run()
+    try:
+        run()
+    finally:
+        interrupt.end_quietly()
 
 
 def lacking() -> str:

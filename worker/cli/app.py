@@ -15,10 +15,11 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from otpreport import interrupt
 from otpreport.extras import missing
 from otpreport.version import VERSION
 from worker.cli import dead
-from worker.cli.errors import NO, WRONG, CommandError
+from worker.cli.errors import INTERRUPTED, NO, WRONG, CommandError
 from worker.cli.who import By
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
@@ -57,7 +58,7 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    pass
+    interrupt.raise_again()  # from here on a command decides what Ctrl-C means
 
 
 @app.command(epilog="Example: otpreport run --accounts tencent,alibaba")
@@ -358,6 +359,8 @@ def main() -> None:
     """Run a command; report errors in plain lines and the exit status."""
     try:
         app(prog_name="otpreport")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except CommandError as stop:
         for line in stop.lines:
             print(line, file=sys.stderr)

@@ -1,6 +1,6 @@
 """How a command fails.
 
-CommandError: print its lines on standard error and exit with its status; there are three: DONE, NO and WRONG.
+CommandError: print its lines on standard error and exit with its status; DONE, NO or WRONG.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from otpreport.errors import OtpreportError
 DONE = 0
 NO = 1
 """A check failed, or Redis is unreachable."""
+
+INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
 
 WRONG = 2
 """Usage or configuration error: the same command can't succeed until one of them changes."""

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from otpreport import Reporter, Verification
 from otpreport.app_folder import INSTALLED
+from worker.cli.errors import INTERRUPTED
 from worker.demo.audit import audit
 from worker.demo.display import Progress, table
 from worker.demo.evidence import ALL, TWO, arrivals, dead, gather, pending, read_books
@@ -72,9 +73,6 @@ curl -s '{simulator_url}/-/ledger?from={arrived}'
 export OTPREPORT_CONFIG={config}
 {python} -m otpreport status --watch
 """
-
-INTERRUPTED = 130
-"""What a shell expects of a program that Ctrl-C ended."""
 
 
 def main(*, keep: bool = False, everyone: bool = False) -> int:

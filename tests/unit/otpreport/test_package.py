@@ -18,13 +18,15 @@ PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text
 
 
 def test_all() -> None:
-    """`__all__` is sorted and is what a user finds in the package, besides its modules."""
+    """`__all__` is sorted and is what a user finds in the package, besides its modules; no other name is there."""
     found = {
         name
-        for name, value in vars(otpreport).items()
-        if not (name.startswith("_") or inspect.ismodule(value))
+        for name in dir(otpreport)
+        if not (name.startswith("_") or inspect.ismodule(getattr(otpreport, name)))
     }
-    assert otpreport.__all__ == sorted(found)
+    assert otpreport.__all__ == sorted(found - {"TYPE_CHECKING"})
+    with pytest.raises(AttributeError, match="has no attribute 'Report'"):
+        getattr(otpreport, "Report")  # noqa: B009 - type checkers know that
 
 
 PROBE = """
@@ -88,6 +90,47 @@ def test_the_extras_are_the_project_s() -> None:
     assert modules_of(extras["worker"]) == set(WORKER)
     assert modules_of(extras["demo"][1:]) == set(EXTRAS["demo"]) - set(WORKER)
     assert extras["demo"][0] == "otpreport[worker]"
+
+
+LACKING = """
+from otpreport import extras
+extras.EXTRAS = {"demo": ("no_such_module",)}
+print(extras.missing("demo"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("noted", "requirement"),
+    [
+        (None, "otpreport[demo]"),
+        ('{"url": "file:///a%20b/otpreport-1.whl", "archive_info": {}}', "/a b/otpreport-1.whl[demo]"),
+        (
+            '{"url": "https://host/x.git", "vcs_info": {"vcs": "git", "commit_id": "1"}}',
+            "otpreport[demo] @ git+https://host/x.git",
+        ),
+        ('{"url": "https://host/otpreport-1.whl"}', "otpreport[demo] @ https://host/otpreport-1.whl"),
+    ],
+    ids=("an index", "a file", "a repository", "a URL"),
+)
+def test_a_missing_extra_is_installed_from_where_this_was(
+    tmp_path: Path, noted: str | None, requirement: str
+) -> None:
+    """Who has a wheel or a clone may have no index that knows the project."""
+    package = tmp_path / "otpreport"
+    (package / "_app").mkdir(parents=True)
+    for name in ("__init__", "extras", "app_folder"):
+        source = Path(otpreport.__file__).with_name(f"{name}.py").read_text()
+        (package / f"{name}.py").write_text(source)
+    about = tmp_path / "otpreport-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: otpreport\nVersion: 1\n")
+    if noted:
+        (about / "direct_url.json").write_text(noted)
+    found = subprocess.run(
+        [sys.executable, "-c", LACKING], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    said = "no_such_module is not installed: it is part of the extra [demo]: pip install"
+    assert found == f"{said} '{requirement}'\n"
 
 
 def modules_of(requirements: list[str]) -> set[str]:
