@@ -11,6 +11,8 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
+from otpreport import foreign
+
 ACCOUNT_PATTERN = r"^[a-z0-9_-]{1,64}$"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -161,18 +163,18 @@ class Verification(_Checked):
     def from_wire(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_wire` wrote; ValueError names the wrong fields, unknown ones are ignored.
 
-        A `sent_at` after `occurred_at` is accepted: two machines' clocks may differ, and the report must not be lost.
+        Times are also read as floats, ISO 8601 text with a zone, and datetimes as kombu writes them. A `sent_at` after
+        `occurred_at` is accepted: two machines' clocks may differ, and the report must not be lost.
         """
         fields = {name: data[name] for name in _READERS if name in data}
         try:
             return cls(**fields)
-        except ValueError as error:
-            if str(error) != _SENT_LATER:
-                raise
-            sent_at = _moment(fields.pop("sent_at"))
-            event = cls(**fields)
-            _set(event, "sent_at", sent_at)
-            return event
+        except ValueError:
+            read = _of_another_producer({**_REQUIRED, **fields}, _ON_WIRE)
+        sent_at = read.pop("sent_at", None)
+        event = cls(**read)
+        _set(event, "sent_at", sent_at)
+        return event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,9 +235,13 @@ class Dispatch(_Checked):
     def from_wire(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_wire` wrote; ValueError names the wrong fields, and the unknown ones.
 
-        Those are refused, unlike a Verification's: only the country shall be known of a person.
+        Those are refused, unlike a Verification's: only the country shall be known of a person. `sent_at` is read in
+        the forms that a Verification's times are.
         """
-        return cls(**data)
+        try:
+            return cls(**data)
+        except ValueError:
+            return cls(**_of_another_producer({**_REQUIRED_OF_DISPATCH, **data}, _DISPATCH_ON_WIRE))
 
 
 Event = Verification | Dispatch
@@ -318,6 +324,10 @@ def _no_moment(value: object) -> str:
     return "must be a datetime or UNIX milliseconds"
 
 
+def _wire_moment(value: object) -> datetime:
+    return _moment(foreign.read(value))
+
+
 def _optional(read: Callable[[object], object]) -> Callable[[object], object]:
     return lambda value: None if value is None else read(value)
 
@@ -339,6 +349,20 @@ _OF_DISPATCH: _Readers = {
     "expires_in": _life,
     "country": _country,
 }
+
+
+# What is read from the wire, where the strict readers refused it.
+_REQUIRED = dict.fromkeys(("account", "message_id", "occurred_at"), _MISSING)
+_ON_WIRE = {**_READERS, "occurred_at": _wire_moment, "sent_at": _optional(_wire_moment)}
+_REQUIRED_OF_DISPATCH = dict.fromkeys(("account", "message_id", "sent_at"), _MISSING)
+_DISPATCH_ON_WIRE = {**_OF_DISPATCH, "sent_at": _wire_moment}
+
+
+def _of_another_producer(given: Mapping[str, object], readers: _Readers) -> dict[str, Any]:
+    """Return fields as an event takes them; ValueError names the wrong ones."""
+    if faults := _faults(given, readers):
+        raise ValueError(faults)
+    return {name: readers[name](value) for name, value in given.items()}
 
 
 def _defaults(kind: Any) -> dict[str, object]:

@@ -159,6 +159,76 @@ def test_sent_after_it_was_entered() -> None:
         Verification.from_wire(wire | {"sent_at": 7})
 
 
+@pytest.mark.parametrize(
+    ("value", "expected_ms"),
+    [
+        ("2026-05-01T12:00:00Z", 1777636800000),
+        ("2026-05-01t12:00:00z", 1777636800000),
+        ("2026-05-01T20:00:00+08:00", 1777636800000),
+        ("2026-05-01T20:00:00+0800", 1777636800000),
+        ("2026-05-01 20:00:00+08", 1777636800000),
+        ("2026-05-01T07:30-04:30", 1777636800000),
+        ("2026-05-01T12:00:00-00:00", 1777636800000),
+        ("20260501T120000Z", 1777636800000),
+        ("2026-05-01T12:00:00.1Z", 1777636800100),
+        ("2026-05-01T12:00:00,9999999999Z", 1777636800999),
+        ("2026-05-02T11:59:00+23:59", 1777636800000),
+        (1777636800000.0, 1777636800000),
+        (1777636800000.999, 1777636800000),
+        ({"__type__": "datetime", "__value__": "2026-05-01T12:00:00.113033+00:00"}, 1777636800113),
+    ],
+)
+def test_times_of_other_producers(value: object, expected_ms: int) -> None:
+    """ISO 8601 text with a zone, floats and kombu's datetimes are read from the wire, and from nowhere else."""
+    event = Verification.from_wire({**GOOD, "occurred_at": value, "sent_at": value})
+    assert (event.occurred_at_ms, event.sent_at_ms) == (expected_ms, expected_ms)
+    with pytest.raises(ValueError, match="occurred_at"):
+        Verification.model_validate({**GOOD, "occurred_at": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2026-05-01T12:00:00", "has no time zone: end it with Z or an offset"),
+        ("20260501T120000", "has no time zone"),
+        ({"__type__": "datetime", "__value__": "2026-05-01T12:00:00.113033"}, "has no time zone"),
+        ({"__type__": "date", "__value__": "2026-05-01"}, "not a datetime as kombu writes it"),
+        ({"__type__": "datetime", "__value__": 7}, "not a datetime as kombu writes it"),
+        ({"$date": 1777636800000}, "not a datetime as kombu writes it"),
+        ("1777636800000", "text of digits: give UNIX milliseconds as a number"),
+        ("2026-05-01", "not an ISO 8601 time with a zone"),
+        ("2026-05-01T12:00:00 UTC", "not an ISO 8601 time with a zone"),
+        ("2026-05-01T12:00:00+08:00[Asia/Shanghai]", "not an ISO 8601 time with a zone"),
+        ("2026-05-01T12:00:00Z\n", "not an ISO 8601 time with a zone"),
+        ("2026-05-01T12:00:00+24:00", "not an ISO 8601 time with a zone"),
+        ("2026-12-31T23:59:60Z", "not an ISO 8601 time with a zone"),
+        ("+010000-01-01T00:00:00Z", "not an ISO 8601 time with a zone"),
+        ("２０２６-05-01T12:00:00Z", "not an ISO 8601 time with a zone"),  # noqa: RUF001 - digits of another script
+        ("", "not an ISO 8601 time with a zone"),
+        ("2026-02-30T12:00:00Z", "not in the calendar"),
+        ("0000-01-01T00:00:00Z", "not in the calendar"),
+        ("1999-12-31T23:59:59Z", "before the year 2000"),
+        ("9999-12-31T23:59:59-00:01", "after the year 9999"),
+        (1777636800.25, "UNIX milliseconds, not seconds"),
+        (float("nan"), "not a finite number"),
+        (float("inf"), "not a finite number"),
+        (1.8e20, "after the year 9999"),
+        (-1777636800000.0, "before the year 2000"),
+        (True, "must be a datetime or UNIX milliseconds"),
+        ([1777636800000], "must be a datetime or UNIX milliseconds"),
+    ],
+)
+def test_a_wrong_time_from_the_wire_is_told_the_fix(value: object, said: str) -> None:
+    """What another producer wrote wrong is told in one line, beside the other faults, without the value."""
+    with pytest.raises(
+        ValueError, match=rf"^message_id: must be a string; occurred_at: [^\n]*{said}"
+    ) as caught:
+        Verification.from_wire({**GOOD, "message_id": 7, "occurred_at": value})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=rf"^sent_at: [^\n]*{said}"):
+        Verification.from_wire({**GOOD, "sent_at": value})
+
+
 def test_unknown_fields_are_ignored_on_the_way_in() -> None:
     """An event of a newer producer is read."""
     assert Verification.from_wire({**GOOD, "color": "blue"}).message_id == "2640:1"
