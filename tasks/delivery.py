@@ -11,7 +11,7 @@ from otpreport import Verification
 from otpreport.wire import TASK
 from tasks.dedupe import Fingerprint
 from tasks.history import NO_HISTORY, History
-from tasks.message import MalformedMessage, Task, decode
+from tasks.message import Json, MalformedMessage, Task, decode
 from tasks.retry import Reason
 from tasks.shared import SOLITARY_DEATHS, SUSPECT_DEATHS
 
@@ -43,6 +43,7 @@ class Leased:
     claim: ClassVar[str] = ""
     member: ClassVar[str] = ""
     sending: ClassVar[bool] = False
+    ignored: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def unseen(cls, tag: str) -> Leased:
@@ -93,6 +94,8 @@ class Delivery:
 
     leased: Leased
     event: Verification
+    ignored: tuple[str, ...] = ()
+    """Which options of its message are ignored."""
     account: str = field(init=False)
     tag: str = field(init=False)
     """The id of the message among all taken ones."""
@@ -156,27 +159,32 @@ def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Delivery 
     if task.expires_ms is not None and task.expires_ms <= now_ms and leased.history.replayed_ms is None:
         return Undeliverable(Reason.EXPIRED, "the producer's `expires` has passed", event)
     if task.eta_ms is None or leased.history.replayed_ms is not None or leased.purpose is LeasePurpose.SHED:
-        return Delivery(leased, event)
+        return Delivery(leased, event, task.ignored)
     if task.eta_ms > event.occurred_at_ms + max_age * 1000:
         why = "its `eta` lies after `occurred_at` + MAX_AGE: it could only expire"
         return Undeliverable(Reason.INVALID, why, event)
     if task.eta_ms > now_ms:
         return NotYet((task.eta_ms - now_ms) / 1000, event)
-    return Delivery(leased, event)
+    return Delivery(leased, event, task.ignored)
 
 
 def _event(task: Task, account: str) -> Verification:
     """Return the event of a task message; ValueError says why it has none."""
     if task.task != TASK:
         raise ValueError(f"unknown task {task.task[:100]!r}")
-    if task.args:
-        raise ValueError("the task takes no positional arguments")
-    if task.kwargs.keys() != _EVENT:
-        raise ValueError("the task takes one argument, `event`")
-    data = task.kwargs["event"]
+    data = argument(task)
     if not isinstance(data, dict):
         raise ValueError("`event` is not a JSON object")
     event = Verification.from_wire(data)
     if event.account != account:
         raise ValueError(f"account: {event.account!r} came through the queue of {account!r}")
     return event
+
+
+def argument(task: Task) -> Json:
+    """Return the task's argument, `event`, by its name or as the only positional one; ValueError if it has others."""
+    if task.kwargs.keys() == _EVENT and not task.args:
+        return task.kwargs["event"]
+    if task.kwargs or len(task.args) != 1:
+        raise ValueError("the task takes one argument, `event`")
+    return task.args[0]

@@ -1,4 +1,4 @@
-"""Parse a message of the queue: any plain Celery task message (protocol 2, JSON) as kombu writes it to Redis.
+"""Parse a message of the queue: any plain Celery task message (JSON, protocol 2 or 1) as kombu writes it to Redis.
 
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html and kombu's virtual transport.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from binascii import a2b_base64
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeAlias, cast
 
 import orjson
@@ -17,9 +17,22 @@ from otpreport.errors import OtpreportError
 from otpreport.event import milliseconds
 from tasks.shared import MAX_BYTES
 
-_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
-
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
+
+IGNORED = {
+    "chain": "chain",
+    "chord": "chord",
+    "callbacks": "link",
+    "errbacks": "link_error",
+    "group": "group",
+    "taskset": "group",  # its name in protocol 1
+}
+"""What a message may ask for beside the report, and the option of Celery that does so."""
+OPTIONS = ("chain", "chord", "eta", "expires", "group", "link", "link_error", "result")
+"""The options that may be ignored: those that ask for more, and times without a zone."""
+
+_NOTHING_FOLLOWS: dict[str, Json] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
 class MalformedMessage(OtpreportError, ValueError):  # noqa: N818 - the dead letter says what it is
@@ -38,25 +51,68 @@ class Task:
     task: str
     args: list[Json]
     kwargs: dict[str, Json]
-    eta_ms: int | None
-    expires_ms: int | None
+    eta_ms: int | None = None
+    expires_ms: int | None = None
+    ignored: tuple[str, ...] = ()
+    """Which of `OPTIONS` it has that are ignored."""
 
 
 def decode(raw: bytes) -> Task:
-    """Read a message; MalformedMessage for anything but a protocol-2 JSON task message."""
+    """Read a message; MalformedMessage for anything but a JSON task message."""
     if len(raw) > MAX_BYTES:
         raise MalformedMessage(f"the message has {len(raw)} bytes, more than {MAX_BYTES}")
     envelope = _json_object(_json(raw, "the message"), "the message")
+    try:
+        return _protocol_2(envelope)
+    except MalformedMessage as error:
+        headers = envelope.get("headers")
+        headers = headers if isinstance(headers, dict) else {}
+        if "body" not in envelope or (headers.get("id") and headers.get("task")):
+            raise
+        return _protocol_1(_body(envelope, headers), error)
+
+
+def _protocol_2(envelope: dict[str, Json]) -> Task:
+    """Read a message with the task in its headers and `[args, kwargs, embed]` as its body."""
     headers = _json_object(envelope.get("headers"), "headers")
-    args, kwargs = _payload(_body(envelope, headers))
-    return Task(
-        task_id=_text(headers, "id"),
-        task=_text(headers, "task"),
-        args=args,
-        kwargs=kwargs,
-        eta_ms=_moment(headers, "eta"),
-        expires_ms=_moment(headers, "expires"),
-    )
+    args, kwargs, embed = _payload(_body(envelope, headers))
+    task = Task(_text(headers, "id"), _text(headers, "task"), args, kwargs)
+    if (
+        embed != _NOTHING_FOLLOWS
+        or headers.get("eta") is not None
+        or headers.get("expires") is not None
+        or headers.get("group") is not None
+        or headers.get("ignore_result") is False
+    ):
+        _heed(task, headers | embed if isinstance(embed, dict) else headers, "headers")
+    return task
+
+
+def _protocol_1(text: bytes | str, fault: MalformedMessage) -> Task:
+    """Read a message with the task in the object that is its body; raise `fault` where there is none."""
+    fields = _json(text, "body")
+    if not isinstance(fields, dict):
+        raise fault
+    args = fields.get("args") or []
+    if not isinstance(args, list):
+        raise MalformedMessage("args is not a list")
+    kwargs = _json_object(fields.get("kwargs") or {}, "kwargs")
+    task = Task(_text(fields, "id", "body"), _text(fields, "task", "body"), args, kwargs)
+    _heed(task, fields, "body")
+    return task
+
+
+def _heed(task: Task, options: dict[str, Json], where: str) -> None:
+    """Note the times that a message has, and what it asks for in vain."""
+    task.eta_ms, task.expires_ms = _moment(options, "eta", where), _moment(options, "expires", where)
+    ignored = [option for name, option in IGNORED.items() if options.get(name)]
+    if options.get("ignore_result") is False:
+        ignored.append("result")
+    if options.get("eta") is not None and task.eta_ms is None:
+        ignored.append("eta")
+    if options.get("expires") is not None and task.expires_ms is None:
+        ignored.append("expires")
+    task.ignored = tuple(dict.fromkeys(ignored))
 
 
 def _body(envelope: dict[str, Json], headers: dict[str, Json]) -> bytes | str:
@@ -85,7 +141,7 @@ def _decoded(body: str, encoding: Json) -> bytes | str:
     raise MalformedMessage("properties.body_encoding is not base64")
 
 
-def _payload(text: bytes | str) -> tuple[list[Json], dict[str, Json]]:
+def _payload(text: bytes | str) -> tuple[list[Json], dict[str, Json], Json]:
     parts = _json(text, "body")
     if not isinstance(parts, list):
         raise MalformedMessage("body is not a list: not protocol 2")
@@ -94,7 +150,7 @@ def _payload(text: bytes | str) -> tuple[list[Json], dict[str, Json]]:
     args = parts[0]
     if not isinstance(args, list):
         raise MalformedMessage("args is not a list")
-    return args, _json_object(parts[1], "kwargs")
+    return args, _json_object(parts[1], "kwargs"), parts[2]
 
 
 def _json(text: bytes | str, what: str) -> Json:
@@ -116,20 +172,20 @@ def _json_object(value: Json, what: str) -> dict[str, Json]:
     return value
 
 
-def _text(headers: dict[str, Json], name: str) -> str:
-    value = headers.get(name)
+def _text(fields: dict[str, Json], name: str, where: str = "headers") -> str:
+    value = fields.get(name)
     if not isinstance(value, str) or not value:
-        raise MalformedMessage(f"headers.{name} is not a text: not protocol 2")
+        raise MalformedMessage(f"{where}.{name} is not a text: not protocol {2 if where == 'headers' else 1}")
     return value
 
 
-def _moment(headers: dict[str, Json], name: str) -> int | None:
-    """Return an ISO 8601 header as UNIX milliseconds; without a zone it is UTC, Celery's default."""
-    value = headers.get(name)
+def _moment(fields: dict[str, Json], name: str, where: str) -> int | None:
+    """Return an ISO 8601 time as UNIX milliseconds; None for one without a zone, which may mean any."""
+    value = fields.get(name)
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(cast("str", value))
-    except (TypeError, ValueError) as error:
-        raise MalformedMessage(f"headers.{name} is not an ISO 8601 time") from error
-    return milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        moment = datetime.fromisoformat(cast("str", value).upper())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise MalformedMessage(f"{where}.{name} is not an ISO 8601 time") from error
+    return milliseconds(moment) if moment.tzinfo else None

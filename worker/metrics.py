@@ -12,6 +12,7 @@ from prometheus_client import (
 
 from providers.base import Result
 from tasks.dead_letters.keep import BOUNDS
+from tasks.message import OPTIONS
 from worker.counts import Counters, Histograms
 
 OUTCOMES = ("delivered", "duplicate", "skipped", "shed", "dead")
@@ -70,6 +71,11 @@ class Metrics:
             "Dead letters removed by this worker, by the limit they exceeded: age, number or Redis' memory.",
             [*labels, "bound"],
         )
+        ignored = self._counter(
+            "message_options_ignored",
+            "Options of messages that were ignored: tasks that were to follow, results, times without a zone.",
+            [*labels, "option"],
+        )
         offset = Gauge(
             "otpreport_clock_offset_seconds",
             "Offset of the provider's clock ahead of this worker's; 0 unless the provider refused our time.",
@@ -86,6 +92,7 @@ class Metrics:
         self.aside = {a: aside.labels(a, p) for a, p in both}
         self.offset = {a: offset.labels(a, p) for a, p in both}
         self.events = {(a, o): events.labels(a, p, o) for a, p in both for o in OUTCOMES}
+        self.ignored = {(a, o): ignored.labels(a, p, o) for a, p in both for o in OPTIONS}
         self.removed = {(a, b): removed.labels(a, p, b) for a, p in both for b in BOUNDS}
         self.replays_dead = {a: replays_dead.labels(a, p) for a, p in both}
         self.attempts = {(a, r): attempts.labels(a, p, r.value) for a, p in both for r in Result}

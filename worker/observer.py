@@ -17,7 +17,7 @@ from tasks.delivery import Delivery, Held
 from tasks.fleet.epoch import Loss
 from tasks.fleet.last_error import LastErrors
 from tasks.queue.queue import Recovered
-from tasks.settlement import Bury, Ending, Finish, Settlement
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 from tasks.wall import FAR_APART
 from worker.metrics import Metrics
 from worker.redis_fault import RedisFault
@@ -30,6 +30,14 @@ QUIET = 2.0
 
 FIXED = 25.0
 """Seconds without a report after which an unusable key counts as fixed; some keys are checked every ten."""
+
+NOTHING_FOLLOWS = "the event is reported, and no task that was to follow it is sent"
+NOT_OBEYED = {
+    "result": "no result is written: send with ignore_result=True",
+    "eta": "the time has no zone",
+    "expires": "the time has no zone",
+}
+"""Why an option of a message is ignored, where it is not `NOTHING_FOLLOWS`."""
 
 
 class WorkerObserver:
@@ -49,6 +57,7 @@ class WorkerObserver:
         self.last_progress = time.monotonic()
         self._states: dict[str, State] = {}
         self._aside: frozenset[str] = frozenset()
+        self._logged_options: set[tuple[str, str]] = set()
         self.last_errors = LastErrors()
 
     def admitted(self, delivery: Delivery, seconds: float) -> None:
@@ -106,6 +115,25 @@ class WorkerObserver:
                 reason=settlement.reason,
                 code=letter.text("code"),
             )
+        if held.ignored and not isinstance(settlement, Schedule):
+            self._ignored(held)
+
+    def _ignored(self, held: Held) -> None:
+        """Count the ignored options of a finished event's message; log each one's first of an account."""
+        account = held.account
+        for option in held.ignored:
+            self._metrics.ignored[account, option].inc()
+            if (account, option) not in self._logged_options:
+                self._logged_options.add((account, option))
+                log_event(
+                    logger,
+                    logging.WARNING,
+                    "message option ignored",
+                    account=account,
+                    option=option,
+                    tag=held.tag,
+                    reason=NOT_OBEYED.get(option, NOTHING_FOLLOWS),
+                )
 
     def lost(self, held: Held) -> None:
         """Count a lost lease."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from otpreport import Verification
 from tasks.accounts.states import FIELDS, State
+from tasks.delivery import argument
 from tasks.keys import Keys
 from tasks.limiter.rate import Rate
 from tasks.message import decode
@@ -244,7 +245,7 @@ def _text(value: object) -> str:
 def _occurred_ms(raw: bytes) -> int | None:
     """Return when the code of a waiting message was entered; None where the message does not say."""
     try:
-        event = decode(raw).kwargs.get("event")
+        event = argument(decode(raw))
         return Verification.from_wire(cast("dict[str, object]", event)).occurred_at_ms
     except (ValueError, TypeError, AttributeError):
         return None

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, chain
 
+from otpreport import Verification
 from otpreport.wire import encode
 from tasks.shared import MAX_BYTES
 from tests.support.fleet import ALIBABA, LONG, TENCENT, Fleet
@@ -58,7 +59,12 @@ BAD: dict[str, tuple[bytes, str]] = {
     "JSON, no message": (b"[1, 2, 3]", "not a JSON object"),
     "too long": (message() + b" " * MAX_BYTES, f"more than {MAX_BYTES}"),
     "unknown task": (message(headers={"task": "shop.send_mail"}), "unknown task 'shop.send_mail'"),
-    "positional arguments": (message(args=[1]), "no positional arguments"),
+    "positional arguments": (message(args=[1]), "one argument, `event`"),
+    "a naive time": (event_message(occurred_at="2026-05-01T12:00:00"), "occurred_at: has no time zone"),
+    "protocol 1 of another task": (
+        message(body=b'{"id": "i", "task": "shop.send_mail"}', envelope={"headers": {}}),
+        "unknown task",
+    ),
     "other arguments": (message({"event": wire(), "more": 1}), "one argument"),
     "event is a list": (message({"event": []}), "`event` is not a JSON object"),
     "another account's": (event_message(account="alibaba"), "came through the queue of 'tencent'"),
@@ -95,6 +101,24 @@ def test_expired(fleet: Fleet, stock: Celery) -> None:
     assert story["event"]["message_id"] == "late"
     assert json.loads(raw)["headers"]["task"] == "otpreport.report"
     assert "late" not in {row["message_id"] for row in fleet.simulator.ledger()}
+
+
+def test_other_producers(fleet: Fleet, stock: Celery) -> None:
+    """Datetimes, naive options and a chain do not keep a report from being made; the worker counts what it ignored."""
+    naive = datetime(2001, 1, 1)  # noqa: DTZ001 - that is the fault
+    event = wire(message_id="other", occurred_at=datetime.now(UTC))
+    fleet.sent.append(Verification.from_wire(event))
+    report = stock.signature("otpreport.report", args=[event], immutable=True)
+    following = stock.signature("shop.reported", immutable=True, queue="shop")
+    chain(report.set(queue="otpreport.tencent", expires=naive), following).apply_async()
+    until(lambda: "other" in {row["message_id"] for row in fleet.simulator.ledger() if row["taken"]})
+    fleet.wait_until_settled()
+    worker = fleet.workers[0]
+    for option in ("chain", "expires"):
+        name = "otpreport_message_options_ignored_total"
+        assert worker.metric(name, account="tencent", option=option) == 1
+        assert [line["option"] for line in worker.lines("message option ignored")].count(option) == 1
+    assert not fleet.redis.exists("shop")
 
 
 def test_eta(fleet: Fleet, stock: Celery) -> None:

@@ -3,16 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, chain, group
 
-from otpreport import Reporter
+from otpreport import Reporter, Verification
 from otpreport.wire import queue_keys
 from tasks.message import MalformedMessage, Task, decode
 from tests.support.admin import admin
@@ -80,11 +80,10 @@ def test_countdown_and_expires(producer: Celery, valkey: redis.Redis) -> None:
     [
         datetime(2026, 5, 1, 12, 0, tzinfo=UTC),
         datetime(2026, 5, 1, 20, 0, tzinfo=timezone(timedelta(hours=8))),
-        datetime(2026, 5, 1, 12, 0),  # noqa: DTZ001 - naive: Celery reads it in its own zone, by default UTC
     ],
 )
 def test_eta(producer: Celery, valkey: redis.Redis, moment: datetime) -> None:
-    """An eta and an expiry given as times are read to the millisecond, with a zone or without."""
+    """An eta and an expiry given as times are read to the millisecond."""
     send(producer, eta=moment, expires=moment)
     task = received(valkey)
     assert (task.eta_ms, task.expires_ms) == (1777636800000, 1777636800000)
@@ -98,12 +97,67 @@ def test_not_ours(producer: Celery, valkey: redis.Redis, options: dict[str, Any]
         received(valkey)
 
 
+def test_local_times(producer: Celery, valkey: redis.Redis) -> None:
+    """What a producer gives in its own time travels without a zone, and is not obeyed."""
+    producer.conf.update(enable_utc=False, timezone="America/New_York")
+    local = datetime(2026, 5, 1, 12, 0)  # noqa: DTZ001 - naive, that is the fault
+    send(producer, eta=local, expires=local)
+    task = received(valkey)
+    assert (task.eta_ms, task.expires_ms, task.ignored) == (None, None, ("eta", "expires"))
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_countdown_of_a_producer_without_utc(producer: Celery, valkey: redis.Redis, *, local: bool) -> None:
+    """A countdown has a zone, whatever the producer's is."""
+    producer.conf.update(enable_utc=not local, timezone="America/New_York")
+    now = datetime.now(UTC).timestamp() * 1000
+    send(producer, countdown=100, expires=1000)
+    task = received(valkey)
+    assert task.eta_ms == pytest.approx(now + 100_000, abs=60_000)
+    assert task.expires_ms == pytest.approx(now + 1_000_000, abs=60_000)
+
+
 def test_protocol_1(producer: Celery, valkey: redis.Redis) -> None:
-    """The old protocol is malformed, and the reason names it."""
+    """The old protocol, which clients of other languages speak, is read."""
     producer.conf.task_protocol = 1
-    send(producer)
-    with pytest.raises(MalformedMessage, match="not protocol 2"):
-        received(valkey)
+    send(producer, task_id="an-id", countdown=100, link=producer.signature("shop.reported"))
+    task = received(valkey)
+    assert (task.task, task.task_id, task.args, task.kwargs) == (
+        "otpreport.report",
+        "an-id",
+        [],
+        {"event": EVENT},
+    )
+    assert task.eta_ms is not None
+    assert task.ignored == ("link",)
+
+
+def test_a_datetime_in_the_event(producer: Celery, valkey: redis.Redis) -> None:
+    """A producer gives times to a Celery task as datetimes; in the event they are read."""
+    moment = datetime(2026, 5, 1, 20, 0, 0, 113_000, tzinfo=timezone(timedelta(hours=8)))
+    event = EVENT | {"occurred_at": moment, "sent_at": moment}
+    producer.send_task("otpreport.report", args=[event], queue="otpreport.tencent")
+    read = Verification.from_wire(cast("dict[str, Any]", received(valkey).args[0]))
+    assert (read.occurred_at, read.sent_at) == (moment, moment)
+
+
+def test_canvas(producer: Celery, valkey: redis.Redis) -> None:
+    """Chains, groups, chords, callbacks and requested results are seen in the messages of stock Celery."""
+    options = {"queue": "otpreport.tencent"}
+    report = producer.signature("otpreport.report", kwargs={"event": EVENT}, immutable=True, options=options)
+    after = producer.signature("shop.reported", immutable=True, options={"queue": "shop"})
+    report.apply_async()
+    assert received(valkey).ignored == ()
+    asked: dict[tuple[str, ...], Callable[[], object]] = {
+        ("chain",): chain(report, after).apply_async,
+        ("group",): group([report]).apply_async,
+        ("link", "link_error"): lambda: report.apply_async(link=after, link_error=after),
+        ("result",): lambda: send(producer, ignore_result=False),
+    }
+    for ignored, ask in asked.items():
+        admin(valkey).flushdb()
+        ask()
+        assert received(valkey).ignored == ignored
 
 
 def test_without_base64(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:

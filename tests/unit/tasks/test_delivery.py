@@ -57,7 +57,9 @@ def test_what_the_reporter_sends_is_read() -> None:
         (message(headers={"id": None}), "headers.id"),
         (message(headers={"task": None}), "headers.task"),
         (message(headers={"task": "celery.chord"}), "unknown task 'celery.chord'"),
-        (message(args=[WIRE]), "no positional arguments"),
+        (message(args=[WIRE]), "one argument, `event`"),
+        (message({}, args=[WIRE, WIRE]), "one argument, `event`"),
+        (message({}, args=[7]), "`event` is not a JSON object"),
         (message({}), "one argument, `event`"),
         (message({"event": WIRE, "force": True}), "one argument, `event`"),
         (message({"event": [1]}), "`event` is not a JSON object"),
@@ -136,10 +138,19 @@ def test_what_has_expired_is_a_dead_letter() -> None:
     assert isinstance(reading(message(headers={"expires": iso(NOW_MS + 60_001)})), Delivery)
 
 
-def test_a_time_without_a_zone_is_utc() -> None:
-    """Celery writes UTC and may leave the zone out."""
-    naive = iso(NOW_MS + 90_000).replace("+00:00", "")
-    assert reading(message(headers={"eta": naive})) == NotYet(30.0, event())
+def test_a_time_without_a_zone_is_not_obeyed() -> None:
+    """It may be any producer's local time: the event is reported at once, and the option is told."""
+    for option, at_ms in (("eta", NOW_MS + 90_000), ("expires", NOW_MS)):
+        found = reading(message(headers={option: iso(at_ms).replace("+00:00", "")}))
+        assert isinstance(found, Delivery)
+        assert found.ignored == (option,)
+
+
+def test_an_event_may_be_the_only_positional_argument() -> None:
+    """A producer that calls the task with its event and no name is understood."""
+    found = reading(message({}, args=[WIRE]))
+    assert isinstance(found, Delivery)
+    assert found.event == event()
 
 
 @pytest.mark.parametrize("headers", [{"eta": iso(NOW_MS + 90_000)}, {"expires": iso(NOW_MS)}])
@@ -174,7 +185,7 @@ def test_half_a_character_raises_nothing(text: str) -> None:
     assert isinstance(reading(message(body=wire)), Undeliverable)
 
 
-@given(st.datetimes().map(lambda moment: moment.isoformat()), st.sampled_from(["", "+23:59", "-23:59"]))
+@given(st.datetimes().map(lambda moment: moment.isoformat()), st.sampled_from(["Z", "+23:59", "-23:59"]))
 def test_no_time_raises(moment: str, zone: str) -> None:
     """The first and the last second of the calendar are read, in whatever zone."""
     headers = {"eta": moment + zone, "expires": moment + zone}

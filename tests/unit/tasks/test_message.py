@@ -69,8 +69,8 @@ def test_stock_message() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("2026-05-01T12:00:00", 1777636800000),  # without a zone: Celery's default, UTC
         ("2026-05-01T12:00:00Z", 1777636800000),
+        ("2026-05-01T12:00:00z", 1777636800000),
         ("2026-05-01T14:00:00.5+02:00", 1777636800500),
         ("0001-01-01T00:00:00+14:00", -62135647200000),
         ("9999-12-31T23:59:59-14:00", 253402351199000),
@@ -80,6 +80,94 @@ def test_times(text: str, expected: int) -> None:
     """Every ISO 8601 time a producer may write is read to the millisecond."""
     task = decode(message(headers={"eta": text, "expires": text}))
     assert (task.eta_ms, task.expires_ms) == (expected, expected)
+
+
+@pytest.mark.parametrize("name", ["eta", "expires"])
+def test_a_time_without_a_zone_is_ignored(name: str) -> None:
+    """Celery writes a producer's local time without its zone: nobody knows which moment it is."""
+    task = decode(message(headers={name: "2026-05-01T12:00:00"}))
+    assert (task.eta_ms, task.expires_ms, task.ignored) == (None, None, (name,))
+
+
+@pytest.mark.parametrize(
+    ("embed", "headers", "ignored"),
+    [
+        ({"callbacks": None, "errbacks": None, "chain": None, "chord": None}, {}, ()),
+        ({}, {}, ()),
+        (None, {}, ()),
+        ({"chain": [], "callbacks": []}, {"group": "", "ignore_result": None}, ()),
+        ({"chain": [{"task": "shop.reported"}]}, {}, ("chain",)),
+        ({"callbacks": [{"task": "a"}], "errbacks": [{"task": "b"}]}, {}, ("link", "link_error")),
+        ({"chord": {"task": "a"}}, {"group": "g"}, ("chord", "group")),
+        ({}, {"ignore_result": False}, ("result",)),
+        ({}, {"ignore_result": True, "reply_to": "r"}, ()),
+        ({"eta": "2026-05-01T12:00:00"}, {"eta": "2026-05-01T12:00:00"}, ("eta",)),
+        ("nonsense", {"expires": "2026-05-01T12:00:00"}, ("expires",)),
+    ],
+)
+def test_what_is_asked_for_in_vain(embed: object, headers: dict[str, object], ignored: object) -> None:
+    """What was to follow the report is noted, each once; what every Celery message has is no request."""
+    text = json.dumps([[], {"event": {}}, embed])
+    assert decode(message({"body": base64.b64encode(text.encode()).decode()}, headers)).ignored == ignored
+
+
+OLD: dict[str, object] = {"id": "i", "task": "otpreport.report", "args": [], "kwargs": {"event": {"a": 1}}}
+
+
+def old_message(changes: Mapping[str, object], parts: Mapping[str, object] | None = None) -> bytes:
+    """Return a message of protocol 1."""
+    text = json.dumps({name: value for name, value in {**OLD, **changes}.items() if value != "left out"})
+    no_headers: dict[str, object] = {"headers": {}, "body": base64.b64encode(text.encode()).decode()}
+    return message({**no_headers, **(parts or {})})
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, None, [], {"id": None, "task": None}, {"id": "x"}, {"task": "other"}]
+)
+def test_protocol_1(headers: object) -> None:
+    """A message whose headers do not name a task is read from the object in its body."""
+    task = decode(old_message({"eta": "2026-05-01T12:00:00Z", "utc": True}, {"headers": headers}))
+    assert (task.task_id, task.task, task.args) == ("i", "otpreport.report", [])
+    assert (task.kwargs, task.eta_ms, task.expires_ms) == ({"event": {"a": 1}}, 1777636800000, None)
+    assert task.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "ignored"),
+    [
+        ({"taskset": "g", "chord": {"task": "a"}, "callbacks": [{"task": "b"}]}, ("chord", "link", "group")),
+        ({"errbacks": [{"task": "b"}], "expires": "2026-05-01T12:00:00"}, ("link_error", "expires")),
+        ({"args": None, "kwargs": None, "eta": None}, ()),
+        ({"args": "left out", "kwargs": "left out"}, ()),
+    ],
+)
+def test_options_of_protocol_1(changes: dict[str, object], ignored: object) -> None:
+    """Its options are in the same object, under their old names, and may be left out."""
+    assert decode(old_message(changes)).ignored == ignored
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (old_message({"id": "left out"}), "body.id is not a text: not protocol 1"),
+        (old_message({"task": 7}), "body.task is not a text: not protocol 1"),
+        (old_message({"args": {"event": 1}}), "args is not a list"),
+        (old_message({"kwargs": [1]}), "kwargs is not a JSON object"),
+        (old_message({"eta": 60}), "body.eta is not an ISO 8601 time"),
+        (old_message({}, {"headers": {"id": "i", "task": "t"}}), "body is not a list: not protocol 2"),
+        (old_message({}, {"content-type": "application/x-yaml"}), "content-type"),
+        (old_message({}, {"headers": {"compression": "application/x-gzip"}}), "compressed"),
+        (
+            old_message({}, {"headers": {}, "body": "W1tdLCB7fSwge31d"}),
+            "headers.id is not a text: not protocol 2",
+        ),
+        (old_message({}, {"headers": None, "body": "W10="}), "headers is not a JSON object"),
+    ],
+)
+def test_malformed_protocol_1(raw: bytes, reason: str) -> None:
+    """What is wrong in it is named in the same words; protocol 2 that is broken is not taken for it."""
+    with pytest.raises(MalformedMessage, match=reason):
+        decode(raw)
 
 
 def test_body_without_base64() -> None:
@@ -185,6 +273,12 @@ def test_any_part(part: str, value: object) -> None:
 def test_any_header(header: str, value: object) -> None:
     """A message with any one header replaced either is a message or is malformed."""
     reads_or_is_malformed(message(headers={header: value}))
+
+
+@given(st.sampled_from(["id", "task", "args", "kwargs", "eta", "taskset", "callbacks"]), json_values)
+def test_any_part_of_protocol_1(part: str, value: object) -> None:
+    """A message of protocol 1 with any one part replaced either is a message or is malformed."""
+    reads_or_is_malformed(old_message({part: value}))
 
 
 @given(json_values)

@@ -5,8 +5,9 @@ import pytest
 from providers.base import Outcome, Result
 from tasks.delivery import Delivery, Leased
 from tasks.history import History
+from tasks.message import OPTIONS
 from tasks.retry import Reason
-from tasks.settlement import Bury, Ending, Finish
+from tasks.settlement import Bury, Ending, Finish, Schedule
 from tests.support.events import verification
 from worker.metrics import Metrics
 from worker.observer import WorkerObserver
@@ -54,6 +55,26 @@ def test_a_delivered_event_is_counted_by_each_metric(*, replayed_ms: int | None,
     assert read("otpreport_attempt_duration_seconds_sum", labels) == 0.5
     assert read("otpreport_events_total", {**labels, "outcome": "delivered"}) == 1
     assert read("otpreport_event_age_seconds_count", labels) == aged
+
+
+def test_an_ignored_option_is_counted_once_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An event that waits is not counted until it ends; the log names each option of an account once."""
+    metrics = Metrics({"tencent": "tencent"})
+    observer = WorkerObserver(metrics, {"tencent": "tencent"}, sample=0.0)
+    leased = Leased("tencent", "tencent:w:1", 0, 0, 0, History(), b"")
+    held = Delivery(leased, verification(), ("chain", "eta"))
+    for settlement in (Schedule(1.0), Finish(Ending.DELIVERED), Bury(Reason.PERMANENT, b"{}\n")):
+        observer.ended(held, settlement)
+    observer.ended(leased, Finish(Ending.SHED))
+    for option in OPTIONS:
+        labels = {"account": "tencent", "provider": "tencent", "option": option}
+        counted = metrics.registry.get_sample_value("otpreport_message_options_ignored_total", labels)
+        assert counted == (2 if option in held.ignored else 0)
+    told = [record for record in caplog.records if record.message == "message option ignored"]
+    assert [(line.__dict__["fields"]["option"], line.levelname) for line in told] == [
+        ("chain", "WARNING"),
+        ("eta", "WARNING"),
+    ]
 
 
 @pytest.mark.parametrize(("level", "lines"), [("INFO", 1), ("WARNING", 0)])
