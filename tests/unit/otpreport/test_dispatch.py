@@ -61,7 +61,7 @@ def test_a_country_that_is_not_listed_is_no_fault(given: str) -> None:
         *(("account", value) for value in ("Tencent", "", None)),
         *(("message_id", value) for value in ("", "m" * 257, "\ud800", 7)),
         ("sent_at", datetime(2026, 5, 1)),  # noqa: DTZ001 - naive, that is the fault
-        *(("sent_at", value) for value in (None, 1777636800, 1777636800000.0, "2026-05-01T12:00:00Z", True)),
+        *(("sent_at", value) for value in (None, 1777636800, "2026-05-01T12:00:00", True)),
         *(
             ("expires_in", value)
             for value in (29, 5111, 0, -1, 300.0, "300", True, None, timedelta(minutes=5))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from otpreport import Verification
+from otpreport import Dispatch, Verification
 from otpreport.event import milliseconds
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -184,6 +184,18 @@ def test_times_of_other_producers(value: object, expected_ms: int) -> None:
     assert (event.occurred_at_ms, event.sent_at_ms) == (expected_ms, expected_ms)
     with pytest.raises(ValueError, match="occurred_at"):
         Verification.model_validate({**GOOD, "occurred_at": value})
+
+
+def test_a_dispatch_of_another_producer() -> None:
+    """Its time is read from the wire in the same forms, and what is wrong with it is told in the same words."""
+    wire = {"account": "tencent", "message_id": "m", "sent_at": "2026-05-01T12:00:00Z"}
+    assert Dispatch.from_wire(wire) == Dispatch(account="tencent", message_id="m", sent_at=NOON)
+    with pytest.raises(ValueError, match="sent_at"):
+        Dispatch.model_validate(wire)
+    with pytest.raises(ValueError, match=r"^sent_at: has no time zone.*; phone: is not a field of an event$"):
+        Dispatch.from_wire({**wire, "sent_at": "2026-05-01T12:00:00", "phone": "1"})
+    with pytest.raises(ValueError, match=r"^message_id: is missing; sent_at: is missing$"):
+        Dispatch.from_wire({"account": "tencent"})
 
 
 @pytest.mark.parametrize(
