@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tasks.accounts.states import FLOWING, OPERATOR_STATES, PROBED_STATES
 from tasks.fleet.pulse import WorkerSeen
+from worker.fleet.conversion import sentence, troubles_of
 from worker.fleet.endings import endings
 from worker.fleet.rates import lowered
 from worker.fleet.status import AccountStatus, FleetStatus
@@ -53,6 +54,7 @@ def notes(fleet: FleetStatus) -> list[Note]:
         *_versions(fleet),
         *_queues(fleet),
         *_shared_rates(fleet),
+        *_otps(fleet),
     ]
     return sorted(found, key=lambda note: list(Severity).index(note.level))
 
@@ -181,3 +183,12 @@ def _shared_rates(fleet: FleetStatus) -> Iterator[Note]:
             names = ", ".join(account.name for account in accounts)
             text = f"{names} share a rate of {number(rate)}/s: {number(used)}/s used, {used / rate:.0%}"
             yield Note(Severity.INFO, text)
+
+
+def _otps(fleet: FleetStatus) -> Iterator[Note]:
+    """Yield each tracked account's conversion rate, and what is wrong with its counts."""
+    if gap := fleet.snapshot.otps_gap:
+        yield Note(Severity.BAD, f"{count(gap, 'OTP')} unaccounted for: see `status --json`")
+    for otps in fleet.snapshot.otps:
+        yield from (Note(Severity.WARN, plain(text)) for text in troubles_of(otps))
+        yield Note(Severity.INFO, plain(sentence(otps)))

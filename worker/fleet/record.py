@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tasks.fleet.epoch import Memory
 from tasks.fleet.pulse import ErrorSeen, WorkerSeen
+from tasks.tracking.otps import Country, Otps
+from worker.fleet.conversion import Conversion
 from worker.fleet.notes import notes
 from worker.fleet.status import AccountStatus, FleetStatus
 
@@ -18,6 +20,7 @@ def record(fleet: FleetStatus) -> dict[str, object]:
         "at_ms": fleet.now_ms,
         "workers": fleet.snapshot.workers,
         "books_gap": fleet.snapshot.gap,
+        "otps_gap": fleet.snapshot.otps_gap,
         "faults": list(fleet.faults),
         "unattended": [account.name for account in fleet.unattended],
         "unserved": fleet.unserved.named,
@@ -81,6 +84,53 @@ def _account(account: AccountStatus) -> dict[str, object]:
         "last_error": _error(pulse.last_error),
         "books": seen.places,
         "books_gap": seen.gap,
+        "otps": _otps(seen.otps),
+    }
+
+
+def _otps(otps: Otps | None) -> Mapping[str, object] | None:
+    if otps is None:
+        return None
+    hour, before = otps.hour, otps.yesterday
+    none = Country()
+    return {
+        **_counts(otps.total, hour.values(), before.values()),
+        "open": otps.open,
+        "countries": {
+            code: _counts(otps.countries.get(code, none), [hour.get(code, none)], [before.get(code, none)])
+            for code in sorted({*otps.countries, *hour, *before})
+        },
+        "verified_late": otps.late,
+        "unmatched": otps.unmatched,
+        "unverified_reports": {
+            "queued": otps.enqueued,
+            "withheld": otps.withheld,
+            "unsaid": otps.unsaid,
+            "refused": otps.refused,
+        },
+        "notices_waiting": otps.waiting,
+        "notice_lag_seconds": round(otps.lag, 3),
+        "gap": abs(otps.sent_gap) + abs(otps.unverified_gap),
+    }
+
+
+def _counts(ever: Country, hour: Iterable[Country], before: Iterable[Country]) -> Mapping[str, object]:
+    return {
+        "sent": ever.sent,
+        "verified": ever.verified,
+        "closed": ever.yes + ever.no,
+        "closed_verified": ever.yes,
+        "last_full_hour": _conversion(hour),
+        "same_hour_yesterday": _conversion(before),
+    }
+
+
+def _conversion(countries: Iterable[Country]) -> Mapping[str, object]:
+    found = Conversion.of(countries)
+    return {
+        "closed": found.closed,
+        "closed_verified": found.verified,
+        "conversion_rate": _rounded(found.rate),
     }
 
 

@@ -1,0 +1,98 @@
+"""The conversion rate: of the OTPs whose time ended in a period, the share that users verified."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tasks.tracking.otps import Country, Otps
+from worker.fleet.wording import count, span
+
+LEAST = 30
+"""Closed OTPs from which a rate is shown."""
+
+WORST = 3
+"""Countries that are named beside an account's rate."""
+
+LATE = 60.0
+"""Seconds of lag from which that is mentioned, as in OtpreportOtpNoticesLate."""
+
+_Z = 1.96
+"""Standard deviations on either side that hold 95 % of a normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The closed OTPs of a period, and how many of them were verified."""
+
+    verified: int = 0
+    closed: int = 0
+
+    @classmethod
+    def of(cls, countries: Iterable[Country]) -> Conversion:
+        """Add up the closed OTPs of countries."""
+        counts = [(country.yes, country.yes + country.no) for country in countries]
+        return cls(sum(yes for yes, _ in counts), sum(closed for _, closed in counts))
+
+    @property
+    def rate(self) -> float | None:
+        """The share that was verified; None of fewer than 30."""
+        return self.verified / self.closed if self.closed >= LEAST else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Between what the rate is, chance aside, with 95 % confidence (Wilson); None of fewer than 30."""
+        if (rate := self.rate) is None:
+            return None
+        share = _Z * _Z / self.closed
+        centre = (rate + share / 2) / (1 + share)
+        width = math.sqrt(share * rate * (1 - rate) + share * share / 4) / (1 + share)
+        return max(0.0, centre - width), min(1.0, centre + width)
+
+
+def percent(rate: float | None) -> str:
+    """Return `71 %`, or a dash."""
+    return "-" if rate is None else f"{rate * 100:.0f} %"
+
+
+def sentence(otps: Otps) -> str:
+    """Return the rate of the last full hour beside that of the same hour a day before, and the worst countries."""
+    now, before = Conversion.of(otps.hour.values()), Conversion.of(otps.yesterday.values())
+    if now.rate is None:
+        return (
+            f"{otps.account}: no conversion rate yet, {count(now.closed, 'OTP')} closed in the last full hour"
+        )
+    parts = [f"conversion {percent(now.rate)}{_before(before, 'yesterday ')}"]
+    parts += (f"{code} {percent(rate.rate)}{_before(was)}" for code, rate, was in worst(otps))
+    return f"{otps.account}: {', '.join(parts)}"
+
+
+def worst(otps: Otps) -> list[tuple[str, Conversion, Conversion]]:
+    """Return the countries that fell most against yesterday, or the whole account: code, last full hour, yesterday."""
+    whole = Conversion.of(otps.hour.values()).rate or 0.0
+    found: list[tuple[float, str, Conversion, Conversion]] = []
+    for code, country in otps.hour.items():
+        now = Conversion.of([country])
+        before = Conversion.of([otps.yesterday.get(code, Country())])
+        if now.rate is not None and len(otps.hour) > 1:
+            found.append((now.rate - (whole if before.rate is None else before.rate), code, now, before))
+    return [(code, now, before) for _, code, now, before in sorted(found, key=lambda row: row[:2])[:WORST]]
+
+
+def troubles_of(otps: Otps) -> Iterator[str]:
+    """Yield what makes an account's rate old or meaningless."""
+    total = otps.total
+    if otps.lag > LATE:
+        notices = count(otps.waiting, "notice")
+        yield f"OTPs of {otps.account} are counted late: {notices}, the oldest for {span(otps.lag)}"
+    if otps.unmatched and not total.sent:
+        verified = count(otps.unmatched, "OTP")
+        yield f"{otps.account}: {verified} verified that nobody said were sent: does the app report Dispatch?"
+    if total.yes + total.no >= LEAST and not total.verified:
+        sent = count(total.yes + total.no, "OTP")
+        yield f"{otps.account}: none of {sent} verified: has the app that reports verifications tracking=True?"
+
+
+def _before(conversion: Conversion, word: str = "") -> str:
+    return "" if conversion.rate is None else f" ({word}{percent(conversion.rate)})"
