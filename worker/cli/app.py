@@ -192,6 +192,28 @@ def find(
     raise typer.Exit(find(message_id, account=account, as_json=as_json))
 
 
+@app.command(epilog="Example: otpreport conversion --country BR")
+def conversion(
+    *,
+    country: Annotated[
+        str, typer.Option(metavar="CC", help="Compare all accounts for this country, the best first.")
+    ] = "",
+    hours: Annotated[
+        int,
+        typer.Option(min=1, max=49, help="OTPs whose time ended in the last hours, with the running one."),
+    ] = 24,
+    as_json: Json = False,
+) -> None:
+    """Show the conversion rate by account and country.
+
+    Of the OTPs whose time is over, the share that users verified, with its interval of 95 % confidence. Only accounts
+    whose app reports OTPs as sent have one.
+    """
+    from worker.cli.conversion import conversion
+
+    raise typer.Exit(conversion(country=country, hours=hours, as_json=as_json))
+
+
 @app.command(epilog="Example: otpreport audit --count 20")
 def audit(
     *,

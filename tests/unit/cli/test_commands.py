@@ -65,6 +65,7 @@ def test_the_commands_are_those_of_the_design() -> None:
         "accounts resume",
         "audit",
         "check",
+        "conversion",
         "dead export",
         "dead import",
         "dead list",
