@@ -18,7 +18,8 @@ from benchmarks.accounts import UNLIMITED, Account
 from benchmarks.events import events
 from benchmarks.stage import Stage
 from otpreport import Reporter
-from tasks.dedupe import BUCKET_BITS, Fingerprint
+from tasks.dedupe import Fingerprint
+from tasks.shared import BUCKET_BITS
 
 SETTLE = 3.0
 """Seconds until workers have started to work at their pace."""

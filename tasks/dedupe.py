@@ -6,9 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-BUCKET_BITS = 17
-"""Delivered events of one generation are spread over 2**17 integer sets. Up to 512 members (the server's default) such
-a set is stored as an array of 8-byte numbers, so one generation holds 67 million events at about 9 bytes each."""
+from tasks.shared import BUCKET_BITS, DEFAULT_WIDTH
 
 
 @dataclass(slots=True)  # plain: one is made for each report
@@ -42,7 +40,7 @@ class Remembered:
     A look-up reads three, so that those which are complete span it (remembered.lua).
     """
 
-    ttl: float = 86400.0
+    ttl: float = 2.0 * DEFAULT_WIDTH
 
     @property
     def width(self) -> int:

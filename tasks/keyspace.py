@@ -25,9 +25,6 @@ STEP = 1000
 MOST_NAMED = 10
 """Queues without an account that are listed by name; the others are counted."""
 
-LONGEST_NAME = 64
-"""Bytes of an account's name; longer ones are cut in Redis."""
-
 
 @dataclass(frozen=True, slots=True)
 class Queues:
@@ -78,7 +75,7 @@ def find_queues(client: Redis, keys: Keys, configured: Iterable[str], *, deadlin
     queues, cursor = Queues(), b"0"
     end = time.monotonic() + deadline
     while True:
-        arguments: list[str | bytes | int] = [start, cursor, STEP, MOST_NAMED, LONGEST_NAME, *accounts]
+        arguments: list[str | bytes | int] = [start, cursor, STEP, MOST_NAMED, *accounts]
         reply = script([], arguments)
         cursor, more, events, named = cast("tuple[bytes, int, int, list[bytes]]", reply)
         found = {_text(name): int(waiting) for name, waiting in zip(named[::2], named[1::2], strict=True)}

@@ -2,21 +2,23 @@
 -- Look at the next keys of the database for queues of accounts that are not configured; their names leave Redis cut.
 --
 -- ARGV  1 what the name of a queue begins with  2 cursor  3 keys to look at  4 most accounts that are named
---       5 longest name (bytes)  then the configured accounts
+--       then the configured accounts
 -- reply { next cursor, accounts that are not named, their events, { account, events, ... } with the most events first }
 -- cost  O(keys to look at)
-local start, cursor, step, most, longest = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local start, cursor, step, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local served = {}
-for i = 6, #ARGV do served[ARGV[i]] = true end
+for i = 5, #ARGV do served[ARGV[i]] = true end
 
 -- MATCH reads these as more than themselves
 local pattern = string.gsub(start, '[%*%?%[%]\\]', '\\%0') .. '*'
 
 local function shown(key)
   local from, to = #start + 1, #key
-  if string.find(string.sub(key, -3), '^\6\22[369]$') then to = to - 3 end
-  if to - from + 1 <= longest then return string.sub(key, from, to) end
-  return string.format('%s... (%d bytes)', string.sub(key, from, from + longest - 1), to - from + 1)
+  for _, suffix in ipairs(PRIORITY_SUFFIXES) do
+    if suffix ~= '' and string.sub(key, -#suffix) == suffix then to = #key - #suffix end
+  end
+  if to - from + 1 <= LONGEST_NAME then return string.sub(key, from, to) end
+  return string.format('%s... (%d bytes)', string.sub(key, from, from + LONGEST_NAME - 1), to - from + 1)
 end
 
 local names, waiting = {}, {}

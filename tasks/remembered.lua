@@ -7,7 +7,7 @@
 -- to. A width that nobody asks for is dropped when the others reach back as far. Workers of the version before know no other
 -- width than their own: with this version's DEDUPE_TTL of before, or the default, whose sets are looked for. They write under
 -- the first width (since 0), so that is read while it lasts, and lasts a day longer.
-local DEFAULT_WIDTH, BUCKETS, DAY = 43200, 131072, 86400
+local DAY = 86400
 
 local function done_key(prefix, width, age, bucket, now)
   return prefix .. 'otpreport:done:' .. string.format('%.0f', math.floor(now / width) - age) .. ':' .. bucket
@@ -16,7 +16,7 @@ end
 -- Whether workers of the version before, which left no note, remember by the default width; it looks at every set, once.
 local function default_was_used(prefix, now)
   if redis.call('HLEN', prefix .. 'otpreport:books') == 0 then return false end
-  for age = 0, 2 do
+  for age = 0, GENERATIONS - 1 do
     for bucket = 0, BUCKETS - 1 do
       if redis.call('EXISTS', done_key(prefix, DEFAULT_WIDTH, age, bucket, now)) == 1 then return true end
     end
@@ -72,7 +72,7 @@ local function memory(prefix, widths, now)
   local heads, ends = {}, {}
   for i, width in ipairs(widths) do
     heads[i] = done_key(prefix, width, 0, '', now)
-    ends[i] = string.format('%.0f', (math.floor(now / width) + 3) * width)
+    ends[i] = string.format('%.0f', (math.floor(now / width) + GENERATIONS) * width)
   end
   return function(member, bucket)
     for i, head in ipairs(heads) do
@@ -92,7 +92,7 @@ end
 -- whose member stands behind the other's then; nil where that can't be read. It looks into three sets.
 local function recollection(prefix, width, now)
   local heads = {}
-  for age = 0, 2 do heads[age + 1] = done_key(prefix, width, age, '', now) end
+  for age = 0, GENERATIONS - 1 do heads[age + 1] = done_key(prefix, width, age, '', now) end
   return function(bucket, member, also)
     for _, head in ipairs(heads) do
       local done = head .. bucket

@@ -358,13 +358,13 @@ def abandon(delivery: Delivery, *, now_ms: int) -> Schedule:
 
 def _refused(delivery: Delivery, refusal: Refusal) -> Settlement | None:
     match refusal:
-        case Refusal.LOST:
+        case Refusal.LEASE_LOST:
             return None
         case Refusal.DUPLICATE:
             return Finish(Ending.DUPLICATE)
         case Refusal.NOT_RUNNING:
             return wait(delivery)
-        case Refusal.COPY:
+        case Refusal.COPY_IN_FLIGHT:
             return wait(delivery, COPY_DELAY)
-        case Refusal.FAULT:
+        case Refusal.KEY_UNUSABLE:
             return wait(delivery, FAULT_DELAY)

@@ -1,4 +1,4 @@
-"""Numbers and words that Python and the scripts share: written here alone, and put in front of the scripts."""
+"""Numbers and words that Python and the scripts share, or several scripts: only here, and put in front of them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,68 @@ CLIMB: Final = 0.00006
 LONGEST_PAUSE_MS: Final = 60_000
 """The longest pause of a rate group that a provider may ask for, and the longest interval of probes in an outage."""
 
+SEARCHED_AT_ONCE: Final = 16
+"""Events, at most, that a search after a run of refusals takes at once, some of them from the newest end of a list."""
+
+BUCKET_BITS: Final = 17
+BUCKETS: Final = 2**BUCKET_BITS
+"""Integer sets for the delivered events of one generation. Up to 512 members (the server's default) a set is stored as
+an array of 8-byte numbers, so one generation holds 67 million events at about 9 bytes each."""
+
+GENERATIONS: Final = 3
+"""Generations of delivered events that exist and are looked at: the complete ones among them span DEDUPE_TTL."""
+
+DEFAULT_WIDTH: Final = 43_200
+"""Seconds of a generation at the default DEDUPE_TTL; workers of an earlier version, which note no width, may use it."""
+
+SOON_MS: Final = 3 * 86_400_000
+"""Ms before a dead letter's removal for its age in which it is counted as ending, where a tenth of its time is more."""
+
+ALIVE_MS: Final = 10_000
+"""Ms since its last presence announcement for which the settings of a worker are compared with those of others."""
+
+MOST_DEPLOYMENTS: Final = 10
+"""Different settings of running workers that are read, at most."""
+
+LONGEST_NAME: Final = 64
+"""Bytes of an account's name that is shown; a longer one in Redis is cut or left out."""
+
+NO_SLOT: Final = -1000
+"""admit.lua's answers from here down: no slot yet, ask again in (NO_SLOT - answer) ms."""
+
+REFUSALS: Final[Mapping[str, int]] = {
+    "LEASE_LOST": -1,
+    "DUPLICATE": -2,
+    "NOT_RUNNING": -3,
+    "COPY_IN_FLIGHT": -4,
+    "KEY_UNUSABLE": -5,
+}
+"""admit.lua's answers for an event that may not be sent; `Refusal` says what they mean."""
+
 PROBED: Final = frozenset({"open", "stopped"})
 """Redis' words for the states in which an account's events wait and a probe may end it."""
 
 Value = int | float | str | tuple[float | str, ...] | frozenset[str]
 
 SHARED: Mapping[str, Value] = {
+    **REFUSALS,
+    "ALIVE_MS": ALIVE_MS,
+    "BUCKETS": BUCKETS,
     "CLIMB": CLIMB,
+    "DEFAULT_WIDTH": DEFAULT_WIDTH,
+    "GENERATIONS": GENERATIONS,
+    "LONGEST_NAME": LONGEST_NAME,
     "LONGEST_PAUSE_MS": LONGEST_PAUSE_MS,
     "MAX_BYTES": MAX_BYTES,
+    "MOST_DEPLOYMENTS": MOST_DEPLOYMENTS,
+    "NO_SLOT": NO_SLOT,
     "PRIORITY_SUFFIXES": PRIORITY_SUFFIXES,
     "PROBED": PROBED,
     "RAMP": RAMP,
     "RAMP_STEP_MS": RAMP_STEP_MS,
+    "SEARCHED_AT_ONCE": SEARCHED_AT_ONCE,
     "SOLITARY_DEATHS": SOLITARY_DEATHS,
+    "SOON_MS": SOON_MS,
     "SUSPECT_DEATHS": SUSPECT_DEATHS,
 }
 """By their names in the scripts; a set is a table whose members are true."""

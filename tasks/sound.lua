@@ -57,15 +57,15 @@ local function need(key, reply)
 end
 
 -- Values in one call: Lua hands over some thousand.
-local MOST = 1000
+local MOST_VALUES = 1000
 
--- Give a command many values behind its key, MOST at a time; returns what failed, or all entries of the replies where they
+-- Give a command many values behind its key, MOST_VALUES at a time; returns what failed, or all entries of the replies where they
 -- are lists.
 local function many(command, key, values)
-  if #values <= MOST then return redis.pcall(command, key, unpack(values)) end
+  if #values <= MOST_VALUES then return redis.pcall(command, key, unpack(values)) end
   local all = {}
-  for i = 1, #values, MOST do
-    local reply = redis.pcall(command, key, unpack(values, i, math.min(i + MOST - 1, #values)))
+  for i = 1, #values, MOST_VALUES do
+    local reply = redis.pcall(command, key, unpack(values, i, math.min(i + MOST_VALUES - 1, #values)))
     if type(reply) ~= 'table' then reply = { reply } end
     if reply.err then return reply end
     for _, entry in ipairs(reply) do all[#all + 1] = entry end

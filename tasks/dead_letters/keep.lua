@@ -50,13 +50,13 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do add(string.match(field, 
 local part = all_bytes > 0 and math.floor(all_bytes / #accounts) or 0
 
 -- What a letter takes beside its text and its two ids: entries of a HASH and a ZSET, and what the allocator rounds up.
-local SAMPLES, OVERHEAD, NEWS = 32, 200, 0.2
+local MEASURED, OVERHEAD, NEWS = 32, 200, 0.2
 
 -- Returns how many bytes a letter takes, about: the mean of some that are drawn by lot, evened out over the calls.
 local function letter_bytes(account, count, before)
   local sum, found = 0, 0
-  for i = 1, math.min(SAMPLES, count) do
-    local rank = count <= SAMPLES and i - 1 or math.random(count) - 1
+  for i = 1, math.min(MEASURED, count) do
+    local rank = count <= MEASURED and i - 1 or math.random(count) - 1
     local id = redis.call('ZRANGE', key('dead-index', account), rank, rank)[1]
     local letter = redis.call('HGET', key('dead', account), id)
     if letter then sum, found = sum + #letter + 2 * #id + OVERHEAD, found + 1 end

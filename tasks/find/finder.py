@@ -19,7 +19,7 @@ from tasks.find.memory import DeliveredMemory
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.script import Arguments, text_of
-from tasks.shared import MAX_BYTES
+from tasks.shared import MAX_BYTES, SEARCHED_AT_ONCE
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -32,9 +32,6 @@ LONGEST_REST = 0.005
 
 FIRST, MOST, HASHED = 64, 1000, 200
 """Messages in the first page of a list, in any page of one, and fields in any page of a hash."""
-
-OVERLAP = 16
-"""Messages of a list that two pages share, at most: a search after refused events takes newest ones (lease.lua)."""
 
 LONGEST = 4 * MAX_BYTES
 """Bytes that are read of one record: its history and its message."""
@@ -208,7 +205,7 @@ class Finder:
                 if len(page) < size:
                     looked.waiting += start + len(page)
                     break
-                start += len(page) - min(OVERLAP, len(page) // 4)
+                start += len(page) - min(SEARCHED_AT_ONCE, len(page) // 4)
                 size = _next_size(size, sum(map(len, page)))
 
     def _taken(self, account: str, sought: Sought, looked: Looked) -> Iterator[str]:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tasks.dedupe import Fingerprint, Remembered
 from tasks.keys import Keys
 from tasks.keyspace import redis_time_us
+from tasks.shared import GENERATIONS
 
 if TYPE_CHECKING:
     from redis import Redis
-
-GENERATIONS = 3
-"""Generations of each width that still exist (remembered.lua)."""
 
 AT_ONCE = 200
 """Events looked up in one round trip."""

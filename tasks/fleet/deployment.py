@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tasks.keys import Keys
+from tasks.shared import MOST_DEPLOYMENTS
 
 if TYPE_CHECKING:
     from redis import Redis
-
-MOST = 10
-"""Deployments that are read, as in presence.lua."""
 
 Fields = Mapping[str, str]
 """What the settings say of one account, by the setting's name; nothing secret."""
@@ -47,7 +45,7 @@ class Deployment:
 def read_deployment(client: Redis, keys: Keys) -> Deployment:
     """Return the accounts that workers announced, the newest of each; `redis.RedisError` when Redis is away."""
     untyped: Any = client
-    digests: list[bytes] = untyped.zrange(keys.deployments, -MOST, -1)
+    digests: list[bytes] = untyped.zrange(keys.deployments, -MOST_DEPLOYMENTS, -1)
     accounts: dict[str, Fields] = {}
     for digest in digests:
         fields: dict[bytes, bytes] = untyped.hgetall(keys.deployment(digest.decode(errors="replace")))

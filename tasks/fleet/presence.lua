@@ -13,15 +13,14 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 redis.call('HSET', KEYS[1], 'note', ARGV[1], 'seen_ms', now)
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 
-local LIVING, MOST = 10000, 10
 redis.call('ZADD', KEYS[2], now, ARGV[4])
-for _, digest in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - 60 * LIVING, 'LIMIT', 0, MOST)) do
+for _, digest in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - 1000 * ARGV[2], 'LIMIT', 0, MOST_DEPLOYMENTS)) do
   redis.call('ZREM', KEYS[2], digest)
 end
 local told = tonumber(ARGV[5])
 for i = 6, 5 + 2 * told, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 redis.call('EXPIRE', KEYS[3], ARGV[2])
-local reply = redis.call('ZRANGEBYSCORE', KEYS[2], now - LIVING, now + LIVING, 'LIMIT', 0, MOST)
+local reply = redis.call('ZRANGEBYSCORE', KEYS[2], now - ALIVE_MS, now + ALIVE_MS, 'LIMIT', 0, MOST_DEPLOYMENTS)
 table.insert(reply, 1, redis.call('EXISTS', KEYS[3]) == 0 and '1' or '0')
 
 for i = 4, #KEYS do

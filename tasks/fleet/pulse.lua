@@ -43,7 +43,7 @@ for i = 3, #ARGV do
 end
 local deployments = {}
 local living = prefix .. 'otpreport:deployments'
-local digests = got(living, redis.pcall('ZRANGEBYSCORE', living, now - 10000, now + 10000, 'LIMIT', 0, 10), {})
+local digests = got(living, redis.pcall('ZRANGEBYSCORE', living, now - ALIVE_MS, now + ALIVE_MS, 'LIMIT', 0, MOST_DEPLOYMENTS), {})
 for _, digest in ipairs(#digests > 1 and digests or {}) do
   local name = key('deployment', digest)
   deployments[#deployments + 1] = got(name, redis.pcall('HGETALL', name), {})

@@ -31,7 +31,7 @@ sound(prefix .. 'otpreport:claims', 'hash')
 sound(prefix .. 'otpreport:maintenance', 'hash')
 got(prefix .. 'otpreport:audit', redis.pcall('XLEN', prefix .. 'otpreport:audit'))
 local reply = { string.format('%.0f', now_us), living, {}, {}, faults }
-local most_strangers, longest_name, longest_text = 100, 64, 1000
+local most_strangers, longest_text = 100, 1000
 
 local function waiting(account)
   local length, oldest = 0, {}
@@ -48,9 +48,6 @@ local function waiting(account)
   end
   return length, oldest
 end
-
--- Ms before the end of a dead letter in which that is told, where its time is not shorter than ten times that.
-local SOON = 3 * 86400000
 
 local function members(kind, account)
   local name = key(kind, account)
@@ -87,7 +84,7 @@ local function otps(account)
   members('early', account)
   local oldest = got(list, redis.pcall('LINDEX', list, -1), false) or ''
   return {
-    tracked > 0 and 1 or 0, members('open', account), length, string.sub(oldest, 1, longest_name), numbers(name),
+    tracked > 0 and 1 or 0, members('open', account), length, string.sub(oldest, 1, LONGEST_NAME), numbers(name),
     numbers(name .. ':' .. HOUR - 1), numbers(name .. ':' .. HOUR - 25),
   }
 end
@@ -111,7 +108,7 @@ local function look(account, group)
   local kept = fields(key('dead-keep', account), 'bytes', 'part', 'most', 'age_ms')
   for i = 1, 4 do row[#row + 1] = string.sub(kept[i] or '', 1, longest_text) end
   local longest = tonumber(kept[4])
-  local soon = longest and now_us / 1000 - longest + math.min(SOON, longest / 10)
+  local soon = longest and now_us / 1000 - longest + math.min(SOON_MS, longest / 10)
   local index = key('dead-index', account)
   row[#row + 1] = soon and tostring(got(index, redis.pcall('ZCOUNT', index, '-inf', string.format('%.0f', soon)), 0)) or ''
   row[#row + 1] = otps(account)
@@ -128,11 +125,11 @@ for at, fields in ipairs({ books, reasons }) do
   local known = reply[at + 2]
   for i = 1, #fields, 2 do
     local account, word = string.match(fields[i], '^([^:]+):(.*)$')
-    if account and not seen[account] and #account <= longest_name and strangers < most_strangers then
+    if account and not seen[account] and #account <= LONGEST_NAME and strangers < most_strangers then
       strangers, seen[account] = strangers + 1, true
       look(account)
     end
-    if account and seen[account] and #word <= longest_name and #fields[i + 1] <= 18
+    if account and seen[account] and #word <= LONGEST_NAME and #fields[i + 1] <= 18
       and string.find(fields[i + 1], '^%-?%d+$') then
       known[#known + 1] = fields[i]
       known[#known + 1] = fields[i + 1]

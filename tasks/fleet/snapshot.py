@@ -15,16 +15,13 @@ from tasks.limiter.rate import Rate
 from tasks.message import decode
 from tasks.script import Arguments, text_of
 from tasks.settlement import Ending
-from tasks.shared import MAX_BYTES
+from tasks.shared import MAX_BYTES, SOON_MS
 from tasks.tracking.otps import Otps
 
 if TYPE_CHECKING:
     from redis import Redis
 
-SOON = 3 * 86_400.0
-"""Seconds before a dead letter's removal in which it is counted as ending, as in snapshot.lua."""
-
-RATE_FIELDS = 9
+RATE_VALUES = 9
 """What snapshot.lua tells of a rate group."""
 
 PURGED = "purged"
@@ -50,7 +47,7 @@ class Kept:
     @property
     def soon(self) -> float:
         """Seconds within which those that are `ending` get too old."""
-        return min(SOON, self.age_ms / 10_000)
+        return min(SOON_MS, self.age_ms / 10) / 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +190,8 @@ class SnapshotReader:
             booked=books.get(account, {}),
             oldest_ms=min((time for time in times if time is not None), default=None),
             state=State.of(values[: len(FIELDS)], now_us // 1000),
-            rate=_rate(*values[len(FIELDS) : len(FIELDS) + RATE_FIELDS]),
-            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + RATE_FIELDS :])),
+            rate=_rate(*values[len(FIELDS) : len(FIELDS) + RATE_VALUES]),
+            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + RATE_VALUES :])),
             otps=Otps.read(account, now_us // 1000, cast("list[object]", row[-1])),
         )
 

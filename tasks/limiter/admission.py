@@ -18,6 +18,7 @@ from tasks.delivery import Delivery
 from tasks.keys import Keys
 from tasks.limiter.clock import RedisClock
 from tasks.script import Script, ignore
+from tasks.shared import NO_SLOT, REFUSALS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -46,9 +47,6 @@ FEW = 4
 AWAY = 0.2
 """Seconds until the next call after Redis did not answer."""
 
-NO_SLOT = -1000
-"""Answers from here down encode the ms after which to ask again."""
-
 AT_ONCE = 256
 """Events of one line asked for in one call, at most."""
 
@@ -61,13 +59,17 @@ TICK = 0.008
 
 
 class Refusal(enum.IntEnum):
-    """Why an event may not be sent; the numbers of admit.lua."""
+    """Why an event may not be sent.
 
-    LOST = -1
-    DUPLICATE = -2
-    NOT_RUNNING = -3
-    COPY = -4
-    FAULT = -5
+    Another worker leases it by now; it was delivered; its account is not running; another event with its message id is
+    in flight; a key of its account can't be used.
+    """
+
+    LEASE_LOST = REFUSALS["LEASE_LOST"]
+    DUPLICATE = REFUSALS["DUPLICATE"]
+    NOT_RUNNING = REFUSALS["NOT_RUNNING"]
+    COPY_IN_FLIGHT = REFUSALS["COPY_IN_FLIGHT"]
+    KEY_UNUSABLE = REFUSALS["KEY_UNUSABLE"]
 
 
 @dataclass(frozen=True, slots=True)

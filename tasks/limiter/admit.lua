@@ -9,9 +9,9 @@
 --       they say false, "p" where they are probes that say true, "q" where false
 --       then four for each event: kind (from 1), tag, claim, member if true was delivered; where it says false that, a space,
 --       and the member if false was
--- reply { now (us), one number an event, keys that can't be used }: >= 0 its slot, us from now; -1 the lease is lost;
---       -2 already delivered; -3 the account is not running; -4 a copy of it is on its way; -5 a key can't be used;
---       <= -1000 no slot yet: ask again in (-1000 - n) ms
+-- reply { now (us), one number an event, keys that can't be used }: >= 0 its slot, us from now; LEASE_LOST; DUPLICATE:
+--       already delivered; NOT_RUNNING: its account is not; COPY_IN_FLIGHT; KEY_UNUSABLE;
+--       <= NO_SLOT none yet: ask again in (NO_SLOT - n) ms
 -- cost  O(events)
 --
 -- Slots of a group are 1/pace apart by Redis' clock, with pace = rate / (1 + headroom): as many slots as the rate
@@ -36,7 +36,7 @@ local function open(key, configured, headroom)
   return { key = key, next = first, interval = interval, changed = anew }
 end
 
-local UNREADABLE, NOT_NOW = -5, -2000
+local NOT_NOW = NO_SLOT - 1000
 
 local function account_state(account)
   if states[account] == nil then
@@ -57,8 +57,8 @@ local function claimed_by_another(account, claim, tag)
   if owner then
     local taken = prefix .. 'otpreport:taken:' .. account
     local known = redis.pcall('HEXISTS', taken, owner)
-    if failed(taken, known) then return UNREADABLE end
-    if known == 1 then return -4 end
+    if failed(taken, known) then return KEY_UNUSABLE end
+    if known == 1 then return COPY_IN_FLIGHT end
   end
   owners[claim] = tag
   claims[#claims + 1] = claim
@@ -66,18 +66,18 @@ local function claimed_by_another(account, claim, tag)
 end
 
 local function admit(held, kind, tag, claim, member)
-  if held == 0 then return -1 end
+  if held == 0 then return LEASE_LOST end
   local group, account = kind.group, kind.account
   if not group or failed(KEYS[1], held) then return NOT_NOW end
   local state = account_state(account)
-  if state == 'unreadable' then return UNREADABLE end
-  if state ~= 'running' and not (kind.probe and PROBED[state]) then return -3 end
-  if group.next > now + horizon then return -1000 - math.ceil((group.next - now - horizon) / 1000) end
+  if state == 'unreadable' then return KEY_UNUSABLE end
+  if state ~= 'running' and not (kind.probe and PROBED[state]) then return NOT_RUNNING end
+  if group.next > now + horizon then return NO_SLOT - math.ceil((group.next - now - horizon) / 1000) end
   local also
   if kind.says_false then member, also = string.match(member, '^(%S+) (%S+)$') end
   local known = is_remembered(string.match(claim, '^%d+'), member, also)
-  if known == nil then return UNREADABLE end
-  local refused = known and -2 or claimed_by_another(account, claim, tag)
+  if known == nil then return KEY_UNUSABLE end
+  local refused = known and DUPLICATE or claimed_by_another(account, claim, tag)
   if refused then return refused end
   local slot = group.next
   group.next, group.changed = slot + group.interval, true

@@ -253,7 +253,7 @@ local function probed(account, want, name, state)
 
   -- An account that stopped since event after event was refused is searched for one that is taken: every second for as many
   -- as were refused and one more, at most `most`; after a minute of nothing but refusals for a few now and then.
-  local SEARCH = { most = 16, pause = 1000, lasts = 60000, few = 3, long_pause = 10000 }
+  local SEARCH = { most = SEARCHED_AT_ONCE, pause = 1000, lasts = 60000, few = 3, long_pause = 10000 }
 
   -- Returns how many to send now, the ms until the next ones, and how many were refused; nil where nothing is searched.
   local function search(name, state)
@@ -270,11 +270,11 @@ local function probed(account, want, name, state)
   end
 
   -- A worker whose last probe could not leave lets the others go first, so long (ms).
-  local TURN = 2000
+  local OTHERS_FIRST = 2000
 
   local function goes_later(account, state)
     local unsent = key('unsent', account)
-    local at = now < tonumber(state[2] or 0) + TURN and redis.pcall('ZSCORE', unsent, worker)
+    local at = now < tonumber(state[2] or 0) + OTHERS_FIRST and redis.pcall('ZSCORE', unsent, worker)
     return at and not failed(unsent, at)
   end
 
@@ -354,8 +354,8 @@ end
 
 -- Lease what was given, which stands nowhere else by now.
 local function hold()
-  for i = 1, #given, MOST do
-    held = held + redis.call('SADD', KEYS[2], unpack(given, i, math.min(i + MOST - 1, #given)))
+  for i = 1, #given, MOST_VALUES do
+    held = held + redis.call('SADD', KEYS[2], unpack(given, i, math.min(i + MOST_VALUES - 1, #given)))
   end
   given = {}
 end

@@ -10,6 +10,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from tasks.accounts.states import PROBE_INTERVAL
 from tasks.dedupe import Remembered
 from tasks.delivery import Held, Leased, LeasePurpose
 from tasks.history import History
@@ -131,7 +132,7 @@ class Queue:
         room: Room = UNBOUNDED,
         groups: Mapping[str, str] = MappingProxyType({}),
         solo: bool = False,
-        probe_interval: float = 30.0,
+        probe_interval: float = PROBE_INTERVAL,
     ) -> Batch:
         """Renew the lease and take up to `wants[account]` events, each account at most its share of the room.
 

@@ -60,12 +60,12 @@ local function take_back(tag)
 end
 
 -- The living renew all the time: a lease that ends far in the future is of before Redis' clock was set back.
-local MOST_WORKERS = 64
+local MOST_ENDED = 64
 
 local function ended_leases()
-  local workers = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now, 'LIMIT', 0, MOST_WORKERS)
+  local workers = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now, 'LIMIT', 0, MOST_ENDED)
   local far = string.format('(%.0f', now + 10 * lease)
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], far, '+inf', 'LIMIT', 0, MOST_WORKERS)) do
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], far, '+inf', 'LIMIT', 0, MOST_ENDED)) do
     workers[#workers + 1] = worker
   end
   return workers

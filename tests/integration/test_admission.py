@@ -251,7 +251,7 @@ async def test_who_stalls_and_loses_its_lease_does_not_go(fleet: Fleet) -> None:
         await coming(lambda: door.admission.has_slot(delivery))
         fleet.server.delete(fleet.keys.held("w1"))
         time.sleep(0.3)  # noqa: ASYNC251 - the stall
-        assert await entering is Refusal.LOST
+        assert await entering is Refusal.LEASE_LOST
 
 
 async def test_who_comes_again_was_not_late_for_that(fleet: Fleet) -> None:
@@ -629,9 +629,9 @@ async def test_a_copy_waits_for_the_first_to_end(fleet: Fleet) -> None:
     async with opened(fleet) as door:
         first, copy = await door.lease("m1"), await door.lease("m1")
         assert await door.enter(first) is None
-        assert await door.enter(copy) is Refusal.COPY
+        assert await door.enter(copy) is Refusal.COPY_IN_FLIGHT
         await fleet.settle(first, Schedule(60.0))
-        assert await door.enter(copy) is Refusal.COPY, "the first waits for another attempt"
+        assert await door.enter(copy) is Refusal.COPY_IN_FLIGHT, "the first waits for another attempt"
         fleet.server.hdel(fleet.keys.taken("tencent"), first.tag)
         assert await door.enter(copy) is None, "its owner is gone"
         assert await door.enter(copy) is None, "it is its own"
@@ -644,7 +644,7 @@ async def test_of_copies_asked_for_together_one_goes(fleet: Fleet) -> None:
     async with opened(fleet) as door:
         copies = [await door.lease("m1") for _ in range(3)]
         answers = await asyncio.gather(*map(door.enter, copies))
-    assert sorted(answers, key=repr) == [Refusal.COPY, Refusal.COPY, None]
+    assert sorted(answers, key=repr) == [Refusal.COPY_IN_FLIGHT, Refusal.COPY_IN_FLIGHT, None]
 
 
 async def test_without_the_claim_both_copies_go(fleet: Fleet) -> None:
@@ -662,7 +662,7 @@ async def test_who_lost_the_lease_does_not_go(fleet: Fleet) -> None:
     async with opened(fleet) as door:
         delivery = await door.lease("m1")
         fleet.server.smove(fleet.keys.held("w1"), fleet.keys.held("w2"), delivery.tag)
-        assert await door.enter(delivery) is Refusal.LOST
+        assert await door.enter(delivery) is Refusal.LEASE_LOST
 
 
 async def test_without_the_look_at_the_lease_it_would_go_twice(fleet: Fleet) -> None:
@@ -716,7 +716,7 @@ async def test_a_refusal_costs_no_slot(fleet: Fleet) -> None:
         assert await door.enter(await door.lease("m2")) is None
         before = next_us(fleet)
         assert await door.enter(await door.lease("m1")) is Refusal.DUPLICATE
-        assert await door.enter(await door.lease("m2")) is Refusal.COPY
+        assert await door.enter(await door.lease("m2")) is Refusal.COPY_IN_FLIGHT
         assert next_us(fleet) == before
 
 

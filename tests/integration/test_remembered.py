@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from tasks.dedupe import Remembered
 from tasks.script import FOLDER
+from tasks.shared import prelude
 
 HOUR = 3600
 BUCKET = 7
-FUNCTIONS = "".join((FOLDER / file).read_text(encoding="utf-8") for file in ("sound.lua", "remembered.lua"))
+PARTS = "".join((FOLDER / file).read_text(encoding="utf-8") for file in ("sound.lua", "remembered.lua"))
+FUNCTIONS = f"{prelude(PARTS)}\n{PARTS}"
 DELIVER = f"""{FUNCTIONS}
 local now = tonumber(ARGV[2])
 memory('', widths_in_use('', tonumber(ARGV[1]), now), now)(ARGV[3], {BUCKET})

@@ -250,7 +250,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "settle-forgets-in-time",
         "tasks/remembered.lua",
-        "(math.floor(now / width) + 3) * width",
+        "(math.floor(now / width) + GENERATIONS) * width",
         "(math.floor(now / width) + 1) * width",
         "tests/integration/test_queue.py::test_the_delivered_are_forgotten_in_time",
     ),
@@ -607,7 +607,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admit-lease",
         "tasks/limiter/admit.lua",
-        "if held == 0 then return -1 end",
+        "if held == 0 then return LEASE_LOST end",
         "",
         "tests/integration/test_admission.py::test_who_lost_the_lease_does_not_go",
     ),
@@ -873,7 +873,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "presence-living",
         "tasks/fleet/presence.lua",
-        "now - LIVING, now + LIVING",
+        "now - ALIVE_MS, now + ALIVE_MS",
         "'-inf', '+inf'",
         "tests/integration/test_presence.py::test_a_roll_out_ends",
     ),
@@ -971,7 +971,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admit-generations",
         "tasks/remembered.lua",
-        "for age = 0, 2 do heads",
+        "for age = 0, GENERATIONS - 1 do heads",
         "for age = 0, 0 do heads",
         "tests/integration/test_admission.py::test_the_delivered_are_remembered_for_their_time",
     ),

@@ -3,7 +3,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.dedupe import BUCKET_BITS, Fingerprint
+from tasks.dedupe import Fingerprint
+from tasks.shared import BUCKET_BITS
 
 SIGNED_64 = range(-(2**63), 2**63)
 EVENTS = st.tuples(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))

@@ -172,10 +172,10 @@ def test_a_connection_that_takes_too_long_waits_for_another_slot() -> None:
 @pytest.mark.parametrize(
     ("refusal", "settlement"),
     [
-        (Refusal.LOST, None),
+        (Refusal.LEASE_LOST, None),
         (Refusal.DUPLICATE, Finish(Ending.DUPLICATE)),
         (Refusal.NOT_RUNNING, Schedule(0.0)),
-        (Refusal.COPY, Schedule(COPY_DELAY)),
+        (Refusal.COPY_IN_FLIGHT, Schedule(COPY_DELAY)),
     ],
 )
 def test_who_may_not_go_sends_nothing(refusal: Refusal, settlement: Settlement | None) -> None:
