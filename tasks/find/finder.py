@@ -24,13 +24,16 @@ from tasks.shared import MAX_BYTES, SEARCHED_AT_ONCE
 if TYPE_CHECKING:
     from redis import Redis
 
-BYTES = 500_000
-"""Bytes that a page is meant to have: about a ms of Redis."""
+BYTES, HASHED_BYTES = 2_000_000, 500_000
+"""Bytes that a page of a list is meant to have, and one of a hash: about a ms of Redis.
 
-LONGEST_REST = 0.005
+To reach the middle of a list of a million, Redis walks for 2 ms. So few large pages cost less than many small ones.
+"""
+
+LONGEST_REST = 0.01
 """Seconds between two pages, at most; else as long as the last one took, so that Redis has time for workers."""
 
-FIRST, MOST, HASHED = 64, 1000, 200
+FIRST, MOST, HASHED = 64, 2500, 200
 """Messages in the first page of a list, in any page of one, and fields in any page of a hash."""
 
 LONGEST = 4 * MAX_BYTES
@@ -196,17 +199,18 @@ class Finder:
     def _waiting(self, account: str, sought: Sought, looked: Looked) -> Iterator[WaitingPlace]:
         """Yield it from the queue. New messages come in front of the pages read, and workers take from behind them."""
         for key in self._keys.ready(account):
-            start, size = 0, FIRST
+            start, size, seen = 0, FIRST, 0
             while page := self._range(key, start, start + size - 1):
                 if sought.may_be_in(b"\n".join(page)):
                     for place, raw in enumerate(page, start):
                         if sought.is_in(raw):
                             yield WaitingPlace(account, max(0, self._client.llen(key) - 1 - place), raw)
+                seen = start + len(page)
                 if len(page) < size:
-                    looked.waiting += start + len(page)
                     break
-                start += len(page) - min(SEARCHED_AT_ONCE, len(page) // 4)
-                size = _next_size(size, sum(map(len, page)))
+                start = seen - min(SEARCHED_AT_ONCE, len(page) // 4)
+                size = min(MOST, _next_size(size, sum(map(len, page)), BYTES))
+            looked.waiting += seen
 
     def _taken(self, account: str, sought: Sought, looked: Looked) -> Iterator[str]:
         for tag, record in self._fields(self._keys.taken(account)):
@@ -229,7 +233,7 @@ class Finder:
             with naming(key), _resting():
                 cursor, page = self._client.hscan(key, cursor or 0, count=size)
             yield from ((tag.decode(errors="backslashreplace"), record) for tag, record in page.items())
-            size = min(HASHED, _next_size(size, sum(map(len, page.values()))))
+            size = min(HASHED, _next_size(size, sum(map(len, page.values())), HASHED_BYTES))
 
     def _range(self, key: str, start: int, end: int) -> list[bytes]:
         with naming(key), _resting():
@@ -288,6 +292,6 @@ def _raw(place: Place) -> bytes:
             return b""
 
 
-def _next_size(size: int, found: int) -> int:
-    """Return how many to read next, for pages of about BYTES; at most twice as many as before."""
-    return max(1, min(MOST, 2 * size, size * BYTES // max(1, found)))
+def _next_size(size: int, found: int, meant: int) -> int:
+    """Return how many to read next, for pages of about `meant` bytes; at most twice as many as before."""
+    return max(1, min(2 * size, size * meant // max(1, found)))

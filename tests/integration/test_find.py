@@ -223,6 +223,30 @@ async def test_pages_miss_nothing(fleet: Fleet, valkey: redis.Redis, monkeypatch
         assert looked.waiting == 200
 
 
+class Draining:
+    """A client whose list is empty after the first page, as if workers had been quick."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client: Any = client
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the client's command."""
+        return getattr(self._client, name)
+
+    def lrange(self, key: str, start: int, end: int) -> Any:
+        """Return a page, the last."""
+        page = self._client.lrange(key, start, end)
+        self._client.delete(key)
+        return page
+
+
+async def test_a_list_that_shrinks_meanwhile_was_looked_at(fleet: Fleet, valkey: redis.Redis) -> None:
+    """What was read of it is told, also when nothing is left at the next page."""
+    fleet.send_many(200)
+    _, looked = look(cast("redis.Redis", Draining(valkey)), "nobody:1")
+    assert looked.waiting == finder.FIRST
+
+
 class Way:
     """One event on its way, a step at a time: leased, scheduled, leased, dead, replayed, leased, delivered."""
 
