@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from tasks.shared import prelude
 
@@ -48,6 +49,14 @@ def text_of(name: str) -> str:
     first, _, rest = (FOLDER / name).read_text(encoding="utf-8").partition("\n")
     shared = "".join((FOLDER / file).read_text(encoding="utf-8") for file in FUNCTIONS.get(name, ()))
     return f"{first}\n{prelude(shared + rest)}{shared}{rest}"
+
+
+DENIED_IN_A_SCRIPT = re.compile(r"ACL failure in script|The user executing the script can't")
+
+
+def is_denied(error: ResponseError) -> bool:
+    """Return whether our user lacks the right to a command, or to one that a script calls."""
+    return isinstance(error, NoPermissionError) or DENIED_IN_A_SCRIPT.search(str(error)) is not None
 
 
 def ignore(faults: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 from tasks.body import message_ids
 from tasks.dead_letters.letter import Letter
@@ -18,7 +18,7 @@ from tasks.delivery import Leased
 from tasks.find.memory import DeliveredMemory
 from tasks.keys import Keys
 from tasks.keyspace import naming
-from tasks.script import Arguments, text_of
+from tasks.script import Arguments, is_denied, text_of
 from tasks.shared import MAX_BYTES, SEARCHED_AT_ONCE
 
 if TYPE_CHECKING:
@@ -94,10 +94,18 @@ class EndedPlace:
     """It was seen and has ended since, but is not remembered as delivered."""
 
     account: str
-    tag: str = ""
+    tag: str
 
 
-Place = WaitingPlace | TakenPlace | DeadPlace | DeliveredPlace | EndedPlace
+@dataclass(frozen=True, slots=True)
+class UnclearPlace:
+    """It was seen among the leased and scheduled ones or the dead letters; which, could not be read."""
+
+    account: str
+    tag: str
+
+
+Place = WaitingPlace | TakenPlace | DeadPlace | DeliveredPlace | EndedPlace | UnclearPlace
 
 
 @dataclass(slots=True)
@@ -173,8 +181,8 @@ class Finder:
         found: list[Place] = []
         ended: list[Place] = []
         for tag in tags:
-            place = next(iter(self._guarded(self._place(account, tag), looked)), None)
-            (found if place else ended).append(place or EndedPlace(account, tag))
+            place = self._place(account, tag, looked)
+            (ended if isinstance(place, EndedPlace) else found).append(place)
         delivered: list[Place] = self._guarded(self._delivered(account, sought), looked)
         if not delivered:
             found += ended
@@ -185,15 +193,12 @@ class Finder:
         return [*delivered, *found[::-1], *still]
 
     def _guarded(self, places: Iterable[Any], looked: Looked) -> list[Any]:
-        """Return the places; note a key that can't be read, unless that is a matter of rights."""
+        """Return the places; note a key that can't be read."""
         found: list[Any] = []
         try:
             found.extend(places)
-        except NoPermissionError:
-            raise
         except ResponseError as error:
-            if str(error) not in looked.faults:
-                looked.faults.append(str(error))
+            _note(error, looked)
         return found
 
     def _waiting(self, account: str, sought: Sought, looked: Looked) -> Iterator[WaitingPlace]:
@@ -239,11 +244,15 @@ class Finder:
         with naming(key), _resting():
             return cast("list[bytes]", self._client.lrange(key, start, end))
 
-    def _place(self, account: str, tag: str) -> Iterator[Place]:
+    def _place(self, account: str, tag: str, looked: Looked) -> Place:
         arguments: Arguments = [self._keys.prefix, account, tag, LONGEST]
-        reply = cast("list[bytes]", self._place_script([], arguments))
+        try:
+            reply = cast("list[bytes]", self._place_script([], arguments))
+        except ResponseError as error:
+            _note(error, looked)
+            return UnclearPlace(account, tag)
         if not reply:
-            return
+            return EndedPlace(account, tag)
         kind, where, record = reply[0].decode(), reply[1].decode(), reply[2]
         if kind == "dead":
             letter = Letter.parse(
@@ -255,13 +264,11 @@ class Finder:
                 waits=reply[3] == b"1",
                 length=int(reply[4]),
             )
-            yield DeadPlace(account, letter)
-            return
+            return DeadPlace(account, letter)
         leased = Leased.parse(account, tag, record)
         if kind == "leased":
-            yield TakenPlace(account, leased, worker=where)
-        else:
-            yield TakenPlace(account, leased, due_ms=float(where), alone=kind == "suspects")
+            return TakenPlace(account, leased, worker=where)
+        return TakenPlace(account, leased, due_ms=float(where), alone=kind == "suspects")
 
     def _delivered(self, account: str, sought: Sought) -> Iterator[DeliveredPlace]:
         for one in self._memory.recall(account, sought.message_id):
@@ -280,6 +287,14 @@ def _resting() -> Generator[None]:
     began = time.monotonic()
     yield
     time.sleep(min(LONGEST_REST, time.monotonic() - began))
+
+
+def _note(error: ResponseError, looked: Looked) -> None:
+    """Note that a key can't be read; a missing right is raised, because it ends the look."""
+    if is_denied(error):
+        raise error
+    if str(error) not in looked.faults:
+        looked.faults.append(str(error))
 
 
 def _raw(place: Place) -> bytes:

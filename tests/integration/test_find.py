@@ -4,6 +4,7 @@ import json
 import random
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,7 @@ from tests.support.command import Ran, call, call_in
 from tests.support.dead import REFUSED, Death, Undertaker
 from tests.support.leased import event, message
 from tests.support.queues import Fleet
-from tests.support.redis_servers import add_user
+from tests.support.redis_servers import add_user, debians, needs_debians
 from worker.embedded import EmbeddedValkey
 
 
@@ -208,6 +209,32 @@ def test_who_only_looks_on_may_find(tmp_path: Path) -> None:
         assert (ran.status, "unknown here" in ran.out) == (1, True), ran.err
         wanted = call(server.url, "dead", "show", id_, "--json").json["message_id"]
         assert call_in(without_keys(url_of(server)), "find", wanted).status == 0
+
+
+@pytest.mark.parametrize("right", ["hget", "zscore", "zrange", "sismember"])
+@pytest.mark.parametrize("make", [EmbeddedValkey, pytest.param(debians, marks=needs_debians)])
+def test_a_missing_right_is_no_end(
+    tmp_path: Path, make: Callable[[Path], EmbeddedValkey], right: str
+) -> None:
+    """Nothing is said of the event then, but which right lacks; an old Redis does not know which."""
+    with make(tmp_path) as server:
+        add_user(server.port, USER, f"-{right}")
+        undertaker = Undertaker(server.port)
+        undertaker.send("tencent")
+        undertaker.lease("tencent", 1)
+        ran = call_in(without_keys(url_of(server)), "find", str(undertaker.last.message_id))
+        assert (ran.status, ran.out) == (2, "")
+        assert f"'{right}'" in ran.line or "can't run this command" in ran.line
+
+
+async def test_a_place_that_cannot_be_read(fleet: Fleet, url: str, valkey: redis.Redis) -> None:
+    """The event was seen: so it is neither unknown nor ended."""
+    fleet.send(event("5000:1"))
+    await fleet.take(1)
+    valkey.set(fleet.keys.scheduled("tencent"), "no sorted set")
+    ran = call(url, "find", "5000:1", "--json")
+    assert (ran.status, places(ran)) == (0, ["unclear"])
+    assert any("WRONGTYPE" in doubt for doubt in ran.json["looked"]["doubts"])
 
 
 async def test_pages_miss_nothing(fleet: Fleet, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from tasks.find.finder import (
     Looked,
     Place,
     TakenPlace,
+    UnclearPlace,
     WaitingPlace,
 )
 from tasks.find.memory import DeliveredMemory
@@ -150,6 +151,8 @@ def _sentence(place: Place, fleet: Fleet) -> str:
         case EndedPlace():
             how = "not as delivered: duplicate, skipped, shed, purged or removed"
             return f"ended while this looked (id {place.tag}), {how}"
+        case UnclearPlace():
+            return f"leased, scheduled or a dead letter (id {place.tag}): which, could not be read"
 
 
 def _paused(place: WaitingPlace | TakenPlace, fleet: Fleet) -> str:
@@ -226,6 +229,8 @@ def _details(place: Place, fleet: Fleet) -> dict[str, object]:
             }
         case EndedPlace():
             return {"place": "ended", "id": place.tag}
+        case UnclearPlace():
+            return {"place": "unclear", "id": place.tag}
 
 
 def _story(place: TakenPlace) -> dict[str, object]:

@@ -9,7 +9,6 @@ from redis import Redis
 from redis.exceptions import (
     AuthenticationError,
     InvalidResponse,
-    NoPermissionError,
     RedisError,
     ResponseError,
 )
@@ -18,6 +17,7 @@ from redis.sentinel import MasterNotFoundError
 from config.settings import Settings, where_set
 from otpreport.address import connection_pool, read
 from otpreport.place import place
+from tasks.script import DENIED_IN_A_SCRIPT, is_denied
 
 TIMEOUT = 5.0
 """Seconds a command of Redis may take."""
@@ -25,7 +25,6 @@ TIMEOUT = 5.0
 NO_ACCOUNTS = "no account is configured here, and no worker has announced one in the last ten minutes"
 
 _OF_A_KEY = re.compile(r"access (a|one of the) key")
-_IN_A_SCRIPT = re.compile(r"ACL failure in script|The user executing the script can't")
 
 _TOO_OLD = "compiling script"
 """What a Redis says that does not know a script's flags."""
@@ -40,18 +39,16 @@ def connect(settings: Settings) -> Redis:
 
 def is_wrong(error: RedisError) -> bool:
     """Return whether the settings or this Redis are wrong: another try would meet the same."""
-    denied = isinstance(error, AuthenticationError | NoPermissionError)
     text = str(error)
-    return denied or (
-        isinstance(error, ResponseError)
-        and (_TOO_OLD in text or any(known.search(text) for known in (_IN_A_SCRIPT, _NO_DATABASE)))
-    )
+    if isinstance(error, ResponseError):
+        return is_denied(error) or _TOO_OLD in text or _NO_DATABASE.search(text) is not None
+    return isinstance(error, AuthenticationError)
 
 
 def refused(settings: Settings, error: RedisError) -> str:
     """Return what Redis refused, in one line with its address, and the setting where that may be wrong."""
     text = " ".join(str(error).split())
-    if isinstance(error, NoPermissionError) or _IN_A_SCRIPT.search(text):
+    if isinstance(error, ResponseError) and is_denied(error):
         fault = (
             f"forbids {_user(settings)} {_forbidden(settings, text)}: {text} (see docs/scaling.md, Rights)"
         )
@@ -65,7 +62,7 @@ def refused(settings: Settings, error: RedisError) -> str:
 
 
 def _forbidden(settings: Settings, text: str) -> str:
-    if _IN_A_SCRIPT.search(text):
+    if DENIED_IN_A_SCRIPT.search(text):
         return "a command of a script"
     if _OF_A_KEY.search(text):
         return f"access to {settings.key_prefix}otpreport.* and {settings.key_prefix}otpreport:*"
