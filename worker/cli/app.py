@@ -281,7 +281,9 @@ Reason: TypeAlias = Annotated[
 def accounts_pause(
     name: Name,
     *,
-    reason: Reason,
+    reason: Annotated[
+        str, typer.Option(help="Why (required); recorded in the audit and shown with the account.")
+    ] = "",
     mode: Annotated[
         str, typer.Option(help="wait: events stay queued; shed: they are dropped and counted.")
     ] = "wait",
@@ -361,6 +363,14 @@ def accounts_purge(
     eta: Annotated[
         bool | None, typer.Option("--eta/--retry", help="Only those waiting for an eta, or for a retry.")
     ] = None,
+    unserved: Annotated[
+        bool,
+        typer.Option(
+            "--unserved",
+            help="All that waits in the queue of an account that no worker serves: a misspelt one.",
+        ),
+    ] = False,
+    reason: Reason = "",
     by: By = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     as_json: Json = False,
@@ -368,12 +378,22 @@ def accounts_purge(
     """Drop events that wait for a retry or an eta.
 
     This can't be undone: they are counted as purged and leave no dead letter. Leased events are not affected, nor are
-    queued events that were never tried; `pause --mode shed` drops both kinds.
+    queued events that were never tried; `pause --mode shed` drops both kinds. With --unserved, drop the queue of an
+    account that is in no worker's settings.
     """
+    if unserved:
+        if every or code or since or until or eta is not None:
+            raise CommandError(WRONG, "--unserved drops the whole queue: leave the filter and --all out")
+        from worker.cli.unserved import purge_unserved
+
+        raise typer.Exit(purge_unserved(name, reason, by, yes=yes, as_json=as_json))
+
     from worker.cli.scheduled import purge_scheduled
 
     raise typer.Exit(
-        purge_scheduled(name, code or (), since, until, eta, by, every=every, yes=yes, as_json=as_json)
+        purge_scheduled(
+            name, code or (), since, until, eta, reason=reason, by=by, every=every, yes=yes, as_json=as_json
+        )
     )
 
 

@@ -12,26 +12,24 @@ from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.run import no_such_account
 from worker.cli.screen import screen, write_json
 from worker.cli.session import Session, session
-from worker.cli.who import who
+from worker.cli.who import read_reason, who
 from worker.cli.written import write_down
 from worker.fleet.wording import count, goes_on_until, plain
 
 DEFAULT = "default"
 """The word for the rate of the settings."""
 
-LONGEST = 500
-"""Characters of a reason."""
-
 
 def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: bool) -> int:
     """Let an account's events wait, or drop them, until it is resumed."""
-    chosen, person, why = _mode(mode), who(by), _reason(reason)
-    if not why:
-        raise CommandError(
-            WRONG, "--reason is blank: say why; it is recorded in the audit and shown with the account"
-        )
+    chosen, person, why = _mode(mode), who(by), read_reason(reason)
     with session() as opened:
         account = _account(opened, name)
+        if not why:
+            raise CommandError(
+                WRONG,
+                "--reason is missing: say why, as it is recorded in the audit and shown with the account",
+            )
         if chosen is Mode.SHED and not yes:
             _ask(_seen(opened, account.name))
         before = Operation(opened.client, opened.keys).pause(account.name, chosen, by=person, why=why)
@@ -51,7 +49,7 @@ def pause(name: str, mode: str, reason: str, by: str, *, yes: bool, as_json: boo
 
 def resume(name: str, reason: str, by: str, *, keep_going: bool, as_json: bool) -> int:
     """Resume an account; `keep_going`: no run of refusals stops it until it is resumed without that."""
-    person, why = who(by), _reason(reason)
+    person, why = who(by), read_reason(reason)
     with session() as opened:
         account = _account(opened, name)
         operation = Operation(opened.client, opened.keys)
@@ -81,7 +79,7 @@ def resume(name: str, reason: str, by: str, *, keep_going: bool, as_json: bool) 
 
 def rate(name: str, text: str, reason: str, by: str, *, as_json: bool) -> int:
     """Let an account's rate group go slower than its settings say."""
-    person, why = who(by), _reason(reason)
+    person, why = who(by), read_reason(reason)
     with session() as opened:
         account = _account(opened, name)
         wanted = _rate(text, account)
@@ -127,12 +125,6 @@ def _mode(text: str) -> Mode:
             WRONG,
             f"--mode {text[:40]!r} is unknown: use wait (events stay queued) or shed (they are dropped)",
         ) from None
-
-
-def _reason(text: str) -> str:
-    if not text.isprintable() or len(text) > LONGEST:
-        raise CommandError(WRONG, f"--reason must be one line of at most {LONGEST} printable characters")
-    return text.strip()
 
 
 def _rate(text: str, account: Account) -> int | None:

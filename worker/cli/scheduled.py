@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from tasks.keyspace import redis_time_us
 from tasks.queue.scheduled import ScheduledEvents, Wanted
+from tasks.queue.unserved import UnservedQueue
 from worker.cli.ask import ask
 from worker.cli.errors import DONE, WRONG, CommandError
 from worker.cli.moves import check_json, progress
@@ -14,7 +15,7 @@ from worker.cli.run import no_such_account
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import read_when
 from worker.cli.session import Session, session
-from worker.cli.who import who
+from worker.cli.who import read_reason, who
 from worker.cli.written import SoFar, audited
 from worker.fleet.wording import count, iso, number, plain
 
@@ -25,14 +26,15 @@ def purge_scheduled(
     since: str,
     until: str,
     eta: bool | None,
-    by: str,
     *,
+    reason: str,
+    by: str,
     every: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
     """Count what the filter finds, ask, and purge it page by page; audited at start and end."""
-    person = who(by)
+    person, why = who(by), read_reason(reason)
     check_json(as_json=as_json, yes=yes)
     with session() as opened:
         _check_account(opened, name)
@@ -56,7 +58,7 @@ def purge_scheduled(
                 unattended="no terminal to confirm on: add --yes to purge",
                 refused="nothing was purged",
             )
-        purged = _carry_out(opened, schedule, wanted, name, total, person) if total else 0
+        purged = _carry_out(opened, schedule, wanted, name, total, reason=why, by=person) if total else 0
     if as_json:
         write_json({"account": name, "found": total, "purged": purged})
     elif total:
@@ -66,8 +68,11 @@ def purge_scheduled(
 
 def _check_account(opened: Session, name: str) -> None:
     accounts = opened.settings.accounts
-    if name not in accounts and not opened.client.exists(opened.keys.scheduled(name)):
-        raise CommandError(WRONG, no_such_account(plain(name), accounts))
+    if name in accounts or opened.client.exists(opened.keys.scheduled(name)):
+        return
+    if UnservedQueue(opened.client, opened.keys, name).lengths():
+        raise CommandError(WRONG, f"{plain(name)} is in no settings here: --unserved drops its queue")
+    raise CommandError(WRONG, no_such_account(plain(name), accounts))
 
 
 def _show(found: Counter[tuple[str, str]]) -> None:
@@ -81,7 +86,7 @@ def _show(found: Counter[tuple[str, str]]) -> None:
 
 
 def _carry_out(
-    opened: Session, schedule: ScheduledEvents, wanted: Wanted, name: str, total: int, by: str
+    opened: Session, schedule: ScheduledEvents, wanted: Wanted, name: str, total: int, *, reason: str, by: str
 ) -> int:
     """Purge the events and return how many."""
     words: dict[str, object] = {
@@ -102,6 +107,7 @@ def _carry_out(
             by=by,
             account=name,
             events=total,
+            reason=reason or None,
             filter=chosen,
         ),
         progress() as shown,

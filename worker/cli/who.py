@@ -1,4 +1,4 @@
-"""Who gives a command, for the audit."""
+"""Who gives a command, and why, for the audit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from worker.cli.errors import WRONG, CommandError
 
 LONGEST = 128
 """Characters of a name."""
+
+LONGEST_REASON = 500
 
 By: TypeAlias = Annotated[
     str, typer.Option("--by", metavar="NAME", help="Who does it, for the audit; default: user@host.")
@@ -36,3 +38,12 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid{os.getuid()}"
+
+
+def read_reason(text: str) -> str:
+    """Return the reason of a change; CommandError if it is not one line that can be shown."""
+    if not text.isprintable() or len(text) > LONGEST_REASON:
+        raise CommandError(
+            WRONG, f"--reason must be one line of at most {LONGEST_REASON} printable characters"
+        )
+    return text.strip()

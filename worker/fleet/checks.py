@@ -289,7 +289,7 @@ def workers(seen: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
 
 
 def _queues(queues: Queues) -> Iterator[Finding]:
-    fix = "configure the account, or correct its name in the sender"
+    fix = "configure the account, or correct its name in the sender and drop these: accounts purge NAME --unserved"
     for name, events in queues.named.items():
         yield Finding("queues", Level.WARN, f"no worker serves {name}: {waiting(events)}", fix)
     if queues.more:
