@@ -34,6 +34,8 @@ def test_a_fit_redis_passes(valkey_server: EmbeddedValkey) -> None:
     assert (ran.status, ran.err) == (0, "")
     assert "AKID...0001" in ran.out
     assert "********" in ran.out
+    assert ran.out.endswith("\n\n0 warnings, 0 errors: exit status 0\n")
+    assert not [line for line in ran.out.splitlines() if line != line.rstrip()]
     as_json = call(valkey_server.url, "check", "--json")
     assert as_json.json["ok"] is True
     assert levels(as_json.json) == {
@@ -68,8 +70,10 @@ def test_a_redis_that_may_lose_events_is_told(
     """What would lose events in a restart or when it is full needs a look."""
     with EmbeddedValkey(tmp_path / "valkey", options=options) as server:
         ran = call(server.url, "check", "--json")
+        lines = call(server.url, "check").out.splitlines()
     assert levels(ran.json)[finding] == level
     assert ran.status == status
+    assert lines[-1] == f"{'1 warning' if status else '0 warnings'}, 0 errors: exit status {status}"
 
 
 def test_a_redis_that_lost_its_memory_is_told(url: str, valkey: redis.Redis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -28,7 +29,7 @@ from worker.fleet import checks
 from worker.fleet.checks import Facts, Finding, Level
 from worker.fleet.client import connect
 from worker.fleet.rates import Rated
-from worker.fleet.wording import span
+from worker.fleet.wording import count, span
 from worker.groups import in_force
 
 if TYPE_CHECKING:
@@ -64,7 +65,15 @@ def check(*, probe: bool, as_json: bool) -> int:
         client.close()
     if as_json:
         write_json(_record(settings, findings, status) | _probes(probed))
+    else:
+        screen().print(f"\n{_summed_up(findings)}: exit status {status}")
     return status
+
+
+def _summed_up(findings: Iterable[Finding]) -> str:
+    """Return how many findings there are that decide the exit status."""
+    levels = Counter(finding.level for finding in findings)
+    return f"{count(levels[Level.WARN], 'warning')}, {count(levels[Level.FAIL], 'error')}"
 
 
 def _probed(settings: Settings) -> list[Probed]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 import orjson
 from rich.console import Console
@@ -18,11 +19,30 @@ PIPED_WIDTH = 400
 """Columns without a terminal, so that nothing is cut or wrapped for `grep`."""
 
 
+_PADDING = re.compile(" +$", re.MULTILINE)
+
+
 def screen(stream: TextIO | None = None) -> Console:
     """Return a console that shows text as it is: no markup, no colouring of numbers."""
     target = stream or sys.stdout
-    width = None if target.isatty() else PIPED_WIDTH
-    return Console(file=target, width=width, markup=False, highlight=False, emoji=False)
+    if target.isatty():
+        return Console(file=target, markup=False, highlight=False, emoji=False)
+    piped = cast("TextIO", Unpadded(target))
+    return Console(file=piped, width=PIPED_WIDTH, markup=False, highlight=False, emoji=False)
+
+
+class Unpadded:
+    """A stream that leaves out the blanks with which a table fills its last column."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write whole lines, as the console does."""
+        return self._stream.write(_PADDING.sub("", text))
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
