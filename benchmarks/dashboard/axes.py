@@ -29,7 +29,9 @@ def minutes(drawing: Drawing, where: Box, wanted: int = 9) -> Iterator[str]:
     """Draw the hours and minutes below, and their lines."""
     scale = clock(drawing, where)
     span = (drawing.end - drawing.begin) / 60
-    each = next(step for step in (1, 2, 5, 10, 30, 60) if span / step <= max(2, wanted * where.width / 740))
+    each = next(
+        step for step in (1, 2, 5, 10, 30, 60, 240) if span / step <= max(2, wanted * where.width / 740)
+    )
     time = (drawing.begin // 60 + 1) * 60
     while time < drawing.end:
         if not time // 60 % each:

@@ -33,12 +33,13 @@ class Page:
     end: float
     step: float = 3.0
 
-    def rows(self) -> Iterator[tuple[str, str]]:
-        """Yield each row's title and picture."""
+    def rows(self, wanted: Callable[[str], bool] = bool) -> Iterator[tuple[str, str]]:
+        """Yield the title and picture of each row whose title is wanted."""
         panels: list[Json] = board()["panels"]
         heads = [place for place, panel in enumerate(panels) if panel["type"] == "row"]
         for head, after in zip(heads, [*heads[1:], len(panels)], strict=True):
-            yield panels[head]["title"], self._row(panels[head], panels[head + 1 : after])
+            if wanted(panels[head]["title"]):
+                yield panels[head]["title"], self._row(panels[head], panels[head + 1 : after])
 
     def _row(self, head: Json, panels: list[Json]) -> str:
         top = head["gridPos"]["y"] + 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from deploy.dashboard.look import RED, Json
 from deploy.dashboard.panel import SOURCE
+from deploy.dashboard.rows.conversion import CONVERSION
 from deploy.dashboard.rows.provider import PROVIDER
 from deploy.dashboard.rows.queue import QUEUE
 from deploy.dashboard.rows.rate import RATE
@@ -14,7 +15,7 @@ from deploy.dashboard.rows.row import Row
 from deploy.dashboard.rows.well import WELL
 from deploy.dashboard.rows.workers import WORKERS
 
-ROWS = (WELL, RATE, QUEUE, PROVIDER, WORKERS, REDIS)
+ROWS = (WELL, RATE, QUEUE, PROVIDER, CONVERSION, WORKERS, REDIS)
 
 COLUMNS = 24
 SCHEMA = 41

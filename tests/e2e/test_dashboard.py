@@ -1,5 +1,6 @@
 """A real Prometheus answers every question of the dashboard, out of a run in which most of what can go wrong does."""
 
+import functools
 import math
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from otpreport.wire import queue_name
+from tasks.keys import Keys
 from tests.support.admin import admin
 from tests.support.board import Asked, Json, asked, board, metrics, panels
 from tests.support.fleet import ALIBABA, SHORT, TENCENT, Fleet
@@ -78,6 +80,7 @@ def bad_day(folder: Path) -> Generator[Watched]:
             begin = time.time()
             trouble_with_events(fleet, workers)
             trouble_with_a_worker(fleet, *workers)
+            trouble_with_otps(fleet, prometheus, workers)
             trouble_with_an_account(fleet, prometheus)
             trouble_with_redis(fleet, prometheus)
             addresses = {f"127.0.0.1:{worker.port}" for worker in workers}
@@ -109,6 +112,32 @@ def trouble_with_a_worker(fleet: Fleet, frozen: WorkerProcess, other: WorkerProc
     finally:
         frozen.thaw()
     until(lambda: frozen.metric("otpreport_leases_lost_total"))
+
+
+def trouble_with_otps(fleet: Fleet, prometheus: Prometheus, workers: Sequence[WorkerProcess]) -> None:
+    """Count OTPs, some of them verified, in steps that Prometheus sees; let a notice wait while no worker lives."""
+    counts = {
+        "BR:sent": 10,
+        "BR:verified": 6,
+        "BR:yes": 6,
+        "BR:no": 4,
+        "unsaid": 4,
+        "le:30": 6,
+        "latency": 90_000,
+    }
+    for growth in (1, 2, 3):
+        for field, count in counts.items():
+            admin(fleet.redis).hset(Keys().otps("tencent"), field, growth * count)
+        seen = f'otpreport_otps_sent_total{{country="BR"}} == {growth * 10}'
+        until(functools.partial(prometheus.query, seen), pause=0.2)
+    for worker in workers:
+        worker.freeze()
+    try:
+        fleet.redis.lpush(Keys().notices("tencent"), "verified 1 unknown")
+        until(lambda: prometheus.query("otpreport_otp_notice_lag_seconds > 0"), pause=0.2)
+    finally:
+        for worker in workers:
+            worker.thaw()
 
 
 def trouble_with_an_account(fleet: Fleet, prometheus: Prometheus) -> None:
