@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -78,6 +78,14 @@ class AccountSettings(BaseModel):
         "becomes a dead letter. For a provider with a deadline, counted from `sent_at` where it is given.",
     )
 
+    unverified: Annotated[
+        Literal["report", "never"] | None, ImpliedDefault("report for providers that ask for it, else never")
+    ] = Field(
+        default=None,
+        description="Whether an OTP that was sent and not verified in time is reported by itself, where OTPs are "
+        "tracked and the provider takes such a report.",
+    )
+
     _refuse_bool = field_validator("*", mode="before")(refuse_bool)
 
 
@@ -95,6 +103,8 @@ class Account:
     options: BaseModel
     group_is_chosen: bool = False
     """Whether `rate_group` was configured; if not, it derives from the key id."""
+    unverified: str = "never"
+    """Whether OTPs that were not verified are reported: "report" or "never"."""
 
 
 class NoKeys(BaseModel):
@@ -202,6 +212,7 @@ def _account(
         max_age=settings.max_age or provider.deadline or DAY,
         options=options,
         group_is_chosen=settings.rate_group is not None,
+        unverified=settings.unverified or ("report" if provider.asks_for_unverified else "never"),
     )
 
 

@@ -10,7 +10,7 @@ from config.settings import Settings
 from providers.registry import REGISTRY
 
 _OF_ITS_IDENTITY = ("provider", "endpoint")
-_OTHERS = ("rate_limit", "max_attempts", "max_age")
+_OTHERS = ("rate_limit", "max_attempts", "max_age", "unverified")
 
 
 @dataclass(frozen=True, slots=True)

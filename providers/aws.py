@@ -83,6 +83,7 @@ class Aws(base.Provider):
     endpoint: ClassVar[str] = "https://sms-voice.{region}.amazonaws.com"
     rate_limit: ClassVar[int] = 20
     unverified: ClassVar[Unverified] = "reported"
+    asks_for_unverified: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = AwsOptions
     credentials: ClassVar[frozenset[str]] = CREDENTIALS
     key_faults: ClassVar[tuple[str, ...]] = (

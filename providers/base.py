@@ -145,6 +145,8 @@ class Provider(Protocol):
     """Seconds after the sending when a report is worth nothing any more: the default of `MAX_AGE`."""
     unverified: ClassVar[Unverified]
     """An unverified event is skipped unless it is "reported"; where it is "unsayable", `request` refuses it."""
+    asks_for_unverified: ClassVar[bool] = False
+    """Whether the provider asks for reports of codes that were not entered: the default of `UNVERIFIED`."""
     has_nonce: ClassVar[bool] = False
     """False: its signature holds none, so none is made; `request` and `probe` get any text."""
     Options: ClassVar[type[BaseModel]]

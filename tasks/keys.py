@@ -162,6 +162,10 @@ class Keys:
         """ZSET: message id of an OTP whose time is not over, to when that ends and what is known of it (track.lua)."""
         return f"{self.prefix}otpreport:open:{account}"
 
+    def closed_otps(self, generation: int, bucket: str) -> str:
+        """SET of integers: the OTPs of one bucket that were closed in one generation, of all accounts."""
+        return f"{self.prefix}otpreport:closed:{generation}:{bucket}"
+
     def early_otps(self, account: str) -> str:
         """ZSET: message id of an OTP verified before anybody said that it was sent, to when that is given up (s)."""
         return f"{self.prefix}otpreport:early:{account}"

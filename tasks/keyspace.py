@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import ResponseError
 
-from otpreport.wire import queue_name
+from otpreport.wire import NOTICES, queue_name
 from tasks.keys import Keys
 from tasks.script import text_of
 
@@ -71,7 +71,8 @@ def find_queues(client: Redis, keys: Keys, configured: Iterable[str], *, deadlin
     The names are cut in Redis: senders choose them, and a name may be as long as Redis allows.
     """
     script = client.register_script(text_of("queues.lua"))
-    accounts, start = list(configured), keys.prefix + queue_name("")
+    accounts = [name for account in configured for name in (account, account + NOTICES)]
+    start = keys.prefix + queue_name("")
     queues, cursor = Queues(), b"0"
     end = time.monotonic() + deadline
     while True:

@@ -9,8 +9,10 @@
 -- the first width (since 0), so that is read while it lasts, and lasts a day longer.
 local DAY = 86400
 
-local function done_key(prefix, width, age, bucket, now)
-  return prefix .. 'otpreport:done:' .. string.format('%.0f', math.floor(now / width) - age) .. ':' .. bucket
+-- `kind`: 'done', or 'closed' for the OTPs that track.lua remembers.
+local function done_key(prefix, width, age, bucket, now, kind)
+  local generation = string.format('%.0f', math.floor(now / width) - age)
+  return prefix .. 'otpreport:' .. (kind or 'done') .. ':' .. generation .. ':' .. bucket
 end
 
 -- Whether workers of the version before, which left no note, remember by the default width; it looks at every set, once.
@@ -68,10 +70,10 @@ local function widths_in_use(prefix, own, now)
 end
 
 -- Returns a function that remembers a delivery and tells whether that could be done.
-local function memory(prefix, widths, now)
+local function memory(prefix, widths, now, kind)
   local heads, ends = {}, {}
   for i, width in ipairs(widths) do
-    heads[i] = done_key(prefix, width, 0, '', now)
+    heads[i] = done_key(prefix, width, 0, '', now, kind)
     ends[i] = string.format('%.0f', (math.floor(now / width) + GENERATIONS) * width)
   end
   return function(member, bucket)

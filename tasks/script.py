@@ -39,6 +39,7 @@ FUNCTIONS = {
     "queue/recover.lua": ("key.lua", "sound.lua", "queue/bury.lua"),
     "queue/settle.lua": ("key.lua", "sound.lua", "queue/breaker.lua", "remembered.lua"),
     "fleet/snapshot.lua": ("key.lua", "sound.lua"),
+    "tracking/track.lua": ("key.lua", "sound.lua", "remembered.lua"),
     "accounts/throttle.lua": ("limiter/rate.lua",),
 }
 """Script to the files whose functions it uses; Redis can't include files."""

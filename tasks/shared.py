@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from otpreport.wire import PRIORITY_SUFFIXES
+from tasks.tracking.countries import ISO
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a message; a longer one becomes a dead letter."""
@@ -68,6 +69,9 @@ REFUSALS: Final[Mapping[str, int]] = {
 PROBED: Final = frozenset({"open", "stopped"})
 """Redis' words for the states in which an account's events wait and a probe may end it."""
 
+LATENCIES: Final = (5, 10, 20, 30, 60, 120, 300, 600)
+"""Upper bounds in seconds of the histogram of the time from sent to verified."""
+
 Value = int | float | str | tuple[float | str, ...] | frozenset[str]
 
 SHARED: Mapping[str, Value] = {
@@ -75,8 +79,10 @@ SHARED: Mapping[str, Value] = {
     "ALIVE_MS": ALIVE_MS,
     "BUCKETS": BUCKETS,
     "CLIMB": CLIMB,
+    "COUNTRIES": " ".join(ISO),
     "DEFAULT_WIDTH": DEFAULT_WIDTH,
     "GENERATIONS": GENERATIONS,
+    "LATENCIES": LATENCIES,
     "LONGEST_NAME": LONGEST_NAME,
     "LONGEST_PAUSE_MS": LONGEST_PAUSE_MS,
     "MAX_BYTES": MAX_BYTES,

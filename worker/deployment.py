@@ -22,5 +22,6 @@ def _fields(account: Account) -> dict[str, str]:
         "rate_limit": str(account.rate_limit),
         "rate_group": account.rate_group,
         "max_age": f"{account.max_age:g}",
+        "unverified": account.unverified,
         "key": f"{key_hint(account)} (#{hashlib.sha256(key_id.encode()).hexdigest()[:6]})",
     }

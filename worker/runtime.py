@@ -40,6 +40,7 @@ from tasks.queue.fitness import Unfit
 from tasks.queue.queue import Queue
 from tasks.report import ActiveAccount, Report
 from tasks.retry import Policy
+from tasks.tracking.tracker import NEVER, Negatives, Tracker
 from tasks.wall import WallClock
 from worker.arrival import FIRST_PAUSE, wait_for_redis
 from worker.connect import connect
@@ -94,6 +95,7 @@ class Parts:
     admission: Admission
     http: HttpClient
     engine: Engine
+    tracker: Tracker
     heartbeat: Heartbeat
     credentials: Credentials
 
@@ -191,6 +193,7 @@ class Runtime:
             "admission.run": parts.admission.run(),
             "engine.run": parts.engine.run(),
             "engine.maintain": parts.engine.maintain(),
+            "tracker.run": parts.tracker.run(),
             "credentials.run": parts.credentials.run(),
             "runtime.announce": self._announce(parts),
             "runtime.measure_lag": self._measure_lag(parts.engine),
@@ -329,8 +332,16 @@ class Runtime:
                 on_faults=self._observer.faults,
             ),
         )
+        tracker = Tracker(
+            self._redis,
+            keys,
+            _negatives(settings),
+            lambda: states.tracked.intersection(engine.serves),
+            remembered=remembered,
+            on_faults=self._observer.faults,
+        )
         credentials = Credentials(settings, self._watch, report, self._settle, self._metrics)
-        parts = Parts(groups, admission, http, engine, Heartbeat(self._redis, keys), credentials)
+        parts = Parts(groups, admission, http, engine, tracker, Heartbeat(self._redis, keys), credentials)
         return parts
 
     async def stop(self, grace: float) -> None:
@@ -440,5 +451,15 @@ def _accounts(settings: Settings) -> dict[str, ActiveAccount]:
             max_age=account.max_age,
             from_sending=REGISTRY[account.provider].deadline is not None,
         )
+        for account in settings.accounts.values()
+    }
+
+
+def _negatives(settings: Settings) -> dict[str, Negatives]:
+    """Return which accounts report OTPs that were not verified."""
+    return {
+        account.name: Negatives.at(account.rate_limit, REGISTRY[account.provider].deadline)
+        if account.unverified == "report" and REGISTRY[account.provider].unverified == "reported"
+        else NEVER
         for account in settings.accounts.values()
     }

@@ -161,6 +161,8 @@ class States:
         self._resume = Script("accounts/resume.lua")
         self._throttle = Script("accounts/throttle.lua")
         self._slowed: dict[str, float] = {}
+        self.tracked: frozenset[str] = frozenset()
+        """Accounts of which somebody told, when their states were last read, that OTPs were sent or verified."""
 
     async def stop(self, account: str, outcome: Outcome, seconds: float = 0.0) -> None:
         """Stop the account after a request that took `seconds`; its events wait, and one at a time probes it."""
@@ -185,9 +187,10 @@ class States:
         await self._throttle.run(self._redis, [self._keys.rate(group.name)], arguments)
 
     async def read(self) -> dict[str, State]:
-        """Return the states by account; without accounts whose key is not a hash."""
+        """Return the states by account, without accounts whose key is not a hash; learn which are tracked."""
         keys = [self._keys.account(account) for account in self._groups]
-        now_ms, *rows = await self._read.run(self._redis, keys, FIELDS)
+        now_ms, *rows, tracked = await self._read.run(self._redis, keys, FIELDS)
+        self.tracked = frozenset(map(bytes.decode, tracked))
         return {
             account: State.of([value.decode() if value else "" for value in row], now_ms)
             for account, row in zip(self._groups, rows, strict=True)

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-BUCKETS = ("5", "10", "20", "30", "60", "120", "300", "600", "inf")
+from tasks.shared import LATENCIES
+
+BUCKETS = (*map(str, LATENCIES), "inf")
 """The upper bounds of the histogram of the time from sent to verified, in seconds."""
 
 

@@ -1,0 +1,413 @@
+"""OTPs are noted and closed by the rules, on real servers with a clock that the test sets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks.keyspace import find_queues
+from tasks.message import decode
+from tasks.tracking.otps import Country
+from tests.support.admin import admin
+from tests.support.otps import ACCOUNT, Tracking
+from tests.support.redis_servers import debians, needs_debians
+from worker.embedded import EmbeddedValkey
+
+NO, YES = Country(1, 0, 0, 1), Country(1, 1, 1, 0)
+
+
+@pytest.fixture(scope="module", params=["valkey", pytest.param("redis-server", marks=needs_debians)])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedValkey]:
+    """Yield each kind of server."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    made = (
+        debians(folder)
+        if request.param == "redis-server"
+        else EmbeddedValkey(folder, options={"appendfsync": "no"})
+    )
+    with made:
+        yield made
+
+
+@pytest.fixture
+def tracking(server: EmbeddedValkey) -> Iterator[Tracking]:
+    """Yield one who tracks, on an empty server, and has looked for long."""
+    with redis.Redis(port=server.port) as client:
+        admin(client).flushall()
+        tracking = Tracking(client)
+        tracking.sent("first", country="AD", expires_in=5110)
+        tracking.track()
+        tracking.watch(70)
+        yield tracking
+
+
+def country(tracking: Tracking, code: str = "SG") -> Country:
+    """Return the counts of a country."""
+    return tracking.otps.countries.get(code, Country())
+
+
+def test_an_otp_closes_a_grace_after_its_end(tracking: Tracking) -> None:
+    """Sixty seconds to enter the code and sixty of grace, and not a moment sooner."""
+    tracking.sent("a")
+    tracking.sent("b")
+    tracking.track()
+    tracking.verified("a")
+    assert tracking.watch(120) == 0
+    assert country(tracking) == Country(2, 1)
+    assert tracking.otps.open == 3
+    assert tracking.watch(4) == 2
+    assert country(tracking) == Country(2, 1, 1, 1)
+    assert tracking.otps.unsaid == 1
+    assert tracking.gaps == (0, 0)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_repeat_changes_no_number(tracking: Tracking, *, closed: bool, verified: bool) -> None:
+    """Whatever is told again, of an OTP that is open or closed, counts once."""
+    for _ in range(2):
+        tracking.sent("a", country="SG")
+        if verified:
+            tracking.verified("a")
+        tracking.track(2)
+        if closed:
+            tracking.watch(130)
+        if not verified and closed:
+            tracking.verified("a")
+            tracking.verified("a")
+            tracking.track()
+    expected = (YES if verified else NO) if closed else Country(1, int(verified))
+    otps = tracking.otps
+    assert otps.countries["SG"] == expected
+    assert (otps.late, otps.unmatched) == (int(closed and not verified), 0)
+    assert sum(otps.seconds.values()) == int(verified)
+    assert tracking.gaps == (0, 0)
+
+
+def test_a_closed_otp_is_remembered_for_the_time_of_the_setting(server: EmbeddedValkey) -> None:
+    """After DEDUPE_TTL, and half of it more at most, the same id is another OTP."""
+    with redis.Redis(port=server.port) as client:
+        admin(client).flushall()
+        tracking = Tracking(client, ttl=1000)
+        tracking.sent("a")
+        tracking.track()
+        tracking.watch(140)
+        for _ in range(9):
+            tracking.set_clock(tracking.now + 100)
+            tracking.sent("a")
+            tracking.track()
+        assert country(tracking) == NO
+        tracking.set_clock(tracking.now + 1500)
+        tracking.sent("a")
+        tracking.track()
+        assert country(tracking) == Country(2, 0, 0, 1)
+        keys: list[bytes] = tracking.client.keys("otpreport:closed:*")
+        assert keys
+        assert all(tracking.client.ttl(key) > 0 for key in keys)
+
+
+def test_verified_before_sent_is_verified(tracking: Tracking) -> None:
+    """Two web servers tell in any order; the time it took is known all the same."""
+    tracking.verified("a", ago=3)
+    tracking.track(2)
+    tracking.sent("a", ago=20)
+    tracking.track()
+    assert country(tracking) == Country(1, 1)
+    assert (tracking.otps.seconds["20"], tracking.otps.seconds_sum) == (1, 15.0)
+    tracking.watch(140)
+    assert country(tracking) == YES
+
+
+def test_verified_and_never_sent_is_unmatched_once(tracking: Tracking) -> None:
+    """After 15 minutes it is given up; a `sent` that comes later still finds it verified."""
+    tracking.verified("a")
+    tracking.track()
+    tracking.watch(890)
+    assert tracking.otps.unmatched == 0
+    tracking.watch(20)
+    assert tracking.otps.unmatched == 1
+    tracking.verified("a")
+    tracking.watch(910)
+    assert tracking.otps.unmatched == 1
+    tracking.sent("a", ago=1800)
+    tracking.sent("a", ago=1800)
+    tracking.watch(70)
+    assert country(tracking) == YES
+    assert tracking.otps.unmatched == 1
+
+
+def test_nothing_closes_after_a_time_in_which_nobody_looked(tracking: Tracking) -> None:
+    """What nobody watched is no proof of silence: for a minute the apps may tell what they kept."""
+    tracking.sent("a")
+    tracking.track()
+    tracking.track(300)
+    assert tracking.otps.open == 2
+    tracking.verified("a")
+    assert tracking.watch(58) == 0
+    assert tracking.watch(6) == 1
+    assert country(tracking) == YES
+
+
+def test_without_the_watch_a_verified_otp_closes_as_not_verified(tracking: Tracking) -> None:
+    """Negative control: the same with no time for the apps to tell."""
+    tracking.sent("a")
+    tracking.track()
+    tracking.track(300, watch=0)
+    tracking.track(2, watch=0)
+    tracking.verified("a")
+    tracking.watch(62, watch=0)
+    assert country(tracking) == NO
+    assert tracking.otps.late == 1
+
+
+def test_closing_waits_for_what_was_told_in_time(tracking: Tracking) -> None:
+    """A list that is long when an OTP ends is noted first: the notice may be the last of it."""
+    tracking.sent("a", expires_in=30)
+    tracking.track()
+    tracking.tell(*(f"verified 1 x{number}" for number in range(400)))
+    tracking.verified("a")
+    for _ in range(50):  # 8 notices each two seconds
+        assert tracking.track(2, notices=8)[1] == 0
+    while tracking.otps.waiting:
+        tracking.track(2, notices=8)
+    tracking.track(2)
+    assert country(tracking) == YES
+
+
+@pytest.mark.parametrize("flood", [True, False])
+def test_a_flood_that_never_ends_stops_no_closing(tracking: Tracking, *, flood: bool) -> None:
+    """What is told after an OTP's end need not be noted first, though the list is never empty."""
+    tracking.sent("a", expires_in=30)
+    tracking.track()
+    tracking.tell(*(f"verified 1 x{number}" for number in range(200)))
+    took = 0
+    while tracking.otps.open == 2:
+        if flood:
+            tracking.tell(*(f"verified 1 y{took}-{number}" for number in range(20)))
+        tracking.track(2, notices=20)
+        took += 2
+        assert took < 90 + 60
+    assert took > 90
+    assert (tracking.otps.waiting > 0) is flood
+    assert len(str(tracking.client.hget(tracking.keys.otps(ACCOUNT), "marks") or "")) < 300
+
+
+@pytest.mark.parametrize(
+    ("notice", "open_for"),
+    [
+        ("sent {future} 60 SG a", 120),
+        ("sent {past} 60 SG a", 60),
+        ("sent 1 60 SG a", 60),
+        ("sent 999999999999999 5110 SG a", 5170),
+    ],
+)
+def test_a_clock_that_is_off_delays_no_closing(tracking: Tracking, notice: str, open_for: int) -> None:
+    """The end lies between now and now + expires_in by Redis' clock, whatever the app's says."""
+    times = {"future": (tracking.now + 10**6) * 1000, "past": (tracking.now - 500) * 1000}
+    tracking.tell(notice.format(**times))
+    tracking.track()
+    tracking.watch(open_for - 2)
+    assert country(tracking) == Country(1)
+    tracking.watch(6)
+    assert country(tracking) == NO
+
+
+def test_an_otp_that_is_told_late_has_no_latency(tracking: Tracking) -> None:
+    """When its time was over before it was noted, nobody knows how long the user took."""
+    tracking.sent("a", ago=600)
+    tracking.verified("a", ago=590)
+    tracking.track()
+    assert country(tracking) == Country(1, 1)
+    assert not any(tracking.otps.seconds.values())
+
+
+@pytest.mark.parametrize(
+    ("took", "bound"), [(0, "5"), (5, "5"), (6, "10"), (29.9, "30"), (300, "300"), (601, "inf"), (-20, "5")]
+)
+def test_the_time_from_sent_to_verified_is_counted(tracking: Tracking, took: float, bound: str) -> None:
+    """Each in the bucket of its upper bound; the expiry need be no round number."""
+    tracking.sent("a", expires_in=1003, ago=700)
+    tracking.verified("a", ago=700 - took)
+    tracking.track()
+    assert {name for name, count in tracking.otps.seconds.items() if count} == {bound}
+    assert tracking.otps.seconds_sum == max(0, took)
+
+
+@pytest.mark.parametrize("code", ["XK", "UK", "AA", "ZZ"])
+def test_a_country_that_is_none_counts_as_unknown(tracking: Tracking, code: str) -> None:
+    """So the number of fields is bounded, whoever writes."""
+    tracking.sent("a", country=code)
+    tracking.track()
+    assert set(tracking.otps.countries) == {"AD", "ZZ"}
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"rubbish",
+        b"",
+        b"\xff\x00\n\n{",
+        b"sent 1 29 SG a",
+        b"sent 1 5111 SG a",
+        b"sent -1 60 SG a",
+        b"sent 1 60 sg a",
+        b"sent 1 60 SGP a",
+        b"sent 1 60 SG ",
+        b"sent 1234567890123456 60 SG a",
+        b"verified x a",
+        b"verified 1 " + b"a" * 1025,
+        b"sent 1 60 SG " + b"a" * 100_000,
+        b"verified 1 a".upper(),
+    ],
+    ids=lambda raw: repr(raw[:20]),
+)
+def test_what_is_no_notice_goes_to_the_queue(tracking: Tracking, rubbish: bytes) -> None:
+    """There it is read, and buried with its bytes; it counts as nothing."""
+    tracking.tell(rubbish)
+    tracking.track()
+    assert tracking.client.lrange(tracking.keys.ready(ACCOUNT)[0], 0, -1) == [rubbish]
+    assert tracking.otps.countries == {"AD": Country(1)}
+
+
+@pytest.mark.parametrize("message_id", ["a b", "a\nb", "ü\N{THUMBS UP SIGN}", '"\\', "x" * 256, "\x00"])
+def test_an_id_may_hold_anything(tracking: Tracking, message_id: str) -> None:
+    """It comes last in a notice; its report names it as the app did."""
+    tracking.sent(message_id)
+    tracking.track()
+    tracking.watch(130, room=10)
+    [raw] = tracking.negatives
+    assert decode(raw).kwargs["event"] == {
+        "account": ACCOUNT,
+        "message_id": message_id,
+        "occurred_at": (tracking.now - 70) * 1000,
+        "verified": False,
+        "sent_at": (tracking.now - 130) * 1000,
+    }
+
+
+def test_reports_are_bounded(tracking: Tracking) -> None:
+    """What does not fit is counted as withheld, and each `no` is one of these."""
+    for number in range(10):
+        tracking.sent(f"a{number}")
+    tracking.track()
+    tracking.watch(130, room=4)
+    assert (tracking.otps.queued, tracking.otps.withheld, len(tracking.negatives)) == (4, 6, 4)
+    assert tracking.gaps == (0, 0)
+    tracking.sent("b")
+    tracking.track()
+    tracking.watch(130, room=4)
+    assert (tracking.otps.queued, tracking.otps.withheld) == (4, 7)
+    assert tracking.gaps == (0, 0)
+
+
+@pytest.mark.parametrize(("deadline", "said"), [(0, True), (900, True), (125, True), (115, False)])
+def test_what_ends_after_the_deadline_is_unsaid(tracking: Tracking, deadline: int, *, said: bool) -> None:
+    """A report that the provider takes no more is none."""
+    tracking.sent("a")
+    tracking.track()
+    tracking.watch(122, room=9, deadline=deadline)
+    tracking.watch(8, room=9, deadline=deadline)
+    assert (tracking.otps.queued, tracking.otps.unsaid) == ((1, 0) if said else (0, 1))
+    assert tracking.gaps == (0, 0)
+
+
+def test_two_who_track_count_once(tracking: Tracking) -> None:
+    """Any number of workers do the same, on the same keys."""
+    others = [Tracking(tracking.client) for _ in range(2)]
+    for number in range(300):
+        tracking.sent(f"a{number}", expires_in=30)
+        if number % 3:
+            tracking.verified(f"a{number}")
+    for _ in range(60):
+        tracking.track(2, room=1000, notices=7, closings=3)
+        for other in others:
+            other.track(room=1000, notices=20, closings=3)
+    while tracking.track(2, room=1000)[1]:
+        pass
+    assert country(tracking) == Country(300, 200, 200, 100)
+    events = [decode(raw).kwargs["event"] for raw in tracking.negatives]
+    assert len({str(event) for event in events}) == 100 == len(events)
+    assert tracking.gaps == (0, 0)
+
+
+def test_an_hour_is_counted_by_itself(tracking: Tracking) -> None:
+    """The last full hour and the same a day before, for whoever compares; they expire."""
+    tracking.set_clock(tracking.now // 3600 * 3600 + 60)
+    tracking.sent("a")
+    tracking.watch(200)
+    [name] = tracking.client.keys("otpreport:otps:aws:*")
+    assert name.decode() == tracking.keys.otps_of_hour(ACCOUNT, tracking.now // 3600)
+    assert tracking.client.hgetall(name) == {b"SG:no": b"1"}
+    assert 49 * 3600 < tracking.client.ttl(name) <= 50 * 3600
+
+
+@pytest.mark.parametrize("kind", ["otps", "open", "early", "queue", "notices"])
+def test_a_key_of_a_wrong_type_loses_nothing(tracking: Tracking, kind: str) -> None:
+    """Nothing is taken that could not be put down; once the key is mended all of it counts."""
+    keys = tracking.keys
+    name = {
+        "otps": keys.otps(ACCOUNT),
+        "open": keys.open_otps(ACCOUNT),
+        "early": keys.early_otps(ACCOUNT),
+        "queue": keys.ready(ACCOUNT)[0],
+        "notices": keys.notices(ACCOUNT),
+    }[kind]
+    had = tracking.client.dump(name)
+    tracking.client.set(name, "x")
+    if kind != "notices":
+        tracking.tell(f"sent {tracking.now * 1000} 60 SG a", "rubbish")
+    noted, closed, _, [fault] = tracking.track()
+    assert (noted, closed) == (0, 0)
+    assert fault.startswith(f"{name}: WRONGTYPE")
+    tracking.client.delete(name)
+    if had is not None:
+        tracking.client.restore(name, 0, had)
+    if kind != "notices":
+        assert tracking.track()[0] == 2
+        assert country(tracking) == Country(1)
+
+
+def test_a_message_of_any_size_is_passed_on_alone(tracking: Tracking) -> None:
+    """A call takes no more notices than a bounded number of bytes holds."""
+    tracking.tell(*[b"x" * 1_000_000] * 3)
+    assert tracking.track()[:3] == (1, 0, True)
+    assert tracking.track()[:3] == (1, 0, True)
+    assert tracking.track()[:3] == (1, 0, False)
+
+
+def test_notices_of_an_account_with_workers_are_no_strangers(tracking: Tracking) -> None:
+    """They are served; those of an account that nobody knows are shown as a queue without workers."""
+    tracking.sent("a")
+    assert not find_queues(tracking.client, tracking.keys, [ACCOUNT]).named
+    assert find_queues(tracking.client, tracking.keys, ["other"]).named == {"aws.otps": 1}
+
+
+def test_nobody_who_only_looks_is_tracked(server: EmbeddedValkey) -> None:
+    """Of an account of which nobody told, no key is made."""
+    with redis.Redis(port=server.port) as client:
+        admin(client).flushall()
+        tracking = Tracking(client)
+        before = tracking.client.keys("*")
+        assert tracking.track()[:2] == (0, 0)
+        assert tracking.client.keys("*") == before
+
+
+def test_the_verified_of_who_dispatches_nothing_are_bounded(tracking: Tracking) -> None:
+    """They wait for their `sent`, so many at most; of an account that never had one nothing is remembered."""
+    untyped: Any = tracking.client
+    untyped.flushall()
+    tracking.set_clock(1_800_000_000)
+    early, score = tracking.keys.early_otps(ACCOUNT), (1_800_000_900 - 1767225600) * 2**20 + 2**19
+    for start in range(0, 100_000, 5000):
+        untyped.zadd(early, {f"x{number}": score for number in range(start, start + 5000)})
+    for number in range(50):
+        tracking.verified(f"y{number}")
+    tracking.track()
+    tracking.track()
+    assert untyped.zcard(early) == 100_000
+    assert tracking.otps.unmatched == 50
+    assert not untyped.keys("otpreport:closed:*")
