@@ -48,7 +48,7 @@ class InDoubt(OtpreportError):  # noqa: N818 - it names the fact
     """The request was sent, or may have been, and no answer came: the provider may have taken it."""
 
 
-class Door(Protocol):
+class Limiter(Protocol):
     """Where an event waits until it may be sent."""
 
     async def enter(self, delivery: Delivery) -> Slot | Refusal:
@@ -137,7 +137,7 @@ class Report:
         self,
         accounts: Mapping[str, ActiveAccount],
         *,
-        admission: Door,
+        admission: Limiter,
         http: Http,
         states: AccountStates,
         wall: Wall,
