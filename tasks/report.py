@@ -103,7 +103,7 @@ class Observer(Protocol):
         ...
 
 
-class Wall(Protocol):
+class ProviderClock(Protocol):
     """The wall clock, corrected by what the provider says the time is."""
 
     def now(self, account: str) -> float:
@@ -140,7 +140,7 @@ class Report:
         admission: Limiter,
         http: Http,
         states: AccountStates,
-        wall: Wall,
+        wall: ProviderClock,
         observer: Observer,
         calls: Calls,
         monotonic: Callable[[], float],

@@ -155,7 +155,7 @@ class States:
 
 
 @dataclass
-class Wall:
+class ProviderClock:
     """A wall clock that stands still until an answer with a `date` (UNIX seconds) corrects it."""
 
     seconds: float = NOW_MS / 1000
@@ -245,10 +245,10 @@ __all__ = [
     "NotSent",
     "Observer",
     "Provider",
+    "ProviderClock",
     "SilentHttp",
     "SilentStates",
     "States",
-    "Wall",
     "says",
     "ticking",
 ]

@@ -35,6 +35,7 @@ NAMES = {
     "Stop": "CommandError",
     "TELL": "PRESENCE_INTERVAL",
     "TOO_MUCH": "RIGHTS_SCRIPT",
+    "Wall": "ProviderClock",
     "Way": "LeasePurpose, or Route",
     "_FAREWELL": "_CLOSE_TIMEOUT",
     "_PATIENCE": "_FORK_TIMEOUT",

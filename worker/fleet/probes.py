@@ -15,7 +15,7 @@ from config.account import Account, provider_of
 from config.settings import Settings
 from providers.base import Answer, Outcome, Provider, Result
 from providers.proof import Proof, Standing, weigh
-from tasks.report import Http, InDoubt, NotSent, Wall
+from tasks.report import Http, InDoubt, NotSent, ProviderClock
 from tasks.wall import WallClock
 from worker.fleet.checks import Finding, Level
 from worker.http.client import http_client
@@ -62,7 +62,7 @@ def _outcome_text(outcome: Outcome) -> str:
 class Prober:
     """Send probes, each newly signed; a wrong clock is corrected once from the provider's answer."""
 
-    def __init__(self, http: Http, wall: Wall) -> None:
+    def __init__(self, http: Http, wall: ProviderClock) -> None:
         self._http = http
         self._wall = wall
 

@@ -25,11 +25,11 @@ from tests.support.report_twins import (
     Observer,
     Pathlike,
     Provider,
+    ProviderClock,
     Silent,
     SilentHttp,
     SilentStates,
     States,
-    Wall,
     says,
     ticking,
 )
@@ -46,7 +46,7 @@ class World:
     network: Callable[[list[Answer | Exception]], Http] = Http
     gate: Gate = field(default_factory=Gate)
     states: States = field(default_factory=States)
-    wall: Wall = field(default_factory=Wall)
+    wall: ProviderClock = field(default_factory=ProviderClock)
     observer: Observer = field(default_factory=Observer)
     calls: Calls = field(default_factory=Calls)
     provider: Provider = field(default_factory=Provider)
