@@ -59,7 +59,7 @@ class Limiter(Protocol):
         """Whether the event waits for a slot that it was given already."""
         ...
 
-    def turn_away(self, account: str | None) -> None:
+    def cancel_waiting(self, account: str | None) -> None:
         """Stop the waiting of all events without a slot, or of those of one account."""
         ...
 
@@ -165,9 +165,9 @@ class Report:
         """Sign with a provider's new keys from now on; the answer to a request under way is read with its own keys."""
         self._accounts[account] = replace(self._accounts[account], provider=provider)
 
-    def turn_away(self, account: str | None = None) -> None:
+    def cancel_waiting(self, account: str | None = None) -> None:
         """Hand back all events that wait for a slot, or those of one account."""
-        self._admission.turn_away(account)
+        self._admission.cancel_waiting(account)
 
     def may_go(self, delivery: Delivery) -> bool:
         """Whether its request is under way, or it has a slot."""

@@ -328,7 +328,7 @@ class Engine:
             flags = await self._queue.settle(batch, call, calls)
             self._unanswered = None
             for account in self._reach.learn(calls, self._queue.alone, time.monotonic()):
-                self._report.turn_away(account)
+                self._report.cancel_waiting(account)
             for one, settled in zip(batch, flags, strict=True):
                 self._let_go(one, settled)
 
@@ -349,7 +349,7 @@ class Engine:
         quarantined = self._quarantine.in_force
         solo = self._quarantine.takes_suspects(time.monotonic()) and not self._held
         if quarantined and not self._holds_suspect():
-            self._report.turn_away()  # or what waits long for a slot would keep the worker from getting empty
+            self._report.cancel_waiting()  # or what waits long for a slot would keep the worker from getting empty
         accounts = self._in_turn()
         wants = dict.fromkeys(accounts, 0) if quarantined else self._wants(accounts)
         room = self._room()

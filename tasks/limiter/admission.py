@@ -204,8 +204,8 @@ class Admission:
         self.regroup(groups)
         self._wake = asyncio.Event()
         self._late_until = 0.0
-        self._turned_away: set[str | None] = set()
-        """The accounts turned away during the call to Redis, None for all: without a slot their events stop waiting."""
+        self._cancelled: set[str | None] = set()
+        """The accounts whose waiting was cancelled during the call to Redis, None for all."""
         self._given: set[str] = set()
         """The tags whose slot is in the future, or has just come."""
         self.at_once = AT_ONCE
@@ -241,9 +241,9 @@ class Admission:
         """Whether the delivery waits for a slot that it was given already."""
         return delivery.tag in self._given
 
-    def turn_away(self, account: str | None = None) -> None:
+    def cancel_waiting(self, account: str | None = None) -> None:
         """Stop the waiting of all deliveries without a slot, or of those of one account."""
-        self._turned_away.add(account)
+        self._cancelled.add(account)
         for line in self._lines:
             for _ in range(len(line.waiting)):
                 delivery, future = line.waiting.popleft()
@@ -290,7 +290,7 @@ class Admission:
             pass
 
     async def _serve(self, batch: list[tuple[Line, Waiting]], asked: float) -> None:
-        self._turned_away.clear()
+        self._cancelled.clear()
         try:
             reply = await self._script.run(self._redis, self._keys, self._arguments(batch))
         except RedisError as error:
@@ -342,7 +342,7 @@ class Admission:
                 slots.setdefault(line.group.wake_at(moment), []).append(going)
                 self._given.add(delivery.tag)
                 line.ahead += 1
-            elif answer <= NO_SLOT and not self._turned_away & {None, delivery.account}:
+            elif answer <= NO_SLOT and not self._cancelled & {None, delivery.account}:
                 self._put_back(entry)
             else:
                 future.set_result(Refusal.NOT_RUNNING if answer <= NO_SLOT else Refusal(answer))

@@ -310,7 +310,7 @@ async def test_who_is_turned_away_while_redis_is_asked_does_not_wait_on(
         def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
             taken = super().take(now, at_once, free)
             if taken:
-                asyncio.get_running_loop().call_soon(door.admission.turn_away, "tencent")
+                asyncio.get_running_loop().call_soon(door.admission.cancel_waiting, "tencent")
             return taken
 
     monkeypatch.setattr(module, "Line", Turning)

@@ -959,7 +959,7 @@ async def test_a_worker_that_waits_for_all_its_slots_is_never_empty(
     def keep(report: Report) -> None:
         """Let all wait on."""
 
-    monkeypatch.setattr(Report, "turn_away", keep)
+    monkeypatch.setattr(Report, "cancel_waiting", keep)
     assert await rounds_until_a_suspect_is_sent(fleet) >= 100
 
 

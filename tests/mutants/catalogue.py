@@ -1139,7 +1139,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admission-turned-away",
         "tasks/limiter/admission.py",
-        "elif answer <= NO_SLOT and not self._turned_away & {None, delivery.account}:",
+        "elif answer <= NO_SLOT and not self._cancelled & {None, delivery.account}:",
         "elif answer <= NO_SLOT:",
         "tests/integration/test_admission.py::test_who_is_turned_away_while_redis_is_asked_does_not_wait_on",
     ),
@@ -1209,7 +1209,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "engine-turn-away",
         "worker/engine.py",
-        "self._report.turn_away()  # or",
+        "self._report.cancel_waiting()  # or",
         "pass  # or",
         "tests/integration/test_engine.py::test_a_slow_account_does_not_hold_up_a_suspect",
     ),

@@ -107,7 +107,7 @@ class Gate:
         del delivery
         return False
 
-    def turn_away(self, account: str | None) -> None:
+    def cancel_waiting(self, account: str | None) -> None:
         """Let nobody go: nobody waits."""
 
 

@@ -49,6 +49,7 @@ NAMES = {
     "strangers": "unconfigured, or unknown",
     "tell": "announce",
     "told": "announced, or logged",
+    "turn_away": "cancel_waiting",
 }
 """Identifiers, and what stands for them."""
 
