@@ -1,5 +1,9 @@
+import base64
 import json
+import re
+import zlib
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -71,6 +75,39 @@ def test_what_the_reporter_sends_is_read() -> None:
         (message(headers={"eta": "tomorrow"}), "headers.eta is not an ISO 8601 time"),
         (message(headers={"expires": 60}), "headers.expires is not an ISO 8601 time"),
         (b" " * (MAX_BYTES + 1), f"more than {MAX_BYTES}"),
+        (
+            message(envelope={"body": base64.b64encode(zlib.compress(b"[[], {}, {}]")).decode()}),
+            "body is not JSON",
+        ),
+        (message(body=json.dumps([[], {"event": WIRE}, {}]).encode("utf-16")), "body is not JSON"),
+        (message(body=b"\xef\xbb\xbf[[], {}, {}]"), "body is not JSON"),
+        (message(body=b""), "body is not JSON"),
+        (message(body=b"[" * 30_000), "body is not JSON: recursion limit exceeded"),
+        (message(envelope={"body": ""}), "body is not JSON"),
+        (message(envelope={"body": "W1td"[:-1]}), "not base64"),
+        (message(envelope={"body": {"event": WIRE}}), "body is not a string"),
+        (message(envelope={"content-type": "application/x-yaml"}), "content-type"),
+        (message(envelope={"content-type": "application/x-msgpack"}), "content-type"),
+        (message(envelope={"headers": None}), "headers is not a JSON object"),
+        (message(envelope={"properties": None}), "body is not JSON"),  # it says of no encoding
+        (message(headers={"task": ["otpreport.report"]}), "headers.task"),
+        (message(headers={"id": 7}), "headers.id"),
+        (message(headers={"eta": NOW_MS}), "headers.eta is not an ISO 8601 time"),
+        (message(headers={"eta": False}), "headers.eta is not an ISO 8601 time"),
+        (message(body=json.dumps([None, {"event": WIRE}, {}]).encode()), "args is not a list"),
+        (message(body=json.dumps([[], None, {}]).encode()), "kwargs is not a JSON object"),
+        (message({"event": json.dumps(WIRE)}), "`event` is not a JSON object"),
+        (message({"event": None}), "`event` is not a JSON object"),
+        (message(WIRE), "one argument, `event`"),
+        (message({"event": WIRE | {"verified": "true"}}), "verified: must be true or false"),
+        (message({"event": WIRE | {"message_id": 2640}}), "message_id: must be a string"),
+        (message({"event": WIRE | {"occurred_at": 2**70}}), "after the year 9999"),
+        (message({"event": WIRE | {"occurred_at": str(NOW_MS)}}), "text of digits"),
+        (
+            message(body=b'[[], {"event": {"message_id": "1", "occurred_at": 1e400}}, {}]'),
+            "not a finite number",
+        ),
+        (message() + message(), "not JSON"),
     ],
 )
 def test_a_bad_message_says_what_is_wrong(raw: bytes, why: str) -> None:
@@ -79,6 +116,34 @@ def test_a_bad_message_says_what_is_wrong(raw: bytes, why: str) -> None:
     assert isinstance(bad, Undeliverable)
     assert bad.reason is Reason.INVALID
     assert why in bad.why
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        message(envelope={"properties": {"body_encoding": "base64"}}),
+        message(envelope={"properties": {"body_encoding": "base64", "priority": "high", "delivery_tag": 7}}),
+        message(headers={"retries": "three", "timelimit": "none", "stamps": [], "lang": None}),
+        message(body=json.dumps([[], {"event": WIRE}, {}]).replace("{", '{"event": 1, ', 1).encode()),
+        message({"event": WIRE | {"x": "y" * 40_000}}),
+        message() + b"\r\n",
+    ],
+)
+def test_what_is_not_needed_spoils_nothing(raw: bytes) -> None:
+    """Properties that are left out or odd, a name twice, a long field of somebody else's, an end of line."""
+    found = reading(raw)
+    assert isinstance(found, Delivery)
+    assert found.event == event()
+
+
+def test_the_message_of_the_docs() -> None:
+    """The whole message that a page shows for `LPUSH` is read as the event that it describes."""
+    page = Path(__file__).parents[3] / "docs" / "message.md"
+    shown = re.findall(r"^LPUSH otpreport\.tencent '(.*)'$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(shown) == 1
+    found = reading(shown[0].encode())
+    assert isinstance(found, Delivery)
+    assert (found.event.message_id, found.event.occurred_at_ms) == ("2640:1", 1777636800000)
 
 
 def test_unknown_fields_are_read_over() -> None:
