@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         default=400,
         ge=1,
         le=10_000,
-        description="Most requests that one worker process has in flight.",
+        description="Maximum requests in flight per worker process.",
     )
     worker_pace: Annotated[int, Unit("reports/s")] = Field(
         default=800,

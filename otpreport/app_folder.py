@@ -1,7 +1,7 @@
 """Where the worker's packages are, and how a program comes to import them.
 
 `config`, `tasks`, `worker` and `providers` are names that web apps use for their own packages. So the wheel has ours
-in `otpreport/_app`, where nobody's import looks, and only a program of ours puts that folder on the path.
+in `otpreport/_app`, which is not on Python's path, and only a program of ours puts it there.
 """
 
 import sys

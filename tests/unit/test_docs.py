@@ -90,6 +90,13 @@ def test_links_are_read_as_a_browser_would() -> None:
     assert list(links(text)) == ["b.md", "d.svg", "j.md#k", "o.md"]
 
 
+def test_the_index_of_decisions_has_all_of_them() -> None:
+    """In their order."""
+    index, _, body = (DOCS / "decisions.md").read_text(encoding="utf-8").partition("\n\n## ")
+    headings = re.findall(r"^##+ (.*)$", f"## {body}", re.MULTILINE)
+    assert list(links(index)) == [f"#{slug_of(heading)}" for heading in headings]
+
+
 def test_headings_are_named_as_on_github() -> None:
     """Punctuation goes, blanks become dashes, a second one of the same name gets a number."""
     assert slug_of("TLS, Sentinel, socket files") == "tls-sentinel-socket-files"
