@@ -110,7 +110,7 @@ Place = WaitingPlace | TakenPlace | DeadPlace | DeliveredPlace | EndedPlace | Un
 
 @dataclass(slots=True)
 class Looked:
-    """How far one look went: accounts, how many of what, how often, and what could not be read."""
+    """How far one look went: accounts, how many of what, how often, and why it may have missed something."""
 
     accounts: Sequence[str]
     waiting: int = 0
@@ -118,6 +118,13 @@ class Looked:
     dead: int = 0
     looks: int = 0
     faults: list[str] = field(default_factory=list[str])
+    interrupted: bool = False
+    """Whether Redis was started anew, or another one took its place, while this looked."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it missed nothing."""
+        return not self.faults and not self.interrupted
 
 
 class Sought:
@@ -165,12 +172,18 @@ class Finder:
     def find(self, message_id: str, accounts: Sequence[str]) -> tuple[list[Place], Looked]:
         """Return every place of the event, the furthest along its way first, and how far this looked."""
         sought, looked, places = Sought(message_id), Looked(accounts), list[Place]()
+        server = self._server()
         while not places and looked.looks < 2:
             looked.looks += 1
             looked.taken = looked.dead = 0
             for account in accounts:
                 places += self._look(account, sought, looked)
+        looked.interrupted = self._server() != server
         return places, looked
+
+    def _server(self) -> str:
+        """Return the id of the server's process: cursors and places of one mean nothing to another."""
+        return str(self._client.info("server")["run_id"])
 
     def _look(self, account: str, sought: Sought, looked: Looked) -> list[Place]:
         waiting = list[WaitingPlace]()

@@ -87,16 +87,17 @@ def _lines(
 ) -> Iterator[str]:
     for place in places:
         yield f"{place.account}: {_sentence(place, fleet)}"
-    if not places:
-        verdict = "not found" if looked.faults else "unknown here"
+    if not places and looked.whole:
         yield (
-            f"{message_id} is {verdict}: it does not wait, is no dead letter,"
+            f"{message_id} is unknown here: it does not wait, is no dead letter,"
             f" and was not delivered since {moment(since_ms)} UTC."
         )
         yield (
             "Either it was never queued here, or it was delivered earlier, or it ended as skipped, shed or purged,"
             " or as a removed dead letter, which is not remembered."
         )
+    elif not places:
+        yield f"{message_id} was not found, but this could not look everywhere: see below."
     yield _how_far(looked, since_ms)
     yield from _doubts(looked, since_ms, fleet)
 
@@ -114,6 +115,8 @@ def _doubts(looked: Looked, since_ms: int, fleet: Fleet) -> Iterator[str]:
     """Yield what this could not look at."""
     for fault in looked.faults:
         yield f"not readable: {fault}"
+    if looked.interrupted:
+        yield "redis was started anew, or replaced, while this looked: look again"
     if fleet.queues.more or not fleet.queues.complete:
         more = f"{number(fleet.queues.more)} more queues" if fleet.queues.more else "some queues"
         yield f"not looked at: {more} that no worker serves: name the account with --account"
