@@ -52,7 +52,7 @@ class Drops:
             self._thread.join(_CLOSE_TIMEOUT)
 
     def _warn(self, reason: str) -> threading.Thread:
-        line = ("events dropped (%d so far): %s", self.count, reason)
+        line = ("otpreport events dropped (%d so far): %s", self.count, reason)
         thread = threading.Thread(target=_log.warning, args=line, name="otpreport-drops", daemon=True)
         thread.start()
         return thread

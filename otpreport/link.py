@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,11 @@ FATAL = ("READONLY", "NOAUTH", "LOADING", "MASTERDOWN", "NOREPLICAS")
 
 _DOUBTFUL_AFTER = 1.0
 """Seconds without a write after which a balancer or a NAT may have forgotten a connection without a word."""
+
+_WRONG_URL = re.compile(
+    "DB index is out of range|Protocol error|username-password|Authentication required|NOAUTH"
+)
+"""What a Redis says, or what is no Redis, that the URL names wrongly: no outage that passes."""
 
 _MAY_HAVE_ARRIVED = "no answer in time (the write may have arrived)"
 
@@ -121,6 +127,11 @@ class Link:
             self._needed.notify()
             self._available.wait_for(lambda: self._open or self._away, seconds)
             return self._open > 0
+
+    def is_up(self) -> bool:
+        """Return whether a connection is open and works, as far as known."""
+        with self._lock:
+            return self._open > 0 and not self._away
 
     def wait_until_up(self, seconds: float) -> bool:
         """Wait while Redis is known to be away; False when it still is after that time."""
@@ -282,10 +293,10 @@ class Link:
         """Log that Redis went or came back, each once."""
         if back:
             self._away_logged = False
-            _log.info("Redis accepts events again")
+            _log.info("Redis accepts otpreport events again")
         elif away and not self._away_logged:
             self._away_logged = True
-            _log.warning("Redis does not accept events: %s%s", away, self.meanwhile)
+            _log.warning("Redis does not accept otpreport events: %s%s%s", away, _fix(away), self.meanwhile)
 
     def _opened(self, connection: Connection) -> None:
         with self._lock:
@@ -320,3 +331,8 @@ class Link:
         self._delay = min(_LONGEST_DELAY, 2 * self._delay)
         while not self._closed and (left := end - time.monotonic()) > 0:
             self._needed.wait(left)
+
+
+def _fix(reason: str) -> str:
+    """Say what to correct where waiting will not help."""
+    return ": check redis_url" if _WRONG_URL.search(reason) else ""

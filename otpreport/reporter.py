@@ -30,6 +30,8 @@ _log = logging.getLogger("otpreport")
 
 _CONNECT_TIMEOUT = 2.0
 """Seconds the background thread gives Redis for each step of a connection; no caller waits for that."""
+_LAST_FORWARD = 1.0
+"""Seconds that `close` gives the spool; a program that reports once and ends may be the only one there is."""
 _LONGEST_TIMEOUT = 30.0
 """Seconds; more is most likely meant as milliseconds."""
 _REDIS_SHARE = 0.6
@@ -167,7 +169,11 @@ class Reporter:
         return receipts
 
     def close(self) -> None:
-        """Close connections and threads; events reported later are dropped."""
+        """Close connections and threads; events reported later are dropped.
+
+        While Redis accepts events, what the spool holds is forwarded first, for at most a second; what is left waits on
+        disk for the next Reporter with this spool. A program that ends without this does the same.
+        """
         self._closer()
         if self._executor is not None:
             self._executor.shutdown(wait=False)
@@ -247,7 +253,7 @@ class Reporter:
         try:
             path = default_path(name) if spool is None else Path(spool)
         except RuntimeError as error:
-            _log.warning("no spool for events: give Reporter(spool=...) a file: %s", error)
+            _log.warning("no spool for otpreport events: give Reporter(spool=...) a file: %s", error)
             return None
         self._link.meanwhile = f"; they wait in {path}"
         opened = Spool(path, self._link, limit=limit, with_notices=self._tracking)
@@ -258,6 +264,8 @@ class Reporter:
 
 def _close(link: Link, spool: Spool | None, drops: Drops) -> None:
     renew()
+    if spool is not None and link.is_up():
+        spool.catch_up(_LAST_FORWARD)
     link.close()
     if spool is not None:
         spool.close()

@@ -86,8 +86,10 @@ class Spool:
         self._notices = Notices()
         self._tidy_at = 0.0
         self._stuck: tuple[int, float] | None = None
+        self._wake_closer = threading.Condition(self._lock)
         self._threads: dict[str, threading.Thread] = {}
         self._news = False
+        self._looked = False
 
     def start(self) -> None:
         """Start each thread unless it runs; where that fails, the next call tries again."""
@@ -119,7 +121,7 @@ class Spool:
             return Turn(path)
         except (sqlite3.Error, OSError) as error:
             # two that forward send some events twice, which dedupe settles; none would send nothing
-            self._notices.warn(f"forwarding the spool {path} without a lock: {error}")
+            self._notices.warn(f"forwarding the otpreport spool {path} without a lock: {error}")
             return nullcontext(True)
 
     def put(self, pushes: Sequence[Push], deadline: float) -> list[str]:
@@ -142,6 +144,12 @@ class Spool:
                 self._pending.remove(entry)
                 return _NOT_IN_TIME
         return f"{_NOT_IN_TIME} (it may have kept the event)"
+
+    def catch_up(self, seconds: float) -> None:
+        """Wait while events of the file are forwarded, until Redis takes no more or the time is over."""
+        with self._lock:
+            if _FORWARDER in self._threads:
+                self._wake_closer.wait_for(lambda: self._looked and not self._news, seconds)
 
     def close(self) -> None:
         """Stop the threads; events on disk wait for the next process."""
@@ -200,7 +208,7 @@ class Spool:
             try:
                 return Store(path)
             except NotOurs as error:
-                self._notices.warn(f"{error}: using a file beside it")
+                self._notices.warn(f"otpreport: {error}: using a file beside it")
         return Store(last)
 
     def _places(self) -> Iterator[Path]:
@@ -211,7 +219,7 @@ class Spool:
     def _take(self, error: Exception, doing: str) -> None:
         """Begin a new file where the old one is corrupt; warn of any other fault."""
         if not (is_damage(error) and self._moved_aside(error)):
-            self._notices.warn(f"the spool {self._path} cannot be {doing}: {error}")
+            self._notices.warn(f"the otpreport spool {self._path} cannot be {doing}: {error}")
 
     def _moved_aside(self, error: Exception) -> bool:
         """Rename a corrupt file, unless another is at it; False for a sound one, which another may have begun."""
@@ -222,7 +230,7 @@ class Spool:
                 if path.exists() and is_corrupt(path):
                     aside = move_aside(path)
                     _log.error(
-                        "the spool %s was corrupt (%s): moved it to %s and started a new one",
+                        "the otpreport spool %s was corrupt (%s): moved it to %s and started a new one",
                         path,
                         error,
                         aside,
@@ -251,7 +259,13 @@ class Spool:
                 _close(store)
                 self._take(error, "forwarded")
                 store, pause = None, _LONGEST_PAUSE
+            self._note_look()
         _close(store)
+
+    def _note_look(self) -> None:
+        with self._lock:
+            self._looked = True
+            self._wake_closer.notify_all()
 
     def _forward_others(self, own: Path) -> None:
         """Forward events in the files beside, left by processes that could not use the main file."""
@@ -267,9 +281,9 @@ class Spool:
                 with suppress(sqlite3.Error):
                     if path.name != self._path.name and (count := waiting(path)):
                         _log.warning(
-                            "the spool %s of another Redis address holds unsent events (%d): if no app reports "
-                            "to that address"
-                            " any more, forward them with Reporter(redis_url, spool=%r)",
+                            "the otpreport spool %s of another Redis address holds unsent events (%d): if no "
+                            "app reports to that address any more, forward them with "
+                            "Reporter(redis_url, spool=%r)",
                             path,
                             count,
                             str(path),
@@ -316,7 +330,7 @@ class Spool:
         if now - self._stuck[1] < self.hangs:
             return False
         self._notices.warn(
-            f"forwarding the spool {store.path} although another process has the turn, as it makes no progress"
+            f"forwarding the otpreport spool {store.path}: the process that has the turn makes no progress"
         )
         return True
 
@@ -363,7 +377,7 @@ class Spool:
         try:
             yield
         except sqlite3.OperationalError as error:
-            self._notices.warn(f"the spool {store.path} cannot be {doing}: {error}")
+            self._notices.warn(f"the otpreport spool {store.path} cannot be {doing}: {error}")
 
 
 def _settle(entries: Sequence[SpoolEntry], refusals: Sequence[str]) -> None:

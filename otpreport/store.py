@@ -230,7 +230,7 @@ class Turn(Database):
         with suppress(FileNotFoundError):
             found = self.path.lstat()
             if not stat.S_ISREG(found.st_mode) or found.st_size:
-                _log.warning("%s is no lock of ours: it is now %s", self.path, move_aside(self.path))
+                _log.warning("%s is not a lock of otpreport: it is now %s", self.path, move_aside(self.path))
         super()._prepare()
 
     def _set_up(self, connection: sqlite3.Connection) -> None:

@@ -406,7 +406,7 @@ def test_unknowable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool=path, timeout=PATIENCE) as reporter:
         receipt = reporter.report(verification())
     assert (receipt.status, "cannot be written" in receipt.reason) == ("dropped", True)
-    assert levels(caplog, f"the spool {path} cannot be written") == [logging.WARNING]
+    assert levels(caplog, f"the otpreport spool {path} cannot be written") == [logging.WARNING]
 
 
 def test_no_home(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -416,7 +416,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
     with Reporter(f"redis://127.0.0.1:{free_port()}/0", timeout=PATIENCE) as reporter:
         receipts = [reporter.report(verification()) for _ in range(2)]
     assert ["no spool" in receipt.reason for receipt in receipts] == [True, True]
-    assert levels(caplog, "no spool for events") == [logging.WARNING]
+    assert levels(caplog, "no spool for otpreport events") == [logging.WARNING]
 
 
 class Starved(Spool):
@@ -858,6 +858,31 @@ def test_only_the_owner_may_read(path: Path) -> None:
         assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
+ONCE = """
+import sys
+from otpreport import Reporter
+from tests.support.events import verification
+reporter = Reporter(sys.argv[1], spool=sys.argv[2], timeout=5)
+print(reporter.report(verification("last")).status)
+"""
+
+
+@pytest.mark.parametrize("end", ["", "reporter.close()"], ids=["end", "close"])
+def test_a_program_that_reports_once_forwards_what_an_earlier_one_spooled(
+    path: Path, away: EmbeddedValkey, end: str
+) -> None:
+    """It may be the only program that there is: a cron job, or a command of a framework."""
+    with Reporter(away.url, spool=path, timeout=PATIENCE) as reporter:
+        assert reporter.report_many(events(450)).spooled == 450
+    away.start()
+    command = [sys.executable, "-c", ONCE + end, away.url, str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout == "queued\n"
+    assert waiting(path) == []
+    with redis.Redis(port=away.port) as client:
+        assert len(arrived(client)) == 451
+
+
 def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By default the file is in the user's state folder, one for each Redis, and names no password."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -882,7 +907,11 @@ def test_another_address_left_events(
     assert levels(caplog, "of another Redis address") == []
     with Reporter(away.url, timeout=PATIENCE) as reporter:
         assert reporter.report(verification("new")).status == "spooled"
-        until(lambda: levels(caplog, f"the spool {file} of another Redis address holds unsent events (1)"))
+        until(
+            lambda: levels(
+                caplog, f"the otpreport spool {file} of another Redis address holds unsent events (1)"
+            )
+        )
     away.start()
     with Reporter(away.url, spool=file, timeout=PATIENCE), redis.Redis(port=away.port) as client:
         until(lambda: "old" in arrived(client))

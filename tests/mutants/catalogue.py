@@ -1690,6 +1690,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_spool.py::test_what_came_too_late_is_withdrawn",
     ),
     Mutant(
+        "spool-last-forward",
+        "otpreport/reporter.py",
+        "        spool.catch_up(_LAST_FORWARD)\n",
+        "        pass\n",
+        "tests/integration/test_spool.py::test_a_program_that_reports_once_forwards_what_an_earlier_one_spooled",
+    ),
+    Mutant(
         "spool-forwarded-once",
         "otpreport/spool.py",
         " if _mark(row) not in self._forwarded)",

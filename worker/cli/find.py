@@ -94,7 +94,8 @@ def _lines(
         )
         yield (
             "Either it was never queued here, or it was delivered earlier, or it ended as skipped, shed or purged,"
-            " or as a removed dead letter, which is not remembered."
+            " or as a removed dead letter, which is not remembered. Or it waits in the spool of a web app, on that"
+            " machine's disk: its receipt said `spooled`."
         )
     elif not places:
         yield f"{message_id} was not found, but this could not look everywhere: see below."

@@ -63,7 +63,7 @@ in this folder:
 from datetime import UTC, datetime
 from otpreport import Reporter, Verification
 
-reporter = Reporter("{redis_url}", accounts={accounts})
+reporter = Reporter("{redis_url}", accounts={accounts}, spool="{spool}")
 print(reporter.report(Verification(account="tencent", message_id="my-first", occurred_at=datetime.now(UTC))))
 END
 
@@ -217,6 +217,7 @@ def _stay(console: Console, processes: Processes, accounts: list[str]) -> None:
         python=sys.executable,
         redis_url=processes.valkey.url,
         accounts=accounts,
+        spool=processes.folder / "spool.sqlite3",
         simulator_url=processes.simulator_url,
         arrived=arrivals(processes.simulator_url),
         config=processes.config,
