@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Annotated, Literal, TypeVar, cast
 from urllib.parse import urlsplit
@@ -14,15 +14,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
 )
 
 from config.duration import Unit, parse_duration
 from config.endpoint import check_endpoint
-from config.faults import Fault, from_validation, missing, nearest, unknown
+from config.faults import Fault, from_validation, missing, nearest, unknown, wrong
 from config.implied import ImpliedDefault
 from config.numbers import refuse_bool
+from config.proxy import DIRECT, FORM, ProxyServer, named_for
+from config.route import Route, UnusableFileError
 from providers.base import Provider
 from providers.masking import shortened
 from providers.registry import REGISTRY
@@ -33,6 +36,26 @@ KNOWN = ", ".join(sorted(REGISTRY))
 Model = TypeVar("Model", bound=BaseModel)
 
 _NAME = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
+
+
+def _check_proxy(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() != DIRECT:
+        _proxy(value)
+    return value
+
+
+def _check_file(value: str) -> str:
+    if "-----BEGIN" in value or "\n" in value:
+        fix = "give the path of the file, in a variable whose name does not end in _FILE"
+        raise wrong("is the content of a file", fix)
+    return value
+
+
+def _proxy(value: SecretStr) -> ProxyServer:
+    try:
+        return ProxyServer.parse(value.get_secret_value())
+    except ValueError:
+        raise wrong("is not an HTTP proxy", FORM) from None
 
 
 class AccountSettings(BaseModel):
@@ -77,6 +100,30 @@ class AccountSettings(BaseModel):
         description="Oldest age at which an event is still sent, from code entry or replay; beyond it, it "
         "becomes a dead letter. For a provider with a deadline, counted from `sent_at` where it is given.",
     )
+    proxy: Annotated[
+        Annotated[SecretStr, AfterValidator(_check_proxy)] | None,
+        ImpliedDefault("`HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of the environment"),
+    ] = Field(
+        default=None,
+        description="HTTP proxy that requests go through, `http://[user:password@]host:port` or `https://...` (TLS to "
+        f"the proxy); `{DIRECT}`: no proxy, whatever the environment says. TLS is with the provider, in the tunnel.",
+    )
+    ca_bundle: Annotated[str, AfterValidator(_check_file), ImpliedDefault("the system's")] = Field(
+        default="",
+        description="PEM file of the certificate authorities that are trusted, in place of the system's.",
+    )
+    client_cert: Annotated[str, AfterValidator(_check_file), ImpliedDefault("none")] = Field(
+        default="",
+        description="PEM file of the client certificate and those above it; its private key may be in it, too.",
+    )
+    client_key: Annotated[str, AfterValidator(_check_file), ImpliedDefault("in `CLIENT_CERT`")] = Field(
+        default="", description="PEM file of that certificate's private key, not encrypted."
+    )
+    source_address: Annotated[str, ImpliedDefault("the system's choice")] = Field(
+        default="",
+        pattern=r"^[0-9A-Fa-f.:]{0,45}$",
+        description="IP address of this machine that connections are made from, where a provider allows only one.",
+    )
 
     unverified: Annotated[
         Literal["report", "never"] | None, ImpliedDefault("report for providers that ask for it, else never")
@@ -105,6 +152,9 @@ class Account:
     """Whether `rate_group` was configured; if not, it derives from the key id."""
     unverified: str = "never"
     """Whether OTPs that were not verified are reported: "report" or "never"."""
+    route: Route = field(default_factory=Route)
+    proxy_is_chosen: bool = False
+    """Whether `proxy` was configured; if not, the environment may name one."""
 
 
 class NoKeys(BaseModel):
@@ -167,6 +217,8 @@ def _fill(
         if name not in common and name not in own
     ]
     settings, wrong_settings = _validated(AccountSettings, common, path)
+    if common.get("client_key") and not common.get("client_cert"):
+        faults.append(missing((*path, "client_cert")))
     options, wrong_options = _validated(provider.Options, own, path)
     if keyless and options is None:
         wrong_options = [
@@ -213,7 +265,55 @@ def _account(
         options=options,
         group_is_chosen=settings.rate_group is not None,
         unverified=settings.unverified or ("report" if provider.asks_for_unverified else "never"),
+        route=_route(settings),
+        proxy_is_chosen=settings.proxy is not None,
     )
+
+
+def _route(settings: AccountSettings) -> Route:
+    chosen = settings.proxy and settings.proxy.get_secret_value() != DIRECT
+    return Route(
+        proxy=_proxy(settings.proxy) if settings.proxy and chosen else None,
+        ca_bundle=settings.ca_bundle,
+        client_cert=settings.client_cert,
+        client_key=settings.client_key,
+        source_address=settings.source_address,
+    )
+
+
+def routed(account: Account, environment: Mapping[str, str], *, tunnels: bool) -> tuple[Account, list[Fault]]:
+    """Return the account with the proxy that the environment names for it, and what is wrong with its route.
+
+    `tunnels`: whether the HTTP engine can use a proxy.
+
+    Read where requests are sent: the files of a route need not be there for commands that only look on.
+    """
+    faults: list[Fault] = []
+    named = None if account.proxy_is_chosen else named_for(account.endpoint, environment)
+    if named is not None:
+        variable, value = named
+        try:
+            account = replace(account, route=replace(account.route, proxy=ProxyServer.parse(value)))
+        except ValueError:
+            fix = f"{FORM}: there, or in the account's proxy"
+            faults.append(
+                Fault((variable,), f"is not an HTTP proxy, and accounts.{account.name} would use it", fix)
+            )
+    if account.route.proxy and not tunnels:
+        path = ("accounts", account.name, "proxy")
+        problem = f"is {account.route.proxy}" + (f" by {named[0]}" if named else "")
+        faults.append(
+            Fault(
+                path, f"{problem}, and http_engine httpx can't use one", f"set it to {DIRECT}, or use builtin"
+            )
+        )
+    if account.route.files:
+        try:
+            account.route.context()
+        except UnusableFileError as error:
+            path = ("accounts", account.name, error.setting)
+            faults.append(Fault(path, "can't be used", f"{error.file}: {error.problem}"))
+    return account, faults
 
 
 def announced_account(name: str, fields: Mapping[str, str]) -> Account | None:

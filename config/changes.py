@@ -1,7 +1,7 @@
 """The difference between a worker's running settings and those in its files now."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from pydantic import BaseModel
 
@@ -58,6 +58,9 @@ def _identity(old: Account, new: Account) -> Iterator[str]:
 
 def _conditions(old: Account, new: Account) -> Iterator[str]:
     yield from (name for name in _OTHERS if getattr(old, name) != getattr(new, name))
+    for one in fields(old.route):
+        if getattr(old.route, one.name) != getattr(new.route, one.name):
+            yield one.name
     if (old.group_is_chosen or new.group_is_chosen) and old.rate_group != new.rate_group:
         yield "rate_group"
 

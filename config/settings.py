@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.account import DAY, KNOWN, Account, resolve
+from config.account import DAY, KNOWN, Account, resolve, routed
 from config.duration import Seconds, Unit
 from config.endpoint import check_redis_url
 from config.faults import Fault, SettingsError, collected, from_validation, missing, plain, wrong
@@ -146,8 +146,7 @@ class Settings(BaseSettings):
     http_engine: HttpEngine = Field(
         default="builtin",
         description="HTTP client. `httpx`, if you need its transports, costs several times the CPU, may miss its "
-        "slot when "
-        "connecting is slow, and limits an endless answer only by `READ_TIMEOUT`.",
+        "slot when connecting is slow, limits an endless answer only by `READ_TIMEOUT`, and can't use a proxy.",
     )
     grace: Seconds = Field(
         default=20.0,
@@ -283,6 +282,9 @@ def load(env: Mapping[str, str] | None = None, *, keyless: bool = False) -> Sett
     """
     layers = _layers(os.environ if env is None else env)
     settings, faults = _validated(layers, KeylessSettings if keyless else Settings)
+    if settings is not None and not keyless:
+        settings, wrong_routes = _routed(settings, os.environ if env is None else env)
+        faults += wrong_routes
     if settings is None or faults:
         # outside the except clause, so that pydantic's error, which holds the values, is not its context
         raise SettingsError(faults)
@@ -320,6 +322,14 @@ def _validated(layers: tuple[Layer, ...], kind: type[Settings]) -> tuple[Setting
     origins = {path: origin for layer in reversed(layers) for path, origin in layer.origins.items()}
     lines = [fault.line(origins) for fault in faults if not fault.stems_from(unread)]
     return settings, list(dict.fromkeys(lines))
+
+
+def _routed(settings: Settings, environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    tunnels = settings.http_engine == "builtin"
+    found = [routed(account, environment, tunnels=tunnels) for account in settings.accounts.values()]
+    accounts = {account.name: account for account, _ in found}
+    lines = [fault.line({}) for _, faults in found for fault in faults]
+    return settings.model_copy(update={"accounts": accounts}), list(dict.fromkeys(lines))
 
 
 def _no_account() -> Fault:

@@ -7,6 +7,7 @@
     │   └── UnknownOptionError   otpreport/address.py     the Redis URL is wrong: the caller gets it at once
     ├── at the start
     │   ├── SettingsError        config/faults.py         one line for each fault, exit status 2
+    │   ├── UnusableFileError    config/route.py          a file for TLS: one line; later the old one is kept
     │   └── Unfit                tasks/queue/fitness.py   this Redis can't hold the queue: one line, exit status 2
     ├── on an event's way
     │   ├── MalformedMessage     tasks/message.py         a dead letter, `invalid`

@@ -121,13 +121,17 @@ class ProviderClock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActiveAccount:
-    """A configured account at work; `max_age` is in seconds, and counts from the sending of the code if so told."""
+    """A configured account at work; `max_age` is in seconds, and counts from the sending of the code if so told.
+
+    `http` is how its requests travel; None: as those of most.
+    """
 
     name: str
     provider: Provider
     policy: Policy
     max_age: float
     from_sending: bool = False
+    http: Http | None = None
 
 
 class Report:
@@ -245,7 +249,7 @@ class Report:
     ) -> tuple[Outcome, Answer | None]:
         """Send once; every fault becomes an outcome, except TooLate, which is raised."""
         try:
-            answer = await self._http.send(request, slot.send_by)
+            answer = await (account.http or self._http).send(request, slot.send_by)
             return account.provider.outcome(answer, delivery.event), answer
         except NotSent as error:
             return Outcome(Result.NOT_SENT, code="not_sent", message=str(error)), None

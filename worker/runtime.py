@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from config.account import provider_of
 from config.logging import log_event
 from config.output import dropped
+from config.route import DIRECT
 from config.settings import Settings, where_set
 from config.watch import Watch
 from otpreport.place import place
@@ -300,7 +301,7 @@ class Runtime:
             may_send=lambda: engine.may_send,
         )
         report = Report(
-            _accounts(settings),
+            _accounts(settings, http),
             admission=admission,
             http=http,
             states=states,
@@ -441,8 +442,10 @@ async def _cancel(services: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*services, return_exceptions=True)
 
 
-def _accounts(settings: Settings) -> dict[str, ActiveAccount]:
-    """Return the configured accounts in the form that Report takes."""
+def _accounts(settings: Settings, http: HttpClient) -> dict[str, ActiveAccount]:
+    """Return the configured accounts in the form that Report takes; those of one route share their connections."""
+    routes = {account.route for account in settings.accounts.values()}
+    by = {route: http if route == DIRECT else http.by(route) for route in routes}
     return {
         account.name: ActiveAccount(
             name=account.name,
@@ -450,6 +453,7 @@ def _accounts(settings: Settings) -> dict[str, ActiveAccount]:
             policy=Policy(account.max_attempts, settings.retry_base, settings.retry_cap),
             max_age=account.max_age,
             from_sending=REGISTRY[account.provider].deadline is not None,
+            http=by[account.route],
         )
         for account in settings.accounts.values()
     }

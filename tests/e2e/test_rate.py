@@ -21,6 +21,7 @@ from benchmarks.usage import machine_seconds
 from tests.support.admin import admin
 from tests.support.fleet import ALIBABA, KEY_IDS, LONG, TENCENT, Account, Fleet
 from tests.support.simulator import Json
+from tests.support.tinyproxy import Tinyproxy
 from tests.support.wait import until
 from tests.support.worker_process import odd
 
@@ -192,6 +193,26 @@ def test_use(tmp_path: Path, jitter: float) -> None:
         assert held(fleet, "tencent").rate > FAST / 2, (
             "it waits for something else than the rate"
         )  # the promise stands below
+
+
+def test_through_a_proxy(tmp_path: Path) -> None:
+    """Two workers that only get out by a proxy keep the limit, while it is restarted, too; nothing is lost."""
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    with (
+        Tinyproxy(folder) as proxy,
+        punctual(tmp_path, Account("one", "tencent", FAST, {"proxy": proxy.url})) as fleet,
+    ):
+        put_the_judge_first(fleet)
+        fleet.start_workers(2)
+        fleet.enqueue(1200, "one")
+        fleet.wait_until_arrived(300)
+        proxy.restart()
+        fleet.wait_until_settled(90)
+        audit = fleet.check()
+        assert audit.books["one"].delivered == len(fleet.sent)
+        held(fleet, "tencent")
+        assert proxy.connects
 
 
 def test_skewed_clocks(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def _print_finding(console: Console, finding: Finding) -> None:
 
 def _summary(account: Account) -> str:
     limits = f"{account.rate_limit}/s, {account.max_attempts} attempts within {span(account.max_age)}"
-    return f"{account.provider} at {account.endpoint}, {limits}"
+    return ", ".join(filter(None, (f"{account.provider} at {account.endpoint}", limits, str(account.route))))
 
 
 def credentials(account: Account) -> dict[str, str]:
@@ -239,5 +239,6 @@ def _account_record(account: Account) -> dict[str, object]:
         "rate_group": account.rate_group,
         "max_attempts": account.max_attempts,
         "max_age_seconds": account.max_age,
+        "route": str(account.route),
         "options": credentials(account),
     }

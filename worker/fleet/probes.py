@@ -15,10 +15,10 @@ from config.account import Account, provider_of
 from config.settings import Settings
 from providers.base import Answer, Outcome, Provider, Result
 from providers.proof import Proof, Standing, weigh
-from tasks.report import Http, InDoubt, NotSent, ProviderClock
+from tasks.report import InDoubt, NotSent, ProviderClock
 from tasks.wall import WallClock
 from worker.fleet.checks import Finding, Level
-from worker.http.client import http_client
+from worker.http.client import HttpClient, http_client
 
 TRY_AGAIN = "check its endpoint and the network, then try again"
 
@@ -62,29 +62,29 @@ def _outcome_text(outcome: Outcome) -> str:
 class Prober:
     """Send probes, each newly signed; a wrong clock is corrected once from the provider's answer."""
 
-    def __init__(self, http: Http, wall: ProviderClock) -> None:
+    def __init__(self, http: HttpClient, wall: ProviderClock) -> None:
         self._http = http
         self._wall = wall
 
     async def probe(self, account: Account) -> Probed:
         """Return the state of an account's keys; the control detects an endpoint that accepts any keys."""
-        proof = await self._ask(account.name, _provider(account, account.options))
+        proof = await self._ask(account, _provider(account, account.options))
         if proof.standing not in {Standing.ACCEPTED, Standing.BARRED}:
             return Probed(account.name, proof.standing, proof.outcome)
-        control = await self._ask(account.name, _provider(account, with_other_secrets(account.options)))
+        control = await self._ask(account, _provider(account, with_other_secrets(account.options)))
         standing = proof.standing if control.standing is Standing.REFUSED else Standing.UNPROVED
         return Probed(account.name, standing, proof.outcome, control)
 
-    async def _ask(self, account: str, provider: Provider) -> Proof:
+    async def _ask(self, account: Account, provider: Provider) -> Proof:
         outcome, answer = await self._send(account, provider)
-        if outcome.result is Result.CLOCK and answer and self._wall.correct(account, answer):
+        if outcome.result is Result.CLOCK and answer and self._wall.correct(account.name, answer):
             outcome, _ = await self._send(account, provider)
         return weigh(outcome, provider.key_faults)
 
-    async def _send(self, account: str, provider: Provider) -> tuple[Outcome, Answer | None]:
-        request = provider.probe(now=self._wall.now(account), nonce=secrets.token_hex(16))
+    async def _send(self, account: Account, provider: Provider) -> tuple[Outcome, Answer | None]:
+        request = provider.probe(now=self._wall.now(account.name), nonce=secrets.token_hex(16))
         try:
-            answer = await self._http.send(request, math.inf)
+            answer = await self._http.by(account.route).send(request, math.inf)
         except (NotSent, InDoubt) as error:
             return Outcome(Result.TRANSIENT, message=str(error)), None
         return provider.probed(answer), answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import math
 import ssl
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from config.route import DIRECT, Route
 from config.settings import HttpEngine
 from providers.base import Answer, SignedRequest
 from tasks.report import NotSent, TooLate
@@ -19,10 +21,14 @@ from worker.http.http1 import HttpConnection, request
 
 
 class HttpClient(Protocol):
-    """The port `tasks.report.Http`, and its end."""
+    """The port `tasks.report.Http`, by any route, and its end."""
 
     async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
         """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
+        ...
+
+    def by(self, route: Route) -> HttpClient:
+        """Return a client for requests that travel by this route, within the same bounds."""
         ...
 
     async def close(self) -> None:
@@ -39,7 +45,7 @@ def http_client(
     tls: ssl.SSLContext | None = None,
     may_send: Callable[[], bool] = lambda: True,
 ) -> HttpClient:
-    """Return a client with keep-alive, bounded connections and verified TLS; no redirects, cookies or proxies.
+    """Return a client with keep-alive, bounded connections and verified TLS; no redirects or cookies.
 
     Timeouts are seconds: for connecting, and for reading the whole answer, so that a slowly dripping one ends, too.
     Right before the write, `send_by` and `may_send` decide whether a request may still leave.
@@ -65,7 +71,14 @@ class OwnClient:
         self._connections = connections
         self._bound = _Bound(read_timeout)
         self._may_send = may_send
+        self._route = DIRECT
         self._places: dict[str, Place] = {}
+
+    def by(self, route: Route) -> OwnClient:
+        """Return a client for another route, within the same bounds."""
+        client = copy.copy(self)
+        client._route, client._places = route, {}
+        return client
 
     async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
         """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
@@ -97,7 +110,7 @@ class OwnClient:
         origin, target = signed.target()
         place = self._places.get(origin)
         if place is None:
-            place = self._places[origin] = Place.of(origin)
+            place = self._places[origin] = Place.of(origin, self._route)
         return place, request(signed.method, target, place.authority, signed.headers, signed.body)
 
 

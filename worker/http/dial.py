@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import logging
+import os
 import socket
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from config.logging import log_event
+from config.proxy import ProxyServer, hop
+from config.route import DIRECT, Route
 from worker.http.http1 import HttpConnection
+from worker.http.tunnel import Tunnel
+
+logger = logging.getLogger("otpreport.worker")
 
 ADDRESS_TTL = 10.0
 """Seconds for which a name's addresses are known, and for which one that is not found is given up, at most."""
@@ -28,29 +36,37 @@ HEAD_START = 0.25
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # the same one is used for every request that goes there
 class Place:
-    """Where requests go; `authority` is the value of their `Host`."""
+    """Where requests go, and how; `authority` is the value of their `Host`."""
 
     host: str
     port: int
     authority: str
     encrypted: bool
+    route: Route = DIRECT
+
+    @property
+    def first(self) -> tuple[str, int]:
+        """The host and port that a connection is made to."""
+        proxy = self.route.proxy
+        return (proxy.host, proxy.port) if proxy else (self.host, self.port)
 
     @classmethod
-    def of(cls, origin: str) -> Place:
+    def of(cls, origin: str, route: Route = DIRECT) -> Place:
         """Read `scheme://host[:port]`; ValueError, which does not show what was given, for anything else."""
         parts = urlsplit(origin)
         host, port = parts.hostname, _PORTS.get(parts.scheme)
         if not host or port is None or "@" in parts.netloc or parts.path or parts.query or parts.fragment:
             raise ValueError("no address that requests could go to")
-        return cls(host, parts.port or port, parts.netloc, encrypted=parts.scheme == "https")
+        return cls(host, parts.port or port, parts.netloc, parts.scheme == "https", route)
 
 
 Address = tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 """A family and where it is there."""
 
 
+Stamps = tuple[tuple[int, int, int], ...]
 _Found = tuple[socket.socket, Address]
 LookUp = Callable[[Place], Coroutine[Any, Any, list[Address]]]
 
@@ -65,7 +81,7 @@ class _Missing:
 
 
 class Dialer:
-    """Connect to places; without `tls`, certificates are checked by the system's authorities.
+    """Connect to places; without `tls`, certificates are checked as the place's route says.
 
     A name is looked up at most once a second for all events, and ever less often while it is not found.
     """
@@ -82,18 +98,31 @@ class Dialer:
         self._missing: dict[Place, _Missing] = {}
         self._known: dict[Place, tuple[float, float, list[Address]]] = {}
         self._looking: dict[Place, asyncio.Task[list[Address]]] = {}
+        self._contexts: dict[Route, tuple[Stamps, ssl.SSLContext]] = {}
 
     async def connect(self, place: Place, lost: Callable[[HttpConnection], None]) -> HttpConnection:
         """Return a new connection; OSError, or ValueError for a host that is no name, when there is none."""
         try:
-            addresses = await self._addresses(place)
-            found, there = await _first(addresses)
-            addresses.sort(
-                key=lambda address: address != there
-            )  # who connects next does not wait for a dead one
-            return await self._speak(place, found, lost)
-        except BaseException:
+            return await self._reach(place, lost)
+        except BaseException as error:
             self._doubt(place)
+            if isinstance(error, OSError) and place.route.proxy and not isinstance(error, TimeoutError):
+                raise ConnectionError(f"by proxy {place.route.proxy}: {error}") from error
+            raise
+
+    async def _reach(self, place: Place, lost: Callable[[HttpConnection], None]) -> HttpConnection:
+        context = await self._context(place.route) if place.encrypted else None
+        addresses = await self._addresses(place)
+        found, there = await _first(
+            _usable(addresses, place.route.source_address), place.route.source_address
+        )
+        addresses.sort(key=lambda address: address != there)  # who connects next does not wait for a dead one
+        try:
+            if place.route.proxy:
+                return await self._tunnel(place, place.route.proxy, found, lost, context)
+            return await self._speak(place, found, lost, context)
+        except BaseException:
+            found.close()
             raise
 
     def _doubt(self, place: Place) -> None:
@@ -103,27 +132,65 @@ class Dialer:
             self._known[place] = looked_up, looked_up + LOOKUP_PAUSE, addresses
 
     async def _speak(
-        self, place: Place, found: socket.socket, lost: Callable[[HttpConnection], None]
+        self,
+        place: Place,
+        found: socket.socket,
+        lost: Callable[[HttpConnection], None],
+        context: ssl.SSLContext | None,
     ) -> HttpConnection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: HttpConnection(lost),
+            sock=found,
+            ssl=context,
+            server_hostname=_server_name(place.host) if context else None,
+        )
+        return connection
+
+    async def _tunnel(
+        self,
+        place: Place,
+        proxy: ProxyServer,
+        found: socket.socket,
+        lost: Callable[[HttpConnection], None],
+        context: ssl.SSLContext | None,
+    ) -> HttpConnection:
+        """Connect through the place's proxy; the TLS in the tunnel is the provider's, end to end."""
+        loop = asyncio.get_running_loop()
+        transport, tunnel = await loop.create_connection(
+            lambda: Tunnel(proxy),
+            sock=found,
+            ssl=await self._context(replace(place.route, client_cert="")) if proxy.encrypted else None,
+            server_hostname=_server_name(proxy.host) if proxy.encrypted else None,
+        )
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: HttpConnection(lost),
-                sock=found,
-                ssl=self._context if place.encrypted else None,
-                server_hostname=place.host.rstrip(".") if place.encrypted else None,
-            )
+            await tunnel.open(hop(place.host, place.port))
+            connection = HttpConnection(lost)
+            if context is None:
+                transport.set_protocol(connection)
+                inner: asyncio.Transport | None = transport
+            else:
+                inner = await loop.start_tls(
+                    transport, connection, context, server_hostname=_server_name(place.host)
+                )
+            if inner is None:
+                raise ConnectionError("the connection ended")
+            connection.connection_made(inner)
+            inner.resume_reading()
         except BaseException:
-            found.close()
+            transport.abort()
             raise
         return connection
 
-    @functools.cached_property
-    def _context(self) -> ssl.SSLContext:
-        """Make it once: it reads every authority of the system."""
+    async def _context(self, route: Route) -> ssl.SSLContext:
+        """Make a route's context once, since it reads every authority of the system, and again when a file changed."""
         if self._tls is not None:
             return self._tls
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
+        known = self._contexts.get(route)
+        if not route.files:
+            stamps, context = known or ((), route.context())
+        else:
+            stamps, context = await asyncio.to_thread(_read, route, known)
+        self._contexts[route] = stamps, context
         return context
 
     async def _addresses(self, place: Place) -> list[Address]:
@@ -155,7 +222,7 @@ class Dialer:
 
 async def _look_up(place: Place) -> list[Address]:
     """Return a name's addresses in the order to be tried: the system's, but the families in turns."""
-    found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().getaddrinfo(*place.first, type=socket.SOCK_STREAM)
     families: dict[int, list[Address]] = {}
     for family, _, _, _, where in found:
         families.setdefault(family, []).append((family, where))
@@ -163,12 +230,41 @@ async def _look_up(place: Place) -> list[Address]:
     return [address for turn in turns for address in turn if address is not None]
 
 
-async def _first(addresses: Sequence[Address]) -> _Found:
+def _read(route: Route, known: tuple[Stamps, ssl.SSLContext] | None) -> tuple[Stamps, ssl.SSLContext]:
+    """Return the context of a route's files, the known one while they are the same, or can't be used just now."""
+    try:
+        stamps = tuple(
+            (found.st_mtime_ns, found.st_ino, found.st_size) for found in map(os.stat, route.files)
+        )
+        return known if known and known[0] == stamps else (stamps, route.context())
+    except OSError as error:
+        if known is None:
+            raise
+        log_event(logger, logging.WARNING, "TLS files can't be used, keeping the old ones", error=str(error))
+        return known
+
+
+def _server_name(host: str) -> str:
+    return host.rstrip(".")
+
+
+def _usable(addresses: list[Address], source: str) -> list[Address]:
+    """Return the addresses that can be reached from this source address: those of its family."""
+    if not source:
+        return addresses
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    usable = [address for address in addresses if address[0] == family]
+    if not usable:
+        raise ConnectionError(f"no address is of the family of source_address {source}")
+    return usable
+
+
+async def _first(addresses: Sequence[Address], source: str = "") -> _Found:
     """Connect to whichever address answers first; each has a head start before the one after it."""
     left, trying, faults = deque(addresses), set[asyncio.Task[_Found]](), list[BaseException]()
     while left or trying:
         if left:
-            trying.add(asyncio.create_task(_connect(left.popleft())))
+            trying.add(asyncio.create_task(_connect(left.popleft(), source)))
         try:
             ended, trying = await asyncio.wait(
                 trying, timeout=HEAD_START if left else None, return_when=asyncio.FIRST_COMPLETED
@@ -186,12 +282,14 @@ async def _first(addresses: Sequence[Address]) -> _Found:
     raise ConnectionError(", ".join(dict.fromkeys(map(str, faults))))
 
 
-async def _connect(address: Address) -> _Found:
+async def _connect(address: Address, source: str) -> _Found:
     family, where = address
     trying = socket.socket(family, socket.SOCK_STREAM)
     try:
         trying.setblocking(False)
         trying.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            trying.bind((source, 0))
         await asyncio.get_running_loop().sock_connect(trying, where)
     except BaseException:
         trying.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import ssl
 import time
@@ -11,6 +12,7 @@ from typing import cast
 
 import httpx
 
+from config.route import DIRECT, Route
 from providers.base import Answer, SignedRequest
 from tasks.report import InDoubt, NotSent, TooLate
 from worker.http.http1 import MAX_ANSWER, Headers, request
@@ -33,13 +35,33 @@ class HttpxClient:
         tls: ssl.SSLContext | None,
         may_send: Callable[[], bool],
     ) -> None:
-        limits = httpx.Limits(
+        self._limits = httpx.Limits(
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=15.0
         )
-        self._transport = httpx.AsyncHTTPTransport(verify=tls or ssl.create_default_context(), limits=limits)
+        self._tls = tls
+        self._opened: list[httpx.AsyncHTTPTransport] = []
+        self._transport = self._open(DIRECT)
         self._timeouts = dict.fromkeys(("pool", "connect"), connect_timeout) | {"write": read_timeout}
         self._read_timeout = read_timeout
         self._may_send = may_send
+
+    def by(self, route: Route) -> HttpxClient:
+        """Return a client for another route without a proxy, with connections of its own.
+
+        httpx would ask the proxy for the target of the request, which it has to send as it is signed.
+        """
+        client = copy.copy(self)
+        client._transport = self._open(route)
+        return client
+
+    def _open(self, route: Route) -> httpx.AsyncHTTPTransport:
+        transport = httpx.AsyncHTTPTransport(
+            verify=self._tls or route.context(),
+            limits=self._limits,
+            local_address=route.source_address or None,
+        )
+        self._opened.append(transport)
+        return transport
 
     async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
         """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
@@ -79,8 +101,9 @@ class HttpxClient:
         return Answer(response.status_code, Headers(response.headers.raw), body)
 
     async def close(self) -> None:
-        """End every connection."""
-        await self._transport.aclose()
+        """End every connection, of all routes."""
+        for transport in self._opened:
+            await transport.aclose()
 
 
 def _prepared(signed: SignedRequest) -> httpx.Request:

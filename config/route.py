@@ -1,0 +1,79 @@
+"""How an account's requests travel: through which proxy, whom they trust, as whom, and from which address."""
+
+import contextlib
+import ssl
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.proxy import ProxyServer
+from otpreport.errors import OtpreportError
+
+
+class UnusableFileError(OtpreportError, OSError):
+    """A file of a route can't be used; `setting` is the one that names it."""
+
+    def __init__(self, setting: str, file: str, problem: str) -> None:
+        self.setting, self.file, self.problem = setting, file, problem
+        super().__init__(f"{setting} {file}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How requests travel, empty: as the system has it; the authorities of `ca_bundle` replace the system's."""
+
+    proxy: ProxyServer | None = None
+    ca_bundle: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    source_address: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that are read for TLS."""
+        return tuple(file for file in (self.ca_bundle, self.client_cert, self.client_key) if file)
+
+    def context(self) -> ssl.SSLContext:
+        """Return a new context that verifies certificates; UnusableFileError names the file that can't be used."""
+        with _blaming("ca_bundle", self.ca_bundle):
+            context = ssl.create_default_context(cafile=self.ca_bundle or None)
+        context.set_alpn_protocols(["http/1.1"])
+        if self.client_cert:
+            key_setting, key = (
+                ("client_key", self.client_key) if self.client_key else ("client_cert", self.client_cert)
+            )
+
+            def encrypted() -> str:  # OpenSSL would ask for the password at the terminal
+                raise UnusableFileError(key_setting, key, "its private key is encrypted")
+
+            with _blaming("client_cert", self.client_cert):
+                Path(self.client_cert).read_bytes()  # which of the two is missing, the next call does not say
+            with _blaming(key_setting, key):
+                context.load_cert_chain(self.client_cert, key, password=encrypted)
+        return context
+
+    def __str__(self) -> str:
+        """Return it in a line, without secrets; empty for one that is as the system has it."""
+        words = {
+            "proxy": str(self.proxy or ""),
+            "ca_bundle": self.ca_bundle,
+            "client_cert": self.client_cert,
+            "source_address": self.source_address,
+        }
+        return ", ".join(f"{name} {value}" for name, value in words.items() if value)
+
+
+DIRECT = Route()
+
+
+@contextlib.contextmanager
+def _blaming(setting: str, file: str) -> Generator[None]:
+    try:
+        yield
+    except UnusableFileError:
+        raise
+    except ssl.SSLError as error:
+        problem = (error.reason or "it holds no certificate").lower().replace("_", " ")
+        raise UnusableFileError(setting, file, problem) from None
+    except OSError as error:
+        raise UnusableFileError(setting, file, error.strerror or str(error)) from None

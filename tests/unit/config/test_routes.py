@@ -1,0 +1,170 @@
+"""The proxy that an account's requests go through, and the files that its TLS is made of."""
+
+from pathlib import Path
+
+import pytest
+
+import config
+from config.proxy import ProxyServer, named_for
+from config.route import Route
+from tests.support.certificates import Authority
+from tests.unit.config.environment import GOOD, faults
+
+PROXY = "OTPREPORT_ACCOUNTS__TENCENT__PROXY"
+BUSY = {"HTTPS_PROXY": "http://proxy:3128"}
+
+
+def route(**more: str) -> Route:
+    """Return the route of the account."""
+    return config.load({**GOOD, **more}).accounts["tencent"].route
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "encrypted"),
+    [
+        ("http://proxy:3128", "proxy", 3128, False),
+        ("proxy:3128", "proxy", 3128, False),
+        ("http://proxy/", "proxy", 80, False),
+        ("https://proxy", "proxy", 443, True),
+        ("http://[::1]:8", "::1", 8, False),
+    ],
+)
+def test_a_proxy(text: str, host: str, port: int, encrypted: bool) -> None:
+    """Its forms are those of curl."""
+    assert ProxyServer.parse(text) == ProxyServer(host, port, encrypted)
+    assert route(**{PROXY: text}).proxy == ProxyServer(host, port, encrypted)
+
+
+def test_a_proxys_password_does_not_show() -> None:
+    """It is decoded, and neither printed nor in `check`'s line."""
+    proxy = route(**{PROXY: "http://me:hunter%402@proxy:1"}).proxy
+    assert proxy == ProxyServer("proxy", 1, user="me", password="hunter@2")
+    assert str(proxy) == "http://proxy:1"
+    assert "hunter" not in f"{proxy!r} {Route(proxy)} {Route(proxy)!r}"
+
+
+@pytest.mark.parametrize(
+    "text", ["socks5://proxy:1", "http://", "http://proxy/path", "http://a b", "http://proxy:x"]
+)
+def test_what_is_no_proxy(text: str) -> None:
+    """It is named, wherever it was set; an account that goes directly does not mind the environment's."""
+    fix = (
+        "write http://host:port or https://host:port, with user:password@ before the host if needed, or none"
+    )
+    assert faults({**GOOD, PROXY: text}) == [
+        f"accounts.tencent.proxy is not an HTTP proxy (from {PROXY}): {fix}"
+    ]
+    assert faults({**GOOD, "ALL_PROXY": text}) == [
+        f"ALL_PROXY is not an HTTP proxy, and accounts.tencent would use it: {fix}: there, or in the account's proxy"
+    ]
+    assert route(ALL_PROXY=text, **{PROXY: "none"}) == Route()
+
+
+def test_whose_proxy_is_used() -> None:
+    """The account's own before the environment's, its lower case before its upper case, and none for who only looks."""
+    assert route(**BUSY).proxy == ProxyServer("proxy", 3128)
+    assert route(**BUSY, https_proxy="http://lower:1").proxy == ProxyServer("lower", 1)
+    assert route(ALL_PROXY="http://all:1").proxy == ProxyServer("all", 1)
+    assert route(HTTP_PROXY="http://plain:1").proxy is None
+    assert route(**BUSY, **{PROXY: "http://own:1"}).proxy == ProxyServer("own", 1)
+    assert route(**BUSY, **{PROXY: "none"}).proxy is None
+    assert config.load({**GOOD, **BUSY}, keyless=True).accounts["tencent"].route == Route()
+
+
+@pytest.mark.parametrize(
+    ("excepted", "endpoint", "direct"),
+    [
+        ("", "https://sms.example.com", False),
+        ("*", "https://sms.example.com", True),
+        ("example.com", "https://sms.example.com", True),
+        (".example.com", "https://sms.example.com", True),
+        ("*.example.com", "https://sms.example.com", True),
+        ("other.org, EXAMPLE.com", "https://sms.example.com", True),
+        ("ample.com", "https://sms.example.com", False),
+        ("sms.example.com:443", "https://sms.example.com", True),
+        ("sms.example.com:8443", "https://sms.example.com", False),
+        ("10.0.0.0/8", "https://10.1.2.3", True),
+        ("10.0.0.0/8", "https://11.1.2.3", False),
+        ("[fd00::1]:443", "https://[fd00::1]", True),
+        ("fd00::/8", "https://[fd00::1]", True),
+        (",, ,", "https://sms.example.com", False),
+        ("", "https://127.0.0.1:8443", True),
+        ("", "https://[::1]", True),
+        ("", "https://localhost", True),
+        ("", "http://simulator:9900", True),
+    ],
+)
+def test_what_goes_directly(excepted: str, endpoint: str, direct: bool) -> None:
+    """NO_PROXY as curl, Go and Python read it; never this machine, nor a container beside it."""
+    found = named_for(endpoint, {**BUSY, "NO_PROXY": excepted})
+    assert found == (None if direct else ("HTTPS_PROXY", "http://proxy:3128"))
+
+
+def test_httpx_has_no_proxy() -> None:
+    """It says so at the start, with whose proxy it is."""
+    engine = {**GOOD, "OTPREPORT_HTTP_ENGINE": "httpx"}
+    (own,) = faults({**engine, PROXY: "proxy:1"})
+    (named,) = faults({**engine, **BUSY})
+    assert own.startswith("accounts.tencent.proxy is http://proxy:1, and http_engine httpx can't use one")
+    assert named.startswith(
+        "accounts.tencent.proxy is http://proxy:3128 by HTTPS_PROXY, and http_engine httpx"
+    )
+
+
+def test_files_that_can_not_be_used(tmp_path: Path) -> None:
+    """Each is named, with the reason; commands that only look on don't need them."""
+    mine, other = Authority(tmp_path, "mine").file, Authority(tmp_path, "other").file
+    rubbish = tmp_path / "rubbish.pem"
+    rubbish.write_text("-----BEGIN CERTIFICATE-----\nxx\n")
+    away, where = tmp_path / "away.pem", "OTPREPORT_ACCOUNTS__TENCENT__"
+    cases = [
+        ({"CA_BUNDLE": away}, f"accounts.tencent.ca_bundle can't be used: {away}: No such file or directory"),
+        ({"CA_BUNDLE": rubbish}, f"accounts.tencent.ca_bundle can't be used: {rubbish}: "),
+        ({"CLIENT_CERT": rubbish}, f"accounts.tencent.client_cert can't be used: {rubbish}: "),
+        (
+            {"CLIENT_CERT": mine, "CLIENT_KEY": away},
+            f"accounts.tencent.client_key can't be used: {away}: No such",
+        ),
+        (
+            {"CLIENT_CERT": mine, "CLIENT_KEY": other},
+            f"accounts.tencent.client_key can't be used: {other}: key val",
+        ),
+        ({"CLIENT_KEY": mine}, f"accounts.tencent.client_cert is missing: set {where}CLIENT_CERT"),
+    ]
+    for files, line in cases:
+        variables = {f"{where}{name}": str(file) for name, file in files.items()}
+        (found,) = faults({**GOOD, **variables})
+        assert found.startswith(line)
+        if "missing" not in line:
+            config.load({**GOOD, **variables}, keyless=True)
+    assert route(**{f"{where}CA_BUNDLE": str(mine), f"{where}CLIENT_CERT": str(mine)}).client_cert == str(
+        mine
+    )
+
+
+def test_a_key_in_place_of_its_file_is_not_shown(tmp_path: Path) -> None:
+    """`..._KEY_FILE` reads the file, as for every setting; the fault says what to do and not what was read."""
+    key = Authority(tmp_path).file
+    where = "OTPREPORT_ACCOUNTS__TENCENT__"
+    (found,) = faults({**GOOD, f"{where}CLIENT_CERT": str(key), f"{where}CLIENT_KEY_FILE": str(key)})
+    assert found.startswith("accounts.tencent.client_key is the content of a file (from ")
+    assert "BEGIN" not in found
+
+
+def test_an_encrypted_key_is_not_asked_for(tmp_path: Path) -> None:
+    """OpenSSL would ask for its password at the terminal, and a service has none."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    authority = Authority(tmp_path)
+    key = tmp_path / "key.pem"
+    key.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"hunter2"),
+        )
+    )
+    where = "OTPREPORT_ACCOUNTS__TENCENT__"
+    (found,) = faults({**GOOD, f"{where}CLIENT_CERT": str(authority.file), f"{where}CLIENT_KEY": str(key)})
+    assert found == f"accounts.tencent.client_key can't be used: {key}: its private key is encrypted"
