@@ -13,6 +13,8 @@ from json.encoder import encode_basestring as _text
 from otpreport.event import Dispatch, Event, Verification, milliseconds
 
 TASK = "otpreport.report"
+SENT_TASK = "otpreport.sent"
+"""The task by which producers without our client tell of an OTP that was sent: `kwargs={"otp": Dispatch.to_wire()}`."""
 NOTICES = ".otps"
 """What the name of an account's list of notices ends in, after its queue's: no account's name has a dot."""
 PRIORITY_STEPS = (0, 3, 6, 9)

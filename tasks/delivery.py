@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
-from otpreport import Verification
-from otpreport.wire import TASK
+from otpreport import Dispatch, Verification
+from otpreport.wire import SENT_TASK, TASK, notice
 from tasks.dedupe import Fingerprint
 from tasks.history import NO_HISTORY, History
 from tasks.message import Json, MalformedMessage, Task, decode
@@ -25,7 +25,7 @@ class LeasePurpose(enum.StrEnum):
 
 
 _PROBE = LeasePurpose.PROBE  # Python 3.11 takes 80 ns to find a member
-_EVENT = {"event"}
+E = TypeVar("E", Verification, Dispatch)
 
 
 @dataclass(slots=True)  # plain: one is made for each report
@@ -96,6 +96,8 @@ class Delivery:
     event: Verification
     ignored: tuple[str, ...] = ()
     """Which options of its message are ignored."""
+    noted: bool = False
+    """Whether its sender told the tracker of OTPs itself."""
     account: str = field(init=False)
     tag: str = field(init=False)
     """The id of the message among all taken ones."""
@@ -146,12 +148,25 @@ class NotYet:
     event: Verification
 
 
-def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Delivery | Undeliverable | NotYet:
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A message that tells of an OTP that was sent: its notice for the tracker, whatever its `eta` or `expires`."""
+
+    notice: bytes
+    event: ClassVar[Verification | None] = None
+
+
+Read = Delivery | Undeliverable | NotYet | Dispatched
+
+
+def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Read:
     """Parse a leased message; events of its account expire after `max_age` seconds. Never raises."""
     if leased.solitary_deaths >= SOLITARY_DEATHS:
         return Undeliverable(Reason.POISON, f"{leased.deaths} workers died while they held it")
     try:
         task = decode(leased.raw)
+        if task.task == SENT_TASK:
+            return Dispatched(notice(_of_account(Dispatch.from_wire(argument(task, "otp")), leased.account)))
         event = _event(task, leased.account)
     except ValueError as error:
         why = error.reason if isinstance(error, MalformedMessage) else str(error)
@@ -159,32 +174,36 @@ def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Delivery 
     if task.expires_ms is not None and task.expires_ms <= now_ms and leased.history.replayed_ms is None:
         return Undeliverable(Reason.EXPIRED, "the producer's `expires` has passed", event)
     if task.eta_ms is None or leased.history.replayed_ms is not None or leased.purpose is LeasePurpose.SHED:
-        return Delivery(leased, event, task.ignored)
+        return Delivery(leased, event, task.ignored, task.noted)
     if task.eta_ms > event.occurred_at_ms + max_age * 1000:
         why = "its `eta` lies after `occurred_at` + MAX_AGE: it could only expire"
         return Undeliverable(Reason.INVALID, why, event)
     if task.eta_ms > now_ms:
         return NotYet((task.eta_ms - now_ms) / 1000, event)
-    return Delivery(leased, event, task.ignored)
+    return Delivery(leased, event, task.ignored, task.noted)
 
 
 def _event(task: Task, account: str) -> Verification:
     """Return the event of a task message; ValueError says why it has none."""
     if task.task != TASK:
         raise ValueError(f"unknown task {task.task[:100]!r}")
-    data = argument(task)
+    return _of_account(Verification.from_wire(argument(task)), account)
+
+
+def argument(task: Task, name: str = "event") -> dict[str, Json]:
+    """Return the task's argument, by its name or as the only positional one; ValueError if it has others."""
+    if len(task.kwargs) == 1 and name in task.kwargs and not task.args:
+        data = task.kwargs[name]
+    elif task.kwargs or len(task.args) != 1:
+        raise ValueError(f"the task takes one argument, `{name}`")
+    else:
+        data = task.args[0]
     if not isinstance(data, dict):
-        raise ValueError("`event` is not a JSON object")
-    event = Verification.from_wire(data)
+        raise ValueError(f"`{name}` is not a JSON object")
+    return data
+
+
+def _of_account(event: E, account: str) -> E:
     if event.account != account:
         raise ValueError(f"account: {event.account!r} came through the queue of {account!r}")
     return event
-
-
-def argument(task: Task) -> Json:
-    """Return the task's argument, `event`, by its name or as the only positional one; ValueError if it has others."""
-    if task.kwargs.keys() == _EVENT and not task.args:
-        return task.kwargs["event"]
-    if task.kwargs or len(task.args) != 1:
-        raise ValueError("the task takes one argument, `event`")
-    return task.args[0]

@@ -55,6 +55,8 @@ class Task:
     expires_ms: int | None = None
     ignored: tuple[str, ...] = ()
     """Which of `OPTIONS` it has that are ignored."""
+    noted: bool = False
+    """Whether its sender told the tracker of OTPs itself, which our client says in a header."""
 
 
 def decode(raw: bytes) -> Task:
@@ -85,6 +87,8 @@ def _protocol_2(envelope: dict[str, Json]) -> Task:
         or headers.get("ignore_result") is False
     ):
         _heed(task, headers | embed if isinstance(embed, dict) else headers, "headers")
+    if "noted" in headers:
+        task.noted = True
     return task
 
 

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from otpreport.errors import OtpreportError
 from providers.base import Answer, Outcome, Provider, Result, SignedRequest, UnreportableError
 from tasks.dead_letters import write as dead_letter
-from tasks.delivery import Delivery, Leased, LeasePurpose, NotYet, Undeliverable, read
+from tasks.delivery import Delivery, Leased, LeasePurpose, Read, read
 from tasks.history import Attempt, History
 from tasks.limiter.admission import Refusal, Slot
 from tasks.queue.breaker import UNANSWERED, Calls
@@ -177,7 +177,7 @@ class Report:
         """Whether its request is under way, or it has a slot."""
         return delivery.sending or self._admission.has_slot(delivery)
 
-    def read(self, leased: Leased, *, now_ms: int) -> Delivery | Undeliverable | NotYet:
+    def read(self, leased: Leased, *, now_ms: int) -> Read:
         """Parse a leased message; never raises."""
         return read(leased, now_ms=now_ms, max_age=self._accounts[leased.account].max_age)
 

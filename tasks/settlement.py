@@ -1,4 +1,4 @@
-"""How a leased event ends its lease: finished, scheduled again, or buried."""
+"""How a leased event ends its lease: finished, noted, scheduled again, or buried."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class Ending(enum.StrEnum):
     DUPLICATE = "duplicate"
     SKIPPED = "skipped"
     SHED = "shed"
+    TRACKED = "tracked"
+    """It says that an OTP was sent, which is noted and not reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,13 @@ class Finish:
 
 
 DELIVERED = Finish(Ending.DELIVERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The message says that an OTP was sent: its `notice` goes to the account's tracker."""
+
+    notice: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +58,4 @@ class Bury:
     letter: bytes
 
 
-Settlement = Finish | Schedule | Bury
+Settlement = Finish | Track | Schedule | Bury

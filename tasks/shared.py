@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from otpreport.wire import PRIORITY_SUFFIXES
+from otpreport.wire import NOTICES, PRIORITY_SUFFIXES
 from tasks.tracking.countries import ISO
 
 MAX_BYTES: Final = 64 * 1024
@@ -88,6 +88,7 @@ SHARED: Mapping[str, Value] = {
     "MAX_BYTES": MAX_BYTES,
     "MOST_DEPLOYMENTS": MOST_DEPLOYMENTS,
     "NO_SLOT": NO_SLOT,
+    "NOTICES": NOTICES,
     "PRIORITY_SUFFIXES": PRIORITY_SUFFIXES,
     "PROBED": PROBED,
     "RAMP": RAMP,

@@ -18,12 +18,12 @@ from tasks.accounts.reach import Reach, Route
 from tasks.accounts.states import State, States
 from tasks.dead_letters import write as dead_letter
 from tasks.dead_letters.keep import Keeper
-from tasks.delivery import Delivery, Held, Leased, NotYet, Undeliverable
+from tasks.delivery import Delivery, Dispatched, Held, Leased, NotYet, Undeliverable
 from tasks.limiter.admission import HORIZON, TOLERANCE, RateGroup
 from tasks.queue.breaker import CallBuckets, Calls
 from tasks.queue.queue import SETTLED_AT_ONCE, SETTLED_BYTES, Batch, Queue, Recovered, Room
 from tasks.report import Report, abandon
-from tasks.settlement import Bury, Schedule, Settlement
+from tasks.settlement import Bury, Schedule, Settlement, Track
 from tasks.wall import WallClock
 from worker.quarantine import Quarantine
 
@@ -444,11 +444,8 @@ class Engine:
                 case Delivery() as delivery:
                     self._under_way[leased.tag] = delivery
                     fresh.append(delivery)
-                case NotYet(delay):
-                    self._end(leased, Schedule(delay, eta=True))
-                case Undeliverable(reason, why, event):
-                    letter = dead_letter.write(leased, leased.history, reason, why, event, now_ms=now_ms)
-                    self._end(Delivery(leased, event) if event else leased, Bury(reason, letter))
+                case other:
+                    self._end(*_unreported(leased, other, now_ms))
         for buried in batch.buried:
             self._monitor.ended(*buried)
         if fresh:
@@ -478,6 +475,18 @@ class Engine:
             for buried in found.buried:
                 self._monitor.ended(*buried)
             more = found.more
+
+
+def _unreported(leased: Leased, read: NotYet | Dispatched | Undeliverable, now_ms: int) -> Ended:
+    """Return how a message ends that is not reported, or not yet."""
+    match read:
+        case NotYet(delay):
+            return leased, Schedule(delay, eta=True)
+        case Dispatched(notice):
+            return leased, Track(notice)
+        case Undeliverable(reason, why, event):
+            letter = dead_letter.write(leased, leased.history, reason, why, event, now_ms=now_ms)
+            return Delivery(leased, event) if event else leased, Bury(reason, letter)
 
 
 def _at_once(ended: Sequence[Ended]) -> int:

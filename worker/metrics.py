@@ -15,7 +15,7 @@ from tasks.dead_letters.keep import BOUNDS
 from tasks.message import OPTIONS
 from worker.counts import Counters, Histograms
 
-OUTCOMES = ("delivered", "duplicate", "skipped", "shed", "dead")
+OUTCOMES = ("delivered", "duplicate", "skipped", "shed", "tracked", "dead")
 RELOADS = ("changed", "refused")
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400, 43200, 86400)

@@ -17,7 +17,7 @@ from tasks.delivery import Delivery, Held
 from tasks.fleet.epoch import Loss
 from tasks.fleet.last_error import LastErrors
 from tasks.queue.queue import Recovered
-from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement, Track
 from tasks.wall import FAR_APART
 from worker.metrics import Metrics
 from worker.redis_fault import RedisFault
@@ -100,6 +100,8 @@ class WorkerObserver:
             # how old a replayed one is says nothing of how fast events are reported
             if settlement.ending is Ending.DELIVERED and not replayed:
                 self._metrics.age[account].observe(_age_ms(held.since_ms) / 1000)
+        elif isinstance(settlement, Track):
+            self._metrics.events[account, Ending.TRACKED].inc()
         elif isinstance(settlement, Bury):
             self._metrics.events[account, "dead"].inc()
             if replayed:

@@ -10,15 +10,16 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from otpreport.wire import notice
 from tasks.accounts.states import PROBE_INTERVAL
 from tasks.dedupe import Remembered
-from tasks.delivery import Held, Leased, LeasePurpose
+from tasks.delivery import Delivery, Held, Leased, LeasePurpose
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.queue.breaker import Breaker, CallBuckets, call_arguments
 from tasks.retry import Reason
 from tasks.script import Script, ignore
-from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement, Track
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -45,6 +46,7 @@ now = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MON
 LONG_AT_ONCE = 4
 """Long messages that one lease call buries, at most."""
 
+_DUPLICATE = Ending.DUPLICATE  # Python 3.11 takes 80 ns to find a member
 Buried = tuple[Leased, Bury]
 
 
@@ -195,10 +197,13 @@ class Queue:
         arguments += (*self._breaker, self._refused_run, *call_arguments(calls or {}))
         kinds: dict[_Kind, int] = {}
         events: list[str | bytes | int] = []
-        for held, settlement in settlements:
+        notices: list[bytes | int] = []
+        for number, (held, settlement) in enumerate(settlements, 1):
             kind, of_event = _arguments(held, settlement, self._longest_wait)
             events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
-        arguments += (len(kinds), *chain.from_iterable(kinds), *events)
+            if isinstance(held, Delivery) and _verifies(held, settlement):
+                notices += (number, notice(held.event))
+        arguments += (len(notices) // 2, *notices, len(kinds), *chain.from_iterable(kinds), *events)
         reply, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
         self._report_faults(faults)
         flags, verdicts = reply[: len(settlements)], reply[len(settlements) :]
@@ -270,6 +275,19 @@ def _buried(words: Sequence[bytes]) -> list[Buried]:
     ]
 
 
+def _verifies(delivery: Delivery, settlement: Settlement) -> bool:
+    """Whether this end of an event is the moment to tell its tracker that the OTP was verified.
+
+    Whatever became of the report; of a copy, the event that it is one of has told. Our own client writes the notice
+    itself, with the report.
+    """
+    if delivery.noted or not delivery.event.verified:
+        return False
+    if isinstance(settlement, Finish):  # once a report, and `match` is dearer
+        return settlement.ending is not _DUPLICATE
+    return isinstance(settlement, Bury)
+
+
 _Kind = tuple[str, str, str, str]
 """Verb, account, word and mark of settle.lua."""
 
@@ -283,6 +301,8 @@ def _arguments(
         case Finish(ending):
             member = held.member if ending is Ending.DELIVERED else ""
             return ("finish", leased.account, ending, ""), (leased.tag, held.claim, member)
+        case Track(notice):
+            return ("track", leased.account, Ending.TRACKED, ""), (leased.tag, held.claim, notice)
         case Schedule(delay, record, eta, unsent):
             mark = "" if not leased.probe else "2" if unsent else "" if held.sending else "1"
             verb = "eta" if eta or delay > longest_wait else "schedule"

@@ -8,12 +8,15 @@
 --       9 how many events refused in a row stop their account, 0: never
 --       10 how many groups of calls ended, then for each: account, calls, failed, failed of events that had not failed
 --       before, how many never left, how many were answered, how long ago they began and ended (ms), code of the last failure
+--       then how many verified OTPs are told of, and for each: number of its event, its notice, which is kept once the event
+--       is settled, if its account is tracked
 --       then how many kinds of ends there are, and for each: verb, account, word, mark
 --       then for each event: kind (from 1), tag, and by verb
 --         finish    claim, member of the delivered set ('' = not delivered); its word is the outcome
 --         schedule  delay (ms), record ('' = unchanged), occurred_at (ms); its mark '1' if it was a probe that was never tried,
 --                   '2' if it was one that could not leave
 --         eta       as schedule, for a time that somebody named and that may lie anywhere: its score ends in .5
+--         track     claim, notice of an OTP that was sent
 --         bury      claim, dead letter; its word is the reason, its mark '1' if an operator had sent it again, 'p' if it was a probe
 -- reply { a string with one character an event: '1' settled, '0' the lease was lost (nothing was moved), '2' it is leased
 --         still, for a key can't be used (nothing was moved: settle it again later); then one a group of calls: '1' none of them left, while
@@ -137,6 +140,23 @@ function moves.finish(kind)
   return false
 end
 
+-- Put notices where the tracker finds them (tracking/track.lua).
+local function tell(account, notices)
+  local list = prefix .. 'otpreport.' .. account .. NOTICES
+  return not failed(list, many('LPUSH', list, notices))
+end
+
+function verbs.track(kind, tag, claim, notice)
+  local list = prefix .. 'otpreport.' .. kind.account .. NOTICES
+  if failed(list, redis.pcall('LLEN', list)) then return false end
+  kind.notices[#kind.notices + 1] = notice
+  return verbs.finish(kind, tag, claim)
+end
+
+function moves.track(kind)
+  return moves.finish(kind) and tell(kind.account, kind.notices)
+end
+
 local function append(list, one, other)
   list[#list + 1] = one
   list[#list + 1] = other
@@ -203,11 +223,13 @@ for i = 11, 10 + 9 * groups, 9 do
   end
 end
 
-local kinds, at, LENGTH = {}, 11 + 9 * groups, { finish = 4, schedule = 5, eta = 5, bury = 4 }
+local kinds, at, LENGTH = {}, 11 + 9 * groups, { finish = 4, track = 4, schedule = 5, eta = 5, bury = 4 }
+local told = at
+at = at + 1 + 2 * tonumber(ARGV[at])
 for i = 1, tonumber(ARGV[at]) do
   kinds[i] = {
     verb = ARGV[at + 1], account = ARGV[at + 2], word = ARGV[at + 3], mark = ARGV[at + 4],
-    tags = {}, claims = {}, due = {}, records = {}, ages = {},
+    tags = {}, claims = {}, due = {}, records = {}, ages = {}, notices = {},
   }
   at = at + 4
 end
@@ -241,6 +263,20 @@ for number, kind in ipairs(kinds) do
       if flag == 1 and tonumber(ARGV[places[n]]) == number then flags[n] = 2 end
     end
   end
+end
+-- An account is tracked once an OTP was noted, or a notice waits for that.
+local verified = {}
+for i = told + 1, told + 2 * tonumber(ARGV[told]), 2 do
+  local n = tonumber(ARGV[i])
+  if flags[n] == 1 then
+    local account = kinds[tonumber(ARGV[places[n]])].account
+    verified[account] = verified[account] or {}
+    verified[account][#verified[account] + 1] = ARGV[i + 1]
+  end
+end
+for account, notices in pairs(verified) do
+  local tracked = redis.call('EXISTS', key('otps', account), prefix .. 'otpreport.' .. account .. NOTICES)
+  if tracked > 0 then tell(account, notices) end
 end
 for n, flag in ipairs(flags) do
   if flag == 2 then back[#back + 1] = tags[n] end

@@ -10,13 +10,14 @@ from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.queue import queue as module
 from tasks.retry import Reason
-from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
+from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement, Track
 from tests.support.leased import event
 from tests.support.queues import Fleet, alter, ids
 
 DONE = Finish(Ending.DELIVERED)
 ENDS: list[Settlement] = [
     *(Finish(ending) for ending in Ending),
+    Track(b"sent 1 600 ZZ m"),
     Schedule(0.0),
     Schedule(60.0),
     *(Bury(reason, b"{}\nraw") for reason in Reason),
@@ -104,6 +105,9 @@ async def test_each_settlement_leads_to_one_place(fleet: Fleet, settlement: Sett
     match settlement:
         case Finish(ending):
             assert fleet.books() == {"taken": 1, ending: 1}
+        case Track(notice):
+            assert fleet.books() == {"taken": 1, "tracked": 1}
+            assert fleet.server.lrange(fleet.keys.notices("tencent"), 0, -1) == [notice]
         case Schedule():
             assert places.scheduled == 1
         case Bury(reason, letter):

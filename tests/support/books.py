@@ -25,7 +25,7 @@ for i = 2, #ARGV, 5 do
   local account, row = ARGV[i], {}
   row[1] = 0
   for step = i + 1, i + 4 do row[1] = row[1] + redis.call('LLEN', ARGV[step]) end
-  for _, place in ipairs({ 'taken', 'delivered', 'duplicate', 'skipped', 'shed', 'purged' }) do
+  for _, place in ipairs({ 'taken', 'delivered', 'duplicate', 'skipped', 'shed', 'purged', 'tracked' }) do
     row[#row + 1] = number(redis.call('HGET', prefix .. 'otpreport:books', account .. ':' .. place))
   end
   row[#row + 1] = redis.call('HLEN', key('dead', account))
@@ -50,6 +50,7 @@ class Books:
     skipped: int
     shed: int
     purged: int
+    tracked: int
     dead: int
     open: int
     held: int
@@ -59,7 +60,8 @@ class Books:
     @property
     def ended(self) -> int:
         """How many events have ended."""
-        return self.delivered + self.duplicate + self.skipped + self.shed + self.purged + self.dead
+        done = self.delivered + self.duplicate + self.skipped + self.shed + self.tracked
+        return done + self.purged + self.dead
 
     @property
     def settled(self) -> bool:

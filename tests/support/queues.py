@@ -21,7 +21,7 @@ from tasks.script import Script, ignore
 from tasks.settlement import Settlement
 from tests.support.leased import event
 
-FINISHED = ("delivered", "duplicate", "skipped", "shed", "purged")
+FINISHED = ("delivered", "duplicate", "skipped", "shed", "purged", "tracked")
 
 
 @dataclass(frozen=True, slots=True)

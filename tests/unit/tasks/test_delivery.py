@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otpreport import Verification
-from otpreport.wire import encode
-from tasks.delivery import Delivery, LeasePurpose, NotYet, Undeliverable, read
+from otpreport import Dispatch, Verification
+from otpreport.wire import encode, notice
+from tasks.delivery import Delivery, Dispatched, LeasePurpose, NotYet, Read, Undeliverable, read
 from tasks.history import History
 from tasks.retry import Reason
 from tasks.shared import MAX_BYTES, SOLITARY_DEATHS
@@ -25,7 +25,7 @@ JSON = st.recursive(
 )
 
 
-def reading(raw: bytes, *, deaths: int = 0, solitary: int = 0) -> Delivery | NotYet | Undeliverable:
+def reading(raw: bytes, *, deaths: int = 0, solitary: int = 0) -> Read:
     """Return what a message is read as, one minute after the event."""
     return read(leased(raw, deaths=deaths, solitary=solitary), now_ms=NOW_MS + 60_000)
 
@@ -144,6 +144,76 @@ def test_the_message_of_the_docs() -> None:
     found = reading(shown[0].encode())
     assert isinstance(found, Delivery)
     assert (found.event.message_id, found.event.occurred_at_ms) == ("2640:1", 1777636800000)
+
+
+SENT = {"account": "tencent", "message_id": "2640 1\n", "sent_at": NOW_MS, "expires_in": 300, "country": "SG"}
+PHONE = "+6591234567"
+
+
+def told(otp: object, **headers: object) -> bytes:
+    """Return a message of another producer that tells of an OTP that was sent."""
+    return message({"otp": otp}, headers={"task": "otpreport.sent"} | headers)
+
+
+@pytest.mark.parametrize("headers", [{}, {"eta": iso(NOW_MS + 10**9)}, {"expires": iso(NOW_MS)}])
+@pytest.mark.parametrize("purpose", LeasePurpose)
+def test_a_dispatch_is_read_as_its_notice(headers: dict[str, object], purpose: LeasePurpose) -> None:
+    """What our client writes itself another producer has a worker write: at once, whatever its account's state."""
+    sent = Dispatch.from_wire(SENT)
+    for raw in (
+        told(SENT, **headers),
+        message({}, args=[SENT], headers={"task": "otpreport.sent"} | headers),
+    ):
+        assert read(leased(raw, purpose=purpose), now_ms=NOW_MS + 60_000) == Dispatched(notice(sent))
+    assert notice(sent) == b"sent 1767225600000 300 SG 2640 1\n"
+
+
+@pytest.mark.parametrize(
+    ("otp", "why"),
+    [
+        *((SENT | {name: PHONE}, f"{name}: is not a field") for name in ("phone", "verified", "occurred_at")),
+        (SENT | {PHONE: 1}, "one of the names: is not a field"),
+        *((SENT | {"country": given}, "country: must be") for given in (PHONE, "sg", None)),
+        *((SENT | {"expires_in": given}, "expires_in: must be") for given in (29, 5111, "300", 300.5)),
+        *(
+            (SENT | {"sent_at": given}, "sent_at: ")
+            for given in (1_767_225_600, "2026-05-01T12:00:00", PHONE)
+        ),
+        (SENT | {"account": "alibaba"}, "came through the queue of 'tencent'"),
+        ({"account": "tencent"}, "message_id: is missing; sent_at: is missing"),
+        ([SENT], "`otp` is not a JSON object"),
+        (PHONE, "`otp` is not a JSON object"),
+    ],
+)
+def test_a_wrong_dispatch_says_what_is_wrong(otp: object, why: str) -> None:
+    """It is invalid for a reason that names the fault, and shows nothing of what was given."""
+    bad = reading(told(otp))
+    assert isinstance(bad, Undeliverable)
+    assert (bad.reason, bad.event) == (Reason.INVALID, None)
+    assert why in bad.why
+    assert PHONE not in bad.why
+
+
+@pytest.mark.parametrize("kwargs", [{"otp": SENT, "event": WIRE}, {"event": WIRE}, {}])
+def test_a_dispatch_is_the_only_argument(kwargs: object) -> None:
+    """Neither task takes the other's argument, nor both."""
+    bad = reading(message(kwargs, headers={"task": "otpreport.sent"}))
+    assert isinstance(bad, Undeliverable)
+    assert "one argument, `otp`" in bad.why
+
+
+def test_poison_is_no_dispatch() -> None:
+    """A message that kills its workers is not read again, whatever it would say."""
+    assert isinstance(reading(told(SENT), deaths=5, solitary=SOLITARY_DEATHS), Undeliverable)
+
+
+def test_who_told_the_tracker() -> None:
+    """Our client says in a header that it did; all others leave it to the worker."""
+    for noted in (True, False):
+        assert isinstance(ours := reading(encode(event(), task_id="1", noted=noted)), Delivery)
+        assert ours.noted is noted
+    assert isinstance(theirs := reading(message()), Delivery)
+    assert not theirs.noted
 
 
 def test_unknown_fields_are_read_over() -> None:
