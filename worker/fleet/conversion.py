@@ -88,7 +88,7 @@ def troubles_of(otps: Otps) -> Iterator[str]:
         yield f"OTPs of {otps.account} are counted late: {notices}, the oldest for {span(otps.lag)}"
     if otps.unmatched and not total.sent:
         verified = count(otps.unmatched, "OTP")
-        yield f"{otps.account}: {verified} verified that nobody said were sent: does the app report Dispatch?"
+        yield f"{otps.account}: {verified} verified, but never reported as sent: does the app report Dispatch?"
     if total.yes + total.no >= LEAST and not total.verified:
         sent = count(total.yes + total.no, "OTP")
         yield f"{otps.account}: none of {sent} verified: has the app that reports verifications tracking=True?"

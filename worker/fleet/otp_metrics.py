@@ -30,7 +30,7 @@ def otp_metrics(tracked: Sequence[Otps]) -> Iterator[Metric]:
     yield _gauge("otps_open", text, tracked, lambda otps: otps.open)
     text = "Accounting discrepancy: OTPs neither open nor closed, or of whose report nothing is known. Should be 0."
     yield _gauge("otps_gap", text, tracked, lambda otps: abs(otps.sent_gap) + abs(otps.unverified_gap))
-    text = "OTPs verified that nobody said were sent, not within 15 minutes either."
+    text = "OTPs verified, but not reported as sent within 15 minutes."
     unmatched = CounterMetricFamily("otpreport_otps_unmatched", text, labels=("account",))
     for otps in tracked:
         unmatched.add_metric((otps.account,), otps.unmatched)

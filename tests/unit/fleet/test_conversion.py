@@ -59,7 +59,7 @@ def test_what_makes_a_rate_meaningless() -> None:
     """An app that says only half of it, and notices that nobody counts, are told."""
     assert list(troubles_of(OTPS)) == []
     [text] = troubles_of(Otps("tencent", 0, unmatched=7))
-    assert text == "tencent: 7 OTPs verified that nobody said were sent: does the app report Dispatch?"
+    assert text == "tencent: 7 OTPs verified, but never reported as sent: does the app report Dispatch?"
     [text] = troubles_of(Otps("tencent", 0, {"CN": Country(40, 0, 0, 40)}, unsaid=40))
     assert text == "tencent: none of 40 OTPs verified: has the app that reports verifications tracking=True?"
     [text] = troubles_of(replace(OTPS, waiting=3, lag=61.0))
