@@ -17,7 +17,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST
 from sms import SentCode, send_code
 
-from otpreport import Reporter, Verification
+from otpreport import Dispatch, Reporter, Verification
 
 settings.configure(
     ROOT_URLCONF=__name__,
@@ -26,7 +26,9 @@ settings.configure(
     USE_TZ=True,
 )
 reporter = Reporter(
-    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"), accounts=["tencent", "alibaba"]
+    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"),
+    accounts=["tencent", "alibaba"],
+    tracking=True,
 )
 codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 
@@ -34,7 +36,10 @@ codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 @require_POST
 def request_code(request: HttpRequest) -> HttpResponseBase:
     phone = request.POST["phone"]
-    codes[phone] = send_code(phone)
+    codes[phone] = sent = send_code(phone)
+    reporter.report(
+        Dispatch(account="tencent", message_id=sent.message_id, sent_at=sent.sent_at, country="SG")
+    )
     return JsonResponse({"status": "sent"})
 
 

@@ -13,10 +13,12 @@ from urllib.parse import parse_qs
 from fastapi import FastAPI, HTTPException, Request
 from sms import SentCode, send_code
 
-from otpreport import Reporter, Verification
+from otpreport import Dispatch, Reporter, Verification
 
 reporter = Reporter(
-    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"), accounts=["tencent", "alibaba"]
+    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"),
+    accounts=["tencent", "alibaba"],
+    tracking=True,
 )
 codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 
@@ -39,7 +41,10 @@ async def form(request: Request) -> dict[str, str]:
 @app.post("/code")
 async def request_code(request: Request) -> dict[str, str]:
     phone = (await form(request))["phone"]
-    codes[phone] = send_code(phone)
+    codes[phone] = sent = send_code(phone)
+    await reporter.areport(
+        Dispatch(account="tencent", message_id=sent.message_id, sent_at=sent.sent_at, country="SG")
+    )
     return {"status": "sent"}
 
 

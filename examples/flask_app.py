@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from flask import Flask, abort, request
 from sms import SentCode, send_code
 
-from otpreport import Reporter, Verification
+from otpreport import Dispatch, Reporter, Verification
 
 app = Flask(__name__)
 reporter = Reporter(
-    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"), accounts=["tencent", "alibaba"]
+    os.environ.get("OTPREPORT_REDIS_URL", "redis://127.0.0.1:6379/0"),
+    accounts=["tencent", "alibaba"],
+    tracking=True,
 )
 codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 
@@ -22,7 +24,10 @@ codes: dict[str, SentCode] = {}  # a real app keeps them in its sessions
 @app.post("/code")
 def request_code() -> dict[str, str]:
     phone = request.form["phone"]
-    codes[phone] = send_code(phone)
+    codes[phone] = sent = send_code(phone)
+    reporter.report(
+        Dispatch(account="tencent", message_id=sent.message_id, sent_at=sent.sent_at, country="SG")
+    )
     return {"status": "sent"}
 
 

@@ -79,6 +79,11 @@ def log_in_again(site: Site) -> bool:
     return False
 
 
+def notices(client: redis.Redis) -> list[bytes]:
+    """Return what was told of OTPs."""
+    return cast("list[bytes]", client.lrange("otpreport.tencent.otps", 0, -1))
+
+
 @pytest.mark.parametrize("framework", COMMANDS)
 def test_example(framework: str, shared_valkey: EmbeddedValkey, valkey: redis.Redis, tmp_path: Path) -> None:
     """Who types the right code is logged in and reported; who types a wrong one is neither."""
@@ -94,6 +99,8 @@ def test_example(framework: str, shared_valkey: EmbeddedValkey, valkey: redis.Re
         assert site.post("/login", phone="123", code=site.code()) == 200
         # on a stalled machine the first report makes a detour through the spool, or finds not even that ready
         until(lambda: admin(valkey).llen("otpreport.tencent") or log_in_again(site))
+        # that the OTP was sent and verified is told, too: of the first login, or of each
+        until(lambda: {line.split(b" ")[0] for line in notices(valkey)} == {b"sent", b"verified"})
     event = event_of(cast("bytes", admin(valkey).lindex("otpreport.tencent", -1)))
     assert (event.account, event.message_id[:5], event.verified) == ("tencent", "2640:", True)
     assert event.sent_at is not None

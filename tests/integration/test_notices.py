@@ -1,18 +1,30 @@
 """What producers without our client tell of OTPs: their workers write the notices, each with a settlement."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from otpreport.wire import SENT_TASK
+from otpreport import Dispatch, Verification
+from otpreport.wire import SENT_TASK, notice
 from tasks.delivery import Delivery, Dispatched, Leased, read
 from tasks.history import History
+from tasks.keys import Keys
 from tasks.queue.queue import Queue
 from tasks.retry import Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement, Track
+from tasks.tracking.countries import COUNTRIES
+from tests.support.admin import admin
 from tests.support.leased import NOW_MS, event, message
+from tests.support.otps import ACCOUNT, Tracking
 from tests.support.queues import Fleet, alter
+from tests.unit.otpreport.test_dispatch import dispatches
+from worker.embedded import EmbeddedValkey
 
 TOLD = b"verified 1767225600000 tencent-%d"
 SENT = b"sent 1767225600000 300 SG m"
@@ -166,6 +178,28 @@ async def test_a_dispatch_as_probe_is_followed_at_once(fleet: Fleet) -> None:
     assert await fleet.settle(leased, Track(found.notice))
     fleet.send_many(1)
     assert [one.leased.probe for one in await fleet.take()] == [True]
+
+
+@settings(max_examples=20)
+@given(st.lists(dispatches, min_size=1, max_size=20, unique_by=lambda sent: sent.message_id))
+def test_the_tracker_reads_what_is_written(shared_valkey: EmbeddedValkey, sent: list[Dispatch]) -> None:
+    """Whatever characters an id has, the OTP is found again, and its verification belongs to it."""
+    with redis.Redis(port=shared_valkey.port) as client:
+        admin(client).flushall()
+        tracking = Tracking(client)
+        tracking.set_clock(NOW_MS // 1000)
+        now = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+        tracking.tell(*(notice(replace(one, sent_at=now)) for one in sent))
+        half = [
+            Verification(account=ACCOUNT, message_id=one.message_id, occurred_at=now) for one in sent[::2]
+        ]
+        tracking.tell(*map(notice, half))
+        assert tracking.track() == (len(sent) + len(half), 0, False, [])
+        kept = cast("list[bytes]", admin(client).zrange(Keys().open_otps(ACCOUNT), 0, -1))
+        assert sorted(kept) == sorted(one.message_id.encode() for one in sent)
+        otps = tracking.otps
+        assert (otps.total.sent, otps.total.verified, otps.unmatched) == (len(sent), len(half), 0)
+        assert otps.countries.keys() <= set(COUNTRIES)
 
 
 def test_a_record_survives_another_version(fleet: Fleet) -> None:
