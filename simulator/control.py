@@ -2,7 +2,8 @@
 
 GET /-/healthz
 GET /-/summary   the figures, per key and in total (summary.py)
-GET /-/ledger    every arrival, a JSON line each; ?from=0&limit=1000 for a part
+GET /-/ledger    every arrival, a JSON line each; ?from=0&limit=1000 for a part; `probe`: it names no message, as
+                 those of `check --probe`
 GET /-/seconds   arrivals by UNIX second and key
 GET /-/twice     reports taken more than once
 POST /-/expect   {"ids": [...], "key": null} -> {"missing": [...], "never_arrived": n, "unexpected": n};

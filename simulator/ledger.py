@@ -120,6 +120,7 @@ class Ledger:
                 "provider": book.provider,
                 "key": book.key,
                 "message_id": self._ids[n],
+                "probe": not self._ids[n],
                 "verified": bool(flags & VERIFIED),
                 "code": self._code_names[self._code_column[n]],
                 "taken": bool(flags & TAKEN),

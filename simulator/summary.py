@@ -19,6 +19,7 @@ def summarise(cloud: Cloud, connections: dict[str, int]) -> dict[str, object]:
     takings = sum(book.takings for book in books)
     return {
         "arrivals": sum(book.count for book in books),
+        "probes": sum(book.ids.get("", 0) for book in books),
         "taken": takings,
         "taken_ids": sum(book.taken_count for book in books),
         "taken_unanswered": takings - cloud.ledger.answered_takings,

@@ -7,6 +7,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,7 +75,10 @@ async def test_every_place_along_its_way(fleet: Fleet, url: str) -> None:
     (second,) = await fleet.take(1)
     assert await fleet.settle(second, DELIVERED)
     ran = call(url, "find", "5000:2", "--account", "tencent")
-    assert ran.out.startswith("tencent: delivered between ")
+    assert ran.out.startswith("tencent: delivered, some time between ")
+    assert len(ran.out.splitlines()) == 1
+    end = datetime.strptime(ran.out.split(" and ")[1][:19], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    assert end <= datetime.now(UTC), "what is remembered ends with its period, later than now"
     assert places(call(url, "find", "5000:2", "--json")) == ["delivered"]
 
 

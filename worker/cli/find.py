@@ -99,7 +99,8 @@ def _lines(
         )
     elif not places:
         yield f"{message_id} was not found, but this could not look everywhere: see below."
-    yield _how_far(looked, since_ms)
+    if not places:
+        yield _how_far(looked, since_ms)
     yield from _doubts(looked, since_ms, fleet)
 
 
@@ -151,7 +152,9 @@ def _sentence(place: Place, fleet: Fleet) -> str:
             )
         case DeliveredPlace():
             as_false = "" if place.verified else ", as not verified"
-            return f"delivered between {moment(place.from_ms)} and {moment(place.until_ms)} UTC{as_false}"
+            until = min(place.until_ms, fleet.now_ms)
+            times = f"some time between {moment(place.from_ms)} and {moment(until)} UTC"
+            return f"delivered{as_false}, {times} (all that is remembered)"
         case EndedPlace():
             how = "not as delivered: duplicate, skipped, shed, purged or removed"
             return f"ended while this looked (id {place.tag}), {how}"

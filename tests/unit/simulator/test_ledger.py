@@ -19,6 +19,7 @@ def test_rows_show_what_was_written() -> None:
         "provider": "tencent",
         "key": "AKID",
         "message_id": "a",
+        "probe": False,
         "verified": True,
         "code": "ok",
         "taken": True,
@@ -29,6 +30,8 @@ def test_rows_show_what_was_written() -> None:
     assert (rows[1]["code"], rows[1]["taken"], rows[1]["answered"]) == ("Throttling.User", False, False)
     assert [row["n"] for row in ledger.rows(1, 2)] == [1]
     assert ledger.answered_takings == 1
+    ledger.add(book, 3.5, "", code="MissingParameter", flags=SIGNED, connection=5)
+    assert [row["probe"] for row in ledger.rows(0, 9)] == [False, False, True]
 
 
 def test_what_is_taken_twice_is_counted() -> None:
