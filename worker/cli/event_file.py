@@ -7,19 +7,19 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import BinaryIO, cast
 
 import orjson
 
 from config.faults import nearest
-from otpreport import Verification
+from otpreport import Verification, foreign
 from otpreport.errors import OtpreportError
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Verification))
 LONGEST_LINE = 65_536
 """Bytes: an event has a few hundred, and a file that is no text may be one line."""
 
+_FIRST_LINE = "the first line names the columns, with commas between them"
 _TIMES = ("occurred_at", "sent_at")
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -125,12 +125,10 @@ def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
 def _check_header(names: list[str], line: int) -> None:
     for name in names:
         if name not in FIELDS:
-            raise UnreadableError(f"line {line}: {_unknown(name)}")
+            raise UnreadableError(f"line {line}: {_unknown(name)} ({_FIRST_LINE})")
     for name in ("account", "message_id", "occurred_at"):
         if name not in names:
-            raise UnreadableError(
-                f"line {line}: the column {name} is missing: the first line names the columns"
-            )
+            raise UnreadableError(f"line {line}: the column {name} is missing ({_FIRST_LINE})")
     if len(set(names)) < len(names):
         raise UnreadableError(f"line {line}: a column is named twice")
 
@@ -142,16 +140,22 @@ def _unknown(name: str) -> str:
 
 
 def _value(name: str, value: object) -> object:
-    """Return what an event takes: times may be ISO 8601 text, and CSV has only text."""
-    if not isinstance(value, str):
-        return value
-    if name == "verified":
-        return _FLAGS.get(value.lower(), value)
+    """Return what an event takes: times as producers write them, and CSV has only text."""
     if name in _TIMES:
-        if value.isdecimal():
-            return int(value)
-        try:
-            return datetime.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{name}: must be UNIX milliseconds, or like 2026-05-01T12:00:00Z") from None
+        return _time(name, value)
+    if name == "verified" and isinstance(value, str):
+        return _FLAGS.get(value.lower(), value)
     return value
+
+
+def _time(name: str, value: object) -> object:
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    if isinstance(value, str | float):
+        try:
+            return foreign.read(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if type(value) is int or (value is None and name == "sent_at"):
+        return value
+    raise ValueError(f"{name}: must be UNIX milliseconds, or text like 2026-05-01T12:00:00Z")

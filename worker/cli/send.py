@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 from redis.exceptions import RedisError
+from rich.table import Table
 
 from otpreport import Receipts, Reporter, Verification
 from otpreport.event import Event
@@ -348,11 +349,10 @@ def _print(preview: FilePreview, rate: float, sent_before: int) -> None:
     console = screen()
     if sent_before:
         console.print(f"lines 1 to {number(sent_before)} are left out: they were sent before", soft_wrap=True)
-    rows = table("account", "events", "too old", "oldest (UTC)", "newest (UTC)", right=("events", "too old"))
-    for name, group in sorted(preview.groups.items()):
-        times = moment(group.oldest), moment(group.newest)
-        rows.add_row(name, number(group.events), number(group.too_old), *times)
-    console.print(rows)
+    if preview.groups:
+        console.print(_groups(preview))
+    elif not preview.faulty:
+        console.print(f"nothing to send: the file holds no {'further ' if sent_before else ''}event")
     for row in preview.first:
         if row.event is not None:
             shown = " ".join(f"{name}={value}" for name, value in row.event.to_wire().items())
@@ -364,6 +364,14 @@ def _print(preview: FilePreview, rate: float, sent_before: int) -> None:
     if preview.total and not preview.faulty:
         takes = span(preview.total / rate)
         console.print(f"{count(preview.total, 'event')} at {rate:g}/s: {takes}", soft_wrap=True)
+
+
+def _groups(preview: FilePreview) -> Table:
+    rows = table("account", "events", "too old", "oldest (UTC)", "newest (UTC)", right=("events", "too old"))
+    for name, group in sorted(preview.groups.items()):
+        times = moment(group.oldest), moment(group.newest)
+        rows.add_row(name, number(group.events), number(group.too_old), *times)
+    return rows
 
 
 def _finish(preview: FilePreview, sent: int, *, dry_run: bool, as_json: bool) -> None:
@@ -381,5 +389,5 @@ def _finish(preview: FilePreview, sent: int, *, dry_run: bool, as_json: bool) ->
                 "dry_run": dry_run,
             }
         )
-    elif not dry_run:
+    elif not dry_run and preview.groups:
         screen().print(f"sent {count(sent, 'event')}", soft_wrap=True)

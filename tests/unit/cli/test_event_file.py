@@ -45,12 +45,17 @@ def test_forms(text: str) -> None:
         (
             "account,message_id,occurred_at\na,1,yesterday\n",
             2,
-            "occurred_at: must be UNIX milliseconds, or like",
+            "occurred_at: is not an ISO 8601 time with a zone, like 2026-05-01T12:00:00Z, nor UNIX",
+        ),
+        (
+            '{"account": "a", "message_id": "1", "occurred_at": null}',
+            1,
+            "occurred_at: must be UNIX milliseconds, or text like",
         ),
         (
             "account,message_id,occurred_at\na,1,2026-05-28T20:26:40\n",
             2,
-            "occurred_at: must have a time zone",
+            "occurred_at: has no time zone: end it with Z or an offset like +08:00",
         ),
         ("account,message_id,occurred_at\na,1,1780000000\n", 2, "occurred_at: is before the year 2000"),
         (f'account,message_id,occurred_at\n"a\nb",1,{AT}\n', 3, "account: must be 1 to 64 of"),
