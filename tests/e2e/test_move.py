@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,18 @@ SETTINGS = {**LONG, "retry_base": 5.0, "retry_cap": 5.0}
 FAILS_ONCE = {"faults": [{"kind": "unavailable", "message_id": "retry-*", "arrivals": 1}]}
 
 
+DEADLY = """#!/bin/sh
+calls=$(($(cat "$CALLS") + 1))
+echo $calls > "$CALLS"
+if [ $calls -eq "$AT" ]; then kill -9 $VICTIM; fi
+exec "$CLIENT" "$@"
+"""
+"""A redis-cli before whose call number AT a process dies."""
+
+OURSELVES = 0
+"""The commands themselves: all processes of their group."""
+
+
 def script() -> str:
     """Return the commands of step 4."""
     section = (ROOT / "docs" / "operations.md").read_text().partition("\n## Move to another Redis\n")[2]
@@ -28,14 +42,45 @@ def script() -> str:
     return found[1]
 
 
-def move(commands: str, old: EmbeddedValkey, new: EmbeddedValkey) -> str:
-    """Run the commands and return the last line they print."""
-    names = {"OLD": old.url, "NEW": new.url, "NEW_HOST": "127.0.0.1", "NEW_PORT": str(new.port)}
-    command = ["sh", "-euc", commands]
-    done = subprocess.run(
-        command, env=os.environ | names, capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout.splitlines()[-1]
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The commands of the docs, between two servers."""
+
+    folder: Path
+    commands: str
+    old: EmbeddedValkey
+    new: EmbeddedValkey
+
+    def run(self, at: int = 0, victim: int = OURSELVES) -> tuple[int, str]:
+        """Run them, if need be with a process dying at a call; return the number of calls and the last line."""
+        calls, client = self.folder / "calls", self.folder / "bin" / "redis-cli"
+        calls.write_text("0")
+        client.parent.mkdir(exist_ok=True)
+        client.write_text(DEADLY)
+        client.chmod(0o755)
+        names = {
+            "OLD": self.old.url,
+            "NEW": self.new.url,
+            "NEW_HOST": "127.0.0.1",
+            "NEW_PORT": str(self.new.port),
+        }
+        deadly = {
+            "CALLS": str(calls),
+            "AT": str(at),
+            "VICTIM": str(victim),
+            "CLIENT": str(shutil.which("redis-cli")),
+        }
+        path = {"PATH": f"{client.parent}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["sh", "-euc", self.commands],
+            env=os.environ | names | deadly | path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            start_new_session=True,
+        )
+        return int(calls.read_text()), (done.stdout.splitlines() or [""])[-1]
 
 
 @pytest.mark.parametrize("whole", [True, pytest.param(False, marks=pytest.mark.chaos)])
@@ -64,10 +109,13 @@ def test_move(tmp_path: Path, whole: bool) -> None:
             fleet.push(delivered)  # copies, as of a spool
             worker.terminate()
             assert worker.wait() == 0
-            left = move(commands, old, new)
+            move = Move(tmp_path, commands, old, new)
+            if whole:
+                move.run(at=4)  # killed
+            _, left = move.run()
             if whole:
                 assert left == "0"
-                assert move(commands, old, new) == "0", "it can't be run again"
+                assert move.run()[1] == "0", "it can't be run again"
             fleet.start_worker()
             if whole:
                 states = run(new.url, "accounts", "list", "--json", env=config).json
