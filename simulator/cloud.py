@@ -22,6 +22,7 @@ from simulator.lag import LagMeter
 from simulator.ledger import SIGNED, TAKEN, VERIFIED, Book, Ledger
 from simulator.messagebird import MessageBird
 from simulator.nonces import Nonces
+from simulator.open import Open
 from simulator.plan import ANSWERED_AS_PLANNED, ANSWERED_RIGHTLY, Fault, Plan
 from simulator.plivo import Plivo
 from simulator.reply import NOT_FOUND, Reply, with_time
@@ -69,6 +70,7 @@ class Arrival:
     chance: Throw
     fault: Fault | None
     refusal: RefusedError | None  # why its sender is not who it says, if so
+    turned_away: bool = False  # it was one too many at a time: that is answered at once
 
 
 class Cloud:
@@ -84,6 +86,9 @@ class Cloud:
         self._dialects: list[Dialect] = [dialect(settings.keys) for dialect in DIALECTS]
         self._windows: dict[tuple[str, str], RateWindow] = {
             (key.provider, key.id): RateWindow(key.limit) for key in settings.keys
+        }
+        self._open: dict[tuple[str, str], Open] = {
+            (key.provider, key.id): Open(key.in_flight) for key in settings.keys
         }
         self._delivery = Delivery(self.clock)
         self._nonces = Nonces(NONCE_LIFETIME)
@@ -113,11 +118,17 @@ class Cloud:
         self.most_in_flight = self.in_flight
         for window in self._windows.values():
             window.clear()
+        for one in self._open.values():
+            one.reset()
 
     def rate(self, book: Book) -> int | None:
         """Return the rate the key of a book is held to now."""
         window = self._windows.get((book.provider, book.key))
         return window.rate if window else None
+
+    def open(self, book: Book) -> Open:
+        """Return what is open of the key of a book."""
+        return self._open.setdefault((book.provider, book.key), Open())
 
     def review(self) -> None:
         """Judge the arrivals for whose time the simulator's own lag is known."""
@@ -137,9 +148,10 @@ class Cloud:
         visit = exchange.visit
         if visit is None:
             return
+        ledger, row, of_key = visit
         self.in_flight -= 1
+        of_key.leave(asyncio.get_running_loop().time())
         if answered:
-            ledger, row = visit
             ledger.answered(row)
 
     def _enter_late(self, exchange: Exchange) -> None:
@@ -153,7 +165,7 @@ class Cloud:
         arrival = self._look_up(dialect, dialect.read(exchange.request), now)
         code, reply = self._decide(arrival)
         self._write_down(exchange, arrival, code)
-        pause = delay(self.plan.latency, arrival.chance)
+        pause = 0.0 if arrival.turned_away else delay(self.plan.latency, arrival.chance)
         self._delivery.post(exchange, reply, arrival.fault, pause)
 
     def _dialect(self, request: Request) -> Dialect | None:
@@ -191,6 +203,9 @@ class Cloud:
             raise RefusedError(dialect.replayed, "Specified signature nonce was used already.")
         if not self._windows[book.provider, book.key].admit(arrival.at):
             raise RefusedError(dialect.throttled, "Request was denied due to request throttling.")
+        if self.open(book).full:
+            arrival.turned_away = True
+            raise RefusedError(dialect.throttled, "Too many requests at a time.")
 
     def _refused(self, arrival: Arrival, refusal: RefusedError, request_id: bytes) -> Reply:
         dialect = arrival.dialect
@@ -212,7 +227,9 @@ class Cloud:
             book, arrival.at, call.message_id, code=code, flags=flags, connection=exchange.connection.number
         )
         if not exchange.gone:
-            exchange.visit = (self.ledger, row)
+            of_key = self.open(book)
+            of_key.arrive(arrival.at)
+            exchange.visit = (self.ledger, row, of_key)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
 

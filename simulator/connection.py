@@ -11,6 +11,7 @@ from typing import Protocol, cast
 import httptools
 
 from simulator.ledger import Ledger
+from simulator.open import Open
 from simulator.reply import BAD_REQUEST, TOO_LARGE, Reply, encode
 from simulator.request import Request
 
@@ -47,7 +48,7 @@ class Exchange:
         self.connection = connection
         self.request = request
         self.keep_alive = keep_alive
-        self.visit: tuple[Ledger, int] | None = None  # where it is written down, for the door
+        self.visit: tuple[Ledger, int, Open] | None = None  # where it is written down, for the door
         self.gone = False
         self._data: bytes | None = None
 

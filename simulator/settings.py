@@ -36,6 +36,9 @@ class Key:
     ] = ()  # the account's SmsSdkAppIds at Tencent, services at Twilio Verify, channels at Bird
     regions: tuple[str, ...] = ("ap-singapore",)  # Tencent: accepted X-TC-Region
     rate: Rate | None = None  # requests/s; the documented one where it is left out
+    in_flight: Rate | None = (
+        None  # requests open at a time, beyond which it is throttled; no limit where it is left out
+    )
     denied: bool = False  # it may not call this API: its user lacks the permission
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from itertools import islice
 
@@ -9,6 +10,7 @@ from simulator.cloud import Cloud
 from simulator.judge import Spans, Worst
 from simulator.lag import LagMeter
 from simulator.ledger import Book
+from simulator.open import Open
 
 LISTED = 100  # entries shown of a list that may be long; the number beside it is the whole
 
@@ -58,9 +60,16 @@ def _key(cloud: Cloud, book: Book) -> dict[str, object]:
         "twice": len(book.twice),
         "false_after_true": book.false_after_true,
         "codes": book.codes,
+        "in_flight": _open(cloud.open(book)),
         "aligned": _worst(book.judge.aligned(spans), offset),
         "sliding": _worst(book.judge.sliding, offset),
     }
+
+
+def _open(of_key: Open) -> dict[str, object]:
+    """Return what is open now, the most at a time, the limit, and for how many seconds in all requests were open."""
+    seconds = of_key.until(asyncio.get_running_loop().time())
+    return {"now": of_key.now, "max": of_key.most, "limit": of_key.limit, "seconds": seconds}
 
 
 def _worst(worst: Worst, offset: float) -> dict[str, object]:

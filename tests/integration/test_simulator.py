@@ -758,6 +758,23 @@ def test_concurrency_is_counted(simulator: SimulatorProcess) -> None:
     until(lambda: simulator.summary()["connections"] == {"now": 0, "max": 3})
 
 
+def test_one_too_many_at_a_time_is_throttled() -> None:
+    """A key with a limit of requests in flight has the one beyond it refused at once; what is over no longer counts."""
+    keys = [key | {"in_flight": 2} for key in KEYS if key["provider"] == "tencent"]
+    with SimulatorProcess({"keys": keys, "plan": _plan(kind="hang", message_id="hang-*")}) as simulator:
+        connections = [_connection(simulator) for _ in range(2)]
+        for n, connection in enumerate(connections):
+            connection.sendall(tencent_call(f"hang-{n}").encode())
+        until(lambda: simulator.summary()["in_flight"]["now"] == 2)
+        assert send(simulator.url, tencent_call("third")).code == "RequestLimitExceeded"
+        for connection in connections:
+            connection.close()
+        until(lambda: simulator.summary()["in_flight"]["now"] == 0)
+        assert send(simulator.url, tencent_call("fourth")).code == "ok"
+        found = simulator.key("tencent")["in_flight"]
+        assert (found["now"], found["max"], found["limit"]) == (0, 3, 2)
+
+
 # The ledger and the control API
 
 
