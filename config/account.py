@@ -31,6 +31,9 @@ from providers.masking import shortened
 from providers.registry import REGISTRY
 
 DAY = 86_400.0
+NO_LIMIT = "none"
+"""How workers announce that requests in flight are not limited."""
+
 KNOWN = ", ".join(sorted(REGISTRY))
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -76,10 +79,18 @@ class AccountSettings(BaseModel):
         le=100_000,
         description="Rate limit across all workers.",
     )
+    max_in_flight: Annotated[int | None, Unit("requests"), ImpliedDefault("no limit")] = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Most requests open at the provider at a time, across all workers. For a provider that counts "
+        "requests in flight rather than a rate, as Twilio and Sinch do; neither publishes its number.",
+    )
     rate_group: Annotated[str | None, ImpliedDefault("provider, host and key id or account")] = Field(
         default=None,
         pattern=r"^[A-Za-z0-9:._/-]{1,128}$",
-        description="Accounts of one group share a rate limit, as the provider counts them together.",
+        description="Accounts of one group share a rate limit, and that of requests in flight, as the provider counts "
+        "them together.",
     )
     max_attempts: Annotated[int, Unit("attempts")] = Field(
         default=12,
@@ -148,6 +159,7 @@ class Account:
     max_attempts: int
     max_age: float
     options: BaseModel
+    max_in_flight: int | None = None
     group_is_chosen: bool = False
     """Whether `rate_group` was configured; if not, it derives from the key id."""
     unverified: str = "never"
@@ -263,6 +275,7 @@ def _account(
         max_attempts=settings.max_attempts,
         max_age=settings.max_age or provider.deadline or DAY,
         options=options,
+        max_in_flight=settings.max_in_flight,
         group_is_chosen=settings.rate_group is not None,
         unverified=settings.unverified or ("report" if provider.asks_for_unverified else "never"),
         route=_route(settings),
@@ -320,6 +333,8 @@ def announced_account(name: str, fields: Mapping[str, str]) -> Account | None:
     """Return an account as its workers announce it, without keys; None if that is incomplete."""
     known = {field: value for field, value in fields.items() if field in AccountSettings.model_fields}
     group = known.pop("rate_group", "")
+    if known.get("max_in_flight") == NO_LIMIT:
+        del known["max_in_flight"]
     settings, _ = _validated(AccountSettings, known, ("accounts", name))
     if settings is None or settings.provider not in REGISTRY or not group or not _NAME.fullmatch(name):
         return None
@@ -348,10 +363,15 @@ def _default_group(name: str, endpoint: str, options: BaseModel, provider: type[
 def _unequal_limits(accounts: Mapping[str, Account]) -> list[Fault]:
     return [
         Fault(
-            ("accounts", second.name, "rate_limit"),
-            f"is {second.rate_limit}, but accounts.{first.name} of the same rate group has {first.rate_limit}",
+            ("accounts", second.name, setting),
+            f"is {theirs or 'not set'}, but accounts.{first.name} of the same rate group has {ours or 'none'}",
             f"set both to the same number, or give {second.name} its own rate_group",
         )
         for first, second in combinations(accounts.values(), 2)
-        if first.rate_group == second.rate_group and first.rate_limit != second.rate_limit
+        if first.rate_group == second.rate_group
+        for setting, ours, theirs in (
+            ("rate_limit", first.rate_limit, second.rate_limit),
+            ("max_in_flight", first.max_in_flight, second.max_in_flight),
+        )
+        if ours != theirs
     ]

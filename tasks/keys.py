@@ -136,6 +136,10 @@ class Keys:
         """ZSET: worker whose probe of the account could not leave its machine to the ms when it failed; it expires."""
         return f"{self.prefix}otpreport:unsent:{account}"
 
+    def permits(self, group: str) -> str:
+        """HASH: worker to the requests it may have open in a rate group with MAX_IN_FLIGHT, and until when."""
+        return f"{self.prefix}otpreport:permits:{group}"
+
     def rate(self, group: str) -> str:
         """HASH: the next free slot of a rate group, and what makes its effective rate."""
         return f"{self.prefix}otpreport:rate:{group}"

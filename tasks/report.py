@@ -215,17 +215,23 @@ class Report:
             if isinstance(entered, Refusal):
                 return _refused(delivery, entered)
             account = self._accounts[delivery.account]  # of this moment: keys may change while an event waits
-            request = self._sign(delivery, account)
-            started = self._monotonic()
-            delivery.sending = True
+            heard = True
             try:
-                outcome, answer = await self._send(request, entered, delivery, account)
-                break
-            except TooLate:
-                delivery.sending = False  # and it waits for another slot
-            except asyncio.CancelledError:
-                self._observe(delivery, MISSED, started)
-                raise
+                request = self._sign(delivery, account)
+                started = self._monotonic()
+                delivery.sending, heard = True, False
+                try:
+                    outcome, answer = await self._send(request, entered, delivery, account)
+                    heard = answer is not None or outcome.result is Result.NOT_SENT
+                    break
+                except TooLate:
+                    delivery.sending, heard = False, True  # and it waits for another slot
+                except asyncio.CancelledError:
+                    self._observe(delivery, MISSED, started)
+                    raise
+            finally:
+                if entered.permit is not None:
+                    entered.permit.end(heard=heard)
         self._observer.admitted(delivery, started - waited_from)
         seconds = self._observe(delivery, outcome, started)
         fresh = not (delivery.leased.history.attempts or delivery.leased.history.unsent)

@@ -29,7 +29,7 @@ Arguments = list[bytes | bytearray | memoryview | str | int | float]
 FOLDER = Path(__file__).parent
 
 FUNCTIONS = {
-    "limiter/admit.lua": ("sound.lua", "limiter/rate.lua", "remembered.lua"),
+    "limiter/admit.lua": ("sound.lua", "limiter/rate.lua", "limiter/permits.lua", "remembered.lua"),
     "fleet/epoch.lua": ("sound.lua",),
     "dead_letters/keep.lua": ("key.lua", "sound.lua"),
     "limiter/groups.lua": ("sound.lua",),

@@ -57,6 +57,9 @@ LONGEST_NAME: Final = 64
 NO_SLOT: Final = -1000
 """admit.lua's answers from here down: no slot yet, ask again in (NO_SLOT - answer) ms."""
 
+NO_PERMIT: Final = NO_SLOT - 40
+"""admit.lua's answer where too many requests are in flight: ask again in 40 ms, or as soon as one of one's own ends."""
+
 REFUSALS: Final[Mapping[str, int]] = {
     "LEASE_LOST": -1,
     "DUPLICATE": -2,
@@ -87,6 +90,7 @@ SHARED: Mapping[str, Value] = {
     "LONGEST_PAUSE_MS": LONGEST_PAUSE_MS,
     "MAX_BYTES": MAX_BYTES,
     "MOST_DEPLOYMENTS": MOST_DEPLOYMENTS,
+    "NO_PERMIT": NO_PERMIT,
     "NO_SLOT": NO_SLOT,
     "NOTICES": NOTICES,
     "PRIORITY_SUFFIXES": PRIORITY_SUFFIXES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from config.account import Account, key_hint, provider_of
+from config.account import NO_LIMIT, Account, key_hint, provider_of
 from config.settings import Settings
 from tasks.fleet.deployment import Deployment
 
@@ -20,6 +20,7 @@ def _fields(account: Account) -> dict[str, str]:
         "provider": account.provider,
         "endpoint": account.endpoint,
         "rate_limit": str(account.rate_limit),
+        "max_in_flight": str(account.max_in_flight or NO_LIMIT),
         "rate_group": account.rate_group,
         "max_age": f"{account.max_age:g}",
         "unverified": account.unverified,

@@ -420,7 +420,7 @@ class Engine:
             waiting[groups[account].name] += number
         stuck = {ended.account for ended, _ in self._stuck}
         return {
-            account: max(0, max(2, round(groups[account].pace * AHEAD)) - waiting[groups[account].name])
+            account: max(0, groups[account].soon(AHEAD) - waiting[groups[account].name])
             if account not in stuck
             else 0
             for account in accounts

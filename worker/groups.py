@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from config.account import announced_account
+from config.account import Account, announced_account
 from config.settings import Settings
 from tasks.fleet.deployment import read_deployment
 from tasks.keys import Keys
@@ -37,13 +38,17 @@ def with_groups(settings: Settings, groups: Mapping[str, str]) -> Settings:
 
 def rate_groups(settings: Settings) -> dict[str, RateGroup]:
     """Return the rate group of each account; a kept one may join accounts of unequal limits: the least holds."""
-    accounts = settings.accounts.values()
-    limits: dict[str, int] = {}
-    for account in accounts:
-        limits[account.rate_group] = min(
-            account.rate_limit, limits.get(account.rate_group, account.rate_limit)
-        )
-    return {one.name: RateGroup(one.rate_group, limits[one.rate_group]) for one in accounts}
+    members: defaultdict[str, list[Account]] = defaultdict(list)
+    for account in settings.accounts.values():
+        members[account.rate_group].append(account)
+    groups = {name: _group(name, accounts) for name, accounts in members.items()}
+    return {account.name: groups[account.rate_group] for account in settings.accounts.values()}
+
+
+def _group(name: str, accounts: Sequence[Account]) -> RateGroup:
+    in_flight = [account.max_in_flight for account in accounts if account.max_in_flight is not None]
+    limit = min(account.rate_limit for account in accounts)
+    return RateGroup(name, limit, min(in_flight, default=None))
 
 
 def in_force(settings: Settings, client: Redis) -> Settings:

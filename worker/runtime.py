@@ -39,6 +39,7 @@ from tasks.limiter.groups import DerivedGroup, are_forgotten, settle_groups
 from tasks.queue.breaker import Breaker, Calls
 from tasks.queue.fitness import Unfit
 from tasks.queue.queue import Queue
+from tasks.queue.queue import now as boot_clock
 from tasks.report import ActiveAccount, Report
 from tasks.retry import Policy
 from tasks.tracking.tracker import NEVER, Negatives, Tracker
@@ -282,12 +283,13 @@ class Runtime:
             on_faults=self._observer.faults,
             longest_wait=max(settings.retry_cap, LONGEST_PAUSE),
         )
+        is_limited = any(group.in_flight is not None for group in groups.values())
         http = http_client(
             settings.http_engine,
             connections=settings.concurrency,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
-            may_send=lambda: queue.holds,
+            may_send=(lambda: queue.holds and admission.awake) if is_limited else (lambda: queue.holds),
         )
         admission = Admission(
             self._redis,
@@ -299,6 +301,8 @@ class Runtime:
             on_error=self._observer.redis,
             on_faults=self._observer.faults,
             may_send=lambda: engine.may_send,
+            longest=settings.connect_timeout + settings.read_timeout,
+            boot=boot_clock,
         )
         report = Report(
             _accounts(settings, http),
@@ -353,6 +357,8 @@ class Runtime:
         if self._parts:
             await self._parts.engine.stop(grace)
         await _cancel(self._services)
+        if self._parts:
+            await self._parts.admission.leave()
         await self._health.stop()
         if self._parts:
             await self._parts.http.close()

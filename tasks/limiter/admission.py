@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import math
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
@@ -17,8 +19,9 @@ from tasks.dedupe import Remembered
 from tasks.delivery import Delivery
 from tasks.keys import Keys
 from tasks.limiter.clock import RedisClock
+from tasks.limiter.permits import SLACK, Permits
 from tasks.script import Script, ignore
-from tasks.shared import NO_SLOT, REFUSALS
+from tasks.shared import NO_PERMIT, NO_SLOT, REFUSALS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -47,6 +50,9 @@ FEW = 4
 AWAY = 0.2
 """Seconds until the next call after Redis did not answer."""
 
+LEAVING = 1.0
+"""Seconds that a worker which leaves waits for Redis to take its permits back; else they end by themselves."""
+
 AT_ONCE = 256
 """Events of one line asked for in one call, at most."""
 
@@ -74,10 +80,11 @@ class Refusal(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RateGroup:
-    """Accounts that share one limit at the provider, in requests/s."""
+    """Accounts that share one limit at the provider, in requests/s; and one of requests in flight, if there is one."""
 
     name: str
     limit: int
+    in_flight: int | None = None
 
     @property
     def headroom(self) -> float:
@@ -92,6 +99,11 @@ class RateGroup:
     def pace(self) -> float:
         """Slots per second: the limit less the headroom."""
         return self.limit / (1 + self.headroom)
+
+    def soon(self, seconds: float) -> int:
+        """Return how many events to hold that may be sent within a time; with a limit in flight twice that, at most."""
+        number = round(self.pace * seconds)
+        return max(2, number if self.in_flight is None else min(number, 2 * self.in_flight))
 
     def wake_at(self, slot: float) -> float:
         """Return when to wake for a slot: on the grid before it at a high rate, else at the slot."""
@@ -120,9 +132,13 @@ class RateGroups(Mapping[str, RateGroup]):
 
 @dataclass(slots=True)  # plain: one is made for each report
 class Slot:
-    """When an event may be sent; after `send_by` (local monotonic seconds) its request must not leave."""
+    """When an event may be sent; after `send_by` (local monotonic seconds) its request must not leave.
+
+    With a permit, who takes the slot says when the request is over.
+    """
 
     send_by: float
+    permit: Permits | None = None
 
 
 Waiting = tuple[Delivery, asyncio.Future[Slot | Refusal]]
@@ -142,6 +158,8 @@ class Line:
     """How many have a slot in the future."""
     full: bool = False
     """Whether those kept the line from asking for more."""
+    permits: Permits | None = None
+    """None: the group has no limit of requests in flight."""
 
     def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
         """Take as many deliveries as the horizon can have slots; none before the line may ask again.
@@ -149,13 +167,27 @@ class Line:
         At most `at_once` may have a slot at a time, because a worker can't serve more, and at most `free` may be sent.
         """
         self.full = False
-        if now < self.not_before:
-            return []
         most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, self.likely)
+        if now < self.not_before:
+            if self.permits is None or not self.permits.may_ask:
+                return []
+            most = min(len(self.waiting), self.permits.free)
         self.full = self.ahead > 0 and most > at_once - self.ahead
         if most > free:
             self.not_before = now + FULL
         return [self.waiting.popleft() for _ in range(min(most, at_once - self.ahead, free))]
+
+    def note(self, was_open: int, answers: Sequence[int], now: float) -> None:
+        """Note what Redis counts as open after a call: so many before it, and one for each slot."""
+        if self.permits is not None:
+            granted = sum(answer >= 0 for answer in answers)
+            short = NO_PERMIT in answers or now < self.not_before
+            self.permits.note(was_open + granted, now, short=short)
+
+    def unheard(self, report_at: float) -> None:
+        """Note that a call had no answer."""
+        if self.permits is not None:
+            self.permits.unheard(report_at)
 
     def learn(self, answers: Collection[int], now: float, long_turn: float) -> None:
         """Ask for twice as many the next time; after too few slots ask later, for a quarter more than came."""
@@ -190,8 +222,12 @@ class Admission:
         on_error: Callable[[RedisError], None],
         on_faults: Callable[[Sequence[str]], None] = ignore,
         may_send: Callable[[], int] = lambda: AT_ONCE,
+        longest: float = 15.0,
+        boot: Callable[[], float] = RedisClock.monotonic,
     ) -> None:
+        """`longest`: seconds that a request can be open at most; `boot`: a clock that goes on in sleep."""
         self._redis = redis
+        self._worker = worker
         self._keys = [keys.held(worker), keys.claims]
         self._prefix = keys.prefix
         self._remembered = remembered
@@ -201,8 +237,14 @@ class Admission:
         self._may_send = may_send
         self._script = Script("limiter/admit.lua")
         self._lines: list[Line] = []
-        self.regroup(groups)
+        self._limited: list[Line] = []
+        """The lines with permits."""
+        self._longest = longest
+        self._boot = boot
+        self._calls = 0
+        self._slept = 0.0
         self._wake = asyncio.Event()
+        self.regroup(groups)
         self._late_until = 0.0
         self._cancelled: set[str | None] = set()
         """The accounts whose waiting was cancelled during the call to Redis, None for all."""
@@ -212,10 +254,21 @@ class Admission:
         """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
     def regroup(self, groups: Mapping[str, RateGroup]) -> None:
-        """Use other groups for the accounts; deliveries that wait for a slot move to their new line."""
+        """Use other groups for the accounts; deliveries that wait for a slot move to their new line.
+
+        Requests under way keep the permits of their old group: a new one gets none before these have had their time.
+        """
         waiting = [entry for line in self._lines for entry in line.waiting]
+        permits = {line.group.name: line.permits for line in self._limited}
+        still_open = any(one is not None and one.open for one in permits.values())
         lines = {group.name: Line(group) for group in groups.values()}
+        for name, line in lines.items():
+            if line.group.in_flight is not None:
+                line.permits = permits.get(name) or Permits(line.group.in_flight, self._permit_ended)
+                if still_open and name not in permits:
+                    line.not_before = self._clock.monotonic() + self._longest + SLACK
         self._lines = list(lines.values())
+        self._limited = [line for line in self._lines if line.permits is not None]
         self._line_of = {account: lines[group.name] for account, group in groups.items()}
         for entry in waiting:
             self._line_of[entry[0].account].waiting.append(entry)
@@ -231,11 +284,23 @@ class Admission:
             self._wake.set()
             try:
                 entered = await future
+            except asyncio.CancelledError:
+                _give_up(future)
+                raise
             finally:
                 self._given.discard(delivery.tag)
             if isinstance(entered, Refusal) or self._clock.monotonic() <= entered.send_by:
                 return entered
+            _give_up(future)
             self._was_late()
+
+    @property
+    def awake(self) -> bool:
+        """Whether the machine has not slept since this worker asked for permits: others may have them since."""
+        return self._time_slept() - self._slept < SLACK / 2
+
+    def _time_slept(self) -> float:
+        return self._boot() - self._clock.monotonic()
 
     def has_slot(self, delivery: Delivery) -> bool:
         """Whether the delivery waits for a slot that it was given already."""
@@ -252,6 +317,17 @@ class Admission:
                 elif not future.done():
                     future.set_result(Refusal.NOT_RUNNING)
 
+    def _permit_ended(self) -> None:
+        """Look again: an event that waits may have the permit, or Redis has to hear of it."""
+        self._wake.set()
+
+    async def leave(self) -> None:
+        """Tell Redis what is still open; called once, when `run` has ended, perhaps amid a call."""
+        if self._calls:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVING):
+                    await self._serve([], self._clock.monotonic(), self._limited)
+
     async def run(self) -> None:
         """Serve the lines until cancelled."""
         while True:
@@ -260,8 +336,9 @@ class Admission:
             for line in self._lines:
                 entries = line.take(asked, self.at_once, free - len(batch))
                 batch += [(line, entry) for entry in entries if not entry[1].done()]
-            if batch:
-                await self._serve(batch, asked)
+            owing = [line for line in self._limited if line.permits and line.permits.owes(asked)]
+            if batch or owing:
+                await self._serve(batch, asked, owing)
             else:
                 await self._pause(asked)
 
@@ -283,30 +360,42 @@ class Admission:
         """Wait until a delivery enters, or until a line may ask again."""
         self._wake.clear()
         due = [line.not_before for line in self._lines if line.waiting and not line.full]
+        due += [line.permits.report_at for line in self._limited if line.permits and line.permits.free]
         try:
             async with asyncio.timeout(max(0.001, min(due) - now) if due else None):
                 await self._wake.wait()
         except TimeoutError:
             pass
 
-    async def _serve(self, batch: list[tuple[Line, Waiting]], asked: float) -> None:
+    async def _serve(
+        self, batch: list[tuple[Line, Waiting]], asked: float, owing: Sequence[Line] = ()
+    ) -> None:
+        """Ask for slots, and tell how many requests are open in the groups where these are limited."""
         self._cancelled.clear()
+        lines = list(dict.fromkeys(chain((line for line, _ in batch), owing)))
+        was_open = {line: line.permits.open for line in lines if line.permits is not None}
+        if was_open:
+            self._slept = self._time_slept()
         try:
-            reply = await self._script.run(self._redis, self._keys, self._arguments(batch))
+            reply = await self._script.run(self._redis, self._keys, self._arguments(batch, lines))
         except RedisError as error:
             self._on_error(error)
             for line, entry in reversed(batch):
                 self._put_back(entry)
                 line.not_before = asked + AWAY
+            for line in was_open:
+                line.unheard(asked + AWAY)
             return
         now_us = int(reply[0])
         self._clock.observe(now_us, asked, self._clock.monotonic())
-        self._answer(batch, reply[1 : 1 + len(batch)], now_us)
+        answers = self._answer(batch, reply[1 : 1 + len(batch)], now_us)
+        for line, number in was_open.items():
+            line.note(number, answers[line], self._clock.monotonic())
         if faults := reply[1 + len(batch) :]:
             self._on_faults([fault.decode(errors="backslashreplace") for fault in faults])
 
-    def _arguments(self, batch: list[tuple[Line, Waiting]]) -> list[str | int]:
-        numbers = {line: number for number, line in enumerate(dict.fromkeys(line for line, _ in batch), 1)}
+    def _arguments(self, batch: list[tuple[Line, Waiting]], lines: Sequence[Line]) -> list[str | int]:
+        numbers = {line: number for number, line in enumerate(lines, 1)}
         arguments: list[str | int] = [
             self._prefix,
             round(HORIZON * 1e6),
@@ -316,6 +405,7 @@ class Admission:
         ]
         for line in numbers:
             arguments += (line.group.name, line.group.limit, str(line.group.headroom))
+        arguments += self._permits(batch, numbers)
         kinds: dict[tuple[int, str, str], int] = {}
         events: list[str | int] = []
         for line, (delivery, _) in batch:
@@ -326,8 +416,32 @@ class Admission:
             arguments += kind
         return arguments + events
 
-    def _answer(self, batch: list[tuple[Line, Waiting]], answers: list[int], now_us: int) -> None:
-        """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
+    def _permits(self, batch: list[tuple[Line, Waiting]], numbers: Mapping[Line, int]) -> list[str | int]:
+        """Return admit.lua's arguments about the groups whose requests in flight are limited."""
+        limited = [
+            (number, line, line.permits) for line, number in numbers.items() if line.permits is not None
+        ]
+        if not limited:
+            return [0]
+        self._calls += 1
+        arguments: list[str | int] = [
+            len(limited),
+            self._worker,
+            self._calls,
+            round((self._longest + SLACK) * 1e6),
+        ]
+        for number, line, permits in limited:
+            wanted = len(line.waiting) + sum(line is one for one, _ in batch)
+            arguments += (number, permits.most, permits.open, wanted)
+        return arguments
+
+    def _answer(
+        self, batch: list[tuple[Line, Waiting]], answers: list[int], now_us: int
+    ) -> Mapping[Line, list[int]]:
+        """Settle the refused, put those without a slot back to the front, and set the timers for the rest.
+
+        Return the answers of each line.
+        """
         now = self._clock.monotonic()
         of_line: defaultdict[Line, list[int]] = defaultdict(list)
         slots: dict[float, list[Going]] = {}
@@ -338,7 +452,9 @@ class Admission:
                 continue
             if answer >= 0:
                 moment = self._clock.local(now_us + answer)
-                going = line, entry, Slot(moment + TOLERANCE)
+                if line.permits is not None:
+                    line.permits.open += 1
+                going = line, entry, Slot(moment + TOLERANCE, line.permits)
                 slots.setdefault(line.group.wake_at(moment), []).append(going)
                 self._given.add(delivery.tag)
                 line.ahead += 1
@@ -352,6 +468,7 @@ class Admission:
         loop = asyncio.get_running_loop()
         for moment, due in slots.items():
             loop.call_at(moment, self._go, due)
+        return of_line
 
     def _go(self, due: list[Going]) -> None:
         """Release the events of one tick; one that is late has lost its slot and asks for another."""
@@ -363,9 +480,13 @@ class Admission:
             if line.full:
                 self._wake.set()
             if future.done():
+                if slot.permit is not None:
+                    slot.permit.end()
                 continue
             if now > slot.send_by:
                 late = True
+                if slot.permit is not None:
+                    slot.permit.end()
                 self._given.discard(delivery.tag)
                 self._put_back(entry)
                 self._wake.set()
@@ -375,6 +496,14 @@ class Admission:
             self._was_late()
         else:
             self.at_once = min(AT_ONCE, self.at_once + max(1, len(due) // 4))
+
+
+def _give_up(future: asyncio.Future[Slot | Refusal]) -> None:
+    """Give back the permit of a slot that nobody will use."""
+    if future.done() and not future.cancelled():
+        slot = future.result()
+        if isinstance(slot, Slot) and slot.permit is not None:
+            slot.permit.end()
 
 
 def _kind(delivery: Delivery) -> str:

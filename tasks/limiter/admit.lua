@@ -5,6 +5,8 @@
 -- ARGV  1 key prefix  2 horizon (us): how far ahead a slot may lie  3 lead (us): how far ahead it has to lie
 --       4 generation width of the delivered sets (s)
 --       5 number of rate groups, then three for each: name, configured rate (1/s), headroom (s)
+--       then the number of those with a limit of requests in flight; where there are: worker, number of this call, how long (us)
+--       a request can be open at most, then four for each: group (from 1), limit, how many the worker has open, how many wait
 --       then the number of kinds of events, then three for each: group (from 1), account, "1" where they say true, "0" where
 --       they say false, "p" where they are probes that say true, "q" where false
 --       then four for each event: kind (from 1), tag, claim, member if true was delivered; where it says false that, a space,
@@ -12,7 +14,7 @@
 -- reply { now (us), one number an event, keys that can't be used }: >= 0 its slot, us from now; LEASE_LOST; DUPLICATE:
 --       already delivered; NOT_RUNNING: its account is not; COPY_IN_FLIGHT; KEY_UNUSABLE;
 --       <= NO_SLOT none yet: ask again in (NO_SLOT - n) ms
--- cost  O(events)
+-- cost  O(events); with limits of requests in flight O(workers) for each
 --
 -- Slots of a group are 1/pace apart by Redis' clock, with pace = rate / (1 + headroom): as many slots as the rate
 -- allows in a second span 1 + headroom seconds, so arrivals may be late by that much and still keep the limit.
@@ -73,6 +75,7 @@ local function admit(held, kind, tag, claim, member)
   if state == 'unreadable' then return KEY_UNUSABLE end
   if state ~= 'running' and not (kind.probe and PROBED[state]) then return NOT_RUNNING end
   if group.next > now + horizon then return NO_SLOT - math.ceil((group.next - now - horizon) / 1000) end
+  if group.permits and group.granted >= group.permits then return NO_PERMIT end
   local also
   if kind.says_false then member, also = string.match(member, '^(%S+) (%S+)$') end
   local known = is_remembered(string.match(claim, '^%d+'), member, also)
@@ -81,6 +84,7 @@ local function admit(held, kind, tag, claim, member)
   if refused then return refused end
   local slot = group.next
   group.next, group.changed = slot + group.interval, true
+  if group.permits then group.granted = group.granted + 1 end
   return math.floor(slot - now)
 end
 
@@ -95,6 +99,23 @@ for i = 1, tonumber(ARGV[5]) do
   end
   at = at + 3
 end
+local limited = tonumber(ARGV[at])
+if limited > 0 then
+  local worker, call, hold = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  for i = at + 4, at + 4 * limited, 4 do
+    local number = tonumber(ARGV[i])
+    local key, group = prefix .. 'otpreport:permits:' .. ARGV[3 + 3 * number], groups[number]
+    local most, open, wanted = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+    local permits, write = permits_of(key, worker, call, hold, most, open, wanted, now)
+    if not permits then
+      groups[number] = nil
+    elseif group then
+      group.permits, group.granted, group.write = permits, 0, write
+    end
+  end
+  at = at + 3 + 4 * limited
+end
+at = at + 1
 local kinds = {}
 for i = 1, tonumber(ARGV[at]) do
   local word = ARGV[at + 3]
@@ -119,6 +140,7 @@ end
 if #claims > 0 then need(KEYS[2], many('HSET', KEYS[2], claims)) end
 for _, group in pairs(groups) do
   if group.changed then redis.call('HSET', group.key, 'next_us', string.format('%.0f', math.ceil(group.next))) end
+  if group.write then group.write(group.granted) end
 end
 for _, fault in ipairs(faults) do reply[#reply + 1] = fault end
 return reply

@@ -121,3 +121,15 @@ async def test_only_groups_that_nobody_chose_are_kept(
     assert {name: group.limit for name, group in rate_groups(joined).items()} == {
         "tencent": 20, "two": 1000, "three": 20
     }  # fmt: skip
+
+
+def test_the_least_limit_of_requests_in_flight_holds_for_a_group() -> None:
+    """Accounts that came into one group by their keys' history share the lowest limit, not the one read last."""
+    own = {
+        f"OTPREPORT_ACCOUNTS__{name}__MAX_IN_FLIGHT": limit for name, limit in (("TWO", "9"), ("THREE", "4"))
+    }
+    two, three = (account(name, SECRET_ID=f"AKIDEXAMPLE{name}0001") for name in ("TWO", "THREE"))
+    joined = with_groups(config.load(GOOD | two | three | own), dict.fromkeys(("two", "three"), "one"))
+    found = rate_groups(joined)
+    assert found["two"] is found["three"]
+    assert (found["two"].in_flight, found["tencent"].in_flight) == (4, None)

@@ -16,6 +16,7 @@ from providers import Answer, Outcome, Result, SignedRequest, base
 from providers.base import Unverified
 from tasks.delivery import Delivery
 from tasks.limiter.admission import Refusal, Slot
+from tasks.limiter.permits import Permits
 from tasks.report import InDoubt, NotSent
 from tests.support.leased import NOW_MS
 
@@ -95,12 +96,17 @@ class Gate:
 
     refusals: list[Refusal | None] = field(default_factory=list[Refusal | None])
     entered: int = 0
+    permits: Permits | None = None
 
     async def enter(self, delivery: Delivery) -> Slot | Refusal:
         """Return the next refusal, or a slot that does not end."""
         del delivery
         self.entered += 1
-        return (self.refusals.pop(0) if self.refusals else None) or Slot(math.inf)
+        if refusal := self.refusals.pop(0) if self.refusals else None:
+            return refusal
+        if self.permits is not None:
+            self.permits.open += 1
+        return Slot(math.inf, self.permits)
 
     def has_slot(self, delivery: Delivery) -> bool:
         """Say no: nobody waits."""

@@ -252,6 +252,16 @@ def test_unequal_limits_in_a_group() -> None:
     assert [account.rate_limit for account in parted.accounts.values()] == [1000, 500]
 
 
+def test_one_limit_of_requests_in_flight_for_a_group() -> None:
+    """Accounts that share permits have to say the same; one that says nothing does not."""
+    (line,) = faults(GOOD | account("SECOND") | {"OTPREPORT_ACCOUNTS__TENCENT__MAX_IN_FLIGHT": "5"})
+    assert line == (
+        "accounts.second.max_in_flight is not set, but accounts.tencent of the same rate group has 5: "
+        "set both to the same number, or give second its own rate_group"
+    )
+    assert faults(GOOD | {"OTPREPORT_ACCOUNTS__TENCENT__MAX_IN_FLIGHT": "0"})
+
+
 def test_the_default_group_is_per_provider_endpoint_and_key() -> None:
     """Same key and endpoint: one group, whatever the account's name; and the key id is not shown in it."""
     others = account("SAME") | account("KEY", SECRET_ID="AKIDother")

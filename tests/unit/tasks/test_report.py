@@ -12,6 +12,7 @@ from providers import Answer, Outcome, Result, SignedRequest
 from tasks.delivery import Delivery, Leased, LeasePurpose
 from tasks.history import History, Unsent
 from tasks.limiter.admission import Refusal, Slot
+from tasks.limiter.permits import Permits
 from tasks.queue.breaker import Calls
 from tasks.report import COPY_DELAY, STOPPED_DELAY, ActiveAccount, InDoubt, NotSent, Report, TooLate, abandon
 from tasks.retry import Policy, Reason
@@ -537,3 +538,45 @@ def test_the_end_does_not_take_back_an_answer() -> None:
     """Cut off while it tells the others, a report still ends as the answer says: delivered is delivered."""
     world = World(states=SilentStates())
     assert asyncio.run(cut_off(world, delivery(purpose=LeasePurpose.PROBE))) == Finish(Ending.DELIVERED)
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [DELIVERED],
+        [says(Result.THROTTLED)],
+        [NotSent("no name")],
+        [TooLate("the slot was over"), DELIVERED],
+    ],
+)
+def test_a_permit_ends_with_the_answer(replies: list[Answer | Exception]) -> None:
+    """Whoever answered, or if nothing was sent, the permit is free at once; each slot's of several."""
+    permits = Permits(5, on_end=lambda: None)
+    World(replies, gate=Gate(permits=permits)).settle()
+    assert permits.open == 0
+
+
+def test_the_permit_of_an_event_without_a_request_ends() -> None:
+    """An event that no request can name gives its permit back."""
+    permits = Permits(5, on_end=lambda: None)
+    World(provider=Pathlike(), gate=Gate(permits=permits)).settle(delivery(event("..")))
+    assert permits.open == 0
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_request_without_an_answer_keeps_its_permit_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, *, cancelled: bool
+) -> None:
+    """Its end is on its way to the provider: until that is there, the next one would be one too many."""
+    monkeypatch.setattr("tasks.limiter.permits.LINGER", 0.02)
+    over = asyncio.Event()
+    permits = Permits(5, on_end=over.set)
+    world = World([InDoubt("EOF")], SilentHttp if cancelled else Http, gate=Gate(permits=permits))
+    if cancelled:
+        with pytest.raises(asyncio.CancelledError):
+            await cut_off(world, delivery())
+    else:
+        await world.report.report(delivery())
+    assert permits.open == 1
+    await asyncio.wait_for(over.wait(), 10)
+    assert permits.open == 0

@@ -1,6 +1,7 @@
 """What a worker tells of its accounts."""
 
 import config
+from config.account import announced_account
 from tasks.fleet.deployment import Deployment, differences
 from tests.unit.config.environment import GOOD
 from worker.deployment import deployment_of
@@ -17,12 +18,21 @@ def test_what_differs_is_named() -> None:
     assert of().digest == of(MAX_ATTEMPTS="3").digest
     for changes, names in (
         ({"RATE_LIMIT": "7"}, ["rate_limit"]),
+        ({"MAX_IN_FLIGHT": "7"}, ["max_in_flight"]),
         ({"RATE_GROUP": "mine"}, ["rate_group"]),
         ({"SECRET_ID": "AKIDANOTHEREXAMPLE0001"}, ["rate_group", "key"]),
     ):
         said = differences([of(), of(**changes)])["tencent"]
         assert [part.split()[0] for part in said.split(", ")] == names
     assert not differences([of(), of()])
+
+
+def test_an_account_is_read_as_it_is_announced() -> None:
+    """Who has no settings of its own has the limit of requests in flight that the workers have, or none."""
+    for changes, limit in (({}, None), ({"MAX_IN_FLIGHT": "7"}, 7)):
+        found = announced_account("tencent", of(**changes).accounts["tencent"])
+        assert found is not None
+        assert found.max_in_flight == limit
 
 
 def test_no_key_is_told_in_full() -> None:
