@@ -13,13 +13,18 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.support.admin import admin
+from tests.support.events import event_of
 from tests.support.green_app import EVENTS
 from tests.support.wait import until
-from worker.embedded import free_port
+from worker.embedded import EmbeddedValkey, free_port
 
 ROOT = Path(__file__).parents[2]
 BUDGET = 0.5
 REQUESTS = 100
+OUTAGE = 40
+"""Requests in each part of an outage."""
+
 QUEUE = "otpreport.tencent"
 EVENTLET_SERVER = (
     "import eventlet; eventlet.monkey_patch(); import sys; from eventlet import wsgi; "
@@ -90,11 +95,11 @@ def environment() -> Path:
     return folder / "bin"
 
 
-def ask(port: int) -> tuple[str, float]:
-    """Make one request; return the receipt's status and the seconds it took."""
+def ask(port: int) -> tuple[str, float, str]:
+    """Make one request; return the receipt's status, the seconds it took, and the event's id."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
-        status, seconds = answer.read().decode().split()
-    return status, float(seconds)
+        status, seconds, message_id = answer.read().decode().split()
+    return status, float(seconds), message_id
 
 
 def answers(port: int) -> bool:
@@ -105,13 +110,11 @@ def answers(port: int) -> bool:
         return False
 
 
-@pytest.mark.compat
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("server", SERVERS)
-def test_server(server: str, environment: Path, valkey: redis.Redis, url: str, tmp_path: Path) -> None:
-    """Each request gets its receipt in time, and every event is in Redis in the end."""
+@contextmanager
+def serving(server: str, programs: Path, url: str, tmp_path: Path) -> Generator[int]:
+    """Run the app under a server; yield its port."""
     port = free_port()
-    words = {"bin": environment, "port": port, "eventlet": EVENTLET_SERVER}
+    words = {"bin": programs, "port": port, "eventlet": EVENTLET_SERVER}
     command = [word.format_map(words) for word in SERVERS[server].split()]
     variables = {
         "URL": url,
@@ -124,14 +127,66 @@ def test_server(server: str, environment: Path, valkey: redis.Redis, url: str, t
     )
     try:
         until(lambda: answers(port))
-        with ThreadPoolExecutor(20) as pool:
-            found = list(pool.map(ask, [port] * REQUESTS))
-        assert {status for status, _ in found} <= {"queued", "spooled"}
-        assert max(seconds for _, seconds in found) < 5 * BUDGET
-        until(lambda: valkey.llen(QUEUE) == REQUESTS + 1)
+        yield port
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def report_in_time(port: int, requests: int) -> set[str]:
+    """Make as many requests at once, assert that each has its receipt in time, and return the events' ids."""
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(ask, [port] * requests))
+    assert {status for status, _, _ in found} <= {"queued", "spooled"}
+    assert max(seconds for _, seconds, _ in found) < 5 * BUDGET
+    return {message_id for _, _, message_id in found}
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("server", SERVERS)
+def test_server(server: str, environment: Path, valkey: redis.Redis, url: str, tmp_path: Path) -> None:
+    """Each request gets its receipt in time, and every event is in Redis in the end."""
+    with serving(server, environment, url, tmp_path) as port:
+        reported = report_in_time(port, REQUESTS)
+        until(lambda: reported <= ids(valkey))
+
+
+def assert_outage(server: str, programs: Path, tmp_path: Path) -> None:
+    """Assert that requests are answered in time while Redis is frozen and while it is down, and that none is lost."""
+    with (
+        EmbeddedValkey(tmp_path / "valkey") as valkey,
+        serving(server, programs, valkey.url, tmp_path) as port,
+        redis.Redis(port=valkey.port) as client,
+    ):
+        reported = report_in_time(port, OUTAGE)
+        valkey.freeze()
+        reported |= report_in_time(port, OUTAGE)
+        valkey.thaw()
+        until(lambda: reported <= ids(client))
+        valkey.kill()
+        reported |= report_in_time(port, OUTAGE)
+        valkey.start()
+        until(lambda: reported <= ids(client))
+        assert len(reported) == 3 * OUTAGE
+
+
+def ids(client: redis.Redis) -> set[str]:
+    """Return the message ids on the queue; a write that was not answered in time may be there twice."""
+    return {event_of(raw).message_id for raw in admin(client).lrange(QUEUE, 0, -1)}
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("server", SERVERS)
+def test_server_without_redis(server: str, environment: Path, tmp_path: Path) -> None:
+    """A frozen Redis and one that is down hold up no request of any server, and lose no event."""
+    assert_outage(server, environment, tmp_path)
+
+
+def test_uvicorn_without_redis(tmp_path: Path) -> None:
+    """The same, in short: with the server that is installed here."""
+    assert_outage("uvicorn", Path(sys.executable).parent, tmp_path)
 
 
 @pytest.mark.compat
@@ -154,6 +209,8 @@ def test_patched_in_its_own_environment(
         ("celery[redis]==5.3.5",),
         ("celery[redis]==5.4.0",),
         ("celery[redis]==5.7.*",),
+        ("pydantic==2.5.0",),
+        ("pydantic==2.*",),
     ],
     ids=" ".join,
 )
@@ -164,6 +221,8 @@ def test_beside(beside: tuple[str, ...], valkey: redis.Redis, url: str, tmp_path
     pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, str(ROOT), *beside, *TEST_PACKAGES], check=True, timeout=300)
     tests = ["tests/unit/otpreport/test_link.py", "tests/unit/otpreport/test_address.py"]
+    if beside[0].startswith("pydantic"):
+        tests.append("tests/unit/otpreport/test_event.py")
     pytest_run = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", *tests]
     ended = subprocess.run(pytest_run, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 0, ended.stdout

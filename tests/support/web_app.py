@@ -1,4 +1,4 @@
-"""A web app, WSGI and ASGI, that reports once per request and answers with the receipt and the time it took."""
+"""A web app, WSGI and ASGI, that reports once per request and answers with the receipt, the time it took and the id."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def _event() -> Verification:
     return Verification(account="tencent", message_id=uuid.uuid4().hex, occurred_at=datetime.now(UTC))
 
 
-def _answer(receipt: Receipt, start: float) -> bytes:
-    return f"{receipt.status} {time.monotonic() - start:.6f}".encode()
+def _answer(event: Verification, receipt: Receipt, start: float) -> bytes:
+    return f"{receipt.status} {time.monotonic() - start:.6f} {event.message_id}".encode()
 
 
 def app(_: object, start_response: Callable[[str, list[tuple[str, str]]], object]) -> Iterable[bytes]:
     """Report, as WSGI."""
-    start = time.monotonic()
-    body = _answer(reporter.report(_event()), start)
+    event, start = _event(), time.monotonic()
+    body = _answer(event, reporter.report(event), start)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
@@ -34,8 +34,8 @@ async def asgi(scope: dict[str, Any], _: object, send: Callable[[dict[str, Any]]
     """Report, as ASGI."""
     if scope["type"] != "http":
         return
-    start = time.monotonic()
-    body = _answer(await reporter.areport(_event()), start)
+    event, start = _event(), time.monotonic()
+    body = _answer(event, await reporter.areport(event), start)
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
