@@ -70,8 +70,13 @@ class Leased:
 
     @property
     def since_ms(self) -> int:
-        """Since when it counts as waiting (ms): since it was taken, as the event was not read."""
-        return self.first_ms
+        """Since when it counts as waiting (ms): since it was taken, as it was not read; 0 if nobody waits for it."""
+        return 0 if self.automatic else self.first_ms
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the tracker made it: the report of an OTP that was not verified, for which nobody waits."""
+        return ":n" in self.tag
 
     def record(self, history: History) -> bytes:
         """Return the record to store for another attempt; it survived this lease, so its deaths are reset to 0."""
@@ -123,7 +128,9 @@ class Delivery:
 
     @property
     def since_ms(self) -> int:
-        """Since when it counts as waiting (ms); a replayed one since its replay, lest its age raise an alert."""
+        """Since when it counts as waiting (ms), 0 if nobody waits; a replayed one since then, lest its age alert."""
+        if self.leased.automatic:
+            return 0
         return self.leased.history.replayed_ms or self.event.occurred_at_ms
 
 

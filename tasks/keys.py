@@ -85,7 +85,10 @@ class Keys:
         return f"{self.prefix}otpreport:taken:{account}"
 
     def scheduled(self, account: str) -> str:
-        """ZSET: tag to the ms when it is due; half a ms more where it waits for a time that was named, as an eta is."""
+        """ZSET: tag to the ms when it is due; half a ms more where it waits for a time that was named, as an eta is.
+
+        The tracker's own reports stand 2**43 ms later, behind all others.
+        """
         return f"{self.prefix}otpreport:scheduled:{account}"
 
     def suspects(self, account: str) -> str:
@@ -169,6 +172,10 @@ class Keys:
     def closed_otps(self, generation: int, bucket: str) -> str:
         """SET of integers: the OTPs of one bucket that were closed in one generation, of all accounts."""
         return f"{self.prefix}otpreport:closed:{generation}:{bucket}"
+
+    def refused_otps(self, account: str) -> str:
+        """LIST: ids of the newest dead letters of the tracker's own reports, so that only so many are kept."""
+        return f"{self.prefix}otpreport:refused:{account}"
 
     def early_otps(self, account: str) -> str:
         """ZSET: message id of an OTP verified before anybody said that it was sent, to when that is given up (s)."""

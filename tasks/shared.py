@@ -72,6 +72,15 @@ REFUSALS: Final[Mapping[str, int]] = {
 PROBED: Final = frozenset({"open", "stopped"})
 """Redis' words for the states in which an account's events wait and a probe may end it."""
 
+LOW: Final = 2**43
+"""Ms, some 280 years: the reports that come after all others stand in the schedule at their time plus this."""
+
+REFUSED_LETTERS: Final = 1000
+"""Dead letters of an account's reports of OTPs not verified that are kept, at most."""
+
+AUTOMATIC: Final = '"automatic":true'
+"""What is in the message of such a report that the tracker made."""
+
 LATENCIES: Final = (5, 10, 20, 30, 60, 120, 300, 600)
 """Upper bounds in seconds of the histogram of the time from sent to verified."""
 
@@ -79,6 +88,7 @@ Value = int | float | str | tuple[float | str, ...] | frozenset[str]
 
 SHARED: Mapping[str, Value] = {
     **REFUSALS,
+    "AUTOMATIC": AUTOMATIC,
     "ALIVE_MS": ALIVE_MS,
     "BUCKETS": BUCKETS,
     "CLIMB": CLIMB,
@@ -88,6 +98,7 @@ SHARED: Mapping[str, Value] = {
     "LATENCIES": LATENCIES,
     "LONGEST_NAME": LONGEST_NAME,
     "LONGEST_PAUSE_MS": LONGEST_PAUSE_MS,
+    "LOW": LOW,
     "MAX_BYTES": MAX_BYTES,
     "MOST_DEPLOYMENTS": MOST_DEPLOYMENTS,
     "NO_PERMIT": NO_PERMIT,
@@ -97,6 +108,7 @@ SHARED: Mapping[str, Value] = {
     "PROBED": PROBED,
     "RAMP": RAMP,
     "RAMP_STEP_MS": RAMP_STEP_MS,
+    "REFUSED_LETTERS": REFUSED_LETTERS,
     "SEARCHED_AT_ONCE": SEARCHED_AT_ONCE,
     "SOLITARY_DEATHS": SOLITARY_DEATHS,
     "SOON_MS": SOON_MS,

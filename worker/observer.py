@@ -98,8 +98,8 @@ class WorkerObserver:
         if isinstance(settlement, Finish):  # `match` is six times as dear, and this is once a report
             self._metrics.events[account, settlement.ending].inc()
             # how old a replayed one is says nothing of how fast events are reported
-            if settlement.ending is Ending.DELIVERED and not replayed:
-                self._metrics.age[account].observe(_age_ms(held.since_ms) / 1000)
+            if settlement.ending is Ending.DELIVERED and not replayed and (since_ms := held.since_ms):
+                self._metrics.age[account].observe(_age_ms(since_ms) / 1000)
         elif isinstance(settlement, Track):
             self._metrics.events[account, Ending.TRACKED].inc()
         elif isinstance(settlement, Bury):

@@ -19,7 +19,7 @@ from tasks.find.memory import DeliveredMemory
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.script import Arguments, is_denied, text_of
-from tasks.shared import MAX_BYTES, SEARCHED_AT_ONCE
+from tasks.shared import LOW, MAX_BYTES, SEARCHED_AT_ONCE
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -281,7 +281,7 @@ class Finder:
         leased = Leased.parse(account, tag, record)
         if kind == "leased":
             return TakenPlace(account, leased, worker=where)
-        return TakenPlace(account, leased, due_ms=float(where), alone=kind == "suspects")
+        return TakenPlace(account, leased, due_ms=float(where) % LOW, alone=kind == "suspects")
 
     def _delivered(self, account: str, sought: Sought) -> Iterator[DeliveredPlace]:
         for one in self._memory.recall(account, sought.message_id):

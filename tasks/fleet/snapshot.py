@@ -15,7 +15,7 @@ from tasks.limiter.rate import Rate
 from tasks.message import decode
 from tasks.script import Arguments, text_of
 from tasks.settlement import Ending
-from tasks.shared import MAX_BYTES, SOON_MS
+from tasks.shared import AUTOMATIC, MAX_BYTES, SOON_MS
 from tasks.tracking.otps import Otps
 
 if TYPE_CHECKING:
@@ -240,7 +240,9 @@ def _text(value: object) -> str:
 
 
 def _occurred_ms(raw: bytes) -> int | None:
-    """Return when the code of a waiting message was entered; None where the message does not say."""
+    """Return when the code of a waiting message was entered; None where it does not say, or nobody waits for it."""
+    if AUTOMATIC.encode() in raw:
+        return None
     try:
         event = argument(decode(raw))
         return Verification.from_wire(cast("dict[str, object]", event)).occurred_at_ms

@@ -57,10 +57,11 @@ local function put_aside(account, tag, record, reason, kind)
 end
 
 -- A suspect is given from `suspects` alone: one that was handed back unread waits there, too.
--- What is shed need not be due, or an eta of next year would wait for ever.
-local function from_index(account, kind, want, way)
+-- What is shed need not be due, or an eta of next year would wait for ever. `low`: of those that come after all others.
+local function from_index(account, kind, want, way, low)
   local index, given = key(kind, account), 0
-  local due = redis.pcall('ZRANGEBYSCORE', index, '-inf', way == 'shed' and '+inf' or now, 'LIMIT', 0, want)
+  local from, upto = low and LOW or '-inf', way == 'shed' and '+inf' or now + (low and LOW or 0)
+  local due = redis.pcall('ZRANGEBYSCORE', index, from, upto, 'LIMIT', 0, want)
   if failed(index, due) then return 0 end
   for _, tag in ipairs(due) do
     if left <= 0 then break end
@@ -81,6 +82,8 @@ local function from_index(account, kind, want, way)
 end
 
 
+local LIVE, LAST = { unpack(PRIORITY_SUFFIXES, 1, #PRIORITY_SUFFIXES - 1) }, PRIORITY_SUFFIXES[#PRIORITY_SUFFIXES]
+
 local function oldest(list)
   return redis.pcall('RPOP', list)
 end
@@ -94,7 +97,8 @@ local function from_ready(account, want, way, pop, steps)
     while #records < 2 * want and left > 0 do
       local raw = (pop or oldest)(list)
       if not raw or failed(list, raw) then break end
-      local tag = string.format('%s%.0f', name, number)
+      local automatic = step == LAST and string.find(raw, AUTOMATIC, 1, true)
+      local tag = string.format('%s%s%.0f', name, automatic and 'n' or '', number)
       number, left = number + 1, left - #raw
       raw = header .. raw
       if #raw > #header + MAX_BYTES then
@@ -119,12 +123,22 @@ end
 
 -- Functions that few calls need are made where they are needed: to make one costs about as much as a command.
 local function from_place(account, way, where)
+  -- Returns whether a list has the tracker's own reports at both ends: by these no account is judged.
+  local function has_reports(list, length)
+    for place = -1, 0 do
+      local raw = type(length) == 'number' and length > 0 and redis.call('LINDEX', list, place)
+      if not raw or not string.find(raw, AUTOMATIC, 1, true) then return false end
+    end
+    return true
+  end
+
   -- Returns one of the account's lists and a place in it, drawn by lot: each of its messages has the same chance.
   local function drawn(account)
     local lists, total = {}, 0
     for i, step in ipairs(PRIORITY_SUFFIXES) do
       local list = prefix .. 'otpreport.' .. account .. step
       local length = redis.pcall('LLEN', list)
+      if step == LAST and has_reports(list, length) then length = 0 end
       lists[i] = { name = list, length = failed(list, length) and 0 or length }
       total = total + lists[i].length
     end
@@ -346,6 +360,7 @@ local function from_all(account, want, way, refused)
     local given = where == 'oldest' and from_index(account, 'scheduled', 1, way) or 0
     if given == 0 then given = where and from_place(account, way, where) or from_ready(account, 1, way) end
     if given == 0 then given = from_index(account, 'scheduled', 1, way) end
+    if given == 0 then given = from_index(account, 'scheduled', 1, way, true) end
     if given == 0 then given = from_replays(account, 1, way) end
     got = got + given
   end
@@ -384,10 +399,24 @@ local function serve(account, want)
   else
     -- half and half, also for those who take one at a time
     got = from_index(account, 'scheduled', math.floor((allowed + now_us % 2) / 2), way)
-    if got < allowed then got = got + from_ready(account, allowed - got, way) end
+    if got < allowed then got = got + from_ready(account, allowed - got, way, nil, way ~= 'shed' and LIVE) end
     if got < allowed then got = got + from_index(account, 'scheduled', allowed - got, way) end
     if got < allowed then got = got + from_replays(account, allowed - got, way) end
   end
+  hold()
+  spend(account, got, limit)
+  return got, others and way == 'send'
+end
+
+-- What comes after all others: the last of the lists, where the tracker puts its reports, and those that wait for another try.
+local function serve_last(account, want)
+  local list, index = prefix .. 'otpreport.' .. account .. LAST, key('scheduled', account)
+  if redis.call('EXISTS', list) == 0
+    and not redis.call('ZRANGEBYSCORE', index, LOW, LOW + now, 'LIMIT', 0, 1)[1] then return 0 end
+  local allowed, way, limit = admitted(account, want)
+  if allowed == 0 or way ~= 'send' or not can_take(account) then return 0 end
+  local got = from_ready(account, allowed, way, nil, { LAST })
+  if got < allowed then got = got + from_index(account, 'scheduled', allowed - got, way, true) end
   hold()
   spend(account, got, limit)
   return got
@@ -401,7 +430,7 @@ local function serve_suspect(account)
   spend(account, got, limit)
 end
 
-local wanted, FIRST = {}, #reply
+local wanted, FIRST, others = {}, #reply, {}
 for i = 9, #ARGV, 4 do
   local account, want, of_it, group = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   local suspects = key('suspects', account)
@@ -412,12 +441,18 @@ for i = 9, #ARGV, 4 do
       waiting = redis.call('ZCARD', suspects)
     elseif not solo then
       wanted[group] = wanted[group] or want
-      local got = serve(account, math.min(wanted[group], room(of_it)))
+      local got, has_more = serve(account, math.min(wanted[group], room(of_it)))
       wanted[group], free = wanted[group] - got, free - got
+      if has_more then others[#others + 1] = { account, of_it + got, group } end
     end
     -- those of a held account can't be leased: nobody needs to make room for them
     if waiting > 0 and admitted(account, 1) > 0 then suspects_waiting = suspects_waiting + waiting end
   end
+end
+for _, one in ipairs(others) do -- when no account of the group has anything before them
+  local want = math.min(wanted[one[3]], room(one[2]))
+  local got = want > 0 and serve_last(one[1], want) or 0
+  wanted[one[3]], free = wanted[one[3]] - got, free - got
 end
 reply[2] = held
 reply[3] = suspects_waiting

@@ -56,7 +56,11 @@ local function take_back(tag)
     return
   end
   redis.call('HSET', taken, tag, record)
-  redis.call('ZADD', key((deaths or 0) >= SUSPECT_DEATHS and 'suspects' or 'scheduled', account), now, tag)
+  if (deaths or 0) >= SUSPECT_DEATHS then
+    redis.call('ZADD', key('suspects', account), now, tag)
+  else
+    redis.call('ZADD', key('scheduled', account), now + low_of(tag), tag)
+  end
 end
 
 -- The living renew all the time: a lease that ends far in the future is of before Redis' clock was set back.
@@ -114,7 +118,8 @@ redis.call('HSET', KEYS[2], field('counted_ms'), now)
 local function let_stranded_go(account)
   local index, page_of = key('scheduled', account), field('far:' .. account)
   local from = math.max(now + longest, tonumber(redis.call('HGET', KEYS[2], page_of) or 0))
-  local page = redis.call('ZRANGEBYSCORE', index, string.format('(%.1f', from), '+inf', 'WITHSCORES', 'LIMIT', 0, 200)
+  local upto = string.format('(%.0f', LOW)
+  local page = redis.call('ZRANGEBYSCORE', index, string.format('(%.1f', from), upto, 'WITHSCORES', 'LIMIT', 0, 200)
   for i = 1, #page, 2 do
     if tonumber(page[i + 1]) % 1 ~= 0.5 then redis.call('ZADD', index, now, page[i]) end
   end
@@ -123,6 +128,8 @@ local function let_stranded_go(account)
   elseif from > now + longest then
     redis.call('HDEL', KEYS[2], page_of)
   end
+  local low = redis.call('ZRANGEBYSCORE', index, string.format('(%.0f', LOW + now + longest), '+inf', 'LIMIT', 0, 200)
+  for _, tag in ipairs(low) do redis.call('ZADD', index, LOW + now, tag) end
 end
 
 for _, account in ipairs(accounts) do let_stranded_go(account) end
@@ -188,7 +195,7 @@ local function sweep(account, cursor)
     cursor = page[1]
     for i = 1, #page[2], 2 do
       if stands_nowhere(account, page[2][i]) then
-        redis.call('ZADD', key('scheduled', account), now, page[2][i])
+        redis.call('ZADD', key('scheduled', account), now + low_of(page[2][i]), page[2][i])
         orphans = orphans + 1
       end
       left = left - #page[2][i + 1]

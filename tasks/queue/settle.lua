@@ -126,7 +126,7 @@ function verbs.finish(kind, tag, claim)
   local account = kind.account
   if kind.word ~= 'delivered' then
     probe_again(account)
-  elseif not ended[account] then
+  elseif not ended[account] and not is_automatic(tag) then
     local state = key('account', account)
     ended[account] = not failed(state, redis.pcall('HDEL', state, 'permanent_run'))
   end
@@ -163,7 +163,7 @@ local function append(list, one, other)
 end
 
 function verbs.schedule(kind, tag, delay, record, occurred)
-  append(kind.due, string.format('%.1f', now + tonumber(delay)), tag)
+  append(kind.due, string.format('%.1f', now + tonumber(delay) + low_of(tag)), tag)
   if record ~= '' then append(kind.records, tag, record) end
   if occurred ~= '0' then append(kind.ages, occurred, tag) end
   if kind.mark == '1' then probe_again(kind.account) end
@@ -196,8 +196,11 @@ function verbs.bury(kind, tag, claim, letter)
   end
   redis.call('HSET', dead, tag, letter)
   redis.call('ZADD', index, now, tag)
-  -- a letter that was refused before and is refused again is no news
-  if reason == 'permanent' and kind.mark ~= '1' then suspect_account(account, letter, kind.mark == 'p') end
+  if is_automatic(tag) then
+    refuse(account, tag, kind.mark == '1')
+  elseif reason == 'permanent' and kind.mark ~= '1' then -- a letter that is refused again is no news
+    suspect_account(account, letter, kind.mark == 'p')
+  end
   if unasked[reason] then probe_again(account) end
   return true
 end

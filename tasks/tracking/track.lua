@@ -250,7 +250,7 @@ end
 
 local MESSAGE = '{"body":%s,"content-encoding":"utf-8","content-type":"application/json","headers":{"lang":"py",' ..
   '"task":"otpreport.report","id":"%s","root_id":"%s","parent_id":null,"group":null,"retries":0,"timelimit":[null,null],' ..
-  '"eta":null,"expires":null,"argsrepr":"()","kwargsrepr":"{}","automatic":true},"properties":{"correlation_id":"%s",' ..
+  '"eta":null,"expires":null,"argsrepr":"()","kwargsrepr":"{}",' .. AUTOMATIC .. '},"properties":{"correlation_id":"%s",' ..
   '"reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":"otpreport.%s"},"priority":9,' ..
   '"delivery_tag":"%s"}}'
 

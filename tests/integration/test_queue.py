@@ -303,8 +303,8 @@ async def test_a_forgotten_prefix_is_noticed(fleet: Fleet) -> None:
         theirs.queue(),
         "_settle_script",
         "queue/settle.lua",
-        "prefix .. 'otpreport:done:'",
-        "'otpreport:done:'",
+        "prefix .. 'otpreport:' .. (kind",
+        "'otpreport:' .. (kind",
     )
     await go_through_everything(theirs)
     assert [key for key in theirs.all_keys() if not key.startswith("team-a:")]

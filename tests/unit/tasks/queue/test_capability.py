@@ -15,6 +15,7 @@ OPERATORS = {
     "queues",
     "replay",
     "snapshot",
+    "unserved",
 }
 """The scripts of the command line, and the probe itself; all others are run by workers."""
 
