@@ -48,14 +48,16 @@ def test_move_is_killed(tmp_path: Path, name: str) -> None:
         del fleet.sent[-len(copies) :]
         move = Move(tmp_path, script(), fleet.valkey, new)
         server = VICTIMS[name](move)
-        at, calls, left = 1, 1, ""
-        while calls >= at:
-            calls, left = move.run(at, server.pid if server else OURSELVES)
-            if server and calls >= at:
+        kills = 0
+        while True:
+            calls, left = move.run(kills + 1, server.pid if server else OURSELVES)
+            if calls <= kills:
+                break
+            kills += 1
+            if server:
                 server.kill()
                 server.start()
-            at += 1
-        trial.times = at - 2
+        trial.times = kills
         assert left == "0"
         assert not admin(old_client).keys("*")
         fleet.configure(redis_url=new.url)
