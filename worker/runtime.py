@@ -42,7 +42,7 @@ from tasks.queue.queue import Queue
 from tasks.queue.queue import now as boot_clock
 from tasks.report import ActiveAccount, Report
 from tasks.retry import Policy
-from tasks.tracking.tracker import NEVER, Negatives, Tracker
+from tasks.tracking.tracker import NEVER, Negatives, Times, Tracker
 from tasks.wall import WallClock
 from worker.arrival import FIRST_PAUSE, wait_for_redis
 from worker.connect import connect
@@ -87,6 +87,10 @@ REJOIN_INTERVAL = 0.05
 
 STALLED = 15.0
 """Seconds without a round of the loop after which a worker is not ready."""
+
+
+TIMES = Times()
+"""When OTPs close; other ones are for `demo --story`, which has no minutes to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +347,7 @@ class Runtime:
             _negatives(settings),
             lambda: states.tracked.intersection(engine.serves),
             remembered=remembered,
+            times=TIMES,
             on_faults=self._observer.faults,
         )
         credentials = Credentials(settings, self._watch, report, self._settle, self._metrics)

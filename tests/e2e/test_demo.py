@@ -1,5 +1,6 @@
 """The demo: the main job with one command."""
 
+import io
 import os
 import re
 import signal
@@ -12,11 +13,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from rich.console import Console
 
 from providers import REGISTRY
 from tests.support.wait import until
 from tests.support.worker_process import ROOT
+from worker.demo import story
 from worker.demo.main import DEADLINE
+from worker.demo.processes import Processes
+from worker.demo.story_display import Display
 
 IN_A_TERMINAL = """\
 import fcntl, os, sys, termios
@@ -118,6 +123,34 @@ def test_all_providers(tmp_path: Path) -> None:
             line = re.search(rf"^ *{name} +(\d+) +(\d+) ", running.text, re.MULTILINE)
             assert line, running.text
             assert int(line[1]) >= int(line[2]) > 0
+        running.process.wait(30)
+    assert running.process.returncode == 0
+
+
+STORY_BEGINS = {0: story.PLOT[0], 1: story.PLOT[33], 2: story.PLOT[40]}
+"""Three seconds: usual traffic, pumping, its end."""
+
+
+def test_the_story_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each OTP is counted, and reported once as what it was: verified, or not."""
+    monkeypatch.setattr(story, "PLOT", STORY_BEGINS)
+    monkeypatch.setattr(story, "END", 3)
+    text = io.StringIO()
+    with Processes(tmp_path, [story.ACCOUNT], story=True) as processes:
+        verdict = story.tell(processes, Display(Console(file=text)))
+    assert verdict.faults == []
+    assert "Somebody has SMS sent to Nigeria" in text.getvalue()
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(2 * DEADLINE)
+def test_the_story(tmp_path: Path) -> None:
+    """It rings for the country whose SMS do not arrive and for the one that is pumped, and for nothing else."""
+    with demo(tmp_path, "--story") as running:
+        running.read_until("alerts.yml")
+        assert "Every OTP is accounted for" in running.text
+        rung = set(re.findall(r"✖ (\w+) \((.*?)[,:]", running.text))
+        assert {alert for alert, _ in rung} == {"OtpreportCountryConversionCollapsed", "OtpreportOtpsPumped"}
         running.process.wait(30)
     assert running.process.returncode == 0
 

@@ -1,4 +1,7 @@
-"""Draw docs/status-watch.svg, and docs/status-page.png where Chromium is: `python -m tests.support.pictures`."""
+"""Draw docs/status-watch.svg, and docs/status-page.png where Chromium is: `python -m tests.support.pictures`.
+
+`python -m tests.support.pictures story` draws docs/demo-story.svg, which takes a minute.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,21 @@ from otpreport.version import VERSION
 from tasks.accounts.states import State
 from tasks.fleet.pulse import AccountPulse, ErrorSeen, WorkerSeen
 from tasks.limiter.rate import Rate
+from tasks.tracking.otps import Otps
 from tests.support.looks import NOW_MS, Seen, account, look
 from worker.cli.board import Canvas
 from worker.cli.status import picture
+from worker.demo.alarm import Alarm
+from worker.demo.processes import Processes
+from worker.demo.story import ACCOUNT, tell
+from worker.demo.story_display import Display
 from worker.fleet.page import FILES
 from worker.fleet.record import record
 from worker.fleet.status import AccountStatus, FleetStatus
 
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTH = 134
+STORY_WIDTH, STORY_MINUTE = 80, 41
 DELIVERED = {"tencent": 4_210_733, "tencent-cn": 301_200, "alibaba": 2_044_519, "alibaba_cn": 95_810}
 MINUTE = 60_000
 
@@ -116,18 +125,50 @@ def _account(
     return replace(drawn, seen=snapshot, trail=trail)
 
 
-def terminal() -> str:
-    """Return what `status --watch` shows of it, as a picture."""
-    console = Console(
+class Frozen(Display):
+    """Records what is shown in the minute in which most is to be seen."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=io.StringIO()))
+        self.recorded = recording(STORY_WIDTH)
+
+    def show(self, minute: int, otps: Otps, alarm: Alarm) -> None:
+        """Show the figures, and record them in that minute."""
+        super().show(minute, otps, alarm)
+        if minute == STORY_MINUTE:
+            self.recorded.print(self.picture)
+
+
+def story() -> str:
+    """Return what `demo --story` shows, as a picture."""
+    with tempfile.TemporaryDirectory() as folder, Processes(Path(folder), [ACCOUNT], story=True) as processes:
+        frozen = Frozen()
+        tell(processes, frozen)
+    return svg(frozen.recorded, "otpreport demo --story", "story")
+
+
+def recording(width: int) -> Console:
+    """Return a console that records what it shows."""
+    return Console(
         file=io.StringIO(),
         record=True,
-        width=WIDTH,
+        width=width,
         force_terminal=True,
         color_system="truecolor",
         legacy_windows=False,
     )
+
+
+def terminal() -> str:
+    """Return what `status --watch` shows of it, as a picture."""
+    console = recording(WIDTH)
     console.print(picture(fleet(), "", Canvas(WIDTH, drawn=True)))
-    drawn = console.export_svg(title="otpreport status --watch", unique_id="status")
+    return svg(console, "otpreport status --watch", "status")
+
+
+def svg(console: Console, title: str, unique_id: str) -> str:
+    """Return what a console has recorded, as a picture that fetches nothing."""
+    drawn = console.export_svg(title=title, unique_id=unique_id)
     drawn = re.sub(
         r"<!--.*?-->|@font-face *\{.*?\}", "", drawn, flags=re.DOTALL
     )  # nothing is fetched from elsewhere
@@ -167,7 +208,9 @@ def page(chromium: str, file: Path) -> None:
     server.shutdown()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and "story" in sys.argv:
+    (DOCS / "demo-story.svg").write_text(story())
+elif __name__ == "__main__":
     (DOCS / "status-watch.svg").write_text(terminal())
     if found := shutil.which("chromium"):
         page(found, DOCS / "status-page.png")

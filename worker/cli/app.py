@@ -80,13 +80,18 @@ def demo(
     providers: Annotated[
         Literal["two", "all"], typer.Option(help="Report to two providers, or to every provider.")
     ] = "two",
+    story: Annotated[
+        bool, typer.Option("--story", help="Show conversion rates and alerts while SMS fail; takes a minute.")
+    ] = False,
 ) -> None:
     """Run a demo with its own Redis, providers and worker."""
     if fault := missing("demo"):
         raise CommandError(WRONG, fault)
+    if story and (keep or providers != "two"):
+        raise CommandError(WRONG, "--story runs by itself: leave out --keep and --providers")
     from worker.demo import main as demo_main
 
-    raise typer.Exit(demo_main(keep=keep, everyone=providers == "all"))
+    raise typer.Exit(demo_main(keep=keep, everyone=providers == "all", story=story))
 
 
 @app.command(epilog="Example: otpreport simulate --port 9900")

@@ -70,7 +70,7 @@ def gather(
         dead_ids={account: _dead_ids(client, account) for account in events},
         in_doubt={account: attempts[account]["unknown"] for account in events},
         retried={account: sum(attempts[account][result] for result in PASSING) for account in events},
-        arrivals=by_account(_ledger(simulator_url), {account: account for account in events}),
+        arrivals=by_account(ledger(simulator_url), {account: account for account in events}),
         worst_second={account: seconds.get(account, 0) for account in events},
         limits={account: REGISTRY[account].rate_limit for account in events},
         skips=frozenset(account for account in events if REGISTRY[account].unverified != "reported"),
@@ -88,7 +88,7 @@ def _dead_ids(client: redis.Redis, account: str) -> list[str]:
     return [json.loads(letter.partition("\n")[0])["event"]["message_id"] for letter in letters]
 
 
-def _ledger(simulator_url: str) -> list[Arrival]:
+def ledger(simulator_url: str) -> list[Arrival]:
     """Return every arrival in the provider's ledger."""
     arrivals: list[Arrival] = []
     while True:

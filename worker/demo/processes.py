@@ -30,6 +30,16 @@ retry_base = 0.5
 retry_cap = 3.0
 """
 
+STORY = 'unverified = "report"\n'
+"""What the last account has besides, for `--story`."""
+
+RUN = ("-m", "otpreport", "run")
+HURRIED = (
+    "-c",
+    "from otpreport import app_folder; app_folder.put_first(); from worker.demo.hurried import main; main()",
+)
+"""Arguments of Python that run a worker, and one whose OTPs close soon."""
+
 
 class Processes:
     """Start all three and always stop them; RuntimeError if one does not start.
@@ -37,9 +47,11 @@ class Processes:
     Each is in a process group of its own: Ctrl-C reaches the demo alone, which ends them all at once.
     """
 
-    def __init__(self, folder: Path, accounts: Sequence[str]) -> None:
+    def __init__(self, folder: Path, accounts: Sequence[str], *, story: bool = False) -> None:
         self.folder = folder
-        self._settings = _simulated(accounts)
+        self._settings = _simulated(accounts, trouble=not story)
+        self._more = STORY if story else ""
+        self._worker = HURRIED if story else RUN
         self.config = folder / "otpreport.toml"
         self.worker_log = folder / "worker.log"
         self.simulator_url = ""
@@ -64,6 +76,8 @@ class Processes:
             child.terminate()
         for child in reversed(self._children):
             child.wait(timeout=40)
+            if child.stdout:
+                child.stdout.close()
         self.valkey.stop()
 
     def kill(self) -> None:
@@ -103,13 +117,14 @@ class Processes:
                 metrics_port=port,
             )
             + toml_accounts(parse(self._settings), self.simulator_url)
+            + self._more
         )
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OTPREPORT_")}
         environment["OTPREPORT_CONFIG"] = str(self.config)
         with self.worker_log.open("wb") as log:
             self._children.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "otpreport", "run"],
+                    [sys.executable, *self._worker],
                     cwd=ROOT,
                     env=environment,
                     stdout=log,
@@ -131,13 +146,17 @@ class Processes:
         raise RuntimeError(f"the worker did not start: see {self.worker_log}")
 
 
-def _simulated(accounts: Sequence[str]) -> dict[str, Any]:
-    """Return the simulator's settings: the demo's plan, and a key for each account, which is named as its provider."""
+def _simulated(accounts: Sequence[str], *, trouble: bool) -> dict[str, Any]:
+    """Return the simulator's settings: the demo's plan, and a key for each account, which is named as its provider.
+
+    Without `trouble` the providers do what they should.
+    """
     settings, example = (
         tomllib.loads(file.read_text(encoding="utf-8")) for file in (HERE / "simulator.toml", EXAMPLE)
     )
     keys = {key["provider"]: key for key in (*example["keys"], *settings["keys"])}
-    return settings | {"keys": [keys[account] for account in accounts]}
+    plan = settings["plan"] if trouble else {"latency": settings["plan"]["latency"]}
+    return settings | {"plan": plan, "keys": [keys[account] for account in accounts]}
 
 
 def connect(processes: Processes) -> redis.Redis:
