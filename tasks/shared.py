@@ -84,6 +84,9 @@ AUTOMATIC: Final = '"automatic":true'
 LATENCIES: Final = (5, 10, 20, 30, 60, 120, 300, 600)
 """Upper bounds in seconds of the histogram of the time from sent to verified."""
 
+REFUSED_RUN_CODE: Final = "permanent_run"
+"""The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
+
 Value = int | float | str | tuple[float | str, ...] | frozenset[str]
 
 SHARED: Mapping[str, Value] = {
@@ -109,6 +112,7 @@ SHARED: Mapping[str, Value] = {
     "RAMP": RAMP,
     "RAMP_STEP_MS": RAMP_STEP_MS,
     "REFUSED_LETTERS": REFUSED_LETTERS,
+    "REFUSED_RUN_CODE": REFUSED_RUN_CODE,
     "SEARCHED_AT_ONCE": SEARCHED_AT_ONCE,
     "SOLITARY_DEATHS": SOLITARY_DEATHS,
     "SOON_MS": SOON_MS,

@@ -17,7 +17,7 @@ redis.call('DEL', KEYS[1], KEYS[2])
 if keep_going then redis.call('HSET', KEYS[1], 'keep_going', keep_going) end
 if state == 'open' then
   redis.call('HSET', KEYS[1], 'resumed_ms', now, 'ramp_rate', ARGV[2])
-elseif code == 'permanent_run' then
+elseif code == REFUSED_RUN_CODE then
   redis.call('HSET', KEYS[1], 'cleared_ms', now)
 end
 return 1

@@ -12,7 +12,7 @@ from providers.base import Outcome
 from tasks.keys import Keys
 from tasks.limiter.admission import RateGroup
 from tasks.script import Script
-from tasks.shared import LONGEST_PAUSE_MS, PROBED, RAMP, RAMP_STEP_MS
+from tasks.shared import LONGEST_PAUSE_MS, PROBED, RAMP, RAMP_STEP_MS, REFUSED_RUN_CODE
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -67,9 +67,6 @@ TRANSITIONS: Mapping[str, Mapping[str, str]] = {
 settle.lua (with breaker.lua), stop.lua, resume.lua and operate.lua are held to it by tests/integration/test_states.py.
 """
 
-REFUSED_RUN = "permanent_run"
-"""The code of an account that stopped because event after event was refused, and is searched for one that is taken."""
-
 OPERATOR_STATES = frozenset({"paused", "shedding"})
 """The states that an operator chose."""
 
@@ -106,7 +103,7 @@ class State:
         resumed_ms = _ms(resumed)
         if not stored and ramp_rate and 0 <= now_ms - (resumed_ms or 0) < len(RAMP) * RAMP_STEP_MS:
             return cls("recovering", since_ms=resumed_ms, keep_going=keep_going)
-        refused = (_ms(run) or 0) if stored == "stopped" and code == REFUSED_RUN else 0
+        refused = (_ms(run) or 0) if stored == "stopped" and code == REFUSED_RUN_CODE else 0
         return cls(STORED.get(stored, UNKNOWN), code, message, by, _ms(since), refused, keep_going)
 
     @property

@@ -271,7 +271,7 @@ local function probed(account, want, name, state)
 
   -- Returns how many to send now, the ms until the next ones, and how many were refused; nil where nothing is searched.
   local function search(name, state)
-    if name ~= 'stopped' or state[8] ~= 'permanent_run' then return end
+    if name ~= 'stopped' or state[8] ~= REFUSED_RUN_CODE then return end
     local refused, lasted = tonumber(state[9] or 0), now - tonumber(state[7] or now)
     if lasted < 0 or lasted >= SEARCH.lasts then return SEARCH.few, SEARCH.long_pause, refused end
     return math.min(SEARCH.most, refused + 1), SEARCH.pause, refused

@@ -72,9 +72,9 @@ local function suspect_account(account, letter, is_probe)
   ended[account] = nil
   if failed(hash, run) or run < MOST_REFUSED then return end
   local state, code, cleared, keep_going = unpack(redis.call('HMGET', hash, 'state', 'code', 'cleared_ms', 'keep_going'))
-  local is_searched = state == 'stopped' and code == 'permanent_run'
+  local is_searched = state == 'stopped' and code == REFUSED_RUN_CODE
   if (state or 'running') == 'running' and not may_go_on(cleared, keep_going) then
-    redis.call('HSET', hash, 'state', 'stopped', 'code', 'permanent_run', 'since_ms', now, 'probe_at_ms', now + 1000,
+    redis.call('HSET', hash, 'state', 'stopped', 'code', REFUSED_RUN_CODE, 'since_ms', now, 'probe_at_ms', now + 1000,
       'search_refused', 0)
     again[account] = nil
   elseif not is_searched then
