@@ -137,7 +137,7 @@ def test_the_story_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(story, "END", 3)
     text = io.StringIO()
     with Processes(tmp_path, [story.ACCOUNT], story=True) as processes:
-        verdict = story.tell(processes, Display(Console(file=text)))
+        verdict = story.play(processes, Display(Console(file=text)))
     assert verdict.faults == []
     assert "Somebody has SMS sent to Nigeria" in text.getvalue()
 

@@ -31,7 +31,7 @@ from worker.cli.board import Canvas
 from worker.cli.status import picture
 from worker.demo.alarm import Alarm
 from worker.demo.processes import Processes
-from worker.demo.story import ACCOUNT, tell
+from worker.demo.story import ACCOUNT, play
 from worker.demo.story_display import Display
 from worker.fleet.page import FILES
 from worker.fleet.record import record
@@ -143,7 +143,7 @@ def story() -> str:
     """Return what `demo --story` shows, as a picture."""
     with tempfile.TemporaryDirectory() as folder, Processes(Path(folder), [ACCOUNT], story=True) as processes:
         frozen = Frozen()
-        tell(processes, frozen)
+        play(processes, frozen)
     return svg(frozen.recorded, "otpreport demo --story", "story")
 
 

@@ -26,7 +26,7 @@ from worker.demo.audit import audit
 from worker.demo.display import Progress, table
 from worker.demo.evidence import ALL, TWO, arrivals, dead, gather, pending, read_books
 from worker.demo.processes import HERE, ROOT, Processes, connect
-from worker.demo.story import ACCOUNT, tell
+from worker.demo.story import ACCOUNT, play
 from worker.demo.story_display import Display
 
 DEADLINE = 150.0
@@ -94,7 +94,7 @@ def main(*, keep: bool = False, everyone: bool = False, story: bool = False) -> 
             accounts = [ACCOUNT] if story else ALL if everyone else TWO
             with Processes(Path(folder), accounts, story=story) as processes:
                 if story:
-                    return _tell(console, processes)
+                    return _play(console, processes)
                 return _run(console, processes, keep=keep, everyone=everyone)
         except KeyboardInterrupt:
             console.print("\nStopped.")
@@ -105,8 +105,8 @@ def main(*, keep: bool = False, everyone: bool = False, story: bool = False) -> 
             return NOT_ACCOUNTED
 
 
-def _tell(console: Console, processes: Processes) -> int:
-    verdict = tell(processes, Display(console))
+def _play(console: Console, processes: Processes) -> int:
+    verdict = play(processes, Display(console))
     console.print(verdict.table())
     for fault in verdict.faults:
         console.print(f"[red]not accounted for:[/] {fault}")

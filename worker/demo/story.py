@@ -79,7 +79,7 @@ PLOT: Mapping[int, tuple[str, Callable[[World], None]]] = {
 """Second, what is said, and what changes."""
 
 
-class App:
+class WebApp:
     """A web app: it sends OTPs, and its users enter most of them."""
 
     def __init__(self, reporter: Reporter) -> None:
@@ -117,21 +117,21 @@ class App:
         )
 
 
-def tell(processes: Processes, display: Display) -> Verdict:
-    """Tell the story; return whether all is accounted for."""
+def play(processes: Processes, display: Display) -> Verdict:
+    """Play the story; return whether all is accounted for."""
     with (
         redis.Redis(port=processes.valkey.port) as client,
         Reporter(processes.valkey.url, spool=False, timeout=REDIS_TIMEOUT, tracking=True) as reporter,
     ):
         snapshots = SnapshotReader(client, KEYS, {ACCOUNT: ACCOUNT})
-        app = App(reporter)
+        app = WebApp(reporter)
         with display:
             _live(app, snapshots, processes, display)
             last = _finish(app, snapshots, processes, display)
         return judge(app.sent, last, ledger(processes.simulator_url))
 
 
-def _live(app: App, snapshots: SnapshotReader, processes: Processes, display: Display) -> None:
+def _live(app: WebApp, snapshots: SnapshotReader, processes: Processes, display: Display) -> None:
     """Send OTPs, a second for each minute of the plot, and look at the counts once in each."""
     alarm, began = Alarm(), time.monotonic()
     for minute in range(END):
@@ -157,7 +157,9 @@ def _ticks(second: float) -> Iterator[float]:
         yield moment
 
 
-def _finish(app: App, snapshots: SnapshotReader, processes: Processes, display: Display) -> AccountSnapshot:
+def _finish(
+    app: WebApp, snapshots: SnapshotReader, processes: Processes, display: Display
+) -> AccountSnapshot:
     """Wait until each OTP is closed and all reports are delivered; return the last look."""
     app.world.sent.clear()
     display.say(END, "The app stops; the last OTPs end, and their reports go out.")

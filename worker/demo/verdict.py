@@ -44,12 +44,12 @@ def judge(sent: Sequence[Sent], account: AccountSnapshot, arrivals: Iterable[Arr
     otps = account.otps or Otps(account.name, account.now_ms)
     total = otps.total
     reports = Counter((arrival.message_id, arrival.verified) for arrival in arrivals if arrival.taken)
-    said = Counter(verified for _, verified in reports.elements())
+    reported = Counter(verified for _, verified in reports.elements())
     lines = (
         ("OTPs sent", f"{total.sent:,}"),
         ("  closed as verified, as not verified, still open", f"{total.yes:,}, {total.no:,}, {otps.open:,}"),
         ("  of the latter queued, withheld, unsaid, refused", _apart(otps)),
-        ("reports that the provider has: verified, not verified", f"{said[True]:,}, {said[False]:,}"),
+        ("reports that the provider has: verified, not verified", f"{reported[True]:,}, {reported[False]:,}"),
         ("difference: sent, unverified, reports", f"{otps.sent_gap}, {otps.unverified_gap}, {account.gap}"),
     )
     return Verdict(lines, [*_gaps(sent, account, otps), *_reports(sent, reports)])
