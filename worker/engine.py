@@ -14,7 +14,7 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from tasks.accounts.reach import Reach, Route
+from tasks.accounts.reach import Reach, RouteHealth
 from tasks.accounts.states import State, States
 from tasks.dead_letters import write as dead_letter
 from tasks.dead_letters.keep import Keeper
@@ -92,7 +92,7 @@ class EngineMonitor(Protocol):
         """Note the state of every account."""
         ...
 
-    def aside(self, routes: Mapping[str, Route]) -> None:
+    def aside(self, routes: Mapping[str, RouteHealth]) -> None:
         """Note the accounts that are set aside, because this worker can't reach their providers."""
         ...
 

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from config.logging import Sample, log_event
 from providers.base import Outcome, Result
-from tasks.accounts.reach import Route
+from tasks.accounts.reach import RouteHealth
 from tasks.accounts.states import FLOWING, OPERATOR_STATES, State
 from tasks.dead_letters.letter import Letter
 from tasks.delivery import Delivery, Held
@@ -246,7 +246,7 @@ class WorkerObserver:
                 )
             self._states[account] = state
 
-    def aside(self, routes: Mapping[str, Route]) -> None:
+    def aside(self, routes: Mapping[str, RouteHealth]) -> None:
         """Log once for each account that is left to other workers, and once when it is served again."""
         for account in routes.keys() - self._aside:
             log_event(

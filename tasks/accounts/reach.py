@@ -20,7 +20,7 @@ NOT_READY_AFTER = 30.0
 
 
 @dataclass(slots=True)
-class Route:
+class RouteHealth:
     """The route to one account's provider: consecutive failures, since when (monotonic), and whether only here."""
 
     failed: int = 0
@@ -41,7 +41,7 @@ class Reach:
     """Judge the routes by the results of this worker's calls; all times are seconds of the local monotonic clock."""
 
     def __init__(self) -> None:
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, RouteHealth] = {}
         self._answered = -math.inf
 
     def learn(self, buckets: CallBuckets, alone: Collection[str], now: float) -> list[str]:
@@ -65,7 +65,7 @@ class Reach:
             self._routes.pop(account, None)
         if answered or not unsent:
             return False
-        route = self._routes.setdefault(account, Route(since=now))
+        route = self._routes.setdefault(account, RouteHealth(since=now))
         was_aside = route.aside
         route.failed, route.message, route.alone = route.failed + unsent, message, alone
         if not route.aside:
@@ -96,7 +96,7 @@ class Reach:
             route.trying, route.next_try = True, now + route.pause
         return due
 
-    def aside(self) -> Iterator[tuple[str, Route]]:
+    def aside(self) -> Iterator[tuple[str, RouteHealth]]:
         """Yield the accounts that are set aside, and why."""
         return ((account, route) for account, route in self._routes.items() if route.aside)
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from redis.exceptions import RedisError
 
 from providers import Answer, Result, SignedRequest
-from tasks.accounts.reach import Reach, Route
+from tasks.accounts.reach import Reach, RouteHealth
 from tasks.accounts.states import State, States
 from tasks.dead_letters.keep import Bounds, Keeper, ignore
 from tasks.delivery import Delivery, Held
@@ -82,7 +82,7 @@ class EngineMonitor:
     orphans: int = 0
     seen: Mapping[str, State] = field(default_factory=dict[str, State])
     rounds: int = 0
-    left: dict[str, Route] = field(default_factory=dict[str, Route])
+    left: dict[str, RouteHealth] = field(default_factory=dict[str, RouteHealth])
 
     def ended(self, held: Held, settlement: Settlement) -> None:
         """Count how an event ended."""
@@ -122,7 +122,7 @@ class EngineMonitor:
         """Keep the accounts' states."""
         self.seen = states
 
-    def aside(self, routes: Mapping[str, Route]) -> None:
+    def aside(self, routes: Mapping[str, RouteHealth]) -> None:
         """Keep the accounts that are left to others."""
         self.left = dict(routes)
 

@@ -36,7 +36,7 @@ NAMES = {
     "TELL": "PRESENCE_INTERVAL",
     "TOO_MUCH": "RIGHTS_SCRIPT",
     "Wall": "ProviderClock",
-    "Way": "LeasePurpose, or Route",
+    "Way": "LeasePurpose, or RouteHealth",
     "_FAREWELL": "_CLOSE_TIMEOUT",
     "_PATIENCE": "_FORK_TIMEOUT",
     "_said": "the text that it is",
