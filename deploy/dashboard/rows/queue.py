@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from deploy.dashboard.look import BLUE, GREEN, GREY, ORANGE, RED, YELLOW, ZERO
+from deploy.dashboard.look import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, ZERO
 from deploy.dashboard.panel import Panel
 from deploy.dashboard.query import ALL, Query, each_fleet, fleet, growth, select
 from deploy.dashboard.rows.row import EFFECTIVE, PER_ACCOUNT, Row
 
-OUTCOMES = {"delivered": GREEN, "duplicate": BLUE, "skipped": GREY, "shed": YELLOW, "dead": RED}
+OUTCOMES = {
+    "delivered": GREEN,
+    "duplicate": BLUE,
+    "skipped": GREY,
+    "shed": YELLOW,
+    "tracked": PURPLE,
+    "dead": RED,
+}
 PLACES = {"ready": BLUE, "leased": GREEN, "scheduled": ORANGE}
 
 _EVENTS = fleet("queue_events", "account, state")
