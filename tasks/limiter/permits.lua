@@ -71,12 +71,9 @@ local function permits_of(key, worker, call, hold, most, open, wanted, now)
 
   local function write(granted)
     if #gone > 0 then many('HDEL', key, gone) end
-    if open + granted + wanted == 0 then
-      redis.call('HDEL', key, worker)
-    else
-      local counted = string.format('%d %d %.0f %.0f %d', open + granted, wanted - granted, now, now + hold, call)
-      redis.call('HSET', key, worker, counted)
-    end
+    -- also where that is nothing, or a call that was overtaken would be taken for the first one
+    local counted = string.format('%d %d %.0f %.0f %d', open + granted, wanted - granted, now, now + hold, call)
+    redis.call('HSET', key, worker, counted)
   end
 
   if from > now then return 0, write end

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.permits import GROUP, Sender, senders, trust
+from tests.support.permits import GROUP, Sender, counted, senders, trust
 from tests.support.proxy import Proxy
 from tests.support.queues import Fleet, alter
 from tests.support.redis_servers import debians, needs_debians
@@ -71,7 +71,7 @@ async def test_what_ends_is_given_on_while_others_want_nothing(fleet: Fleet) -> 
         first.want(8)
         await coming(lambda: first.sent > 8)
         await first.stop_wanting()
-        await coming(lambda: not fleet.server.hexists(fleet.keys.permits(GROUP), first.worker))
+        await coming(lambda: counted(fleet, first.worker) == 0)
         second.want(8)
         await coming(lambda: door.now == 4)
         assert door.most == 4
@@ -174,11 +174,11 @@ async def test_a_call_that_was_overtaken_changes_nothing(fleet: Fleet) -> None:
         worker.want(3)
         await coming(lambda: door.now == 3)
         key = fleet.keys.permits(GROUP)
-        counted = fleet.server.hget(key, worker.worker)
+        before = fleet.server.hget(key, worker.worker)
         worker.admission._calls = -5  # pyright: ignore[reportPrivateUsage]
         worker.want(3)
         await asyncio.sleep(0.1)
-        assert fleet.server.hget(key, worker.worker) == counted
+        assert fleet.server.hget(key, worker.worker) == before
         assert door.most == 3
 
 
@@ -218,8 +218,10 @@ async def test_who_leaves_gives_back(fleet: Fleet) -> None:
         worker.want(2)
         await coming(lambda: worker.sent > 2)
         await worker.close()
+        (line,) = worker.admission._limited  # pyright: ignore[reportPrivateUsage]
+        await coming(lambda: line.permits is not None and line.permits.open == 0)  # slots that were to come
         await worker.admission.leave()
-        assert not fleet.server.hexists(fleet.keys.permits(GROUP), worker.worker)
+        assert counted(fleet, worker.worker) == 0
 
 
 async def test_the_rate_holds_as_before(fleet: Fleet) -> None:

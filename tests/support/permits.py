@@ -130,6 +130,12 @@ def trust(fleet: Fleet, group: str = GROUP) -> None:
     fleet.server.hset(fleet.keys.permits(group), mapping={"@run": run, "@from": 0})
 
 
+def counted(fleet: Fleet, worker: str) -> int:
+    """Return how many requests Redis thinks that a worker may have open."""
+    entry: bytes | None = fleet.server.hget(fleet.keys.permits(GROUP), worker)
+    return int(entry.split()[0]) if entry else 0
+
+
 @contextlib.asynccontextmanager
 async def senders(
     fleet: Fleet,
