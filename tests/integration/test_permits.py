@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.permits import GROUP, Sender, counted, senders, trust
+from tasks.limiter.admission import RateGroup, Slot
+from tests.support.permits import FAST, GROUP, Sender, admission, counted, senders, trust
 from tests.support.proxy import Proxy
 from tests.support.queues import Fleet, alter
 from tests.support.redis_servers import debians, needs_debians
@@ -222,6 +223,23 @@ async def test_who_leaves_gives_back(fleet: Fleet) -> None:
         await coming(lambda: line.permits is not None and line.permits.open == 0)  # slots that were to come
         await worker.admission.leave()
         assert counted(fleet, worker.worker) == 0
+
+
+async def test_a_machine_that_slept_begins_nothing_before_it_has_asked_again(fleet: Fleet) -> None:
+    """Sleep stops the clock of the slots, so they would still be good; the permits may be another worker's by then."""
+    trust(fleet)
+    slept = 0.0
+    group = RateGroup(GROUP, FAST, 1)
+    one = admission(fleet.client, fleet.keys, "w", group, 0.3, boot=lambda: time.monotonic() + slept)
+    assert one.awake
+    slept = 60.0
+    assert not one.awake
+    running = asyncio.create_task(one.run())
+    fleet.send_many(1)
+    (delivery,) = await fleet.take(1, "w")
+    assert isinstance(await one.enter(delivery), Slot)
+    assert one.awake
+    running.cancel()
 
 
 async def test_the_rate_holds_as_before(fleet: Fleet) -> None:

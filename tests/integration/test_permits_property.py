@@ -230,3 +230,14 @@ def test_what_is_free_is_given(server: redis.Redis) -> None:
     world.wait(HOLD + 1)
     world.ask(2, LIMIT)
     assert len(world.at_the_door) == LIMIT
+
+
+def test_who_comes_first_leaves_the_others_their_share(server: redis.Redis) -> None:
+    """A worker that has all permits and could take them again leaves as many as others want, up to an equal share."""
+    world = World(server)
+    world.ask(0, LIMIT, takes=100)
+    world.ask(1, LIMIT)
+    world.wait(101)
+    world.ask(0, LIMIT)
+    world.ask(1, LIMIT)
+    assert sorted(len(world.workers[number].open) for number in (0, 1)) == [1, 2]

@@ -49,7 +49,9 @@ class Sender:
     ) -> None:
         self.fleet, self.worker, self.door, self.latency = fleet, worker, door, latency
         self.faults: list[str] = []
-        self.admission = admission(fleet.client, fleet.keys, worker, group, longest, self.faults.extend)
+        self.admission = admission(
+            fleet.client, fleet.keys, worker, group, longest, on_faults=self.faults.extend
+        )
         self.sent = 0
         self._running = asyncio.create_task(self.admission.run())
         self._sending: list[asyncio.Task[None]] = []
@@ -108,7 +110,9 @@ def admission(
     worker: str,
     group: RateGroup,
     longest: float,
-    on_faults: Callable[[list[str]], None],
+    *,
+    on_faults: Callable[[list[str]], None] = lambda _: None,
+    boot: Callable[[], float] = time.monotonic,
 ) -> Admission:
     """Return a worker's admission to one group."""
     return Admission(
@@ -121,6 +125,7 @@ def admission(
         on_error=lambda _: None,
         on_faults=lambda faults: on_faults(list(faults)),
         longest=longest,
+        boot=boot,
     )
 
 
