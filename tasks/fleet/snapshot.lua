@@ -11,6 +11,7 @@
 --         lowered rate (1/s), top (1/s), lowered at (us), override (1/s), throttled since (ms), the override that these are of:
 --         since (ms), by, why; bytes of its dead letters, how many they may be,
 --         how many letters may be, how old (ms), letters that get too old before long,
+--         requests that may be open in a group with MAX_IN_FLIGHT, from when on (us) it gives permits,
 --         { whether its OTPs are tracked (0, 1), open OTPs, notices that wait, the oldest of them, counts (field, count, ...), those of
 --         the last full hour, those of the same hour a day before } or {} }, '' for what is not set;
 --       what is too long is cut, or left out where it is a name or a count
@@ -89,6 +90,19 @@ local function otps(account)
   }
 end
 
+local function in_flight(group)
+  local name = group and prefix .. 'otpreport:permits:' .. group
+  local entries = name and got(name, redis.pcall('HGETALL', name), {}) or {}
+  if #entries == 0 then return '', '' end
+  local open, from = 0, ''
+  for i = 1, #entries, 2 do
+    local count, ends = string.match(entries[i + 1], '^(%d+) %d+ %d+ (%d+) ')
+    if count and tonumber(ends) > now_us then open = open + tonumber(count) end
+    if entries[i] == '@from' then from = string.sub(entries[i + 1], 1, longest_text) end
+  end
+  return string.format('%d', open), from
+end
+
 local function look(account, group)
   local length, oldest = waiting(account)
   local aged = got(key('aged', account), redis.pcall('ZRANGE', key('aged', account), 0, 0, 'WITHSCORES'), {})
@@ -111,6 +125,9 @@ local function look(account, group)
   local soon = longest and now_us / 1000 - longest + math.min(SOON_MS, longest / 10)
   local index = key('dead-index', account)
   row[#row + 1] = soon and tostring(got(index, redis.pcall('ZCOUNT', index, '-inf', string.format('%.0f', soon)), 0)) or ''
+  local open, from = in_flight(group)
+  row[#row + 1] = open
+  row[#row + 1] = from
   row[#row + 1] = otps(account)
   reply[#reply + 1] = row
 end

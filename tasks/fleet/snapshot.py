@@ -51,6 +51,18 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class InFlight:
+    """What Redis counts of a rate group with MAX_IN_FLIGHT.
+
+    `open`: requests that may be open. `from_ms`: when permits are given again; until then requests may be open that
+    Redis does not count.
+    """
+
+    open: int
+    from_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """One account at one moment; `oldest_ms` is when the oldest waiting event occurred."""
 
@@ -67,6 +79,8 @@ class AccountSnapshot:
     state: State
     rate: Rate
     kept: Kept = Kept()
+    in_flight: InFlight | None = None
+    """None: no worker has limited the requests in flight of its rate group."""
     otps: Otps | None = None
     """Its OTPs, if they are tracked."""
 
@@ -191,7 +205,10 @@ class SnapshotReader:
             oldest_ms=min((time for time in times if time is not None), default=None),
             state=State.of(values[: len(FIELDS)], now_us // 1000),
             rate=_rate(*values[len(FIELDS) : len(FIELDS) + RATE_VALUES]),
-            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + RATE_VALUES :])),
+            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + RATE_VALUES : -2])),
+            in_flight=InFlight(int(values[-2]), int((_number(values[-1]) or 0) // 1000))
+            if values[-2]
+            else None,
             otps=Otps.read(account, now_us // 1000, cast("list[object]", row[-1])),
         )
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from tasks.fleet.snapshot import InFlight, SnapshotReader
 from tasks.limiter.admission import RateGroup, Slot
-from tests.support.permits import FAST, GROUP, Sender, admission, counted, senders, trust
+from tests.support.permits import ACCOUNT, FAST, GROUP, Sender, admission, counted, senders, trust
 from tests.support.proxy import Proxy
 from tests.support.queues import Fleet, alter
 from tests.support.redis_servers import debians, needs_debians
@@ -251,3 +252,20 @@ async def test_the_rate_holds_as_before(fleet: Fleet) -> None:
         before, began = worker.sent, time.monotonic()
         await asyncio.sleep(1)
         assert worker.sent - before <= 50 * (time.monotonic() - began) + 2
+
+
+async def test_an_onlooker_sees_what_is_open(fleet: Fleet) -> None:
+    """The snapshot has the group's open requests and when it gives permits again; nothing where there is no limit."""
+    reader = SnapshotReader(fleet.server, fleet.keys, {ACCOUNT: GROUP, "other": "h"})
+    trust(fleet)
+    async with senders(fleet, 2, 3, latency=0.5) as (door, workers):
+        for worker in workers:
+            worker.want(3)
+        await coming(lambda: door.now == 3)
+        limited, unlimited = reader.read().configured
+        assert limited.in_flight == InFlight(3, 0)
+        assert unlimited.in_flight is None
+    fleet.server.hset(fleet.keys.permits(GROUP), "@from", "5000000")
+    found = next(iter(reader.read().configured)).in_flight
+    assert found is not None
+    assert found.from_ms == 5000

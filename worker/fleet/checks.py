@@ -260,7 +260,10 @@ def events(snapshot: Snapshot, queues: Queues) -> Iterator[Finding]:
 def rates(accounts: Iterable[Rated]) -> Iterator[Finding]:
     """Report rates that are lower than the settings say, and why."""
     for low in lowered(accounts):
-        if low.by_operator:
+        if low.in_flight:
+            fix = "raise MAX_IN_FLIGHT if the provider allows more: docs/scaling.md"
+            yield Finding("rates", Level.NOTE, low.text, fix)
+        elif low.by_operator:
             fix = f"when that is over: `otpreport accounts rate {low.account} default`"
             yield Finding("rates", Level.NOTE, low.text, fix)
         else:

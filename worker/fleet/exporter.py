@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -119,6 +120,8 @@ class FleetCollector(Collector):
         )
         text = "Rate limits: configured, allowed by an operator, and effective after throttling."
         yield _labelled("rate_limit_per_second", text, ("account", "kind"), self._rates(accounts))
+        text = "Requests in flight of the rate group, with `MAX_IN_FLIGHT`: the limit, and those that may be open."
+        yield _labelled("rate_group_requests", text, ("account", "kind"), self._in_flight(accounts))
         text = "Rate group of the account, named after its first account."
         yield _labelled("rate_group_info", text, ("account", "group"), self._groups(accounts))
         text = "Age at which an event expires (`MAX_AGE`)."
@@ -146,6 +149,12 @@ class FleetCollector(Collector):
             yield (account.name, "configured"), configured
             yield (account.name, "allowed"), account.rate.most(configured)
             yield (account.name, "effective"), account.effective_rate(configured)
+
+    def _in_flight(self, accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
+        for account in accounts:
+            limit = self.accounts[account.name].max_in_flight
+            yield (account.name, "limit"), math.inf if limit is None else limit
+            yield (account.name, "used"), account.in_flight.open if account.in_flight else 0
 
     def _groups(self, accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
         firsts: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Why a rate is low: an operator's word or the provider's throttling, and since when."""
+"""Why a rate is low: an operator's word, the provider's throttling, or the limit of requests in flight."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ class Lowered:
     text: str
     by_operator: bool
     serious: bool
+    in_flight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """A configured account with its group and the rate of its settings, requests/s."""
+    """A configured account with its group, and the rate (requests/s) and MAX_IN_FLIGHT of its settings."""
 
     seen: AccountSnapshot
     group: str
     configured: float
+    max_in_flight: int | None = None
 
 
 def lowered(accounts: Iterable[Rated]) -> Iterator[Lowered]:
@@ -39,6 +41,7 @@ def lowered(accounts: Iterable[Rated]) -> Iterator[Lowered]:
     for members in groups.values():
         names = ", ".join(member.seen.name for member in members)
         yield from _of_group(members[0], names)
+        yield from _in_flight(members, names)
 
 
 def _of_group(account: Rated, names: str) -> Iterator[Lowered]:
@@ -56,3 +59,20 @@ def _of_group(account: Rated, names: str) -> Iterator[Lowered]:
         last = f"last at {moment(round(rate.lowered_at * 1000))[11:]}"
         text = f"{names} at {number(effective)} of {number(most)} requests/s: the provider throttles{since}, {last}"
         yield Lowered(seen.name, text, by_operator=False, serious=effective < SERIOUS * most)
+
+
+def _in_flight(members: list[Rated], names: str) -> Iterator[Lowered]:
+    """Yield that the group's requests in flight are at their limit, or that none may begin yet."""
+    first = members[0].seen
+    most, found = members[0].max_in_flight, first.in_flight
+    if most is None or found is None:
+        return
+    seconds = (found.from_ms - first.now_ms) / 1000
+    if seconds > 0:
+        text = (
+            f"{names} sends nothing for {seconds:.0f} s more: requests from before Redis' restart may be open"
+        )
+        yield Lowered(first.name, text, by_operator=False, serious=False, in_flight=True)
+    elif found.open >= most and any(member.seen.ready for member in members):
+        text = f"{names} has {number(found.open)} of {number(most)} requests in flight (MAX_IN_FLIGHT)"
+        yield Lowered(first.name, text, by_operator=False, serious=False, in_flight=True)

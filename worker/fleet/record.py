@@ -69,6 +69,8 @@ def _account(account: AccountStatus) -> dict[str, object]:
         "rate_by_hand_at_ms": seen.rate.override_ms,
         "throttled_at_ms": seen.rate.throttled_ms if account.throttled else None,
         "rate_use": _rounded(account.rate_use),
+        "in_flight": seen.in_flight and seen.in_flight.open,
+        "max_in_flight": account.max_in_flight,
         "delivered_per_second": account.delivered_per_second,
         "delivered_trail": account.trail,
         "ready": seen.ready,

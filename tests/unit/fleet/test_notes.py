@@ -8,6 +8,7 @@ import pytest
 from tasks.accounts.states import NAMES, State
 from tasks.fleet.epoch import Loss, Memory
 from tasks.fleet.pulse import AccountPulse
+from tasks.fleet.snapshot import InFlight
 from tasks.limiter.rate import Rate
 from tests.support.looks import NOW_MS, Seen, account, look, worker
 from worker.fleet.notes import Severity, notes
@@ -146,6 +147,24 @@ def test_why_a_rate_is_low() -> None:
         Severity.INFO,
         "tencent at 700 of 1,000 requests/s: the provider throttles, last at 12:00:00",
     )
+
+
+def test_a_rate_that_is_low_because_of_requests_in_flight() -> None:
+    """At the limit with events that wait, and after a restart of Redis; not where the limit is no bound, or is off."""
+
+    def told(
+        in_flight: InFlight | None, *, ready: int = 5, limit: int | None = 3
+    ) -> list[tuple[Severity, str]]:
+        plain = account(seen=Seen(ready=ready))
+        limited = replace(plain, seen=replace(plain.seen, in_flight=in_flight), max_in_flight=limit)
+        return [(note.level, note.text) for note in notes(look(limited, workers=(worker(),)))]
+
+    full = "tencent has 3 of 3 requests in flight (MAX_IN_FLIGHT)"
+    assert told(InFlight(3, 0)) == [(Severity.INFO, full)]
+    assert told(InFlight(3, 0), ready=0) == told(InFlight(2, 0)) == told(None) == []
+    assert told(InFlight(3, 0), limit=None) == []
+    waits = "tencent sends nothing for 12 s more: requests from before Redis' restart may be open"
+    assert told(InFlight(0, NOW_MS + 12_000)) == [(Severity.INFO, waits)]
 
 
 def test_an_account_that_no_worker_serves_is_told() -> None:
