@@ -160,6 +160,8 @@ class Dispatched:
     """A message that tells of an OTP that was sent: its notice for the tracker, whatever its `eta` or `expires`."""
 
     notice: bytes
+    ignored: tuple[str, ...] = ()
+    """Which options of its message are ignored."""
     event: ClassVar[Verification | None] = None
 
 
@@ -173,7 +175,8 @@ def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Read:
     try:
         task = decode(leased.raw)
         if task.task == SENT_TASK:
-            return Dispatched(notice(_of_account(Dispatch.from_wire(argument(task, "otp")), leased.account)))
+            dispatch = _of_account(Dispatch.from_wire(argument(task, "otp")), leased.account)
+            return Dispatched(notice(dispatch), task.ignored)
         event = _event(task, leased.account)
     except ValueError as error:
         why = error.reason if isinstance(error, MalformedMessage) else str(error)

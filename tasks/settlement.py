@@ -34,6 +34,8 @@ class Track:
     """The message says that an OTP was sent: its `notice` goes to the account's tracker."""
 
     notice: bytes
+    ignored: tuple[str, ...] = ()
+    """Which options of the message are ignored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -482,8 +482,8 @@ def _unreported(leased: Leased, read: NotYet | Dispatched | Undeliverable, now_m
     match read:
         case NotYet(delay):
             return leased, Schedule(delay, eta=True)
-        case Dispatched(notice):
-            return leased, Track(notice)
+        case Dispatched(notice, ignored):
+            return leased, Track(notice, ignored)
         case Undeliverable(reason, why, event):
             letter = dead_letter.write(leased, leased.history, reason, why, event, now_ms=now_ms)
             return Delivery(leased, event) if event else leased, Bury(reason, letter)

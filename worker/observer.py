@@ -31,7 +31,7 @@ QUIET = 2.0
 FIXED = 25.0
 """Seconds without a report after which an unusable key counts as fixed; some keys are checked every ten."""
 
-NOTHING_FOLLOWS = "the event is reported, and no task that was to follow it is sent"
+NOTHING_FOLLOWS = "no task that was to follow it is sent"
 NOT_OBEYED = {
     "result": "no result is written: send with ignore_result=True",
     "eta": "the time has no zone",
@@ -102,6 +102,7 @@ class WorkerObserver:
                 self._metrics.age[account].observe(_age_ms(since_ms) / 1000)
         elif isinstance(settlement, Track):
             self._metrics.events[account, Ending.TRACKED].inc()
+            self._ignored(held, settlement.ignored)
         elif isinstance(settlement, Bury):
             self._metrics.events[account, "dead"].inc()
             if replayed:
@@ -118,12 +119,12 @@ class WorkerObserver:
                 code=letter.text("code"),
             )
         if held.ignored and not isinstance(settlement, Schedule):
-            self._ignored(held)
+            self._ignored(held, held.ignored)
 
-    def _ignored(self, held: Held) -> None:
+    def _ignored(self, held: Held, options: Sequence[str]) -> None:
         """Count the ignored options of a finished event's message; log each one's first of an account."""
         account = held.account
-        for option in held.ignored:
+        for option in options:
             self._metrics.ignored[account, option].inc()
             if (account, option) not in self._logged_options:
                 self._logged_options.add((account, option))

@@ -168,6 +168,12 @@ def test_a_dispatch_is_read_as_its_notice(headers: dict[str, object], purpose: L
     assert notice(sent) == b"sent 1767225600000 300 SG 2640 1\n"
 
 
+def test_what_a_dispatch_asks_for_in_vain() -> None:
+    """What was to follow it is noted, as for a report."""
+    found = reading(told(SENT, ignore_result=False, eta="2026-01-01T00:00:00"))
+    assert found == Dispatched(notice(Dispatch.from_wire(SENT)), ("result", "eta"))
+
+
 @pytest.mark.parametrize(
     ("otp", "why"),
     [

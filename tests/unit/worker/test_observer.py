@@ -7,7 +7,7 @@ from tasks.delivery import Delivery, Leased
 from tasks.history import History
 from tasks.message import OPTIONS
 from tasks.retry import Reason
-from tasks.settlement import Bury, Ending, Finish, Schedule
+from tasks.settlement import Bury, Ending, Finish, Schedule, Track
 from tests.support.events import verification
 from worker.metrics import Metrics
 from worker.observer import WorkerObserver
@@ -66,10 +66,11 @@ def test_an_ignored_option_is_counted_once_and_logged_once(caplog: pytest.LogCap
     for settlement in (Schedule(1.0), Finish(Ending.DELIVERED), Bury(Reason.PERMANENT, b"{}\n")):
         observer.ended(held, settlement)
     observer.ended(leased, Finish(Ending.SHED))
+    observer.ended(leased, Track(b"sent", ("chain",)))
     for option in OPTIONS:
         labels = {"account": "tencent", "provider": "tencent", "option": option}
         counted = metrics.registry.get_sample_value("otpreport_message_options_ignored_total", labels)
-        assert counted == (2 if option in held.ignored else 0)
+        assert counted == {"chain": 3, "eta": 2}.get(option, 0)
     told = [record for record in caplog.records if record.message == "message option ignored"]
     assert [(line.__dict__["fields"]["option"], line.levelname) for line in told] == [
         ("chain", "WARNING"),
