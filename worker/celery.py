@@ -19,6 +19,7 @@ from config.logging import configure, log_event
 from config.output import drain, into_file, take_over
 from config.settings import Settings, load
 from config.watch import Watch
+from otpreport.place import place
 from otpreport.wire import TASK, queue_name
 from worker.bridge import options as refusals
 from worker.bridge.app import BROKER, App
@@ -35,7 +36,10 @@ def build(settings: Settings) -> App:
     app = App()
     app.conf.update(
         broker_url=BROKER,
-        broker_transport_options={"bridge": Bridge()},
+        broker_transport_options={
+            "bridge": Bridge(),
+            "redis": place(settings.redis_url.get_secret_value()),
+        },
         broker_connection_retry_on_startup=True,
         task_queues=[Queue(queue_name(account)) for account in settings.accounts],
         task_create_missing_queues=False,
@@ -114,8 +118,19 @@ def _adapt_signals(**_: Any) -> None:
     program.install_worker_int_handler = partial(program.install_worker_int_handler, exitcode=0)
 
 
+_SAYINGS = {
+    "worker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!": (
+        "Stopping when the requests in flight are answered; Ctrl-C again hands their events back at once."
+    ),
+    "worker: Warm shutdown (MainProcess)": "",  # the log has "worker stops"
+    "worker: Cold shutdown (MainProcess)": "Stopping now; all events are handed back.",
+}
+"""What Celery says of a shutdown, and what is true of this worker: no event ends with it."""
+
+
 def _say(text: str, stream: TextIO | None = None) -> None:
-    print(f"\n{text}", file=stream or sys.stderr)
+    if text := _SAYINGS.get(text, text):
+        print(f"\n{text}", file=stream or sys.stderr)
 
 
 @celeryd_init.connect

@@ -188,7 +188,12 @@ def test_ctrl_c(tmp_path: Path, command: tuple[str, ...]) -> None:
         fleet.enqueue(1, prefix="hang-")
         fleet.wait_until_arrived(1)
         worker.send(signal.SIGINT)
-        until(lambda: "Warm shutdown" in worker.text + worker.output)
+        until(lambda: "Ctrl-C again hands their events back" in worker.text + worker.output)
         worker.send(signal.SIGINT)
         assert worker.wait(float(str(LONG["grace"])) / 2) == 0
+        if command is CELERY:
+            assert ".> transport:   redis://127.0.0.1:" in idle.output
+        for text in (idle.text + idle.output, worker.text + worker.output):
+            assert "terminating all running tasks" not in text
+            assert "MainProcess" not in text
         assert fleet.books()["tencent"].held == 0

@@ -104,11 +104,17 @@ class Transport(virtual.Transport):
     Channel = Channel
     driver_type = "otpreport"
     driver_name = "otpreport"
+    can_parse_url = True
     implements = virtual.Transport.implements.extend(asynchronous=True)
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self._bridge: Bridge = client.transport_options["bridge"]
+        self._redis: str = client.transport_options["redis"]
+
+    def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
+        """Return Redis' address for the banner: where the events of this worker come from."""
+        return self._redis
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Take messages from the engine on Celery's hub."""
