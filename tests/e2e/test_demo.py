@@ -103,9 +103,16 @@ def test_demo(tmp_path: Path) -> None:
         look = re.search(r"^curl -s '(http://\S+)'$", running.text, re.MULTILINE)
         assert pasted
         assert look
+        state = tmp_path / "its own state"
         receipt = subprocess.run(
-            ["sh", "-c", pasted[1]], cwd=ROOT, capture_output=True, text=True, check=True
+            ["sh", "-c", pasted[1]],
+            cwd=ROOT,
+            env=os.environ | {"XDG_STATE_HOME": str(state)},
+            capture_output=True,
+            text=True,
+            check=True,
         )
+        assert not state.exists(), "a demo leaves no spool behind"
         assert "Receipt(status='" in receipt.stdout
         until(lambda: '"message_id":"my-first"' in httpx.get(look[1]).text)
         assert running.ctrl_c() < 5 * STOPS

@@ -27,9 +27,10 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 
 @contextmanager
-def simulate(output: int, *arguments: str) -> Generator[subprocess.Popen[bytes]]:
+def simulate(output: int, *arguments: str, errors: int | None = None) -> Generator[subprocess.Popen[bytes]]:
     """Run it with this standard output, until it is told to stop."""
-    with subprocess.Popen([*SIMULATE, *arguments], cwd=ROOT, env=CLEAN, stdout=output) as process:
+    command = [*SIMULATE, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, env=CLEAN, stdout=output, stderr=errors) as process:
         try:
             yield process
         finally:
@@ -86,6 +87,22 @@ def test_on_a_terminal(shared_valkey: EmbeddedValkey) -> None:
         assert "export OTPREPORT_REDIS_URL=" in text
         assert "otpreport run" in text
         assert "/-/ledger" in text
+
+
+def test_into_a_file(tmp_path: Path) -> None:
+    """A person who wrote the settings into a file is told that it runs, and how to end it."""
+    leader, follower = os.openpty()
+    with (
+        os.fdopen(leader, "rb", buffering=0) as terminal,
+        (tmp_path / "x.toml").open("w") as file,
+        simulate(file.fileno(), "--toml", errors=follower),
+    ):
+        os.close(follower)
+        text = ""
+        while "\n" not in text:
+            text += terminal.read(4096).decode()
+    assert text.startswith("simulated providers are at http://127.0.0.1:")
+    assert text.rstrip().endswith("; Ctrl-C stops them")
 
 
 def test_both_at_once() -> None:

@@ -20,6 +20,7 @@ from otpreport.extras import missing
 from otpreport.version import VERSION
 from worker.cli import dead
 from worker.cli.errors import INTERRUPTED, NO, WRONG, CommandError
+from worker.cli.usage import PlainCommand
 from worker.cli.who import By
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
@@ -400,6 +401,11 @@ def accounts_purge(
             name, code or (), since, until, eta, reason=reason, by=by, every=every, yes=yes, as_json=as_json
         )
     )
+
+
+for each in (app, accounts_app, dead.app):
+    for command in each.registered_commands:
+        command.cls = PlainCommand
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from config.logging import configure, log_event
 from tasks.dead_letters.letter import Letter
 from worker.cli.ask import ask
 from worker.cli.errors import WRONG, CommandError
-from worker.cli.screen import safe, screen, table
+from worker.cli.screen import FINISHED, RUNNING, safe, screen, table
 from worker.cli.selection import Selection
 from worker.cli.session import Session
 from worker.cli.written import SoFar, audited
@@ -151,5 +151,10 @@ def check_json(*, as_json: bool, yes: bool) -> None:
 def progress() -> Progress:
     """Return a progress bar; it shows nothing without a terminal."""
     console = screen(sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(complete_style=RUNNING, finished_style=FINISHED),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -19,6 +19,9 @@ PIPED_WIDTH = 400
 """Columns without a terminal, so that nothing is cut or wrapped for `grep`."""
 
 
+RUNNING, FINISHED = "cyan", "green"
+"""The colours of a progress bar; rich's own are red and grey where a terminal has 16."""
+
 _PADDING = re.compile(" +$", re.MULTILINE)
 
 

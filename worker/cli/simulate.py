@@ -30,11 +30,14 @@ def simulate(config: Path | None, host: str, port: int, *, env: bool, toml: bool
     """Print what a worker needs, or one JSON line where no person reads it; then serve until SIGTERM."""
     if env and toml:
         raise CommandError(WRONG, "--env and --toml print the same settings: give one of them")
-    if env:
-        return serve(config, host, port, _env)
-    if toml:
-        return serve(config, host, port, _toml)
-    return serve(config, host, port, _for_people if sys.stdout.isatty() else json_line)
+    announce = _env if env else _toml if toml else _for_people if sys.stdout.isatty() else json_line
+
+    def announced(settings: Settings, url: str) -> str:
+        if sys.stderr.isatty() and not sys.stdout.isatty():  # what is printed goes to a file, unseen
+            print(f"simulated providers are at {url}; Ctrl-C stops them", file=sys.stderr)
+        return announce(settings, url)
+
+    return serve(config, host, port, announced)
 
 
 def accounts_for(settings: Settings, url: str) -> Accounts:

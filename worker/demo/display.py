@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from worker.cli.screen import FINISHED, RUNNING
 from worker.demo.audit import AccountResult
 
 
@@ -40,7 +41,13 @@ class Progress:
         for account, expected in self._expected.items():
             delivered = books[account].get("delivered", 0)
             others = sum(books[account].get(place, 0) for place in ("duplicate", "skipped")) + dead[account]
-            bar = ProgressBar(total=expected, completed=delivered + others, width=34)
+            bar = ProgressBar(
+                total=expected,
+                completed=delivered + others,
+                width=34,
+                complete_style=RUNNING,
+                finished_style=FINISHED,
+            )
             lines.add_row(account, bar, str(delivered), str(others), str(pending[account]))
         self._live.update(lines)
 

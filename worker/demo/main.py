@@ -58,8 +58,8 @@ Try next:
 
 YOURS = """\
 
-It keeps running until Ctrl-C, for events of your own. In your app, or in another terminal
-in this folder:
+It keeps running until Ctrl-C, for events of your own. In your app, or in
+another terminal in this folder:
 
 {python} <<'END'
 from datetime import UTC, datetime
@@ -126,9 +126,9 @@ def _run(console: Console, processes: Processes, *, keep: bool, everyone: bool) 
         source = f" for {len(ALL)} providers"
         rows = [row for few in zip_longest(rows, _rows_of_others()) for row in few if row]
     console.print(
-        f"Valkey, the provider simulator and one worker are up.\n"
+        f"Valkey, the provider simulator and one worker are up. "
         f"Enqueueing {len(rows)} OTP verifications{source}, as a web app would.\n"
-        f"The simulated providers misbehave on purpose: errors, throttling, lost answers, and\n"
+        f"The simulated providers misbehave on purpose: errors, throttling, lost answers, and "
         f"events that they refuse, which become dead letters.",
         highlight=False,
     )
@@ -158,7 +158,7 @@ def _run(console: Console, processes: Processes, *, keep: bool, everyone: bool) 
         console.print("[green]Every event is accounted for[/], by Redis' books and by the provider's ledger.")
         dead_letters, retried = sum(line.dead for line in lines), sum(line.retried for line in lines)
         console.print(
-            f"Nothing was lost. The providers misbehaved on purpose: they refused {dead_letters} events,\n"
+            f"Nothing was lost. The providers misbehaved on purpose: they refused {dead_letters} events, "
             f"the dead letters, and {retried} attempts met errors, throttling or a lost answer.",
             highlight=False,
         )

@@ -1,6 +1,8 @@
 """The command line itself: helps, statuses, masking."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +95,23 @@ def test_every_command_has_a_sentence_and_an_example(path: str, command: Any) ->
     assert summary.endswith(".")
     assert len(summary) <= 60
     assert f"otpreport {path}" in command.epilog
+
+
+def test_a_usage_has_no_braces() -> None:
+    """An argument is written as it is in the text below, whatever the version of typer does."""
+    for path, command in commands():
+        usage = command.get_usage(command.make_context(path, ["--help"], resilient_parsing=True))
+        assert not set("{}") & set(usage), usage
+
+
+def test_the_readme_names_every_command() -> None:
+    """Its table has a row for each command, or for each group with all of its commands."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    rows = [row.split("|")[1] for row in readme.splitlines() if row.startswith("| `")]
+    for path, _ in commands():
+        group, _, name = path.rpartition(" ")
+        named = [row for row in rows if row.startswith(f" `{group or name}")]
+        assert any(re.search(rf"[` ]{name}[` ]", row) for row in named), path
 
 
 def test_secrets_are_masked() -> None:
