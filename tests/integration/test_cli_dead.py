@@ -13,9 +13,13 @@ import orjson
 import pytest
 import redis
 
+from tasks.dead_letters.fate import FateReader, Fates
 from tasks.dead_letters.letter import Letter
+from tasks.dead_letters.store import DeadLetters, ReplayPace
 from tasks.dead_letters.write import write
+from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased, read
+from tasks.find.memory import DeliveredMemory
 from tasks.keys import Keys
 from tasks.retry import Reason
 from tasks.settlement import DELIVERED, Bury
@@ -442,6 +446,20 @@ def test_a_replay_that_waits_says_what_became_of_each(
     # a look may find the purged one between its recall and its purge
     assert became.pop("recalled") + became.pop("otherwise") == 2
     assert (process.returncode, became) == (1, {"delivered": 2, "dead_again": 1, "under_way": 2})
+
+
+def test_what_ended_otherwise_is_not_delivered(url: str, valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """A letter that is gone counts as delivered only where its delivery is remembered."""
+    keys = Keys()
+    letters, fates = DeadLetters(valkey, keys), Fates()
+    found = [letter for id_ in undertaker.bury("tencent", 2) if (letter := letters.find(id_))]
+    assert sum(letters.replay(fates.note(found), {"tencent": ReplayPace(1.0, "tencent", 1000.0)})) == 2
+    (one,) = undertaker.lease("tencent", 1)
+    assert undertaker.settle([(_event(one), DELIVERED)]) == [True]
+    assert call(url, "dead", "recall", "--all", "--yes").status == 0
+    assert call(url, "dead", "purge", "--all", "--yes").status == 0
+    FateReader(valkey, keys, DeliveredMemory(valkey, keys, Remembered())).look(fates)
+    assert fates.ended == {"delivered": 1, "otherwise": 1}
 
 
 def test_a_replay_that_is_all_delivered_ends_with_0(

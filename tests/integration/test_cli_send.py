@@ -1,5 +1,6 @@
 """`send FILE`: all of it once, whatever ends it in between."""
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -121,6 +122,17 @@ def test_interrupted(tmp_path: Path, url: str, valkey: redis.Redis, how: signal.
     assert [one["result"] for one in audit(url) if "result" in one] == [*first, "done"]
 
 
+def test_one_process_at_a_time(tmp_path: Path, url: str, valkey: redis.Redis) -> None:
+    """A file that another process sends is left to it."""
+    file = write(tmp_path / "events.jsonl", 10)
+    with file.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        ran = call(url, "send", str(file), "--yes")
+        assert (ran.status, ran.line) == (1, f"{file} is being sent by another process")
+    assert not queued(valkey)
+    assert call(url, "send", str(file), "--yes").status == 0
+
+
 def test_without_its_state(tmp_path: Path, url: str, valkey: redis.Redis) -> None:
     """Negative control: where nothing keeps how far it came, all that was sent is sent again."""
     file = write(tmp_path / "events.jsonl", 10)
@@ -190,3 +202,20 @@ def test_redis_restarts(tmp_path: Path) -> None:
         server.start()
         assert process.wait(60) == 0
         assert set(queued(client)) == {f"m-{number}" for number in range(1500)}
+
+
+def test_redis_is_full(tmp_path: Path) -> None:
+    """What a full Redis refuses is sent once it has room again, in its order."""
+    file = write(tmp_path / "events.jsonl", 600)
+    with EmbeddedValkey(tmp_path / "valkey") as server, redis.Redis(port=server.port) as client:
+        admin(client).config_set("maxmemory", 1)
+        command = [sys.executable, "-m", "otpreport", "send", str(file), "--yes", "--rate", "1000"]
+        with subprocess.Popen(
+            command, env=environment(server.url), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            while "redis takes no events, trying" not in process.stderr.readline():
+                pass
+            admin(client).config_set("maxmemory", 0)
+            assert process.wait(60) == 0
+        assert queued(client) == [f"m-{number}" for number in range(600)]

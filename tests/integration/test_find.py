@@ -20,12 +20,13 @@ from tasks.dead_letters.write import write
 from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, read
 from tasks.find import finder
-from tasks.find.finder import EndedPlace, Finder, Looked, Place, TakenPlace, WaitingPlace
+from tasks.find.finder import DeliveredPlace, EndedPlace, Finder, Looked, Place, TakenPlace, WaitingPlace
 from tasks.find.memory import DeliveredMemory
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.retry import Reason
 from tasks.settlement import DELIVERED, Bury, Schedule, Settlement
+from tasks.shared import SEARCHED_AT_ONCE
 from tests.integration.test_looking_on import USER, url_of, without_keys
 from tests.support.command import Ran, call, call_in
 from tests.support.dead import REFUSED, Death, Undertaker
@@ -279,6 +280,25 @@ async def test_a_list_that_shrinks_meanwhile_was_looked_at(fleet: Fleet, valkey:
     assert looked.waiting == finder.FIRST
 
 
+class Newest(Draining):
+    """A client after whose first page a search takes the newest messages of the list."""
+
+    def lrange(self, key: str, start: int, end: int) -> Any:
+        """Return a page."""
+        page = self._client.lrange(key, start, end)
+        if start == 0:
+            self._client.lpop(key, SEARCHED_AT_ONCE)
+        return page
+
+
+async def test_a_search_for_good_events_hides_none(fleet: Fleet, valkey: redis.Redis) -> None:
+    """Newest messages are taken between two pages, and all others move to the front: none slips through."""
+    fleet.send_many(200)
+    next_page = 199 - finder.FIRST
+    (found,), _ = look(cast("redis.Redis", Newest(valkey)), f"tencent-{next_page}")
+    assert isinstance(found, WaitingPlace)
+
+
 class Way:
     """One event on its way, a step at a time: leased, scheduled, leased, dead, replayed, leased, delivered."""
 
@@ -360,6 +380,23 @@ def test_one_look_is_not_enough(valkey: redis.Redis, undertaker: Undertaker) -> 
     found, looked = look(cast("redis.Redis", Unquiet(valkey, way, [8, 8])), way.message_id)
     assert looked.looks == 2
     assert isinstance(found[0], TakenPlace)
+
+
+def test_what_has_left_the_queue_does_not_wait(valkey: redis.Redis, undertaker: Undertaker) -> None:
+    """An event that was seen in the queue, and is delivered by the end of the look, is in one place alone."""
+    way = Way(undertaker, valkey)
+    after_the_queue = 7  # the server, the list with it and its length, three more lists
+    found, _ = look(cast("redis.Redis", Unquiet(valkey, way, [after_the_queue] * STEPS)), way.message_id)
+    assert [type(place) for place in found] == [DeliveredPlace]
+
+
+def test_a_letter_that_is_queued_for_replay_says_so(url: str, undertaker: Undertaker) -> None:
+    """So that nobody replays it once more."""
+    undertaker.bury("tencent")
+    wanted = call(url, "dead", "list", "--json").json["dead_letters"][0]["message_id"]
+    assert "queued for replay" not in call(url, "find", wanted).out
+    assert call(url, "dead", "replay", "--all", "--yes").status == 0
+    assert "queued for replay" in call(url, "find", wanted).out
 
 
 class Restarting:
