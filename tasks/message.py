@@ -32,7 +32,8 @@ OPTIONS = ("chain", "chord", "eta", "expires", "group", "link", "link_error", "r
 """The options that may be ignored: those that ask for more, and times without a zone."""
 
 _NOTHING_FOLLOWS: dict[str, Json] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "binary"})
+"""What a content-encoding may say; celery-php calls its JSON binary, and kombu reads that as UTF-8, too."""
 
 
 class MalformedMessage(OtpreportError, ValueError):  # noqa: N818 - the dead letter says what it is

@@ -111,6 +111,12 @@ def test_what_is_asked_for_in_vain(embed: object, headers: dict[str, object], ig
     assert decode(message({"body": base64.b64encode(text.encode()).decode()}, headers)).ignored == ignored
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "us-ascii", "binary"])
+def test_encodings_of_json(encoding: str) -> None:
+    """JSON is UTF-8, whichever of these a producer calls it."""
+    assert decode(message({"content-encoding": encoding})).kwargs == {"event": EVENT.to_wire()}
+
+
 OLD: dict[str, object] = {"id": "i", "task": "otpreport.report", "args": [], "kwargs": {"event": {"a": 1}}}
 
 
@@ -130,6 +136,21 @@ def test_protocol_1(headers: object) -> None:
     assert (task.task_id, task.task, task.args) == ("i", "otpreport.report", [])
     assert (task.kwargs, task.eta_ms, task.expires_ms) == ({"event": {"a": 1}}, 1777636800000, None)
     assert task.ignored == ()
+
+
+def test_celery_of_php_and_of_go() -> None:
+    """What the usual clients write: one calls its body binary and has a list of headers, the other has none."""
+    body = base64.b64encode(json.dumps({**OLD, "args": [{"a": 1}], "kwargs": {}}).encode()).decode()
+    common = {"body": body, "content-type": "application/json"}
+    properties = {"body_encoding": "base64", "reply_to": "r", "delivery_mode": 2, "delivery_tag": "d"}
+    php: dict[str, object] = {**common, "headers": [], "content-encoding": "binary", "properties": properties}
+    go: dict[str, object] = {
+        **common,
+        "content-encoding": "utf-8",
+        "properties": {**properties, "correlation_id": "c"},
+    }
+    for written in (php, go):
+        assert decode(json.dumps(written).encode()).args == [{"a": 1}]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +215,7 @@ def test_body_without_base64() -> None:
         (message(headers={"expires": 60}), "headers.expires"),
         (message(headers={"compression": "application/x-gzip"}), "compressed"),
         (message({"content-type": "application/x-python-serialize"}), "content-type"),
-        (message({"content-encoding": "binary"}), "content-encoding"),
+        (message({"content-encoding": "utf-16"}), "content-encoding"),
         (message({"content-encoding": "?"}).replace(b'"?"', b"[" * 1000 + b"]" * 1000), "content-encoding"),
         (message({"properties": []}), "properties"),
         (message({"properties": {"body_encoding": "rot13"}}), "body_encoding"),
