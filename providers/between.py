@@ -2,6 +2,12 @@
 
 Where success has no code of the provider's, as an empty 202, such an answer must not be taken for it. AWS WAF's
 challenge is one: 202, no body, `x-amzn-waf-action: challenge`.
+
+Documented: docs.aws.amazon.com/waf/latest/developerguide/waf-captcha-and-challenge-actions.html (202 and 405, a body
+only for who accepts HTML), developers.cloudflare.com/cloudflare-challenges/challenge-types/challenge-pages (always
+text/html), RFC 9110 (`proxy-authenticate`), RFC 9111 (`age`), RFC 9209 (`proxy-status`). The others are not; they
+were seen in answers that people published, those of `Server` in what balancers and proxies wrote themselves: an empty
+redirect of a BigIP, AWS' balancer beside `x-amzn-waf-action`, Zscaler's 403.
 """
 
 from collections.abc import Mapping

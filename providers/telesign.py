@@ -4,7 +4,6 @@ Sources: developer.telesign.com (SMS Verify API, "Report completion"; Authentica
 github.com/api-evangelist/telesign (openapi/telesign-completions-api-openapi.yml).
 """
 
-import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -18,6 +17,7 @@ from providers import base
 from providers.base import Answer, Outcome, Result, Secret, SignedRequest, Unverified, Visible
 from providers.codes import CodeTable
 from providers.endpoint import Endpoint
+from providers.hmac_key import HmacKey
 from providers.masking import Mask
 from providers.reply import Reply, bare, code, first, json_object, judge, member, text
 
@@ -80,7 +80,7 @@ class Telesign(base.Provider):
     def __init__(self, endpoint: str, options: TelesignOptions) -> None:
         key = options.api_key.get_secret_value()
         self._root, self._key_id = Endpoint.parse(endpoint).url.removesuffix("/"), options.customer_id
-        self._secret, self._method = b64decode(key), options.auth_method
+        self._key, self._method = HmacKey(b64decode(key)), options.auth_method
         self._basic = base.basic(self._key_id, key)
         self._mask = Mask(key, self._basic.removeprefix("Basic "), key_id=self._key_id)
 
@@ -122,7 +122,7 @@ class Telesign(base.Provider):
         if self._method == "Basic":
             return self._basic
         signed = f"PUT\n{_FORM}\n{date}\nx-ts-auth-method:{self._method}\nx-ts-nonce:{nonce}\n{path}"
-        signature = hmac.digest(self._secret, signed.encode(), "sha256")
+        signature = self._key.sign(signed.encode())
         return f"TSA {self._key_id}:{b64encode(signature).decode()}"
 
 

@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from otpreport import Verification
 from providers import REGISTRY, SignedRequest, volcengine, vonage
 from providers.acs3 import ACS3, canonical_query
+from providers.hmac_key import HmacKey
 from providers.sigv4 import SigV4
 from providers.tc3 import TC3
 
@@ -407,7 +408,8 @@ def test_vonage_sdk(capture: Capture, secret: str) -> None:
     if secret == "signature_secret":
         method = client.auth._signature_method.__name__.removeprefix("openssl_")
         options = {"api_key": "abcd1234", secret: KEY, "signature_method": method}
-        form["sig"] = vonage.signature({k: v for k, v in form.items() if k != "sig"}, KEY.encode(), method)
+        key = HmacKey(KEY.encode(), method)
+        form["sig"] = vonage.signature({k: v for k, v in form.items() if k != "sig"}, key)
         assert client.auth.sign_params({k: v for k, v in form.items() if k != "sig"}) == form["sig"]
         order = ["message-id", "delivered", "timestamp", "api_key", "sig"]
     else:
