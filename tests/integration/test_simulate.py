@@ -60,7 +60,7 @@ def assert_accepted(environment: dict[str, str]) -> None:
 
 def test_lines_for_a_shell(shared_valkey: EmbeddedValkey) -> None:
     """With --env it prints lines for a shell and nothing else, after which the keys are accepted."""
-    with simulate(subprocess.PIPE, "--env") as process:
+    with simulate(subprocess.PIPE, "--env", "--accounts", "all") as process:
         lines = lines_of(process, 1 + sum(map(len, ACCOUNTS)))
         assert all(line.startswith("export OTPREPORT_") for line in lines)
         assert_accepted(exported(lines) | {"OTPREPORT_REDIS_URL": shared_valkey.url})
@@ -69,7 +69,7 @@ def test_lines_for_a_shell(shared_valkey: EmbeddedValkey) -> None:
 def test_a_file(shared_valkey: EmbeddedValkey, tmp_path: Path) -> None:
     """With --toml it prints a settings file, with which the keys are accepted."""
     path = tmp_path / "otpreport.toml"
-    with simulate(subprocess.PIPE, "--toml") as process:
+    with simulate(subprocess.PIPE, "--toml", "--accounts", "all") as process:
         path.write_text("\n".join(lines_of(process, 2 + sum(len(account) + 2 for account in ACCOUNTS))))
         assert_accepted({"OTPREPORT_CONFIG": str(path), "OTPREPORT_REDIS_URL": shared_valkey.url})
 
@@ -78,7 +78,7 @@ def test_on_a_terminal(shared_valkey: EmbeddedValkey) -> None:
     """A person is shown what to paste, and where to see what arrives."""
     leader, follower = os.openpty()
     with os.fdopen(leader, "rb", buffering=0) as terminal:
-        with simulate(follower):
+        with simulate(follower, "--accounts", "all"):
             os.close(follower)
             text = ""
             while "Ctrl-C stops them" not in text:
@@ -109,6 +109,28 @@ def test_both_at_once() -> None:
     """Two forms of one thing are one too many."""
     ran = run(None, "simulate", "--env", "--toml")
     assert (ran.status, ran.line.startswith("--env and --toml")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "accounts"),
+    [
+        ((), ["tencent", "alibaba"]),
+        (("--accounts", "twilio, sinch"), ["sinch", "twilio"]),
+        (("--config", str(EXAMPLE)), list(accounts_for(load(EXAMPLE), "http://127.0.0.1:1"))),
+    ],
+)
+def test_only_the_accounts_that_were_asked_for(arguments: tuple[str, ...], accounts: list[str]) -> None:
+    """A person who did not ask for more has two accounts to look at; a file of one's own is shown whole."""
+    known = accounts_for(load(EXAMPLE), "http://127.0.0.1:1")
+    with simulate(subprocess.PIPE, "--toml", *arguments) as process:
+        lines = lines_of(process, 2 + sum(len(known[name]) + 2 for name in accounts))
+    assert [line for line in lines if line.startswith("[")] == [f"[accounts.{name}]" for name in accounts]
+
+
+def test_an_account_that_is_not_there() -> None:
+    """A misspelt name ends it, and says which names there are."""
+    ran = run(None, "simulate", "--accounts", "tencnet")
+    assert (ran.status, ran.line.startswith("no account tencnet: there are tencent, alibaba")) == (2, True)
 
 
 def test_every_key_is_an_account() -> None:

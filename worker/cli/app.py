@@ -107,6 +107,13 @@ def simulate(
         bool, typer.Option("--env", help="Print a worker's settings for them, as lines for a shell.")
     ] = False,
     toml: Annotated[bool, typer.Option("--toml", help="Print them as a TOML file.")] = False,
+    accounts: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Print the settings of these accounts, or `all`; default: tencent and alibaba, with --config all.",
+        ),
+    ] = "",
 ) -> None:
     """Run simulated SMS providers for testing.
 
@@ -115,7 +122,7 @@ def simulate(
     """
     from worker.cli.simulate import simulate
 
-    raise typer.Exit(simulate(config, host, port, env=env, toml=toml))
+    raise typer.Exit(simulate(config, host, port, env=env, toml=toml, accounts=accounts))
 
 
 @app.command(epilog="Example: OTPREPORT_METRICS_PORT=9807 otpreport exporter")

@@ -7,7 +7,8 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from functools import partial
 from pathlib import Path
 
 from config.faults import variable
@@ -15,10 +16,13 @@ from providers.registry import REGISTRY
 from simulator.app import json_line
 from simulator.app import main as serve
 from simulator.limits import LIMITS
-from simulator.settings import Key, Settings
+from simulator.settings import EXAMPLE, Key, Settings, load
+from simulator.validation import InvalidSettingsError
 from worker.cli.errors import WRONG, CommandError
 
 REDIS = "redis://localhost:6379/0"
+
+FIRST, ALL = "tencent,alibaba", "all"
 
 APPS = {"bird": "channel_id", "tencent": "sdk_app_id", "twilio_verify": "service_sid"}
 """What a provider calls that of an account which a report has to name."""
@@ -26,11 +30,16 @@ APPS = {"bird": "channel_id", "tencent": "sdk_app_id", "twilio_verify": "service
 Accounts = dict[str, dict[str, str | int]]
 
 
-def simulate(config: Path | None, host: str, port: int, *, env: bool, toml: bool) -> int:
-    """Print what a worker needs, or one JSON line where no person reads it; then serve until SIGTERM."""
+def simulate(config: Path | None, host: str, port: int, *, env: bool, toml: bool, accounts: str = "") -> int:
+    """Print what a worker needs, or one JSON line where no person reads it; then serve until SIGTERM.
+
+    `accounts` are those whose settings are printed; all keys work.
+    """
     if env and toml:
         raise CommandError(WRONG, "--env and --toml print the same settings: give one of them")
-    announce = _env if env else _toml if toml else _for_people if sys.stdout.isatty() else json_line
+    names = _names(config, accounts)
+    printed = _env if env else _toml if toml else _for_people if sys.stdout.isatty() else None
+    announce = json_line if printed is None else partial(printed, names=names)
 
     def announced(settings: Settings, url: str) -> str:
         if sys.stderr.isatty() and not sys.stdout.isatty():  # what is printed goes to a file, unseen
@@ -38,6 +47,19 @@ def simulate(config: Path | None, host: str, port: int, *, env: bool, toml: bool
         return announce(settings, url)
 
     return serve(config, host, port, announced)
+
+
+def _names(config: Path | None, accounts: str) -> list[str]:
+    """Return the accounts to print; CommandError where one is asked for that there is not."""
+    try:
+        known = accounts_for(load(config or EXAMPLE), "http://localhost")
+    except InvalidSettingsError:
+        return []  # the simulator says what is wrong with them
+    wanted = accounts or (FIRST if config is None else ALL)
+    names = [*known] if wanted == ALL else [name.strip() for name in wanted.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise CommandError(WRONG, f"no account {', '.join(unknown)}: there are {', '.join(known)}")
+    return names
 
 
 def accounts_for(settings: Settings, url: str) -> Accounts:
@@ -76,26 +98,31 @@ def _parts_of_key(provider: str) -> list[str]:
     return list(REGISTRY[provider].Options.model_fields)[:2]
 
 
-def _env(settings: Settings, url: str) -> str:
+def _env(settings: Settings, url: str, *, names: Container[str]) -> str:
     lines = [] if variable(("redis_url",)) in os.environ else [f"export {variable(('redis_url',))}={REDIS}"]
-    for name, account in accounts_for(settings, url).items():
+    for name, account in _chosen(settings, url, names).items():
         for option, value in account.items():
             lines.append(f"export {variable(('accounts', name, option))}={shlex.quote(str(value))}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _toml(settings: Settings, url: str) -> str:
+def _chosen(settings: Settings, url: str, names: Container[str] | None) -> Accounts:
+    accounts = accounts_for(settings, url).items()
+    return {name: account for name, account in accounts if names is None or name in names}
+
+
+def _toml(settings: Settings, url: str, *, names: Container[str]) -> str:
     lines = [
         f"# For a worker that reports to the simulator at {url}: name this file in OTPREPORT_CONFIG.",
         f'redis_url = "{REDIS}"',
     ]
-    return "".join(f"{line}\n" for line in lines) + toml_accounts(settings, url)
+    return "".join(f"{line}\n" for line in lines) + toml_accounts(settings, url, names)
 
 
-def toml_accounts(settings: Settings, url: str) -> str:
-    """Return the same accounts as they stand in a worker's file."""
+def toml_accounts(settings: Settings, url: str, names: Container[str] | None = None) -> str:
+    """Return the same accounts, all or those named, as they stand in a worker's file."""
     lines: list[str] = []
-    for name, account in accounts_for(settings, url).items():
+    for name, account in _chosen(settings, url, names).items():
         lines += ["", f"[accounts.{name}]"]
         lines += [f"{option} = {_quoted(value)}" for option, value in account.items()]
     return "".join(f"{line}\n" for line in lines)
@@ -105,13 +132,14 @@ def _quoted(value: str | int) -> str:
     return json.dumps(value, ensure_ascii=False)  # a basic string of TOML, or a number
 
 
-def _for_people(settings: Settings, url: str) -> str:
+def _for_people(settings: Settings, url: str, *, names: Container[str]) -> str:
     return f"""\
 Simulated providers are at {url}: they check signatures,
 enforce the rate limits and fail now and then. Paste this into another terminal, and
 start a worker there with `otpreport run`:
 
-{_env(settings, url)}
+{_env(settings, url, names=names)}
+The other providers are there, too: `--accounts twilio,sinch` prints theirs, `--accounts all` every account.
 What arrived:   curl -s {url}/-/summary
 Each report:    curl -s {url}/-/ledger
 Ctrl-C stops them.

@@ -42,7 +42,9 @@ NOTES: Mapping[str, ProviderNote] = {
     "alibaba": ProviderNote("main account", _MS, "nothing"),
     "alibaba_cn": ProviderNote("main account", _MS, "nothing"),
     "aws": ProviderNote(
-        "account and region", _NO_TIME, "`MessageFeedbackEnabled` when sending, or on the configuration set"
+        "account and region: give the keys of one AWS account one `RATE_GROUP` for each region",
+        _NO_TIME,
+        "`MessageFeedbackEnabled` when sending, or on the configuration set",
     ),
     "bird": ProviderNote(
         "workspace (assumed)", "ISO 8601 with ms, or left out", "a workspace on the Channels API"
@@ -54,12 +56,16 @@ NOTES: Mapping[str, ProviderNote] = {
     "messagebird": ProviderNote("access key (assumed)", _NO_TIME, "not known"),
     "plivo": ProviderNote("auth id", _MS_REQUIRED, "`trackable` when sending"),
     "sinch": ProviderNote(
-        "service plan: requests that are open", _NO_TIME, "`feedback_enabled` on the batch"
+        "service plan: requests that are open (`MAX_IN_FLIGHT`)", _NO_TIME, "`feedback_enabled` on the batch"
     ),
     "telesign": ProviderNote("customer id, by contract", _NO_TIME, "SMS Verify with codes of your own"),
     "tencent": ProviderNote("main account", "seconds, or left out", "nothing"),
-    "twilio": ProviderNote("account: requests that are open", _NO_TIME, "`ProvideFeedback` when sending"),
-    "twilio_verify": ProviderNote("account: requests that are open", _NO_TIME, "a service with custom codes"),
+    "twilio": ProviderNote(
+        "account: requests that are open (`MAX_IN_FLIGHT`)", _NO_TIME, "`ProvideFeedback` when sending"
+    ),
+    "twilio_verify": ProviderNote(
+        "account: requests that are open (`MAX_IN_FLIGHT`)", _NO_TIME, "a service with custom codes"
+    ),
     "volcengine": ProviderNote("main account", _NO_TIME, "the SMS service"),
     "vonage": ProviderNote(
         "API key", "`YYYY-MM-DD hh:mm:ss`, UTC, required", "by Vonage's support, for the API key"
