@@ -37,6 +37,9 @@ class Wire(asyncio.Transport):
         """Return itself for its socket."""
         return self if name == "socket" else default
 
+    def setsockopt(self, level: int, name: int, value: bytes) -> None:
+        """Take an option of a socket."""
+
     def is_closing(self) -> bool:
         """Tell whether it was ended."""
         return self._closing

@@ -55,9 +55,8 @@ def http_client(
         from worker.http.httpx_client import HttpxClient  # noqa: PLC0415
 
         return HttpxClient(connections, connect_timeout, read_timeout, tls, may_send)
-    return OwnClient(
-        Connections(Dialer(tls), limit=connections, timeout=connect_timeout), read_timeout, may_send
-    )
+    dialer = Dialer(tls, unheard=read_timeout)
+    return OwnClient(Connections(dialer, limit=connections, timeout=connect_timeout), read_timeout, may_send)
 
 
 class OwnClient:

@@ -91,7 +91,14 @@ class Dialer:
         tls: ssl.SSLContext | None = None,
         look_up: LookUp | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        unheard: float = 0.0,
     ) -> None:
+        """`unheard`: seconds after which the kernel gives up on bytes that the other end has not confirmed; 0: its own.
+
+        Else a request whose worker has ended could still arrive minutes later, when a broken network is well again.
+        """
+        self._unheard_ms = round(unheard * 1000)
         self._tls = tls
         self._look_up = look_up or _look_up
         self._monotonic = monotonic
@@ -117,6 +124,8 @@ class Dialer:
             _usable(addresses, place.route.source_address), place.route.source_address
         )
         addresses.sort(key=lambda address: address != there)  # who connects next does not wait for a dead one
+        if self._unheard_ms and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._unheard_ms)
         try:
             if place.route.proxy:
                 return await self._tunnel(place, place.route.proxy, found, lost, context)

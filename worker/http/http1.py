@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
@@ -30,6 +32,9 @@ MAX_READS = 1024
 
 _AT_ONCE = 16 * 1024
 """Bytes that are parsed between two checks of the limits."""
+
+_AT_ONCE_GONE = struct.pack("ii", 1, 0)
+"""SO_LINGER: the connection ends with a reset, and the kernel sends nothing any more."""
 
 _FRAMES = {b"content-length", b"transfer-encoding"}
 
@@ -111,7 +116,11 @@ class HttpConnection(asyncio.Protocol):
         return self._asked
 
     def cut(self, why: str = "") -> None:
-        """End the connection; the request that waits for its answer is in doubt."""
+        """End the connection; the request that waits for its answer is in doubt, and none of it leaves any more."""
+        if self._asked is not None and not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE_GONE
+            )
         self._fail(why)
         self._transport.abort()
 

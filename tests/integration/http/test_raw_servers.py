@@ -517,3 +517,16 @@ async def test_a_hanging_server_holds_its_own_connections_alone() -> None:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_request_that_is_given_up_never_arrives_later() -> None:
+    """Its connection is reset, so that the kernel sends none of it any more."""
+    with listening() as (listener, url):
+        async with client(read=0.3) as sender:
+            sending = asyncio.create_task(sender.send(signed(url)))
+            with await accepted(listener) as peer:
+                await asyncio.to_thread(peer.recv, 65536)
+                with pytest.raises(InDoubt):
+                    await sending
+                with pytest.raises(ConnectionResetError):
+                    await asyncio.to_thread(peer.recv, 1)
