@@ -172,7 +172,10 @@ def _print_finding(console: Console, finding: Finding) -> None:
 
 
 def _summary(account: Account) -> str:
-    limits = f"{account.rate_limit}/s, {account.max_attempts} attempts within {span(account.max_age)}"
+    in_flight = f", {account.max_in_flight} in flight" if account.max_in_flight else ""
+    limits = (
+        f"{account.rate_limit}/s{in_flight}, {account.max_attempts} attempts within {span(account.max_age)}"
+    )
     return ", ".join(filter(None, (f"{account.provider} at {account.endpoint}", limits, str(account.route))))
 
 
@@ -236,6 +239,7 @@ def _account_record(account: Account) -> dict[str, object]:
         "provider": account.provider,
         "endpoint": account.endpoint,
         "rate_limit": account.rate_limit,
+        "max_in_flight": account.max_in_flight,
         "rate_group": account.rate_group,
         "max_attempts": account.max_attempts,
         "max_age_seconds": account.max_age,
