@@ -2401,7 +2401,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tasks/delivery.py",
         "        if self.leased.automatic:\n            return 0\n",
         "",
-        "tests/integration/test_automatic.py::test_they_have_no_age",
+        "tests/integration/test_automatic.py::test_a_retry_is_not_sooner_than_its_time",
     ),
     Mutant(
         "automatic-poison",
