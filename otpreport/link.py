@@ -65,6 +65,7 @@ class Link:
         self._closed = False
         self._trusted = True
         self._failed_again = False
+        self._failing = False
         self._delay = _FIRST_DELAY
         self._away_logged = False
         self._thread: threading.Thread | None = None
@@ -128,10 +129,15 @@ class Link:
             self._available.wait_for(lambda: self._open or self._away, seconds)
             return self._open > 0
 
-    def is_up(self) -> bool:
-        """Return whether a connection is open and works, as far as known."""
+    def opens(self, seconds: float) -> bool:
+        """Wait for a connection that is being opened, unless the last attempt failed; return whether one works."""
         with self._lock:
-            return self._open > 0 and not self._away
+            if self._thread is not None:
+                self._available.wait_for(lambda: self._failing or self._works(), seconds)
+            return self._works()
+
+    def _works(self) -> bool:
+        return self._open > 0 and not self._away
 
     def wait_until_up(self, seconds: float) -> bool:
         """Wait while Redis is known to be away; False when it still is after that time."""
@@ -304,6 +310,7 @@ class Link:
                 connection.close()
                 return
             self._away = ""
+            self._failing = False
             self._wanted = False
             self._open += 1
             self._idle.append(connection)
@@ -314,6 +321,7 @@ class Link:
     def _failed(self, reason: str) -> None:
         """Fail the waiting callers, unless other connections still work, and pause."""
         with self._lock:
+            self._failing = True
             if not self._open:
                 self._set_away(reason)
             self._pause()

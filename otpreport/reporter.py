@@ -171,8 +171,8 @@ class Reporter:
     def close(self) -> None:
         """Close connections and threads; events reported later are dropped.
 
-        While Redis accepts events, what the spool holds is forwarded first, for at most a second; what is left waits on
-        disk for the next Reporter with this spool. A program that ends without this does the same.
+        What the spool holds is forwarded first, for at most a second, unless Redis is known to be away; what is left
+        waits on disk for the next Reporter with this spool. A program that ends without this does the same.
         """
         self._closer()
         if self._executor is not None:
@@ -264,8 +264,9 @@ class Reporter:
 
 def _close(link: Link, spool: Spool | None, drops: Drops) -> None:
     renew()
-    if spool is not None and link.is_up():
-        spool.catch_up(_LAST_FORWARD)
+    end = time.monotonic() + _LAST_FORWARD
+    if spool is not None and link.opens(_LAST_FORWARD):
+        spool.catch_up(end - time.monotonic())
     link.close()
     if spool is not None:
         spool.close()

@@ -89,7 +89,7 @@ class Spool:
         self._wake_closer = threading.Condition(self._lock)
         self._threads: dict[str, threading.Thread] = {}
         self._news = False
-        self._looked = False
+        self._begun = self._ended = self._wanted = 0  # the forwarder's looks at the file
 
     def start(self) -> None:
         """Start each thread unless it runs; where that fails, the next call tries again."""
@@ -149,7 +149,9 @@ class Spool:
         """Wait while events of the file are forwarded, until Redis takes no more or the time is over."""
         with self._lock:
             if _FORWARDER in self._threads:
-                self._wake_closer.wait_for(lambda: self._looked and not self._news, seconds)
+                self._wanted = self._begun + 1  # one that is under way may have missed the last event
+                self._wake_forwarder.notify()
+                self._wake_closer.wait_for(lambda: self._ended >= self._wanted, seconds)
 
     def close(self) -> None:
         """Stop the threads; events on disk wait for the next process."""
@@ -264,7 +266,7 @@ class Spool:
 
     def _note_look(self) -> None:
         with self._lock:
-            self._looked = True
+            self._ended = self._begun
             self._wake_closer.notify_all()
 
     def _forward_others(self, own: Path) -> None:
@@ -293,8 +295,11 @@ class Spool:
         """Wait for news, or `pause` seconds where Redis has refused; False once closed."""
         with self._lock:
             idle = pause == _IDLE_PAUSE
-            self._wake_forwarder.wait_for(lambda: self._closed or (idle and self._news), pause)
+            self._wake_forwarder.wait_for(
+                lambda: self._closed or self._wanted > self._begun or (idle and self._news), pause
+            )
             self._news = False
+            self._begun += 1
             return not self._closed
 
     def _forward_all(self, store: Store, pause: float) -> float:

@@ -883,6 +883,22 @@ def test_a_program_that_reports_once_forwards_what_an_earlier_one_spooled(
         assert len(arrived(client)) == 451
 
 
+def test_the_first_report_of_a_short_program_is_sent_although_connecting_took_long(
+    path: Path, valkey_server: EmbeddedValkey
+) -> None:
+    """On a busy machine 50 ms are not enough for a first connection: the event is spooled, and closing forwards it."""
+    valkey_server.freeze()
+    reporter = Reporter(valkey_server.url, spool=path, timeout=0.5)
+    assert reporter.report(verification("first")).status == "spooled"
+    thaw = threading.Timer(0.1, valkey_server.thaw)
+    thaw.start()
+    reporter.close()
+    thaw.join()
+    assert waiting(path) == []
+    with redis.Redis(port=valkey_server.port) as client:
+        assert arrived(client) == ["first"]
+
+
 def test_default_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By default the file is in the user's state folder, one for each Redis, and names no password."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

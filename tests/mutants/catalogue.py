@@ -1762,7 +1762,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "spool-last-forward",
         "otpreport/reporter.py",
-        "        spool.catch_up(_LAST_FORWARD)\n",
+        "        spool.catch_up(end - time.monotonic())\n",
         "        pass\n",
         "tests/integration/test_spool.py::test_a_program_that_reports_once_forwards_what_an_earlier_one_spooled",
     ),

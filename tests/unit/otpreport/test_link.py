@@ -152,6 +152,24 @@ def test_idle_connection_that_a_balancer_forgot(
     assert not caplog.records
 
 
+def test_a_connection_that_is_being_opened_is_waited_for(link: Link, server: Redis) -> None:
+    """A caller had no time for it; whoever has some gets it, and nobody waits where the last attempt failed."""
+    assert not link.opens(20.0), "nothing is being opened"
+    server.reachable.clear()
+    with pytest.raises(Unavailable, match="no connection to Redis in time"):
+        push(link, TIMEOUT)
+    threading.Timer(0.1, server.reachable.set).start()
+    assert link.opens(20.0)
+    server.refuses = True
+    server.connections[0].answer = answer_timeout
+    with pytest.raises(Unavailable):
+        push(link)
+    until(lambda: server.attempts > 1)
+    began = time.monotonic()
+    assert not link.opens(20.0)
+    assert time.monotonic() - began < 10.0
+
+
 def test_idle_connection_and_redis_away(link: Link, server: Redis) -> None:
     """The second write has no time of its own, and the receipt says that the first may have arrived."""
     push(link)
