@@ -57,6 +57,10 @@ def test_without_settings_each_says_so_in_a_line_a_fault(command: tuple[str, ...
         ),
         (("dead", "replay", "--all", "--json"), "--json needs --yes"),
         (("dead", "list", "--reason", "nonsense"), "--reason nonsense is unknown: use exhausted"),
+        (
+            ("dead", "list", "--reason", "permanant"),
+            "--reason permanant is unknown: did you mean permanent? Use",
+        ),
         (("dead", "list", "--since", "soon"), "--since 'soon' is not a time"),
         (("dead", "export", "-o", "/nowhere/x"), "/nowhere/x can't be written: No such file"),
         (("dead", "export", "-o", ""), ". can't be written: it is not a file name"),
@@ -227,11 +231,13 @@ def test_without_a_terminal_nothing_is_moved_unasked(url: str, undertaker: Under
     assert run(url, "dead", "stats", "--json").json["dead_letters"] == 2
 
 
-@pytest.mark.parametrize(("answer", "status", "left"), [(b"n\n", 1, 2), (b"\n", 1, 2), (b"y\n", 0, 0)])
+@pytest.mark.parametrize(
+    ("answer", "status", "left"), [(b"n\n", 1, 2), (b"\n", 1, 2), (b"\x04", 1, 2), (b"y\n", 0, 0)]
+)
 def test_on_a_terminal_it_asks_first(
     url: str, undertaker: Undertaker, answer: bytes, status: int, left: int
 ) -> None:
-    """Only a yes purges."""
+    """Only a yes purges; another answer, and none, are told that nothing was."""
     undertaker.bury("tencent", 2)
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "worker", "dead", "purge", "--all"]
@@ -245,6 +251,9 @@ def test_on_a_terminal_it_asks_first(
         assert b"Purge 2 dead letters? [y/N]" in seen
         os.write(ours, answer)
         assert process.wait(30) == status
+        said = os.read(ours, 4096)
+        assert (b"nothing was purged" in said) == bool(status)
+        assert b"Aborted" not in said
     os.close(ours)
     assert call(url, "dead", "stats", "--json").json["dead_letters"] == left
 

@@ -13,5 +13,10 @@ def ask(question: str, *, unattended: str, refused: str) -> None:
     """Ask on the terminal; CommandError: `refused` if the answer is no, `unattended` if there is no terminal."""
     if not sys.stdin.isatty():
         raise CommandError(WRONG, unattended)
-    if not typer.confirm(question):
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:  # Ctrl-C, or the end of the input
+        print()
+        agreed = False
+    if not agreed:
         raise CommandError(NO, refused)

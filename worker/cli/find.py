@@ -48,7 +48,9 @@ class Fleet:
 def find(message_id: str, *, account: str, as_json: bool) -> int:
     """Print each place where the event is, or that it is unknown here, and how far this looked."""
     if account and not is_account(account):
-        raise CommandError(WRONG, f"--account {plain(account)} is not an account's name")
+        raise CommandError(
+            WRONG, f"--account {plain(account)} is not an account's name: use a-z, 0-9, _ and -"
+        )
     began = time.monotonic()
     with session(keyless=True) as opened:
         fleet = _fleet(opened, account)

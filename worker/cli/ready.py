@@ -8,6 +8,8 @@ from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.session import settings_or_stop
 from worker.health import ADDRESSES
 
+NOT_HERE = "does a worker run here? Its log has the port, for --port"
+
 TIMEOUT = 5.0
 """Seconds for the answer."""
 
@@ -22,7 +24,7 @@ def ready(port: int | None) -> int:
         body = answer.read().decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
         fault = " ".join(str(error).split()) or type(error).__name__
-        raise CommandError(NO, f"{host}:{port} does not answer: {fault}") from error
+        raise CommandError(NO, f"{host}:{port} does not answer: {fault}: {NOT_HERE}") from error
     finally:
         connection.close()
     print(body)

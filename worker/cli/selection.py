@@ -40,7 +40,11 @@ class Query:
         """Return the filter, with times relative to Redis' clock; CommandError for an invalid option."""
         reasons = frozenset(self.reasons or ())
         for reason in sorted(reasons - REASONS):
-            raise CommandError(WRONG, f"--reason {reason} is unknown: use {', '.join(sorted(REASONS))}")
+            near = nearest(reason, REASONS)
+            meant = f"did you mean {near}? Use" if near else "use"
+            raise CommandError(
+                WRONG, f"--reason {plain(reason)} is unknown: {meant} {', '.join(sorted(REASONS))}"
+            )
         wanted = Filter(
             frozenset(self.accounts or ()),
             reasons,
@@ -125,7 +129,8 @@ def check_id(id_: str) -> None:
     if not ID.fullmatch(id_):
         raise CommandError(
             WRONG,
-            f"{plain(id_[:80])} is not an id: an id looks like tencent:4f1d2a90c3be:17; see `dead list`",
+            f"{plain(id_[:80])} is not an id: an id looks like tencent:4f1d2a90c3be:17, see `dead list`; "
+            "for a message id use `find`",
         )
 
 
