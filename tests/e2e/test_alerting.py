@@ -35,9 +35,10 @@ def listener() -> Iterator[Listener]:
 
 
 def at_once(folder: Path) -> Path:
-    """Return a file of the rules without the minutes that a fault has to last."""
+    """Return a file of the rules without the minutes that a fault has to last, or that lie between two looks."""
     rules = read(RULES)
     for group in rules["groups"]:
+        group.pop("interval", None)
         for rule in group["rules"]:
             rule.pop("for", None)
     path = folder / "alerts.yml"
