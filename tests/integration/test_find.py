@@ -117,7 +117,7 @@ def test_an_unknown_one_says_how_far_it_looked(url: str, undertaker: Undertaker)
     ("account", "said"),
     [
         ("tencnet", "--account tencnet: no such account: did you mean tencent?"),
-        ("A B", "--account A B is not an account's name"),
+        ("A B", "--account A B is not an account's name: use a-z, 0-9, _ and -"),
     ],
 )
 def test_a_wrong_account_is_no_unknown_event(url: str, account: str, said: str) -> None:
