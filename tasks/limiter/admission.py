@@ -265,6 +265,7 @@ class Admission:
         for name, line in lines.items():
             if line.group.in_flight is not None:
                 line.permits = permits.get(name) or Permits(line.group.in_flight, self._permit_ended)
+                line.permits.most = line.group.in_flight
                 if still_open and name not in permits:
                     line.not_before = self._clock.monotonic() + self._longest + SLACK
         self._lines = list(lines.values())

@@ -269,3 +269,29 @@ async def test_an_onlooker_sees_what_is_open(fleet: Fleet) -> None:
     found = next(iter(reader.read().configured)).in_flight
     assert found is not None
     assert found.from_ms == 5000
+
+
+async def test_requests_of_an_old_group_are_over_before_a_new_one_begins(fleet: Fleet) -> None:
+    """Groups that change while requests are open: their new name gets no permits until these have had their time."""
+    for group in (GROUP, "new"):
+        trust(fleet, group)
+    async with senders(fleet, 1, 2, latency=0.4, longest=0.4) as (door, (worker,)):
+        worker.want(2)
+        await coming(lambda: door.now == 2)
+        worker.admission.regroup({ACCOUNT: RateGroup("new", FAST, 2)})
+        worker.want(2)
+        await coming(lambda: worker.sent > 3)
+        assert door.most == 2
+
+
+async def test_a_group_that_stays_keeps_its_count(fleet: Fleet) -> None:
+    """What is open still counts after a change of groups, by the limit that holds now."""
+    trust(fleet)
+    async with senders(fleet, 1, 4, latency=0.3) as (door, (worker,)):
+        worker.want(4)
+        await coming(lambda: door.now == 4)
+        worker.admission.regroup({ACCOUNT: RateGroup(GROUP, FAST, 2)})
+        await coming(lambda: door.now <= 2)
+        door.most = door.now
+        await coming(lambda: worker.sent > 10)
+        assert door.most == 2

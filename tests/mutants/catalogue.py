@@ -633,6 +633,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_permits.py::test_a_machine_that_slept_begins_nothing_before_it_has_asked_again",
     ),
     Mutant(
+        "permits-new-group",
+        "tasks/limiter/admission.py",
+        "if still_open and name not in permits:",
+        "if False:",
+        "tests/integration/test_permits.py::test_requests_of_an_old_group_are_over_before_a_new_one_begins",
+    ),
+    Mutant(
         "admit-horizon",
         "tasks/limiter/admit.lua",
         "if group.next > now + horizon then",

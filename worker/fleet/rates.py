@@ -69,9 +69,7 @@ def _in_flight(members: list[Rated], names: str) -> Iterator[Lowered]:
         return
     seconds = (found.from_ms - first.now_ms) / 1000
     if seconds > 0:
-        text = (
-            f"{names} sends nothing for {seconds:.0f} s more: requests from before Redis' restart may be open"
-        )
+        text = f"{names} sends nothing for {seconds:.0f} s more: Redis is new or restarted, older requests may be open"
         yield Lowered(first.name, text, by_operator=False, serious=False, in_flight=True)
     elif found.open >= most and any(member.seen.ready for member in members):
         text = f"{names} has {number(found.open)} of {number(most)} requests in flight (MAX_IN_FLIGHT)"
