@@ -27,7 +27,7 @@ SPARING = 3.0
 """A call that found more than it may take is followed by the next after so many times what it took, BUSY at most."""
 
 NOTICES = 100
-CLOSINGS = 150
+CLOSINGS = 100
 """Most that one call takes: it keeps Redis for about 2 ms."""
 
 ACCOUNTS = 50

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from tasks.keys import Keys
+from tests.support.admin import admin
 from tests.support.fleet import Fleet
-from tests.support.tracked import ACCOUNT, app_of, go_through_an_outage, judge, pass_time
+from tests.support.tracked import ACCOUNT, NAME, app_of, go_through_an_outage, judge, pass_time
 from tests.support.tracking_worker import rules
+from tests.support.wait import until
 
 
 def test_workers_that_die(tmp_path: Path) -> None:
@@ -20,6 +23,17 @@ def test_workers_that_die(tmp_path: Path) -> None:
                 workers.pop(0).kill9()
         judge(fleet, app)
         assert len(app.sent) > 50
+        bury_rubbish(fleet)
+
+
+def bury_rubbish(fleet: Fleet) -> None:
+    """Tell what is no notice, and see it become a dead letter with its bytes."""
+    rubbish = b"sent \xff\n\n\x00{"
+    admin(fleet.redis).lpush(Keys().notices(NAME), rubbish)
+    until(lambda: len(fleet.dead_letters(NAME)) == 1)
+    [(story, raw)] = fleet.dead_letters(NAME)
+    assert (story["reason"], raw) == ("invalid", rubbish)
+    assert not fleet.books()[NAME].faults()
 
 
 def test_redis_away(tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def test_a_fit_redis_passes(valkey_server: EmbeddedValkey) -> None:
     assert tencent["options"]["secret_key"] == "********"
 
 
+def test_an_otp_that_is_nowhere_is_told(valkey_server: EmbeddedValkey) -> None:
+    """One that was sent and is neither open nor closed makes the books a warning."""
+    with redis.Redis(port=valkey_server.port) as client:
+        client.hset("otpreport:otps:tencent", "SG:sent", "1")
+    ran = call(valkey_server.url, "check", "--json")
+    assert levels(ran.json)["books"] == "warn"
+    assert "1 OTPs are unaccounted for" in str(ran.json)
+
+
 @pytest.mark.parametrize(
     ("options", "finding", "level", "status"),
     [

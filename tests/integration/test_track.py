@@ -12,7 +12,7 @@ from tasks.message import decode
 from tasks.tracking.otps import Country
 from tests.support.admin import admin
 from tests.support.otps import ACCOUNT, Tracking
-from tests.support.redis_servers import debians, needs_debians
+from tests.support.redis_servers import debians, follow, needs_debians
 from worker.embedded import EmbeddedValkey
 
 NO, YES = Country(1, 0, 0, 1), Country(1, 1, 1, 0)
@@ -377,6 +377,28 @@ def test_a_message_of_any_size_is_passed_on_alone(tracking: Tracking) -> None:
     assert tracking.track()[:3] == (1, 0, True)
     assert tracking.track()[:3] == (1, 0, True)
     assert tracking.track()[:3] == (1, 0, False)
+
+
+def test_a_replica_that_takes_over_adds_up(valkey_server: EmbeddedValkey, tmp_path: Path) -> None:
+    """What has reached the replica of a call has done so whole: after a failover at any moment nothing is missing."""
+    with (
+        EmbeddedValkey(tmp_path / "replica") as other,
+        redis.Redis(port=valkey_server.port) as client,
+        redis.Redis(port=other.port) as replica,
+    ):
+        tracking = Tracking(client)
+        follow(other.port, valkey_server.port)
+        for number in range(300):
+            tracking.sent(f"a{number}", expires_in=30)
+        for _ in range(60):
+            tracking.track(2, room=50, notices=9, closings=7)
+        admin(replica).replicaof("NO", "ONE")
+        promoted = Tracking(replica)
+        assert promoted.otps.total.sent
+        assert promoted.gaps == (0, 0)
+        while promoted.otps.open or promoted.otps.waiting:
+            promoted.track(2, room=50)
+        assert promoted.gaps == (0, 0)
 
 
 def test_notices_of_an_account_with_workers_are_no_strangers(tracking: Tracking) -> None:

@@ -163,6 +163,7 @@ def judge(fleet: Fleet, app: App) -> Otps:
     assert (otps.queued, otps.withheld, otps.unsaid, otps.refused) == (len(silent), 0, 0, 0)
     assert taken[True].keys() == app.verified
     assert taken[False].keys() == silent
+    assert fleet.simulator.summary()["false_after_true"] == 0
     assert books.delivered + books.duplicate == books.taken >= len(app.sent)
     assert not admin(fleet.redis).exists(Keys().open_otps(NAME), Keys().early_otps(NAME))
     return otps

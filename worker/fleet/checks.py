@@ -304,9 +304,13 @@ def _queues(queues: Queues) -> Iterator[Finding]:
 
 def _books(snapshot: Snapshot) -> Finding:
     taken = sum(account.booked.get("taken", 0) for account in snapshot.accounts)
+    fix = "was Redis restored, flushed, or restarted without AOF?"
     if snapshot.gap:
         text = f"{snapshot.gap} of {taken} events are unaccounted for, or counted twice"
-        return Finding("books", Level.WARN, text, "was Redis restored, flushed, or restarted without AOF?")
+        return Finding("books", Level.WARN, text, fix)
+    if snapshot.otps_gap:
+        text = f"{snapshot.otps_gap} OTPs are unaccounted for, or counted twice"
+        return Finding("books", Level.WARN, text, fix)
     dead = sum(account.dead for account in snapshot.accounts)
     letters = f", {dead} of them dead letters" if dead else ""
     return Finding("books", Level.OK, f"balanced: {taken} events taken{letters}")

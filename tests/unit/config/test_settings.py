@@ -465,3 +465,30 @@ def test_no_environment_ends_in_a_traceback(change: dict[str, str]) -> None:
     """Whatever stands in the variables, it is settings or a SettingsError."""
     with contextlib.suppress(config.SettingsError):
         config.load(GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("provider", "given", "unverified"),
+    [
+        ("aws", None, "report"),
+        ("aws", "never", "never"),
+        ("alibaba", None, "never"),
+        ("alibaba", "report", "report"),
+    ],
+)
+def test_only_who_asks_for_it_hears_by_itself_of_otps_not_verified(
+    provider: str, given: str | None, unverified: str
+) -> None:
+    """AWS asks for such reports; of the others nobody knows whether they lower the routing of an account."""
+    one = "OTPREPORT_ACCOUNTS__ONE__"
+    keys = (
+        {"ACCESS_KEY_ID": "x" * 16, "REGION": "eu-west-1"}
+        if provider == "aws"
+        else {"ACCESS_KEY_ID": "x" * 16}
+    )
+    secret = "SECRET_ACCESS_KEY" if provider == "aws" else "ACCESS_KEY_SECRET"
+    settings = {"PROVIDER": provider, secret: "s" * 16} | keys | ({"UNVERIFIED": given} if given else {})
+    found = config.load(
+        {"OTPREPORT_REDIS_URL": "redis://x"} | {one + name: value for name, value in settings.items()}
+    )
+    assert found.accounts["one"].unverified == unverified
