@@ -25,7 +25,7 @@ from otpreport.version import VERSION
 from tasks.accounts.states import State
 from tasks.fleet.pulse import AccountPulse, ErrorSeen, WorkerSeen
 from tasks.limiter.rate import Rate
-from tasks.tracking.otps import Otps
+from tasks.tracking.otps import Country, Otps
 from tests.support.looks import NOW_MS, Seen, account, look
 from worker.cli.board import Canvas
 from worker.cli.status import picture
@@ -42,6 +42,16 @@ WIDTH = 134
 STORY_WIDTH, STORY_MINUTE = 80, 41
 DELIVERED = {"tencent": 4_210_733, "tencent-cn": 301_200, "alibaba": 2_044_519, "alibaba_cn": 95_810}
 MINUTE = 60_000
+OTPS = Otps(
+    "tencent",
+    NOW_MS,
+    hour={"CN": Country(yes=1310, no=460), "SG": Country(yes=810, no=190), "BR": Country(yes=164, no=236)},
+    yesterday={
+        "CN": Country(yes=1290, no=480),
+        "SG": Country(yes=801, no=199),
+        "BR": Country(yes=272, no=128),
+    },
+)
 
 
 def fleet() -> FleetStatus:
@@ -122,6 +132,7 @@ def _account(
         records=sum(held),
         booked={"taken": DELIVERED[name] + seen.dead + sum(held), "delivered": DELIVERED[name]},
     )
+    snapshot = replace(snapshot, otps=OTPS if name == OTPS.account else None)
     return replace(drawn, seen=snapshot, trail=trail)
 
 

@@ -69,14 +69,14 @@ def sentence(otps: Otps) -> str:
 
 
 def worst(otps: Otps) -> list[tuple[str, Conversion, Conversion]]:
-    """Return the countries that fell most against yesterday, or the whole account: code, last full hour, yesterday."""
+    """Return the countries that fell most: code, last full hour, yesterday; on day one, those below the account."""
     whole = Conversion.of(otps.hour.values()).rate or 0.0
     found: list[tuple[float, str, Conversion, Conversion]] = []
     for code, country in otps.hour.items():
-        now = Conversion.of([country])
-        before = Conversion.of([otps.yesterday.get(code, Country())])
-        if now.rate is not None and len(otps.hour) > 1:
-            found.append((now.rate - (whole if before.rate is None else before.rate), code, now, before))
+        now, before = Conversion.of([country]), Conversion.of([otps.yesterday.get(code, Country())])
+        usual = whole if before.rate is None else before.rate
+        if now.rate is not None and now.rate < usual:
+            found.append((now.rate - usual, code, now, before))
     return [(code, now, before) for _, code, now, before in sorted(found, key=lambda row: row[:2])[:WORST]]
 
 
