@@ -286,6 +286,7 @@ class Runtime:
             refused_run=settings.refused_run,
             on_faults=self._observer.faults,
             longest_wait=max(settings.retry_cap, LONGEST_PAUSE),
+            tracked=lambda: states.tracked,
         )
         is_limited = any(group.in_flight is not None for group in groups.values())
         http = http_client(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -92,7 +92,8 @@ class Queue:
 
     `lease` is the lease time in seconds, `longest_wait` the longest wait of a retry; with `refused_run` 0 no run of
     refusals stops an account. Calls of `lease` must not overlap, nor those of `settle`. `on_faults` is called after
-    each call with the unusable keys and reasons: their accounts wait until the keys are fixed.
+    each call with the unusable keys and reasons: their accounts wait until the keys are fixed. `tracked` returns the
+    accounts whose OTPs may be tracked: the others' verified events need no notice.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class Queue:
         refused_run: int = REFUSED_RUN,
         on_faults: Callable[[Sequence[str]], None] = ignore,
         longest_wait: float = LONGEST_WAIT,
+        tracked: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._worker = worker
         self._lease_ms = round(lease * 1000)
         self._longest_wait = longest_wait
+        self._tracked = tracked
         self._remembered = remembered
         self._probe_interval = breaker.probe_interval
         self._breaker = breaker.arguments()
@@ -198,10 +201,16 @@ class Queue:
         kinds: dict[_Kind, int] = {}
         events: list[str | bytes | int] = []
         notices: list[bytes | int] = []
+        tracked = self._tracked()
         for number, (held, settlement) in enumerate(settlements, 1):
             kind, of_event = _arguments(held, settlement, self._longest_wait)
             events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
-            if isinstance(held, Delivery) and _verifies(held, settlement):
+            if (
+                tracked
+                and held.account in tracked
+                and isinstance(held, Delivery)
+                and _verifies(held, settlement)
+            ):
                 notices += (number, notice(held.event))
         arguments += (len(notices) // 2, *notices, len(kinds), *chain.from_iterable(kinds), *events)
         reply, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))

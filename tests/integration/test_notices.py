@@ -148,6 +148,19 @@ async def test_only_where_it_is_tracked(fleet: Fleet) -> None:
     assert notices(fleet) == [SENT, b"verified 1767225600000 m"], "of one call, whatever its order"
 
 
+async def test_nothing_is_prepared_for_an_account_that_is_not_tracked(fleet: Fleet) -> None:
+    """A worker reads once a second which accounts are tracked: without it each report would carry a notice in vain."""
+    track(fleet)
+    fleet.tracked = ("alibaba",)
+    fleet.send(event(1), event(2))
+    first, second = await fleet.take(2)
+    await settle(fleet.queue(), [first], DONE)
+    assert notices(fleet) == []
+    fleet.tracked = ("tencent",)
+    await settle(fleet.queue(), [second], DONE)
+    assert notices(fleet) == [b"verified 1767225600000 2"]
+
+
 async def test_what_tells_nothing(fleet: Fleet) -> None:
     """Codes that were not entered; what our client told itself; and events whose lease was lost."""
     track(fleet)

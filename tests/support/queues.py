@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -61,6 +61,8 @@ class Fleet:
         self.keys = Keys(prefix)
         self.lease = lease
         self.remembered = Remembered(ttl)
+        self.tracked: Collection[str] = ("tencent", "alibaba")
+        """The accounts whose OTPs the workers take for tracked: whether one is, Redis knows."""
         self._queues: dict[str, Queue] = {}
         self._sent = 0
 
@@ -79,6 +81,7 @@ class Fleet:
             lease=self.lease,
             remembered=self.remembered,
             on_faults=on_faults,
+            tracked=lambda: self.tracked,
         )
 
     @property
