@@ -285,7 +285,7 @@ class Spool:
                         _log.warning(
                             "the otpreport spool %s of another Redis address holds unsent events (%d): if no "
                             "app reports to that address any more, forward them with "
-                            "Reporter(redis_url, spool=%r)",
+                            "Reporter(redis_url, spool=%r), or delete the file",
                             path,
                             count,
                             str(path),

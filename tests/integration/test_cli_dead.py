@@ -115,6 +115,7 @@ def test_a_replay_and_its_recall_are_written_down(url: str, undertaker: Undertak
         asked["by"],
     )
     assert done["began"] == asked["id"]
+    assert asked["id"] not in call(url, "audit").out, "a person sees the beginning above it"
     assert (recall["action"], recall["by"], recalled["recalled"]) == ("recall", "on call", 5)
     shown = call(url, "audit", "--count", "1").out
     assert "recall-end" in shown

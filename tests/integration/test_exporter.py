@@ -192,11 +192,15 @@ def test_a_redis_that_is_away_at_the_start_is_waited_for(valkey_server: Embedded
 
 
 def test_a_taken_port_is_no_fault(valkey_server: EmbeddedValkey) -> None:
-    """The next free one is used, and logged."""
+    """The next free one is used, and logged, as a warning: a static target names the port that was wanted."""
     with socket.create_server(("0.0.0.0", 0)) as taken:
         wanted = taken.getsockname()[1]
-        with exporter(valkey_server.url, OTPREPORT_METRICS_PORT=str(wanted)) as (port, _):
+        with exporter(valkey_server.url, OTPREPORT_METRICS_PORT=str(wanted)) as (port, process):
             assert wanted < port < wanted + 100
+            assert process.stderr is not None
+            line = orjson.loads(process.stderr.readline())
+            assert (line["level"], line["event"]) == ("warning", "metrics port in use")
+            assert (line["wanted"], line["metrics_port"]) == (wanted, port)
 
 
 async def test_every_metric_of_the_design_is_there(valkey: redis.Redis) -> None:

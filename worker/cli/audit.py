@@ -45,7 +45,8 @@ def _record(entry: AuditEntry) -> dict[str, object]:
 
 
 def _details_text(details: Mapping[str, object]) -> str:
-    return "  ".join(f"{name}={_word(value)}" for name, value in details.items())
+    """Return the details in a line; which entry began it is for scripts."""
+    return "  ".join(f"{name}={_word(value)}" for name, value in details.items() if name != "began")
 
 
 def _word(value: object) -> str:
