@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from redis.exceptions import RedisError
@@ -35,6 +36,7 @@ class Renewable(Protocol):
         ...
 
 
+ProbeNow = Callable[[str], Awaitable[None]]
 Settle = Callable[[Iterable[DerivedGroup]], Awaitable[Mapping[str, str]]]
 
 
@@ -42,16 +44,23 @@ class Credentials:
     """Keep the accounts' keys in step with their files; invalid settings change nothing.
 
     `settings` have the rate groups in force; `settle` tells Redis which group the key of an account belongs to. Without
-    a `watch` no file is known, and the keys stay what they are.
+    a `watch` no file is known, and the keys stay what they are. `probe_now`: try a refused account with its new keys.
     """
 
     def __init__(
-        self, settings: Settings, watch: Watch | None, report: Renewable, settle: Settle, metrics: Metrics
+        self,
+        settings: Settings,
+        watch: Watch | None,
+        report: Renewable,
+        settle: Settle,
+        probe_now: ProbeNow,
+        metrics: Metrics,
     ) -> None:
         self._running = settings
         self._watch = watch
         self._report = report
         self._settle = settle
+        self._probe_now = probe_now
         self._metrics = metrics
         self._restart: tuple[str, ...] = ()
 
@@ -89,6 +98,11 @@ class Credentials:
             log_event(logger, logging.INFO, "credentials changed", account=name, key_id=key_hint(account))
         self._running = _with_accounts(self._running, changes.renewed)
         restart = (*changes.restart, *await self._regroup(found, changes.renewed))
+        with suppress(
+            RedisError, OSError
+        ):  # without Redis nothing is sent, and the probe comes when it is due
+            for name in changes.renewed:
+                await self._probe_now(name)
         self._metrics.stale.set(bool(restart))
         if restart and restart != self._restart:
             log_event(logger, logging.WARNING, "settings changed, restart needed", settings=restart)

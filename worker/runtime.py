@@ -351,7 +351,9 @@ class Runtime:
             times=TIMES,
             on_faults=self._observer.faults,
         )
-        credentials = Credentials(settings, self._watch, report, self._settle, self._metrics)
+        credentials = Credentials(
+            settings, self._watch, report, self._settle, states.probe_now, self._metrics
+        )
         parts = Parts(groups, admission, http, engine, tracker, Heartbeat(self._redis, keys), credentials)
         return parts
 

@@ -157,6 +157,7 @@ class States:
         self._stop = Script("accounts/stop.lua")
         self._resume = Script("accounts/resume.lua")
         self._throttle = Script("accounts/throttle.lua")
+        self._sooner = Script("accounts/sooner.lua")
         self._slowed: dict[str, float] = {}
         self.tracked: frozenset[str] = frozenset()
         """Accounts of which somebody told, when their states were last read, that OTPs were sent or verified."""
@@ -171,6 +172,10 @@ class States:
         """Let the account run: its probe was delivered, or answered with something else."""
         keys = [self._keys.account(account), self._keys.breaker(account)]
         await self._resume.run(self._redis, keys, [int(delivered), self._groups[account].limit])
+
+    async def probe_now(self, account: str) -> None:
+        """Let a refused account be probed at once, whenever its next probe was due: its keys have changed."""
+        await self._sooner.run(self._redis, [self._keys.account(account)], [])
 
     async def slow_down(self, account: str, retry_after: float = 0.0) -> None:
         """Step the account's rate group down; Redis does it once a second, and is asked little more often."""

@@ -42,6 +42,7 @@ class Desk:
     folder: Path
     metrics: Metrics = field(default_factory=lambda: Metrics({"tencent": "tencent", "two": "tencent"}))
     renewed: list[tuple[str, Provider]] = field(default_factory=list[tuple[str, Provider]])
+    probed: list[str] = field(default_factory=list[str])
     redis_away: bool = False
     other_group: str = ""
     text: StringIO = field(default_factory=StringIO)
@@ -55,6 +56,12 @@ class Desk:
         if self.redis_away:
             raise redis.ConnectionError
         return {one.account: self.other_group or IN_FORCE for one in accounts}
+
+    async def probe_now(self, account: str) -> None:
+        """Remember which account is to be probed."""
+        if self.redis_away:
+            raise redis.ConnectionError
+        self.probed.append(account)
 
     def write(self, name: str, text: str) -> None:
         """Write a file."""
@@ -94,7 +101,7 @@ async def desk(folder: Path) -> AsyncGenerator[Desk]:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     running = with_groups(config.load(environment), {"tencent": IN_FORCE})
-    credentials = Credentials(running, Watch(environment), made, made.settle, made.metrics)
+    credentials = Credentials(running, Watch(environment), made, made.settle, made.probe_now, made.metrics)
     task = asyncio.create_task(credentials.run(INTERVAL))
     try:
         yield made
@@ -121,6 +128,7 @@ async def test_new_keys_are_used_told_and_counted(tmp_path: Path) -> None:
         assert (line["account"], line["key_id"], line["level"]) == ("tencent", "AKID...0002", "info")
         assert (found.reloads("tencent", "changed"), found.reloads("two", "changed")) == (1, 0)
         assert found.stale == 0
+        await coming(lambda: found.probed == ["tencent"])
 
 
 async def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
@@ -186,7 +194,7 @@ class Hanging:
 async def main():
     if sys.argv[2] == "executor":
         credentials.in_daemon = asyncio.to_thread
-    running = asyncio.create_task(credentials.Credentials(None, Hanging(), None, None, None).run(0))
+    running = asyncio.create_task(credentials.Credentials(None, Hanging(), None, None, None, None).run(0))
     while not begun.is_set():
         await asyncio.sleep(0.01)
     assert sum(one.name == "otpreport-daemon" for one in threading.enumerate()) <= 1

@@ -130,3 +130,19 @@ def test_the_drawing_is_the_table() -> None:
         for pair in pairs.items()
     }
     assert drawn == found | between_hands
+
+
+@pytest.mark.parametrize("state", sorted(WORDS))
+async def test_new_keys_have_a_refused_account_probed_at_once(fleet: Fleet, state: str) -> None:
+    """And leave every other state as it is: an operator's pause, or a breaker that waits for the provider."""
+    put(fleet, state)
+    account = fleet.keys.account(NAME)
+    if fleet.server.exists(account):
+        fleet.server.hset(account, "probe_at_ms", fleet.now_us() // 1000 + 20_000)
+    before = fleet.server.hgetall(account)
+    await states(fleet).probe_now(NAME)
+    after = fleet.server.hgetall(account)
+    if state == "refused":
+        assert int(after.pop(b"probe_at_ms")) <= fleet.now_us() // 1000
+        before.pop(b"probe_at_ms")
+    assert after == before
