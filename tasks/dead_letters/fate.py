@@ -73,19 +73,20 @@ class FateReader:
         self._script = client.register_script(text_of("dead_letters/fate.lua"))
 
     def look(self, fates: Fates) -> None:
-        """Bring `fates` up to date."""
+        """Bring `fates` up to date; not at all if Redis is away."""
         by_account: dict[str, list[Queued]] = {}
         for one in fates.under_way:
             by_account.setdefault(one.account, []).append(one)
-        left = list[Queued]()
+        left, ended = list[Queued](), Counter[str]()
         for account, queued in by_account.items():
             for start in range(0, len(queued), BATCH):
                 for one, word in self._fates(account, queued[start : start + BATCH]):
                     if word == "under_way":
                         left.append(one)
                     else:
-                        fates.ended[word] += 1
+                        ended[word] += 1
         fates.under_way = left
+        fates.ended += ended
 
     def _fates(self, account: str, batch: list[Queued]) -> Iterator[tuple[Queued, str]]:
         keys = [self._keys.dead_index(account), self._keys.replays(account), self._keys.taken(account)]

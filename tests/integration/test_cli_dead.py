@@ -13,11 +13,12 @@ import orjson
 import pytest
 import redis
 
+from tasks.dead_letters import fate
 from tasks.dead_letters.fate import FateReader, Fates
 from tasks.dead_letters.letter import Letter
 from tasks.dead_letters.store import DeadLetters, ReplayPace
 from tasks.dead_letters.write import write
-from tasks.dedupe import Remembered
+from tasks.dedupe import Fingerprint, Remembered
 from tasks.delivery import Delivery, Leased, read
 from tasks.find.memory import DeliveredMemory
 from tasks.keys import Keys
@@ -30,6 +31,7 @@ from tests.support.leased import message
 from tests.support.wait import until
 from worker.cli import letters as reading
 from worker.cli import purge
+from worker.embedded import EmbeddedValkey
 
 
 def audit(url: str) -> list[dict[str, Any]]:
@@ -461,6 +463,64 @@ def test_what_ended_otherwise_is_not_delivered(url: str, valkey: redis.Redis, un
     assert call(url, "dead", "purge", "--all", "--yes").status == 0
     FateReader(valkey, keys, DeliveredMemory(valkey, keys, Remembered())).look(fates)
     assert fates.ended == {"delivered": 1, "otherwise": 1}
+
+
+class Leaving(DeliveredMemory):
+    """A memory whose Redis is away for its second question."""
+
+    questions = 0
+
+    def known(self, events: Iterable[tuple[Fingerprint, bool]]) -> list[bool]:
+        """Return for each event if its delivery is remembered."""
+        self.questions += 1
+        if self.questions == 2:
+            raise redis.ConnectionError("away")
+        return super().known(events)
+
+
+def test_a_look_that_redis_cuts_off_counts_nothing(
+    valkey: redis.Redis, undertaker: Undertaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had seen is not counted twice by the next one."""
+    monkeypatch.setattr(fate, "BATCH", 1)
+    keys = Keys()
+    letters, fates = DeadLetters(valkey, keys), Fates()
+    found = [letter for id_ in undertaker.bury("tencent", 2) if (letter := letters.find(id_))]
+    assert sum(letters.purge(fates.note(found))) == 2
+    reader = FateReader(valkey, keys, Leaving(valkey, keys, Remembered()))
+    with pytest.raises(redis.ConnectionError):
+        reader.look(fates)
+    assert fates.counts()["under_way"] == 2
+    reader.look(fates)
+    assert (fates.ended, fates.under_way) == ({"otherwise": 2}, [])
+
+
+def test_a_replay_that_waits_outlasts_a_restart_of_redis(tmp_path: Path) -> None:
+    """It says that Redis is away, and at the end what became of the letters."""
+    with EmbeddedValkey(tmp_path) as server, redis.Redis(port=server.port) as client:
+        undertaker = Undertaker(server.port)
+        undertaker.bury("tencent", 2)
+        command = [sys.executable, "-m", "worker", "dead", "replay", "--all", "--yes", "--json", "--wait"]
+        with subprocess.Popen(
+            command,
+            env=environment(server.url),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            until(lambda: client.zcard(Keys().replays("tencent")) == 2)
+            while "dead letters replayed" not in process.stderr.readline():
+                pass
+            server.kill()
+            while "trying for 60 s" not in process.stderr.readline():
+                pass
+            server.start()
+            undertaker = Undertaker(server.port)
+            assert undertaker.settle([(_event(one), DELIVERED) for one in undertaker.lease("tencent", 2)])
+            out, _ = process.communicate(timeout=30)
+        assert (process.returncode, orjson.loads(out)["became"]["delivered"]) == (0, 2)
 
 
 def test_a_replay_that_is_all_delivered_ends_with_0(

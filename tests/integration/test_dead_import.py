@@ -1,5 +1,6 @@
 """A dead letter that an operator corrects in an export, and queues again with `dead import`."""
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,26 @@ def test_a_file_that_is_no_export_is_refused(url: str, undertaker: Undertaker, t
     (tmp_path / "empty").write_text("\n")
     assert "has no dead letters" in call(url, "dead", "import", str(tmp_path / "empty"), "--yes").line
     assert "can't be read: No such file" in call(url, "dead", "import", str(tmp_path / "no"), "--yes").line
+
+
+def test_a_file_from_windows_is_read(url: str, undertaker: Undertaker, tmp_path: Path) -> None:
+    """With a mark at its beginning, and two characters at each line's end."""
+    undertaker.bury("tencent", 2, INVALID)
+    file = Path(saved(tmp_path, exported(url, event=RIGHT)))
+    file.write_bytes(BOM_UTF8 + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert import_(url, str(file)) == {"found": 2, "imported": 2}
+
+
+def test_a_file_that_was_cut_is_not_imported(url: str, undertaker: Undertaker, tmp_path: Path) -> None:
+    """As by a full disk: not even the lines before."""
+    undertaker.bury("tencent", 2, INVALID)
+    file = Path(saved(tmp_path, exported(url, event=RIGHT)))
+    file.write_bytes(file.read_bytes()[:-9])
+    ran = call(url, "dead", "import", str(file), "--yes")
+    assert (ran.status, ran.line) == (
+        2,
+        f"{file}: line 2: is not JSON: unexpected end of data (a letter is one line)",
+    )
 
 
 def test_an_old_look_corrects_nothing(valkey: redis.Redis, undertaker: Undertaker) -> None:

@@ -2495,6 +2495,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_cli_dead.py::test_what_ended_otherwise_is_not_delivered",
     ),
     Mutant(
+        "fate-all-or-nothing",
+        "tasks/dead_letters/fate.py",
+        "                        ended[word] += 1",
+        "                        fates.ended[word] += 1",
+        "tests/integration/test_cli_dead.py::test_a_look_that_redis_cuts_off_counts_nothing",
+    ),
+    Mutant(
+        "replay-wait-is-patient",
+        "worker/cli/replay.py",
+        "            if is_wrong(error) or time.monotonic() >= ends:",
+        "            if True:",
+        "tests/integration/test_cli_dead.py::test_a_replay_that_waits_outlasts_a_restart_of_redis",
+    ),
+    Mutant(
         "place-scheduled",
         "tasks/find/place.lua",
         "{ 'scheduled', 'suspects' }",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def import_letters(
             }
         )
     elif dry_run:
-        screen().print("the file is good; nothing was changed (--dry-run)")
+        screen().print("nothing was changed (--dry-run)")
     elif preview.total:
         text = f"corrected {count(imported, 'dead letter')} and queued for replay: see `dead progress`"
         screen().print(text, soft_wrap=True)
@@ -118,6 +119,8 @@ def _lines(file: Path) -> Iterable[tuple[int, bytes]]:
                     raise CommandError(
                         WRONG, f"{file}: line {number_}: is longer than {LONGEST_LINE:,} bytes"
                     )
+                if number_ == 1:
+                    line = line.removeprefix(BOM_UTF8)
                 if line.strip():
                     yield number_, line
     except OSError as error:

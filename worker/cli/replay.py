@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from redis.exceptions import RedisError
 
 from tasks.accounts.states import FLOWING
 from tasks.dead_letters.fate import FateReader, Fates
@@ -19,8 +21,9 @@ from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.moves import Judge, Move, Preview, check_json, progress
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.selection import Query
-from worker.cli.session import Session, session
+from worker.cli.session import MOST_AWAY, Session, session
 from worker.cli.who import who
+from worker.fleet.client import is_wrong, refused
 from worker.fleet.wording import count, number, span
 
 POLL_INTERVAL = 0.5
@@ -206,7 +209,7 @@ def follow(opened: Session, letters: DeadLetters, accounts: Collection[str] | No
         with progress() as shown:
             bar = shown.add_task("replay", total=None)
             most = 0
-            while outlooks := _outlooks(opened, letters.replays(accounts)):
+            while outlooks := _patiently(opened, lambda: _outlooks(opened, letters.replays(accounts))):
                 waiting = sum(one.replay.waiting for one in outlooks)
                 most = max(most, waiting)
                 shown.update(
@@ -232,21 +235,48 @@ def wait_for(opened: Session, letters: DeadLetters, fates: Fates, timeout: float
         FateReader(opened.client, opened.keys, memory),
         time.monotonic() + (timeout or math.inf),
     )
+
+    def look() -> list[Outlook]:
+        reader.look(fates)
+        return _outlooks(opened, letters.replays({one.account for one in fates.under_way}))
+
     try:
         with progress() as shown:
             bar = shown.add_task("replay", total=len(fates.under_way))
             while True:
                 began = time.monotonic()
-                reader.look(fates)
+                outlooks = _patiently(opened, look, deadline)
                 took = time.monotonic() - began
+                shown.update(bar, completed=fates.ended.total(), description=_held(outlooks) or "replay")
                 if not fates.under_way or time.monotonic() >= deadline:
                     return
-                held = _held(_outlooks(opened, letters.replays({one.account for one in fates.under_way})))
-                shown.update(bar, completed=fates.ended.total(), description=held or "replay")
                 rest = max(POLL_INTERVAL, LOOKS_REST * took)
                 time.sleep(max(0.0, min(rest, deadline - time.monotonic())))
     except KeyboardInterrupt:
         _continues()
+    except RedisError as error:
+        if is_wrong(error):
+            raise
+        print(refused(opened.settings, error), file=sys.stderr)
+        _continues()
+
+
+def _patiently(
+    opened: Session, look: Callable[[], list[Outlook]], deadline: float = math.inf
+) -> list[Outlook]:
+    """Return what a look finds, once Redis answers: within MOST_AWAY, and before the deadline."""
+    ends = min(deadline, time.monotonic() + MOST_AWAY)
+    is_told = False
+    while True:
+        try:
+            return look()
+        except RedisError as error:
+            if is_wrong(error) or time.monotonic() >= ends:
+                raise
+            if not is_told:
+                print(f"{refused(opened.settings, error)}: trying for {MOST_AWAY:.0f} s", file=sys.stderr)
+            is_told = True
+            time.sleep(POLL_INTERVAL)
 
 
 def read_share(text: str) -> float:

@@ -30,7 +30,7 @@ from worker.cli.event_file import EventFile, Row, UnreadableError
 from worker.cli.moves import check_json, progress
 from worker.cli.run import no_such_account
 from worker.cli.screen import safe, screen, table, write_json
-from worker.cli.session import Session, session
+from worker.cli.session import MOST_AWAY, Session, session
 from worker.cli.who import who
 from worker.cli.written import write_down
 from worker.fleet.wording import count, moment, number, span
@@ -40,8 +40,6 @@ CHUNK = 200
 SHARE = 0.2
 """Of the lowest rate limit in the file, without --rate: live events go through the same queue."""
 SHOWN_ROWS, SHOWN_FAULTS = 3, 10
-MOST_AWAY = 60.0
-"""Seconds to wait for a Redis that takes nothing."""
 PAUSE = 0.5
 
 

@@ -20,6 +20,9 @@ from worker.cli.errors import NO, WRONG, CommandError
 from worker.fleet.client import NO_ACCOUNTS, connect, is_wrong, refused
 from worker.groups import in_force
 
+MOST_AWAY = 60.0
+"""Seconds that a command which runs for long waits for a Redis that is away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
