@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import time
 from base64 import b64encode
@@ -28,12 +29,12 @@ from tasks.retry import Reason
 from tasks.settlement import DELIVERED, Bury, Schedule, Settlement
 from tasks.shared import SEARCHED_AT_ONCE
 from tests.integration.test_looking_on import USER, url_of, without_keys
-from tests.support.command import Ran, call, call_in
+from tests.support.command import ROOT, Ran, call, call_in
 from tests.support.dead import REFUSED, Death, Undertaker
 from tests.support.leased import event, message
 from tests.support.queues import Fleet
 from tests.support.redis_servers import add_user, debians, needs_debians
-from worker.embedded import EmbeddedValkey
+from worker.embedded import EmbeddedValkey, free_port
 
 
 def places(ran: Ran) -> list[str]:
@@ -81,6 +82,44 @@ async def test_every_place_along_its_way(fleet: Fleet, url: str) -> None:
     end = datetime.strptime(ran.out.split(" and ")[1][:19], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     assert end <= datetime.now(UTC), "what is remembered ends with its period, later than now"
     assert places(call(url, "find", "5000:2", "--json")) == ["delivered"]
+
+
+def documented_fields() -> dict[str, set[str]]:
+    """Return what the docs say that a place has in JSON."""
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8").partition("| `place` | fields |")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text.partition("\n\n")[0], re.MULTILINE)
+    return {place: set(re.findall(r"`(\w+)`", fields)) for place, fields in rows}
+
+
+async def test_each_place_has_the_documented_fields(fleet: Fleet, url: str, valkey: redis.Redis) -> None:
+    """A script finds what the docs promise, and nothing else; exit status 1 where Redis is away."""
+    found = list[dict[str, Any]]()
+
+    def note(message_id: str) -> None:
+        found.extend(call(url, "find", message_id, "--json").json["places"])
+
+    fleet.send(event("5000:1"))
+    note("5000:1")
+    (one,) = await fleet.take(1)
+    note("5000:1")
+    assert await fleet.settle(one, Schedule(60))
+    note("5000:1")
+    fleet.send(event("5000:2"), event("5000:3"))
+    second, third = await fleet.take(2)
+    assert await fleet.settle(second, DELIVERED)
+    note("5000:2")
+    letter = write(third.leased, History((REFUSED,)), Reason.EXHAUSTED, "", third.event, now_ms=1)
+    assert await fleet.settle(third, Bury(Reason.EXHAUSTED, letter))
+    note("5000:3")
+    valkey.set(fleet.keys.scheduled("tencent"), "no sorted set")
+    note("5000:1")
+    documented = documented_fields()
+    named = {place["place"]: place.keys() - {"account", "place", "text"} for place in found}
+    assert named == {name: fields for name, fields in documented.items() if name != "ended"}
+    complete = [call(url, "find", id_, "--json").json["looked"]["complete"] for id_ in ("5000:1", "5000:2")]
+    assert complete == [False, True]
+    away = call(f"redis://127.0.0.1:{free_port()}/0", "find", "5000:1", "--json")
+    assert (away.status, away.out, "is unreachable" in away.line) == (1, "", True)
 
 
 def test_a_dead_letter_says_which_and_why(url: str, undertaker: Undertaker) -> None:

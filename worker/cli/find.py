@@ -208,6 +208,7 @@ def _record(
             "taken": looked.taken,
             "dead": looked.dead,
             "looks": looked.looks,
+            "complete": looked.whole,
             "delivered_since": iso(since_ms),
             "seconds": round(seconds, 3),
             "doubts": list(_doubts(looked, since_ms, fleet)),
