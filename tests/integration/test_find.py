@@ -25,6 +25,7 @@ from tasks.find.finder import DeliveredPlace, EndedPlace, Finder, Looked, Place,
 from tasks.find.memory import DeliveredMemory
 from tasks.history import History
 from tasks.keys import Keys
+from tasks.keyspace import MOST_NAMED
 from tasks.retry import Reason
 from tasks.settlement import DELIVERED, Bury, Schedule, Settlement
 from tasks.shared import SEARCHED_AT_ONCE
@@ -173,6 +174,16 @@ async def test_it_finds_what_no_worker_serves(fleet: Fleet, url: str) -> None:
         0,
         "tencnet: waiting in the queue, about 0 events before it; no worker is configured for this account",
     )
+
+
+async def test_a_queue_that_was_left_out_makes_nothing_unknown(fleet: Fleet, url: str) -> None:
+    """Of queues without a worker only the largest are searched: what is in another one is not unknown."""
+    for number in range(MOST_NAMED + 1):
+        fleet.send(*(event(f"5000:{number}-{one}", f"gone{number}") for one in range(number + 1)))
+    ran = call(url, "find", "5000:0-0")
+    assert (ran.status, ran.out.startswith("5000:0-0 was not found, but")) == (1, True)
+    assert not call(url, "find", "5000:0-0", "--json").json["looked"]["complete"]
+    assert call(url, "find", "5000:0-0", "--account", "gone0").status == 0
 
 
 WRITTEN = {

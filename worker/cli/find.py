@@ -89,7 +89,7 @@ def _lines(
 ) -> Iterator[str]:
     for place in places:
         yield f"{place.account}: {_sentence(place, fleet)}"
-    if not places and looked.whole:
+    if not places and _is_complete(looked, fleet):
         yield (
             f"{message_id} is unknown here: it does not wait, is no dead letter,"
             f" and was not delivered since {moment(since_ms)} UTC."
@@ -104,6 +104,10 @@ def _lines(
     if not places:
         yield _how_far(looked, since_ms)
     yield from _doubts(looked, since_ms, fleet)
+
+
+def _is_complete(looked: Looked, fleet: Fleet) -> bool:
+    return looked.whole and fleet.queues.complete and not fleet.queues.more
 
 
 def _how_far(looked: Looked, since_ms: int) -> str:
@@ -208,7 +212,7 @@ def _record(
             "taken": looked.taken,
             "dead": looked.dead,
             "looks": looked.looks,
-            "complete": looked.whole,
+            "complete": _is_complete(looked, fleet),
             "delivered_since": iso(since_ms),
             "seconds": round(seconds, 3),
             "doubts": list(_doubts(looked, since_ms, fleet)),
