@@ -22,8 +22,10 @@ from benchmarks import (
     imports,
     losses,
     many_accounts,
+    otps,
     remembered,
     start,
+    tracking,
     whereabouts,
 )
 from benchmarks.document import DOCUMENT, with_section
@@ -46,6 +48,8 @@ BENCHMARKS: dict[str, Callable[[Effort], Finding]] = {
     "start": start.run,
     "backlog": backlog.run,
     "remembered": remembered.run,
+    "otps": otps.run,
+    "tracking": tracking.run,
 }
 ON_DEMAND: dict[str, Callable[[Effort], Finding]] = {
     "profile": whereabouts.run,

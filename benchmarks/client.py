@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from celery import Celery
 from kombu import pools
@@ -14,27 +16,38 @@ from benchmarks.events import events
 from benchmarks.finding import Finding
 from benchmarks.reading import Spread, ratios
 from benchmarks.stage import Stage
-from otpreport import Reporter, Verification
-from otpreport.wire import TASK, queue_name
+from otpreport import Dispatch, Reporter, Verification
+from otpreport.event import Event
+from otpreport.wire import NOTICES, TASK, queue_name
 
 OURS, MANY, STOCK = "Reporter.report()", "Reporter.report_many(), each event", "stock Celery's apply_async()"
+TRACKED, SENT = "Reporter.report() with tracking", "Reporter.report() of a Dispatch"
 
-Call = Callable[[Sequence[Verification]], object]
+Call = Callable[[Sequence[Any]], object]
 
 
 def run(effort: Effort) -> Finding:
     """Measure the CPU time of this whole process, its background threads included, in turns."""
-    counts = {OURS: effort.of(5000, 1000), MANY: effort.of(50_000, 5000), STOCK: effort.of(3000, 500)}
+    few = effort.of(5000, 1000)
+    counts = {
+        OURS: few,
+        TRACKED: few,
+        SENT: few,
+        MANY: effort.of(50_000, 5000),
+        STOCK: effort.of(3000, 500),
+    }
     cpu: dict[str, list[float]] = {label: [] for label in counts}
     wall: dict[str, list[float]] = {label: [] for label in counts}
-    with Stage() as stage, _reporter(stage) as reporter:
+    with Stage() as stage, _reporter(stage) as reporter, _reporter(stage, tracking=True) as tracking:
         calls: dict[str, Call] = {
             OURS: lambda batch: [reporter.report(event) for event in batch],
+            TRACKED: lambda batch: [tracking.report(event) for event in batch],
+            SENT: lambda batch: [tracking.report(event) for event in batch],
             MANY: reporter.report_many,
             STOCK: _stock(stage.valkey.url),
         }
         for _, (label, count) in itertools.product(range(effort.rounds), counts.items()):
-            used, took = _microseconds(stage, calls[label], count)
+            used, took = _microseconds(stage, calls[label], count, sent=label == SENT)
             say(f"  {label}: {used:.0f} us CPU, {took:.0f} us")
             cpu[label].append(used)
             wall[label].append(took)
@@ -52,9 +65,9 @@ def run(effort: Effort) -> Finding:
     return Finding("What the web app pays for an event", header, rows, data={"cpu": cpu, "wall": wall})
 
 
-def _reporter(stage: Stage) -> Reporter:
+def _reporter(stage: Stage, *, tracking: bool = False) -> Reporter:
     """Return a connected reporter; its timeout is long, so that a busy machine makes it spool nothing."""
-    reporter = Reporter(stage.valkey.url, spool=stage.folder / "spool", timeout=1.0)
+    reporter = Reporter(stage.valkey.url, spool=stage.folder / "spool", timeout=1.0, tracking=tracking)
     warm = events()
     stage.wait(lambda: reporter.report(next(warm)).status == "queued")
     return reporter
@@ -77,13 +90,20 @@ def _stock(url: str) -> Call:
     return send
 
 
-def _microseconds(stage: Stage, call: Call, count: int) -> tuple[float, float]:
+def _dispatches() -> Iterator[Dispatch]:
+    for event in events():
+        yield Dispatch(
+            account=event.account, message_id=event.message_id, sent_at=datetime.now(UTC), country="SG"
+        )
+
+
+def _microseconds(stage: Stage, call: Call, count: int, *, sent: bool) -> tuple[float, float]:
     """Return CPU and wall time for each event; RuntimeError when they are not all in Redis."""
     stage.redis.flushall()
-    batch = list(itertools.islice(events(), count))
+    batch: list[Event] = list(itertools.islice(_dispatches() if sent else events(), count))
     cpu, wall = time.process_time(), time.perf_counter()
     call(batch)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    if (waiting := stage.redis.llen(queue_name("tencent"))) != count:
+    if (waiting := stage.redis.llen(queue_name("tencent") + NOTICES * sent)) != count:
         raise RuntimeError(f"of {count} events {waiting} are in Redis")
     return cpu / count * 1e6, wall / count * 1e6

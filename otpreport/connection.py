@@ -57,6 +57,7 @@ class Connection:
             raise Unavailable(str(error)) from error
         self._socket.settimeout(0)
         self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._next_reply = cast("Callable[[], object]", self._reader.gets)
         self._pending = cast("Callable[[], int]", getattr(self._socket, "pending", int))
         self._readable, self._writable = _pollers(self._socket)
         self.used_at = time.monotonic()
@@ -95,7 +96,7 @@ class Connection:
         if len(pushes) == 1:
             self._send(pushes[0].packed(), deadline)
             return [self._reply(deadline)]
-        self._send(b"".join([push.packed() for push in pushes]), deadline)
+        self._send(b"".join(map(Push.packed, pushes)), deadline)
         return [self._reply(deadline) for _ in pushes]
 
     def close(self) -> None:
@@ -119,7 +120,7 @@ class Connection:
     def _reply(self, deadline: float) -> str:
         """Return one reply; ConnectionError where it is none: a proxy's error page, for example."""
         try:
-            while (reply := cast("object", self._reader.gets())) is _MORE:
+            while (reply := self._next_reply()) is _MORE:
                 self._reader.feed(self._receive(deadline))
         except hiredis.HiredisError as error:
             raise ConnectionError(str(error)) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import hiredis
@@ -19,6 +20,9 @@ class Unavailable(OtpreportError):  # noqa: N818 - a state of Redis, not an erro
         self.reason = reason
 
 
+_pack = cast("Callable[[tuple[str | bytes, ...]], bytes]", hiredis.pack_command)  # its stub knows one item
+
+
 @dataclass(slots=True)  # a frozen one takes three times as long to make
 class Push:
     """Messages for the left end of one Redis list."""
@@ -28,5 +32,14 @@ class Push:
 
     def packed(self) -> bytes:
         """Return the LPUSH command in Redis' protocol."""
-        command = ("LPUSH", self.key, *self.messages)
-        return cast("bytes", hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub knows one item
+        if len(self.messages) == 1:  # a login's own report: in half of the time
+            (message,) = self.messages
+            return b"%b%d\r\n%b\r\n" % (_head(self.key), len(message), message)
+        return _pack(("LPUSH", self.key, *self.messages))
+
+
+@lru_cache(1024)
+def _head(key: str) -> bytes:
+    """Return an LPUSH of one message, up to its length."""
+    name = key.encode()
+    return b"*3\r\n$5\r\nLPUSH\r\n$%d\r\n%b\r\n$" % (len(name), name)

@@ -228,6 +228,8 @@ class Reporter:
             refusals = self._link.push(pushes, deadline)
         except Unavailable as fault:
             return [fault.reason] * len(pushes)
+        if not any(refusals):
+            return refusals
         return [f"Redis refused: {refusal}" if refusal else "" for refusal in refusals]
 
     def _receipts(self, pushes: Sequence[Push], reasons: Sequence[str], deadline: float) -> list[Receipt]:

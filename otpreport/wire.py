@@ -45,12 +45,11 @@ def notice(event: Event) -> bytes:
     `sent <sent_at, ms> <expires_in, s> <country> <message_id>` or `verified <occurred_at, ms> <message_id>`. The id
     comes last, as it may have any character; the country is what the app gave, and the tracker's to look up.
     """
-    if isinstance(event, Dispatch):
-        Dispatch(**event.model_dump())  # one that nothing checked would be rubbish to the tracker
-        text = f"sent {milliseconds(event.sent_at)} {event.expires_in} {event.country} {event.message_id}"
-    else:
-        text = f"verified {milliseconds(event.occurred_at)} {event.message_id}"
-    return text.encode()
+    if isinstance(event, Verification):
+        return f"verified {milliseconds(event.occurred_at)} {event.message_id}".encode()
+    Dispatch(**event.model_dump())  # one that nothing checked would be rubbish to the tracker
+    sent_at = milliseconds(event.sent_at)
+    return f"sent {sent_at} {event.expires_in} {event.country} {event.message_id}".encode()
 
 
 def encode(event: Verification, *, task_id: str, noted: bool = False) -> bytes:

@@ -32,9 +32,10 @@ class Writing:
         key = self.key_prefix + queue_name(event.account)
         if isinstance(event, Dispatch):
             return (Push(key + NOTICES, (notice(event),)),)
-        noted = self.tracking and event.verified
-        report = Push(key, (encode(event, task_id=os.urandom(16).hex(), noted=noted),))
-        return (report, Push(key + NOTICES, (notice(event),))) if noted else (report,)
+        if not (self.tracking and event.verified):
+            return (Push(key, (encode(event, task_id=os.urandom(16).hex()),)),)
+        report = Push(key, (encode(event, task_id=os.urandom(16).hex(), noted=True),))
+        return report, Push(key + NOTICES, (notice(event),))
 
     def many(self, events: Sequence[Event]) -> list[Write]:
         """Return the writes for events of any accounts: of each account its reports, then its notices."""

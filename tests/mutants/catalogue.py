@@ -2077,7 +2077,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "notice-of-what-is-checked",
         "otpreport/wire.py",
-        "        Dispatch(**event.model_dump())  # one that nothing checked would be rubbish to the tracker\n",
+        "    Dispatch(**event.model_dump())  # one that nothing checked would be rubbish to the tracker\n",
         "",
         "tests/integration/test_reporter_tracking.py::test_what_it_refuses",
     ),
