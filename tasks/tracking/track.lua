@@ -30,6 +30,7 @@ local EARLY = 100000 -- verified OTPs of an account that wait for their `sent`, 
 local LOOKED = 2000 -- ms after which it is written down again that somebody looked
 local MARK, MARKS = 5000, 12 -- ms between two marks, and how many there are at most
 local HOURS = 50 * 3600
+local SKEW = 3600 -- s by which an app's clock may be ahead so that each repeat is known
 local BUDGET = 262144 -- of notices in one call
 local LONGEST_ID = 1024
 local noted, closed, more = 0, 0, 0
@@ -52,22 +53,23 @@ end
 
 -- What is remembered of OTPs that are not open: 69 bits of a hash, 17 choose the set (remembered.lua), 52 are the member, which
 -- says that it was closed. Another member says that nobody had verified it, a third that it was verified and never told of.
-local function unverified_as(number) return string.format('%.0f', -1 - number) end
-local function unmatched_as(number) return string.format('%.0f', -1 - number - 4503599627370496) end
+local function unverified_as(number) return string.format('%d', -1 - number) end
+local function unmatched_as(number) return string.format('%d', -1 - number - 4503599627370496) end
 
 -- Returns 32 hexadecimal digits of an OTP, its set, and its number.
 local function fingerprint(account, id)
   local digest = redis.sha1hex(account .. '\0' .. id)
   local half = string.byte(digest, 21) < 56 and '0' or '1' -- by a bit of a digit
-  return digest, string.sub(digest, 17, 20) .. half, string.format('%.0f', tonumber(string.sub(digest, 1, 13), 16))
+  return digest, string.sub(digest, 17, 20) .. half, string.format('%d', tonumber(string.sub(digest, 1, 13), 16))
 end
 
-local heads, write
+local heads, write, generation
 local function open_memory()
   local seconds = now + tonumber(time[2]) / 1000000
   local widths, by = widths_in_use(prefix, width, seconds)
   write = memory(prefix, widths, seconds, 'closed')
   heads = {}
+  generation = math.floor(seconds / by) * by
   for age = 0, GENERATIONS - 1 do heads[age + 1] = done_key(prefix, by, age, '', seconds, 'closed') end
 end
 
@@ -76,12 +78,13 @@ local function is_member(set, number)
   return found == 1 or (found ~= 0 and failed(set, found) and false)
 end
 
--- Returns the set in which an OTP is remembered, and its number; nil where it is in none.
-local function recall(account, id)
+-- Returns the set in which an OTP is remembered, and its number; nil where it is in none. One that was sent in this generation
+-- was not closed in one before, unless its app's clock is that far ahead (SKEW): most are looked for in one set.
+local function recall(account, id, sent)
   if not heads then open_memory() end
   local _, bucket, number = fingerprint(account, id)
-  for _, head in ipairs(heads) do
-    local set = head .. bucket
+  for i = 1, sent and sent > generation + SKEW and 1 or #heads do
+    local set = heads[i] .. bucket
     if is_member(set, number) then return set, number end
   end
 end
@@ -123,9 +126,9 @@ local function account_of(name)
 end
 
 local function note_sent(self, at_ms, ttl, country, id)
-  local known, number = recall(self.name, id)
-  if known and not is_member(known, unmatched_as(number)) then return end -- a repeat
   local sent = math.min(math.floor(at_ms / 1000), now)
+  local known, number = recall(self.name, id, sent)
+  if known and not is_member(known, unmatched_as(number)) then return end -- a repeat
   if sent + ttl < now then sent, ttl = now, 0 end
   local verified, told = known and 1 or 0, nil
   if self.waiting > 0 then
@@ -133,7 +136,7 @@ local function note_sent(self, at_ms, ttl, country, id)
     if told then verified = 1 end
   end
   local score = ((sent + ttl + grace - EPOCH) * LIVES + ttl) * FLAGS + place_of(country) * 2 + verified
-  if redis.call('ZADD', self.open, 'NX', score, id) == 0 then return end
+  if redis.call('ZADD', self.open, 'NX', string.format('%d', score), id) == 0 then return end
   if told then
     redis.call('ZREM', self.early, id)
     self.waiting = self.waiting - 1
@@ -153,7 +156,7 @@ end
 local function note_verified(self, at_ms, id)
   local score = tonumber(redis.call('ZSCORE', self.open, id) or nil)
   if score and score % 2 == 0 then
-    redis.call('ZADD', self.open, 'XX', score + 1, id)
+    redis.call('ZADD', self.open, 'XX', string.format('%d', score + 1), id)
     self.add(country_of(score) .. ':verified')
     local rest = math.floor(score / FLAGS)
     local ttl = rest % LIVES
@@ -248,18 +251,17 @@ local function give_up(self, upto)
   end
 end
 
-local MESSAGE = '{"body":%s,"content-encoding":"utf-8","content-type":"application/json","headers":{"lang":"py",' ..
-  '"task":"otpreport.report","id":"%s","root_id":"%s","parent_id":null,"group":null,"retries":0,"timelimit":[null,null],' ..
-  '"eta":null,"expires":null,"argsrepr":"()","kwargsrepr":"{}",' .. AUTOMATIC .. '},"properties":{"correlation_id":"%s",' ..
-  '"reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":"otpreport.%s"},"priority":9,' ..
-  '"delivery_tag":"%s"}}'
-
+-- The report of an OTP not verified, as otpreport/wire.py writes it: JSON in JSON, so the id is quoted twice.
 local function negative(account, digest, id, ended, sent)
-  local event = string.format('{"account":"%s","message_id":%s,"occurred_at":%.0f,"verified":false%s}', account,
-    cjson.encode(id), ended * 1000, sent and string.format(',"sent_at":%.0f', sent * 1000) or '')
-  local body = '[[],{"event":' .. event .. '},{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
-  local task = string.sub(digest, 1, 32)
-  return string.format(MESSAGE, cjson.encode(body), task, task, task, account, task)
+  local task, twice = string.sub(digest, 1, 32), cjson.encode(cjson.encode(id))
+  return '{"body":"[[],{\\"event\\":{\\"account\\":\\"' .. account .. '\\",\\"message_id\\":' .. string.sub(twice, 2, -2)
+    .. ',\\"occurred_at\\":' .. ended .. '000,\\"verified\\":false' .. (sent and ',\\"sent_at\\":' .. sent .. '000' or '')
+    .. '}},{\\"callbacks\\":null,\\"errbacks\\":null,\\"chain\\":null,\\"chord\\":null}]","content-encoding":"utf-8",'
+    .. '"content-type":"application/json","headers":{"lang":"py","task":"otpreport.report","id":"' .. task
+    .. '","root_id":"' .. task .. '","parent_id":null,"group":null,"retries":0,"timelimit":[null,null],"eta":null,'
+    .. '"expires":null,"argsrepr":"()","kwargsrepr":"{}",' .. AUTOMATIC .. '},"properties":{"correlation_id":"' .. task
+    .. '","reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":"otpreport.' .. account
+    .. '"},"priority":9,"delivery_tag":"' .. task .. '"}}'
 end
 
 -- Close what ended before `upto` (ms), and say so of what was not verified.

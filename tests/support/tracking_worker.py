@@ -36,7 +36,7 @@ def _forgetful(name: str) -> str:
         return text
     if _REPEAT not in text:
         raise LookupError(_REPEAT)
-    return text.replace(_REPEAT, "")
+    return text.replace(_REPEAT, "known = nil")
 
 
 def main() -> None:
