@@ -35,6 +35,8 @@ class Display:
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
+        else:
+            self.console.print(HEADING, highlight=False)
         return self
 
     def __exit__(self, *_: object) -> None:

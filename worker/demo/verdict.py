@@ -47,16 +47,22 @@ def judge(sent: Sequence[Sent], account: AccountSnapshot, arrivals: Iterable[Arr
     reported = Counter(verified for _, verified in reports.elements())
     lines = (
         ("OTPs sent", f"{total.sent:,}"),
-        ("  closed as verified, as not verified, still open", f"{total.yes:,}, {total.no:,}, {otps.open:,}"),
-        ("  of the latter queued, withheld, unsaid, refused", _apart(otps)),
-        ("reports that the provider has: verified, not verified", f"{reported[True]:,}, {reported[False]:,}"),
-        ("difference: sent, unverified, reports", f"{otps.sent_gap}, {otps.unverified_gap}, {account.gap}"),
+        ("  closed as verified / as not verified / still open", _apart(total.yes, total.no, otps.open)),
+        (
+            "  not verified: queued / withheld / unsaid / refused",
+            _apart(otps.queued, otps.withheld, otps.unsaid, otps.refused),
+        ),
+        ("reports at the provider: verified / not verified", _apart(reported[True], reported[False])),
+        (
+            "unaccounted for: OTPs / not verified / reports",
+            _apart(otps.sent_gap, otps.unverified_gap, account.gap),
+        ),
     )
     return Verdict(lines, [*_gaps(sent, account, otps), *_reports(sent, reports)])
 
 
-def _apart(otps: Otps) -> str:
-    return ", ".join(f"{count:,}" for count in (otps.queued, otps.withheld, otps.unsaid, otps.refused))
+def _apart(*counts: int) -> str:
+    return " / ".join(f"{count:,}" for count in counts)
 
 
 def _gaps(sent: Sequence[Sent], account: AccountSnapshot, otps: Otps) -> Iterator[str]:
