@@ -55,7 +55,7 @@ class World:
         text, number = re.subn(r"redis\.pcall\('INFO', 'server'\)", "redis.call('GET', 'run')", text)
         assert number == 1
         self._script = server.register_script(text)
-        self.ms, self.runs = 1_000_000, 0
+        self.ms, self.runs, self.behind = 1_000_000, 0, 0
         self.workers = [self._new() for _ in range(WORKERS)]
         self.at_the_door: list[int] = []
         """When each open request ends, whatever became of its worker."""
@@ -76,7 +76,8 @@ class World:
     def _set_clock(self) -> None:
         with self.server.pipeline() as pipe:
             pipe.delete("clock")
-            pipe.rpush("clock", self.ms // 1000, self.ms % 1000 * 1000)
+            ms = self.ms - self.behind
+            pipe.rpush("clock", ms // 1000, ms % 1000 * 1000)
             pipe.execute()
 
     def _call(self, arguments: list[str | int]) -> list[Any]:
@@ -145,6 +146,11 @@ class World:
         worker = self.workers[number]
         worker.frozen = not worker.frozen
 
+    def set_back(self, ms: int) -> None:
+        """Set Redis' clock back."""
+        self.behind += ms
+        self._set_clock()
+
     def lose(self, how: str) -> None:
         """Restart Redis, with everything, with the state of a moment ago, or with nothing."""
         if how == "all":
@@ -167,6 +173,7 @@ ACTS = st.one_of(
     ),
     st.tuples(st.just("wait"), st.sampled_from([1, 20, 100, 600, HOLD + 1])),
     st.tuples(st.sampled_from(["catch_up", "kill", "freeze"]), st.integers(0, WORKERS - 1)),
+    st.tuples(st.just("set_back"), st.sampled_from([10, 5000])),
     st.tuples(st.just("lose"), st.sampled_from(["all", "some", "nothing"])),
 )
 
