@@ -378,8 +378,15 @@ def _faults(given: Mapping[str, object], readers: _Readers) -> str:
         except ValueError as fault:
             # a name that is none may be a value in the wrong place: a telephone number
             shown = name if name.isidentifier() and len(name) <= _LONGEST_NAME else "one of the names"
-            found.append(f"{shown}: {fault}")
+            found.append(f"{shown}: {fault}{'' if name in readers else _meant(shown, readers)}")
     return "; ".join(found)
+
+
+def _meant(name: str, readers: _Readers) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - a right event does not need it
+
+    near = get_close_matches(name, readers, n=1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def _unknown(_: object) -> None:

@@ -34,6 +34,7 @@ _BATCHES = 20
 """Batches after which the log is emptied: it would grow to the size of all that is removed."""
 _BESIDE = 8
 """Files beside one that cannot be used; more than one is needed where a process forks in C, and its children again."""
+_ELSEWHERE = "give Reporter(spool=...) a file that this user can write, or False for none"
 _NOT_IN_TIME = "the spool did not answer in time"
 _REFUSES_ALL = ("OOM", "MISCONF", *FATAL)
 _WRITER = "otpreport-spool"
@@ -221,7 +222,8 @@ class Spool:
     def _take(self, error: Exception, doing: str) -> None:
         """Begin a new file where the old one is corrupt; warn of any other fault."""
         if not (is_damage(error) and self._moved_aside(error)):
-            self._notices.warn(f"the otpreport spool {self._path} cannot be {doing}: {error}")
+            fix = f": {_ELSEWHERE}" if isinstance(error, OSError) else ""
+            self._notices.warn(f"the otpreport spool {self._path} cannot be {doing}: {error}{fix}")
 
     def _moved_aside(self, error: Exception) -> bool:
         """Rename a corrupt file, unless another is at it; False for a sound one, which another may have begun."""

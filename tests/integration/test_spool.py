@@ -407,6 +407,7 @@ def test_unknowable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         receipt = reporter.report(verification())
     assert (receipt.status, "cannot be written" in receipt.reason) == ("dropped", True)
     assert levels(caplog, f"the otpreport spool {path} cannot be written") == [logging.WARNING]
+    assert "give Reporter(spool=...) a file that this user can write" in caplog.text
 
 
 def test_no_home(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -269,6 +269,13 @@ def test_a_wrong_call_is_a_wrong_event(field: str) -> None:
         Verification(**wrong)
 
 
+def test_a_misspelt_field_gets_the_one_that_was_meant() -> None:
+    """In a web app as in the settings."""
+    wrong: dict[str, Any] = {name: value for name, value in GOOD.items() if name != "account"}
+    with pytest.raises(ValueError, match=r"acount: is not a field of an event: did you mean account\?$"):
+        Verification(**wrong | {"acount": "tencent"})
+
+
 def test_an_event_is_a_value() -> None:
     """It is equal to its copies, hashable, shown, and survives a pickle."""
     event = Verification(account="tencent", message_id="m", occurred_at=NOON, app_id="1400000001")
