@@ -80,3 +80,16 @@ def test_an_otp_too_many_makes_a_gap(valkey: redis.Redis, field: str, gap: int) 
     assert otps.sent_gap + otps.unverified_gap == gap
     snapshot = SnapshotReader(valkey, KEYS, {"tencent": "group"}).read()
     assert snapshot.otps_gap == 1
+
+
+def test_a_gap_can_be_written_off(valkey: redis.Redis) -> None:
+    """As the runbook of OtpreportOtpsGap has it: each gap goes where it no longer is one."""
+    write(valkey, KEYS.otps("tencent"), {"SG:sent": 9, "SG:yes": 1, "SG:no": 1, "refused": 3})
+    otps = look(valkey)
+    assert otps
+    assert (otps.sent_gap, otps.unverified_gap) == (7, -2)
+    valkey.hincrby(KEYS.otps("tencent"), "ZZ:yes", otps.sent_gap)
+    valkey.hincrby(KEYS.otps("tencent"), "unsaid", otps.unverified_gap)
+    otps = look(valkey)
+    assert otps
+    assert (otps.sent_gap, otps.unverified_gap) == (0, 0)

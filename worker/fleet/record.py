@@ -112,7 +112,8 @@ def _otps(otps: Otps | None) -> Mapping[str, object] | None:
         },
         "notices_waiting": otps.waiting,
         "notice_lag_seconds": round(otps.lag, 3),
-        "gap": abs(otps.sent_gap) + abs(otps.unverified_gap),
+        "sent_gap": otps.sent_gap,
+        "unverified_gap": otps.unverified_gap,
     }
 
 

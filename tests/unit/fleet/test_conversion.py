@@ -82,7 +82,7 @@ def test_status_and_json_have_it() -> None:
     }
     assert found["countries"]["NG"]["last_full_hour"]["conversion_rate"] is None
     assert found["same_hour_yesterday"]["conversion_rate"] == 0.744
-    assert (found["closed"], found["closed_verified"], found["gap"]) == (1129, 821, 0)
+    assert (found["closed"], found["closed_verified"], found["sent_gap"]) == (1129, 821, 0)
     lost = replace(plain, seen=replace(plain.seen, otps=replace(OTPS, open=3)))
     [worst, *_] = notes(look(lost, workers=(worker(),)))
     assert (worst.level, worst.text) == (Severity.BAD, "2 OTPs unaccounted for: see `status --json`")
