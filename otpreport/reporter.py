@@ -85,7 +85,7 @@ class Reporter:
         self._new_threads = partial(ThreadPoolExecutor, 8, thread_name_prefix="otpreport-areport")
         self._place = place(redis_url)
         self._timeout = timeout
-        self._writing = Writing(key_prefix, self._tracking)
+        self._writing = Writing(key_prefix, tracking=self._tracking)
         self._link = Link(connect)
         self._spool = self._open_spool(spool, spool_limit, slug(redis_url))
         self._drops = Drops()

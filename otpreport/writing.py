@@ -20,19 +20,19 @@ class Write:
     notices: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Writing:
     """Encodes events; what is wrong with one that nothing validated raises an error of any kind."""
 
-    key_prefix: str
-    tracking: bool
+    def __init__(self, key_prefix: str, *, tracking: bool) -> None:
+        self._key_prefix = key_prefix
+        self._tracking = tracking
 
     def single(self, event: Event) -> tuple[Push, ...]:
         """Return the pushes for one event; the first decides its receipt."""
-        key = self.key_prefix + queue_name(event.account)
+        key = self._key_prefix + queue_name(event.account)
         if isinstance(event, Dispatch):
             return (Push(key + NOTICES, (notice(event),)),)
-        if not (self.tracking and event.verified):
+        if not (self._tracking and event.verified):
             return (Push(key, (encode(event, task_id=os.urandom(16).hex()),)),)
         report = Push(key, (encode(event, task_id=os.urandom(16).hex(), noted=True),))
         return report, Push(key + NOTICES, (notice(event),))
@@ -45,16 +45,16 @@ class Writing:
         return [write for account, group in groups.items() for write in self._of_account(account, group)]
 
     def _of_account(self, account: str, events: Sequence[Event]) -> Iterator[Write]:
-        key = self.key_prefix + queue_name(account)
+        key = self._key_prefix + queue_name(account)
         reports = [event for event in events if isinstance(event, Verification)]
         if reports:
             ids = os.urandom(16 * len(reports)).hex()
             messages = [
-                encode(event, task_id=ids[32 * i : 32 * i + 32], noted=self.tracking and event.verified)
+                encode(event, task_id=ids[32 * i : 32 * i + 32], noted=self._tracking and event.verified)
                 for i, event in enumerate(reports)
             ]
             yield Write(Push(key, messages), reports)
-        if not self.tracking:
+        if not self._tracking:
             return
         dispatches = [event for event in events if isinstance(event, Dispatch)]
         notices = [notice(event) for event in events if isinstance(event, Dispatch) or event.verified]
