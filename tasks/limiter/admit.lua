@@ -51,6 +51,13 @@ end
 
 local owners, claims = {}, {} -- of claims, as far as they are read; those to write
 
+-- Returns whether the owner of a message id is a report that the tracker made (track.lua) and waits for another try: nobody
+-- who says that the OTP was verified waits for that.
+local function gives_way(account, owner)
+  if not string.find(owner, ':n%d+$') then return false end
+  return type(redis.pcall('ZSCORE', prefix .. 'otpreport:scheduled:' .. account, owner)) == 'string'
+end
+
 -- Returns why it is not this one that is sent, of all events with its message id; nil when it is.
 local function claimed_by_another(account, claim, tag)
   local owner = owners[claim]
@@ -60,7 +67,7 @@ local function claimed_by_another(account, claim, tag)
     local taken = prefix .. 'otpreport:taken:' .. account
     local known = redis.pcall('HEXISTS', taken, owner)
     if failed(taken, known) then return KEY_UNUSABLE end
-    if known == 1 then return COPY_IN_FLIGHT end
+    if known == 1 and not gives_way(account, owner) then return COPY_IN_FLIGHT end
   end
   owners[claim] = tag
   claims[#claims + 1] = claim

@@ -8,9 +8,10 @@ import pytest
 from tasks.accounts.states import States
 from tasks.delivery import Delivery, LeasePurpose
 from tasks.fleet.snapshot import SnapshotReader
-from tasks.limiter.admission import RateGroup
+from tasks.limiter.admission import RateGroup, Refusal
 from tasks.retry import Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule
+from tests.integration.test_admission import GROUP, opened
 from tests.support.events import NOON
 from tests.support.leased import event
 from tests.support.otps import ACCOUNT, Tracking
@@ -194,3 +195,22 @@ async def test_what_a_dead_worker_held_stays_behind_all_others(short_lived: Flee
     order = [name for _ in range(3) for name in named(await fleet.take(1, "w2", ACCOUNT))]
     assert order[:2] == ["live", "automatic"]
     assert all(score >= 2**43 for _, score in fleet.server.zrange(index, 0, -1, withscores=True))
+
+
+async def test_who_was_verified_waits_for_no_report_that_says_otherwise(
+    fleet: Fleet, tracking: Tracking
+) -> None:
+    """A late true goes once no request of the report is under way, and is the last word."""
+    close(tracking, 1)
+    async with opened(fleet, {ACCOUNT: GROUP}) as door:
+        [made] = await fleet.take(1, account=ACCOUNT)
+        late = await door.lease("n0", ACCOUNT)
+        assert await door.enter(made) is None
+        assert await door.enter(late) is Refusal.COPY_IN_FLIGHT
+        await fleet.settle(made, Schedule(60.0))
+        assert await door.enter(late) is None
+        await fleet.settle(late, DONE)
+        fleet.server.zadd(fleet.keys.scheduled(ACCOUNT), {made.tag: 2**43})
+        [again] = await fleet.take(1, account=ACCOUNT)
+        assert again.tag == made.tag
+        assert await door.enter(again) is Refusal.DUPLICATE

@@ -2711,4 +2711,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "            pass",
         "tests/integration/test_cli_send.py::test_one_process_at_a_time",
     ),
+    Mutant(
+        "automatic-gives-way",
+        "tasks/limiter/admit.lua",
+        "if known == 1 and not gives_way(account, owner) then",
+        "if known == 1 then",
+        "tests/integration/test_automatic.py::test_who_was_verified_waits_for_no_report_that_says_otherwise",
+    ),
 )
