@@ -116,6 +116,8 @@ class Queue:
         self._lease_ms = round(lease * 1000)
         self._longest_wait = longest_wait
         self._tracked = tracked
+        self._first_told: set[str] = set()
+        """The accounts that this worker told the tracker of: it need not wait to read that they are tracked."""
         self._remembered = remembered
         self._probe_interval = breaker.probe_interval
         self._breaker = breaker.arguments()
@@ -201,17 +203,14 @@ class Queue:
         kinds: dict[_Kind, int] = {}
         events: list[str | bytes | int] = []
         notices: list[bytes | int] = []
-        tracked = self._tracked()
-        for number, (held, settlement) in enumerate(settlements, 1):
+        for held, settlement in settlements:
             kind, of_event = _arguments(held, settlement, self._longest_wait)
             events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
-            if (
-                tracked
-                and held.account in tracked
-                and isinstance(held, Delivery)
-                and _verifies(held, settlement)
-            ):
-                notices += (number, notice(held.event))
+        self._first_told.update(account for verb, account, *_ in kinds if verb == "track")
+        if tracked := self._first_told.union(self._tracked()):
+            for number, (held, settlement) in enumerate(settlements, 1):
+                if held.account in tracked and isinstance(held, Delivery) and _verifies(held, settlement):
+                    notices += (number, notice(held.event))
         arguments += (len(notices) // 2, *notices, len(kinds), *chain.from_iterable(kinds), *events)
         reply, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
         self._report_faults(faults)

@@ -5,14 +5,16 @@ from pathlib import Path
 
 from celery import Celery
 
+from otpreport.wire import SENT_TASK
 from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
 from tasks.tracking.otps import Otps
 from tests.support.fleet import TENCENT, Fleet
+from tests.support.leased import message
 from tests.support.wait import until
 
 PHONE = "+6591234567"
-OTPS, VERIFIED = 30, 20
+OTPS, VERIFIED, MANY = 30, 20, 5000
 
 
 def counted(fleet: Fleet) -> Otps:
@@ -53,3 +55,22 @@ def test_a_stock_app_tells_of_its_otps(tmp_path: Path) -> None:
         worker.wait()
         assert PHONE not in worker.text
         fleet.check()
+
+
+def test_a_worker_dies_with_what_it_was_told(tmp_path: Path) -> None:
+    """What a killed worker held another one takes: each OTP is counted once, and none is missing."""
+    with Fleet(tmp_path, TENCENT) as fleet:
+        first = fleet.start_worker()
+        now_ms = round(datetime.now(UTC).timestamp() * 1000)
+        for number in range(MANY):
+            otp = {"account": "tencent", "message_id": str(number), "sent_at": now_ms}
+            fleet.push_raw(message({"otp": otp}, headers={"task": SENT_TASK}))
+        until(lambda: fleet.books()["tencent"].tracked > 0)
+        first.kill9()
+        assert fleet.books()["tencent"].tracked < MANY, "the worker was done before it was killed"
+        fleet.start_worker()
+        fleet.wait_until_settled()
+        until(lambda: counted(fleet).total.sent == MANY)
+        found, books = counted(fleet), fleet.books()["tencent"]
+        assert (found.open, found.sent_gap, found.waiting) == (MANY, 0, 0)
+        assert (books.tracked, books.dead, books.faults()) == (MANY, 0, [])

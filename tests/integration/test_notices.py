@@ -161,6 +161,18 @@ async def test_nothing_is_prepared_for_an_account_that_is_not_tracked(fleet: Fle
     assert notices(fleet) == [b"verified 1767225600000 2"]
 
 
+async def test_who_tells_of_the_first_knows_at_once(fleet: Fleet) -> None:
+    """A worker does not wait for the next reading to know what it did itself, be it in the same call."""
+    fleet.tracked = ()
+    leased, found = await told(fleet)
+    fleet.send(event("m"), event("n"))
+    first, second = await fleet.take(2)
+    ends: list[tuple[Any, Settlement]] = [(first, DONE), (leased, Track(found.notice))]
+    await fleet.queue().settle(ends, fleet.queue().next_call())
+    await settle(fleet.queue(), [second], DONE)
+    assert notices(fleet) == [SENT, b"verified 1767225600000 m", b"verified 1767225600000 n"]
+
+
 async def test_what_tells_nothing(fleet: Fleet) -> None:
     """Codes that were not entered; what our client told itself; and events whose lease was lost."""
     track(fleet)
