@@ -107,6 +107,8 @@ def load(path: Path) -> Settings:
         raise InvalidSettingsError((f"{path} cannot be read: {error.strerror}",)) from None
     except ValueError as error:  # JSON, TOML and UTF-8 errors alike
         raise InvalidSettingsError((f"{path} is neither TOML nor JSON: {error}",)) from None
+    if not raw.strip():
+        raise InvalidSettingsError((f"{path} is empty: leave it out to use the built-in test keys",))
     try:
         return parse(data)
     except InvalidSettingsError as error:

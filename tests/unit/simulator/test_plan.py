@@ -98,6 +98,10 @@ def _incomplete(path: Path) -> None:
     path.write_text("[plan]\nseed = 1\n")
 
 
+def _empty(path: Path) -> None:
+    path.write_text("\n")
+
+
 def _binary(path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
 
@@ -109,6 +113,7 @@ def _binary(path: Path) -> None:
         (_broken, "is neither TOML nor JSON"),
         (_binary, "is neither TOML nor JSON"),
         (_incomplete, ": keys is missing"),
+        (_empty, "is empty: leave it out to use the built-in test keys"),
     ],
 )
 def test_a_bad_file_is_named(prepare: Callable[[Path], None], words: str, tmp_path: Path) -> None:
