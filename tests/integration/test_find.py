@@ -272,7 +272,7 @@ def test_who_only_looks_on_may_find(tmp_path: Path) -> None:
 def test_a_missing_right_is_no_end(
     tmp_path: Path, make: Callable[[Path], EmbeddedValkey], right: str
 ) -> None:
-    """Nothing is said of the event then, but which right lacks; an old Redis does not know which."""
+    """Nothing is said of the event then, but which right lacks, though Redis 7.0 tells only the script's line."""
     with make(tmp_path) as server:
         add_user(server.port, USER, f"-{right}")
         undertaker = Undertaker(server.port)
@@ -280,7 +280,7 @@ def test_a_missing_right_is_no_end(
         undertaker.lease("tencent", 1)
         ran = call_in(without_keys(url_of(server)), "find", str(undertaker.last.message_id))
         assert (ran.status, ran.out) == (2, "")
-        assert f"'{right}'" in ran.line or "can't run this command" in ran.line
+        assert f"'{right}'" in ran.line
 
 
 async def test_a_place_that_cannot_be_read(fleet: Fleet, url: str, valkey: redis.Redis) -> None:

@@ -17,7 +17,7 @@ from redis.sentinel import MasterNotFoundError
 from config.settings import Settings, where_set
 from otpreport.address import connection_pool, read
 from otpreport.place import place
-from tasks.script import DENIED_IN_A_SCRIPT, is_denied
+from tasks.script import DENIED_IN_A_SCRIPT, denied_command, is_denied
 
 TIMEOUT = 5.0
 """Seconds a command of Redis may take."""
@@ -63,7 +63,7 @@ def refused(settings: Settings, error: RedisError) -> str:
 
 def _forbidden(settings: Settings, text: str) -> str:
     if DENIED_IN_A_SCRIPT.search(text):
-        return "a command of a script"
+        return f"a command of a script {denied_command(text)}".rstrip()
     if _OF_A_KEY.search(text):
         return f"access to {settings.key_prefix}otpreport.* and {settings.key_prefix}otpreport:*"
     return "a command"
