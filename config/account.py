@@ -23,8 +23,8 @@ from config.duration import Unit, parse_duration
 from config.endpoint import check_endpoint
 from config.faults import Fault, from_validation, missing, nearest, unknown, wrong
 from config.implied import ImpliedDefault
-from config.numbers import refuse_bool
-from config.proxy import DIRECT, FORM, ProxyServer, named_for
+from config.numbers import refuse_misread
+from config.proxy import DIRECT, FORM, ProxyServer, is_direct, named_for
 from config.route import Route, UnusableFileError
 from providers.base import Provider
 from providers.masking import shortened
@@ -42,7 +42,7 @@ _NAME = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 
 
 def _check_proxy(value: SecretStr) -> SecretStr:
-    if value.get_secret_value() != DIRECT:
+    if not is_direct(value.get_secret_value()):
         _proxy(value)
     return value
 
@@ -144,7 +144,7 @@ class AccountSettings(BaseModel):
         "tracked and the provider takes such a report.",
     )
 
-    _refuse_bool = field_validator("*", mode="before")(refuse_bool)
+    _refuse_misread = field_validator("*", mode="before")(refuse_misread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,9 +284,9 @@ def _account(
 
 
 def _route(settings: AccountSettings) -> Route:
-    chosen = settings.proxy and settings.proxy.get_secret_value() != DIRECT
+    chosen = settings.proxy if settings.proxy and not is_direct(settings.proxy.get_secret_value()) else None
     return Route(
-        proxy=_proxy(settings.proxy) if settings.proxy and chosen else None,
+        proxy=_proxy(chosen) if chosen else None,
         ca_bundle=settings.ca_bundle,
         client_cert=settings.client_cert,
         client_key=settings.client_key,

@@ -39,7 +39,7 @@ def check_redis_url(value: SecretStr) -> SecretStr:
         raise wrong(error.problem, error.fix) from None
     except ValueError:
         raise fault from None
-    if re.search(r"\s", text):
+    if re.search(r"[\s\0]", text):
         raise fault
     return SecretStr(text)
 

@@ -2,15 +2,19 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
+from config.sources import bare
+
 DIRECT = "none"
-"""The value of PROXY with which no proxy is used, whatever the environment names."""
+"""The value of PROXY, or of HTTPS_PROXY, with which no proxy is used."""
 
 FORM = (
-    f"write http://host:port or https://host:port, with user:password@ before the host if needed, or {DIRECT}"
+    "write http://host:port or https://host:port, an IPv6 address in brackets, "
+    f"with user:password@ before the host if needed (special characters as %XX), or {DIRECT}"
 )
 
 _NAMED_BY = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
@@ -32,17 +36,25 @@ class ProxyServer:
     def parse(cls, text: str) -> "ProxyServer":
         """Read `http[s]://[user:password@]host[:port]`, as curl also without a scheme; ValueError for anything else."""
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        more = parts.path.strip("/") + parts.query + parts.fragment
-        if parts.scheme not in _PORTS or not parts.hostname or more or re.search("[^!-~]", text):
+        host, more = parts.hostname or "", parts.path.strip("/") + parts.query + parts.fragment
+        odd = more or not host.isascii() or re.search(r"[\s\0-\x1f]", text)
+        if parts.scheme not in _PORTS or not host or odd:
             raise ValueError("no HTTP proxy")
         port, encrypted = parts.port or _PORTS[parts.scheme], parts.scheme == "https"
-        return cls(
-            parts.hostname, port, encrypted, unquote(parts.username or ""), unquote(parts.password or "")
-        )
+        return cls(host, port, encrypted, _decoded(parts.username), _decoded(parts.password))
 
     def __str__(self) -> str:
         """Return its URL without user and password."""
         return f"http{'s' * self.encrypted}://{hop(self.host, self.port)}"
+
+
+def is_direct(text: str) -> bool:
+    """Whether a value says that no proxy is used."""
+    return text.lower() == DIRECT
+
+
+def _decoded(text: str | None) -> str:
+    return unquote(text or "", errors="surrogateescape")  # a password may be no UTF-8
 
 
 def hop(host: str, port: int) -> str:
@@ -53,36 +65,38 @@ def hop(host: str, port: int) -> str:
 def named_for(endpoint: str, environment: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the variable that names a proxy for an endpoint, and its value; None to go there directly.
 
-    HTTPS_PROXY, ALL_PROXY and NO_PROXY, in lower case first. NO_PROXY lists names with all below them, addresses,
-    networks (10.0.0.0/8), each also with a port, or `*`. A proxy is never used for this machine, nor for plain http,
-    which only goes to a container beside it.
+    HTTPS_PROXY, ALL_PROXY and NO_PROXY, in lower case first. NO_PROXY lists, with commas or spaces, names with all
+    below them, addresses, networks (10.0.0.0/8) and patterns (10.*), each also with a port. A proxy is never used for
+    this machine, nor for plain http, which only goes to a container beside it.
     """
-    variable = next((name for name in _NAMED_BY if environment.get(name)), None)
+    variable, value = _first(_NAMED_BY, environment)
     parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    if variable is None or parts.scheme != "https" or host == "localhost":
+    host = (parts.hostname or "").removesuffix(".")
+    if not value or is_direct(value) or parts.scheme != "https" or host == "localhost" or _is_loopback(host):
         return None
-    excepted = next((environment[name] for name in _EXCEPTED_BY if environment.get(name)), "")
-    if _is_loopback(host) or any(_excepts(entry, host, parts.port or 443) for entry in excepted.split(",")):
+    _, excepted = _first(_EXCEPTED_BY, environment)
+    if any(_excepts(entry.lower(), host, parts.port or 443) for entry in re.split(r"[\s,;]+", excepted)):
         return None
-    return variable, environment[variable]
+    return variable, value
+
+
+def _first(names: Sequence[str], environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the first of the variables that is not empty, and its value."""
+    return next(((name, value) for name in names if (value := bare(environment.get(name, "")))), ("", ""))
 
 
 def _excepts(entry: str, host: str, port: int) -> bool:
-    entry = entry.strip().lower()
     name, colon, its_port = entry.rpartition(":")
-    if colon and its_port.isdigit() and ("]" in name or ":" not in name):
+    if colon and its_port.isdecimal() and ("]" in name or ":" not in name):
         if int(its_port) != port:
             return False
         entry = name
     entry = entry.strip("[]")
-    if entry == "*":
-        return True
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     except ValueError:
-        name = entry.removeprefix("*").removeprefix(".")
-        return bool(name) and (host == name or host.endswith(f".{name}"))
+        name = entry.removeprefix("*").removeprefix(".").removesuffix(".")
+        return fnmatchcase(host, entry) or (bool(name) and (host == name or host.endswith(f".{name}")))
 
 
 def _is_loopback(host: str) -> bool:

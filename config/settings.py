@@ -19,7 +19,7 @@ from config.account import DAY, KNOWN, Account, resolve, routed
 from config.duration import Seconds, Unit
 from config.endpoint import check_redis_url
 from config.faults import Fault, SettingsError, collected, from_validation, missing, plain, wrong
-from config.numbers import refuse_bool
+from config.numbers import refuse_misread
 from config.sources import (
     CONFIG_VARIABLE,
     SECRETS_VARIABLE,
@@ -205,7 +205,7 @@ class Settings(BaseSettings):
     keyless: ClassVar[bool] = False
     """Whether accounts may lack keys, or be absent: read-only commands find the rest in Redis."""
 
-    _refuse_bool = field_validator("*", mode="before")(refuse_bool)
+    _refuse_misread = field_validator("*", mode="before")(refuse_misread)
 
     @property
     def exporter_port(self) -> int:
@@ -280,10 +280,11 @@ def load(env: Mapping[str, str] | None = None, *, keyless: bool = False) -> Sett
 
     `env` replaces the environment; `keyless`: accounts need no keys. Raises SettingsError with all faults.
     """
-    layers = _layers(os.environ if env is None else env)
+    environment = unmarked(os.environ if env is None else env)
+    layers = _layers(environment)
     settings, faults = _validated(layers, KeylessSettings if keyless else Settings)
     if settings is not None and not keyless:
-        settings, wrong_routes = _routed(settings, os.environ if env is None else env)
+        settings, wrong_routes = _routed(settings, environment)
         faults += wrong_routes
     if settings is None or faults:
         # outside the except clause, so that pydantic's error, which holds the values, is not its context

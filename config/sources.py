@@ -21,9 +21,11 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 SECRETS_VARIABLE = f"{PREFIX}SECRETS_DIR"
 
 _FILE = "_file"
+_NO_TEXT = "it is not UTF-8 text, save it as that"
 _ACCOUNTS = "accounts"
 # Kubernetes sets these in every pod beside a Service called otpreport: they are not settings.
 _SERVICE_LINK = re.compile(r".*(^|_)(service_host|service_port(_\w+)?|port_[0-9]+_(tcp|udp|sctp)(_\w+)?)")
+_NAME_PREFIX = re.compile(r"^\ufeff?\s*((export|set)\s+)?")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 Path_ = tuple[str, ...]
@@ -76,16 +78,19 @@ class Layer(PydanticBaseSettingsSource):
     def read(self, file: Path, named_by: str) -> str | None:
         """Return the text of a file, without a byte order mark, or None and a fault."""
         try:
-            return file.read_text(encoding="utf-8-sig")
+            text = file.read_text(encoding="utf-8-sig")
+            if "\0" not in text:  # UTF-16 without a byte order mark is full of them
+                return text
+            reason: str | None = _NO_TEXT
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            self.blame(named_by, _about(file, named_by, "can't be read"), str(reason))
-            return None
+            reason = error.strerror if isinstance(error, OSError) else _NO_TEXT
+        self.blame(named_by, _about(file, named_by, "can't be read"), str(reason))
+        return None
 
     def put_file(self, name: str, file: Path, named_by: str) -> None:
         """Keep the content of a file for the setting `name`."""
         text = self.read(file, named_by)
-        if text and _bare(text):
+        if text and bare(text):
             self.put_text(name, text, named_by)
             return
         self.unread.append(path_of(name) or ())
@@ -98,10 +103,10 @@ class Layer(PydanticBaseSettingsSource):
         if path is None:
             self.blame(origin, "is unknown", _meant(name, tuple(self.settings_cls.model_fields)))
         else:
-            self.put(path, _bare(text), origin)
+            self.put(path, bare(text), origin)
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Return a value without what came along: a line break from a file, the quotes that `docker run --env-file` keeps.
 
     No setting begins and ends with space or with the same quotation mark.
@@ -159,8 +164,11 @@ class Environment(Layer):
 
 
 def unmarked(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with the name right that came first in a file with a byte order mark."""
-    return {name.removeprefix("\ufeff"): value for name, value in environment.items()}
+    """Return the environment with bare names.
+
+    Who reads an env file literally leaves its byte order mark, `export ` and the spaces around `=` in them.
+    """
+    return {_NAME_PREFIX.sub("", name).strip(): value for name, value in environment.items()}
 
 
 def _prefixed(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -169,7 +177,7 @@ def _prefixed(environment: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, 
         if name == original.lower() or not value or original.upper() in {CONFIG_VARIABLE, SECRETS_VARIABLE}:
             continue
         if not _is_service_link(name, value):
-            yield name, (original, _bare(value))
+            yield name, (original, bare(value))
 
 
 def _is_service_link(name: str, value: str) -> bool:
@@ -183,7 +191,7 @@ class TomlFile(Layer):
 
     def __init__(self, settings: type[BaseSettings], file: str) -> None:
         super().__init__(settings)
-        file = _bare(file)
+        file = bare(file)
         text = self.read(Path(file), CONFIG_VARIABLE) if file else ""
         leaves = None if text is None else self._parse(text, file)
         if leaves is None:
@@ -230,7 +238,7 @@ class SecretsFolder(Layer):
 
     def __init__(self, settings: type[BaseSettings], folder: str) -> None:
         super().__init__(settings)
-        folder = _bare(folder)
+        folder = bare(folder)
         files = self._files(Path(folder or DEFAULT_SECRETS_DIR), is_named=bool(folder))
         for file in files:
             self.put_file(file.name.lower().removeprefix(PREFIX.lower()), file, str(file))
@@ -268,8 +276,8 @@ def places(environment: Mapping[str, str]) -> list[Path]:
     An unreadable folder yields no files here; reading it reports the fault.
     """
     named = [Path(value) for name, (_, value) in _prefixed(environment) if name.endswith(_FILE)]
-    config = _bare(environment.get(CONFIG_VARIABLE, ""))
-    folder = Path(_bare(environment.get(SECRETS_VARIABLE, "")) or DEFAULT_SECRETS_DIR)
+    config = bare(environment.get(CONFIG_VARIABLE, ""))
+    folder = Path(bare(environment.get(SECRETS_VARIABLE, "")) or DEFAULT_SECRETS_DIR)
     try:
         secrets = _settings_in(sorted(folder.iterdir()))
     except OSError:

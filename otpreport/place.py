@@ -8,6 +8,8 @@ import re
 _ALSO = {
     "valkey": "redis",
     "valkeys": "rediss",
+    "redis+ssl": "rediss",
+    "redis+tls": "rediss",
     "redis+socket": "unix",
     "redis-socket": "unix",
     "redis-sentinel": "sentinel",
@@ -25,7 +27,7 @@ def as_ours(url: str) -> str:
     """
     url = url.strip()
     scheme, colon, rest = url.partition("://")
-    scheme = _ALSO.get(scheme.lower(), scheme)
+    scheme = _ALSO.get(scheme.lower(), scheme.lower())
     if scheme.endswith("sentinel"):
         rest = _with_service(rest)
         if scheme == "rediss-sentinel":
@@ -33,7 +35,10 @@ def as_ours(url: str) -> str:
     elif scheme == "unix":
         rest = re.sub(r"([?&])(?:virtual_host|database)=", r"\1db=", rest)
     rest = re.sub(
-        r"([?&]ssl_cert_reqs=)(?:CERT_)?(NONE|OPTIONAL|REQUIRED)\b", _lower, rest, flags=re.IGNORECASE
+        r"([?&]ssl_cert_reqs=)(?:ssl\.)?(?:CERT_)?(NONE|OPTIONAL|REQUIRED)\b",
+        _lower,
+        rest,
+        flags=re.IGNORECASE,
     )
     return f"{scheme}{colon}{rest}"
 

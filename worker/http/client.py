@@ -85,7 +85,8 @@ class OwnClient:
             place, written = self._written(signed)
             connection = self._connections.kept(place) or await self._connections.new(place)
         except TimeoutError as error:
-            raise NotSent(f"ConnectTimeout: {_text(error)}") from None
+            by = f"by proxy {self._route.proxy}: " if self._route.proxy else ""
+            raise NotSent(f"ConnectTimeout: {by}{_text(error)}") from None
         except (OSError, ValueError) as error:
             raise NotSent(f"ConnectError: {_text(error)}") from error
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from typing import cast
 
 from config.proxy import ProxyServer
@@ -11,7 +12,7 @@ from config.proxy import ProxyServer
 MAX_HEAD = 16 * 1024
 """Bytes of the proxy's answer, at most."""
 
-_END = b"\r\n\r\n"
+_END = re.compile(rb"\r?\n\r?\n")
 
 
 class Tunnel(asyncio.Protocol):
@@ -35,11 +36,12 @@ class Tunnel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the head of the answer; in an open tunnel nothing may follow it, since we have said nothing yet."""
         self._head += data
-        head, end, rest = self._head.partition(_END)
-        if self._opened.done() or len(head) > MAX_HEAD:
+        end = _END.search(self._head)
+        if self._opened.done() or (end.start() if end else len(self._head)) > MAX_HEAD:
             self._fail("said more than its answer to CONNECT")
         elif end:
-            self._read(head.split(b"\r\n")[0].decode("latin-1"), rest)
+            line = self._head.partition(b"\n")[0].decode("latin-1").strip()
+            self._read(line, self._head[end.end() :])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who waits."""
@@ -62,6 +64,6 @@ class Tunnel(asyncio.Protocol):
     def _request(self, target: str) -> bytes:
         head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
         if self._proxy.user or self._proxy.password:
-            pair = f"{self._proxy.user}:{self._proxy.password}".encode()
+            pair = f"{self._proxy.user}:{self._proxy.password}".encode(errors="surrogateescape")
             head += f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
         return f"{head}\r\n".encode("ascii")

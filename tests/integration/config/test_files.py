@@ -136,10 +136,11 @@ def test_where_a_setting_comes_from(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 are told, not shown."""
-    (tmp_path / "key").write_bytes(b"\xff\xfe")
-    assert faults(WITHOUT_KEY | {f"{KEY}_FILE": str(tmp_path / "key")}) == [
-        f"{KEY}_FILE names {tmp_path / 'key'}, which can't be read: it is not UTF-8 text"
-    ]
+    for content in (b"\xff\xfe", "key".encode("utf-16"), "key".encode("utf-16-le"), b"key\0"):
+        (tmp_path / "key").write_bytes(content)
+        assert faults(WITHOUT_KEY | {f"{KEY}_FILE": str(tmp_path / "key")}) == [
+            f"{KEY}_FILE names {tmp_path / 'key'}, which can't be read: it is not UTF-8 text, save it as that"
+        ]
 
 
 def test_a_value_and_its_file_together(tmp_path: Path) -> None:

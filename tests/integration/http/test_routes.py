@@ -34,12 +34,20 @@ def through(url: str, folder: Path | None = None) -> Route:
     return Route(ProxyServer.parse(url), ca_bundle=str(folder / "authority.pem") if folder else "")
 
 
-async def forwarding(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def forwarding(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    said: bytes = OPENED,
+    *,
+    bytewise: bool = False,
+) -> None:
     """Be a proxy that opens every tunnel."""
     _, target, _ = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
     host, _, port = target.decode().rpartition(":")
     there, back = await asyncio.open_connection(host.strip("[]"), int(port))
-    writer.write(OPENED)
+    for start in range(0, len(said), 1 if bytewise else len(said)):
+        writer.write(said[start : start + 1] if bytewise else said)
+        await asyncio.sleep(0.001)  # so that it is read by itself
 
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -120,6 +128,39 @@ async def test_a_proxy_behind_tls(tmp_path: Path) -> None:
             await sender.by(through(url)).send(signed(server.url))
 
 
+SAID = {
+    "no reason": b"HTTP/1.1 200\r\n\r\n",
+    "lower case": b"HTTP/1.0 200 ok\r\nvia: x\r\ncontent-length: 0\r\n\r\n",
+    "bare line feeds": b"HTTP/1.1 200 OK\nVia: x\n\n",
+    "another success": b"HTTP/1.1 204 No Content\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_answers_that_open_a_tunnel(said: str, tmp_path: Path) -> None:
+    """However an answer is written and split: the tunnel is open."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await forwarding(reader, writer, SAID[said], bytewise=True)
+
+    async with (
+        RawServer(answering(OK), tls=server_context(tmp_path)) as server,
+        await asyncio.start_server(handle, "127.0.0.1", 0) as proxy,
+        Clients()() as sender,
+    ):
+        route = through(f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}", tmp_path)
+        assert (await sender.by(route).send(signed(server.url))).status == 200
+
+
+async def dripping_head(writer: asyncio.StreamWriter) -> None:
+    """Begin an answer and never come to its end, a byte now and then."""
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while not writer.is_closing():
+        writer.write(b".")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
 ODD: dict[str, tuple[Handler, str]] = {
     "refuses": (answering(b"HTTP/1.1 403 Filtered\r\nContent-Length: 0\r\n\r\n"), "403 Filtered"),
     "has no way": (answering(b"HTTP/1.0 502 Bad Gateway\r\n\r\n<html>"), "502 Bad Gateway"),
@@ -132,7 +173,12 @@ ODD: dict[str, tuple[Handler, str]] = {
     "never ends": (answering(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 4000), "more than its answer"),
     "ends": (closing(), "ended the connection"),
     "ends halfway": (closing(b"HTTP/1.1 200 OK\r\nX:"), "ended the connection"),
-    "is silent": (silent, "Timeout"),
+    "is silent": (silent, "Timeout: by proxy http://127"),
+    "drips": (dripping_head, "Timeout: by proxy http://127"),
+    "says the body": (
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+        "more than its answer",
+    ),
     "opens nothing": (closing(OPENED), "(?i)connect|eof|closed|end"),
 }
 
@@ -149,7 +195,7 @@ async def test_a_proxy_that_opens_no_tunnel(kind: str, scheme: str) -> None:
         ):
             await http.send(signed(f"{scheme}://127.0.0.1:9/"))
         assert all(request.startswith(b"CONNECT 127.0.0.1:9 HTTP/1.1\r\n") for request in proxy.requests)
-        if kind != "is silent":
+        if kind not in {"is silent", "drips"}:
             assert b"AKID" not in b"".join(proxy.requests)
         # and the next request is not harmed
         async with RawServer(answering(OK)) as server:

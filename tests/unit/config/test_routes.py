@@ -44,12 +44,43 @@ def test_a_proxys_password_does_not_show() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["socks5://proxy:1", "http://", "http://proxy/path", "http://a b", "http://proxy:x"]
+    ("credentials", "user", "password"),
+    [
+        ("me:p:w", "me", "p:w"),
+        ("me:p@w", "me", "p@w"),
+        ("m%40e:p%3A%23", "m@e", "p:#"),
+        ("mé:pä", "mé", "pä"),
+        ("me:p%C3%A4%", "me", "pä%"),
+        ("me:%E4", "me", "\udce4"),
+        ("me", "me", ""),
+    ],
+)
+def test_odd_passwords(credentials: str, user: str, password: str) -> None:
+    """They are read as curl reads them; one that is no UTF-8 keeps its bytes."""
+    assert ProxyServer.parse(f"http://{credentials}@proxy:1") == ProxyServer(
+        "proxy", 1, user=user, password=password
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "socks5://proxy:1",
+        "http://",
+        "http://proxy/path",
+        "http://a b",
+        "http://proxy:x",
+        "http://::1:3128",
+        "http://me:p#w@proxy:1",
+        "http://pröxy:1",
+        "http://me:p\tw@proxy:1",
+    ],
 )
 def test_what_is_no_proxy(text: str) -> None:
     """It is named, wherever it was set; an account that goes directly does not mind the environment's."""
     fix = (
-        "write http://host:port or https://host:port, with user:password@ before the host if needed, or none"
+        "write http://host:port or https://host:port, an IPv6 address in brackets, "
+        "with user:password@ before the host if needed (special characters as %XX), or none"
     )
     assert faults({**GOOD, PROXY: text}) == [
         f"accounts.tencent.proxy is not an HTTP proxy (from {PROXY}): {fix}"
@@ -68,6 +99,7 @@ def test_whose_proxy_is_used() -> None:
     assert route(HTTP_PROXY="http://plain:1").proxy is None
     assert route(**BUSY, **{PROXY: "http://own:1"}).proxy == ProxyServer("own", 1)
     assert route(**BUSY, **{PROXY: "none"}).proxy is None
+    assert route(**BUSY, **{PROXY: "None"}).proxy is None
     assert config.load({**GOOD, **BUSY}, keyless=True).accounts["tencent"].route == Route()
 
 
@@ -88,6 +120,15 @@ def test_whose_proxy_is_used() -> None:
         ("[fd00::1]:443", "https://[fd00::1]", True),
         ("fd00::/8", "https://[fd00::1]", True),
         (",, ,", "https://sms.example.com", False),
+        ("other.org example.com", "https://sms.example.com", True),
+        ("other.org;example.com", "https://sms.example.com", True),
+        ("example.com.", "https://sms.example.com", True),
+        ("example.com", "https://sms.example.com.", True),
+        ("10.1.*", "https://10.1.2.3", True),
+        ("10.1.*", "https://10.2.2.3", False),
+        ("sms.*:443", "https://sms.example.com", True),
+        ("example.com:\u00b2", "https://sms.example.com", False),
+        ("10.0.0.0/33", "https://10.1.2.3", False),
         ("", "https://127.0.0.1:8443", True),
         ("", "https://[::1]", True),
         ("", "https://localhost", True),
@@ -98,6 +139,24 @@ def test_what_goes_directly(excepted: str, endpoint: str, direct: bool) -> None:
     """NO_PROXY as curl, Go and Python read it; never this machine, nor a container beside it."""
     found = named_for(endpoint, {**BUSY, "NO_PROXY": excepted})
     assert found == (None if direct else ("HTTPS_PROXY", "http://proxy:3128"))
+
+
+@pytest.mark.parametrize("value", ["", " ", '""', "none", "NONE", '"none"', "\r"])
+def test_an_environment_that_names_no_proxy(value: str) -> None:
+    """Nothing, in whatever quotes, is as good as none; the next variable counts then, but not after `none`."""
+    assert route(HTTPS_PROXY=value).proxy is None
+    named = route(HTTPS_PROXY=value, ALL_PROXY="http://all:1").proxy
+    assert named == (None if "none" in value.lower() else ProxyServer("all", 1))
+
+
+@pytest.mark.parametrize("around", ["{}\r", ' "{}" ', "'{}'"])
+def test_what_comes_along_with_the_environments_proxy(around: str) -> None:
+    """It is left out, as with our own settings."""
+    excepted = around.format("other.org,sms.example.com")
+    busy = {"HTTPS_PROXY": around.format("http://proxy:1")}
+    assert route(**busy).proxy == ProxyServer("proxy", 1)
+    assert route(**{f"export {name}": value for name, value in busy.items()}).proxy == ProxyServer("proxy", 1)
+    assert named_for("https://sms.example.com", {**busy, "NO_PROXY": excepted}) is None
 
 
 def test_httpx_has_no_proxy() -> None:

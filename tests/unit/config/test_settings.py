@@ -177,6 +177,24 @@ def test_what_comes_along_with_a_value_is_left_out(around: str, tmp_path: Path) 
     assert config.load({**files, "\ufeffOTPREPORT_CONCURRENCY": "7"}) == expected
 
 
+@pytest.mark.parametrize("name", ["export {}", "set {}", "{} ", " {}", "\ufeffexport {}"])
+def test_what_comes_along_with_a_name_is_left_out(name: str) -> None:
+    """Whoever reads an env file literally leaves `export `, and the spaces around `=`, in the names."""
+    odd = {name.format(variable): f" {value}" for variable, value in GOOD.items()}
+    assert config.load(odd) == config.load(GOOD)
+
+
+@pytest.mark.parametrize("text", ["1.000", "10.000", "1,000", "1 000", "1'000"])
+def test_a_thousands_separator_is_told(text: str) -> None:
+    """`1.000` would be read as 1 without a word; `1_000` and `5.0` are clear."""
+    name = "OTPREPORT_ACCOUNTS__TENCENT__RATE_LIMIT"
+    (found,) = faults({**GOOD, name: text})
+    assert found.startswith("accounts.tencent.rate_limit is ")
+    assert found.endswith("give a whole number from 1 to 100000")
+    assert config.load({**GOOD, name: "1_000"}).accounts["tencent"].rate_limit == 1000
+    assert config.load({**GOOD, name: "5.0"}).accounts["tencent"].rate_limit == 5
+
+
 def test_a_quoted_nothing_is_not_set() -> None:
     """`NAME=""` in such a file is no value."""
     assert faults({**GOOD, "OTPREPORT_REDIS_URL": '""'}) == ["redis_url is missing: set OTPREPORT_REDIS_URL"]

@@ -80,6 +80,10 @@ def test_sentinel_with_tls() -> None:
             "sentinel://a/orders?ssl_cert_reqs=none&ssl=true",
         ),
         ("rediss://db?ssl_cert_reqs=CERT_REQUIRED", "rediss://db?ssl_cert_reqs=required"),
+        ("rediss://db?ssl_cert_reqs=ssl.CERT_NONE", "rediss://db?ssl_cert_reqs=none"),
+        ("REDIS://:p@db", "redis://:p@db"),
+        ("redis+ssl://:p@db", "rediss://:p@db"),
+        ("redis+tls://:p@db", "rediss://:p@db"),
         ("rediss://db/0?db=1&ssl_cert_reqs=None", "rediss://db/0?db=1&ssl_cert_reqs=none"),
     ],
 )
