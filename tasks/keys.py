@@ -157,7 +157,7 @@ class Keys:
         It is there once an OTP was noted: then the account is tracked. Its other counts: `le:<seconds>` and `latency`
         (ms) of the time from sent to verified, `unmatched`, `late`, `queued`, `withheld`, `unsaid`, `refused`. Its
         times in ms: `noted`, until when everything that was told is noted, `looked`, when a worker last looked,
-        `watched`, from when on OTPs may close.
+        `watched`, from when on OTPs may close, `back`, when somebody looked again after a time in which nobody did.
         """
         return f"{self.prefix}otpreport:otps:{account}"
 

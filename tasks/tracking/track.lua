@@ -5,14 +5,16 @@
 --
 -- No KEYS: which it needs depends on what it finds.
 -- ARGV  1 key prefix  2 notices at most  3 closings at most  4 generation width of the remembered OTPs (s)
---       5 grace after an OTP's end (s)  6 after a time in which nobody looked nothing closes for so long (s)
+--       5 grace after an OTP's end (s)  6 after a time in which nobody looked nothing closes for so long (s), nor after an old
+--       notice that comes meanwhile: spools are on their way
 --       7 how long that time has to be (s)  8 how long a verified OTP waits for its `sent` (s)
 --       then for each account: name, reports of OTPs not verified that may wait at once (-1: none is to be sent), seconds after
 --       the sending within which the provider takes one (0: no such bound)
 -- reply { notices noted, OTPs closed, 1 if there is more to do at once, keys that can't be used }
 -- cost  O(notices + closings), 10-20 us an OTP in all; an account with nothing to do takes four commands that read
 --
--- HASH otps: the counts (tasks/keys.py), and for this script alone: `dispatched` 1 once an OTP was sent; `marks`
+-- HASH otps: the counts (tasks/keys.py), and for this script alone: `back`, since when somebody looks again; `dispatched` 1 once
+-- an OTP was sent; `marks`
 -- '<ms>:<notices> ...': at which time so many were waiting, less those that were noted since. An OTP is closed when what was
 -- waiting at the end of its time is noted, whatever came later.
 -- ZSET open: score = ((due (s) - EPOCH) * 8192 + expires_in) * 2048 + country * 2 + verified, 53 bits, so that due sorts.
@@ -28,6 +30,7 @@ local EPOCH, LIVES, FLAGS = 1767225600, 8192, 2048
 local SHIFT, HALF = 1048576, 524288
 local EARLY = 100000 -- verified OTPs of an account that wait for their `sent`, at most: 9 MB
 local LOOKED = 2000 -- ms after which it is written down again that somebody looked
+local LATE, SPOOLS = 60000, 1800000 -- ms: a notice so old comes from a spool; how long these are waited for, at most
 local MARK, MARKS = 5000, 12 -- ms between two marks, and how many there are at most
 local HOURS = 50 * 3600
 local SKEW = 3600 -- s by which an app's clock may be ahead so that each repeat is known
@@ -180,6 +183,7 @@ local function note_one(self, raw)
     at, id = string.match(raw, '^verified (%d+) (.+)$')
   end
   local seconds = tonumber(ttl)
+  if at and tonumber(at) < now_ms - LATE then self.from_spool = true end
   if not at or #at > 15 or #id > LONGEST_ID or (seconds and (seconds < 30 or seconds > 5110)) then
     redis.call('LPUSH', self.queue, raw)
   elseif seconds then
@@ -332,17 +336,22 @@ end
 local function track(name, most_waiting, deadline)
   local self = account_of(name)
   if not usable(self) then return end
-  local looked, watched, stored, marks, dispatched = unpack(redis.call('HMGET', self.hash, 'looked', 'watched', 'noted', 'marks', 'dispatched'))
+  local looked, watched, stored, marks, dispatched, back = unpack(redis.call('HMGET', self.hash,
+    'looked', 'watched', 'noted', 'marks', 'dispatched', 'back'))
   if not looked and self.length == 0 then return end
   looked, watched, self.dispatched = tonumber(looked), tonumber(watched) or 0, dispatched and true
   local since = looked and now_ms - looked or gap_ms + 1
   if since > gap_ms or since < 0 then
-    watched = now_ms + pause_ms
-    self.changes.watched = watched
+    back, watched = now_ms, now_ms + pause_ms
+    self.changes.back, self.changes.watched = back, watched
   end
   local write_down
   self.add, write_down = counter(self.hash)
   note_all(self)
+  if self.from_spool and now_ms < watched and now_ms < tonumber(back or 0) + SPOOLS then
+    watched = now_ms + pause_ms
+    self.changes.watched = watched
+  end
   local upto = noted_until(self, stored, marks)
   local is_watched = now_ms >= watched
   give_up(self, is_watched and upto or 0)

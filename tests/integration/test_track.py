@@ -152,6 +152,34 @@ def test_nothing_closes_after_a_time_in_which_nobody_looked(tracking: Tracking) 
     assert country(tracking) == YES
 
 
+def test_after_an_outage_it_is_waited_for_spools(tracking: Tracking) -> None:
+    """They may take longer than a minute to come back: nothing closes while old notices come."""
+    tracking.sent("a")
+    tracking.track()
+    tracking.track(300)
+    for number in range(10):
+        tracking.verified(f"x{number}", ago=200)
+        assert tracking.watch(30) == 0
+    tracking.verified("a", ago=600)
+    assert tracking.watch(58) == 0
+    assert tracking.watch(6) == 1
+    assert country(tracking) == YES
+
+
+@pytest.mark.parametrize("after_an_outage", [True, False])
+def test_a_clock_that_is_behind_stops_no_closing(tracking: Tracking, *, after_an_outage: bool) -> None:
+    """Whose notices always look old delays closings after an outage for half an hour, and else not at all."""
+    tracking.sent("a")
+    tracking.track(300 if after_an_outage else 0)
+    took = 0
+    while tracking.otps.open == 2:
+        tracking.verified(f"x{took}", ago=500)
+        tracking.watch(30)
+        took += 30
+        assert took <= 1800 + 120
+    assert (took > 1700) is after_an_outage
+
+
 def test_without_the_watch_a_verified_otp_closes_as_not_verified(tracking: Tracking) -> None:
     """Negative control: the same with no time for the apps to tell."""
     tracking.sent("a")

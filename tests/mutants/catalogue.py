@@ -2718,4 +2718,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "if known == 1 then",
         "tests/integration/test_automatic.py::test_who_was_verified_waits_for_no_report_that_says_otherwise",
     ),
+    Mutant(
+        "track-spools",
+        "tasks/tracking/track.lua",
+        "if self.from_spool and now_ms < watched and",
+        "if false and now_ms < watched and",
+        "tests/integration/test_track.py::test_after_an_outage_it_is_waited_for_spools",
+    ),
+    Mutant(
+        "track-spools-bound",
+        "tasks/tracking/track.lua",
+        "and now_ms < tonumber(back or 0) + SPOOLS then",
+        "then",
+        "tests/integration/test_track.py::test_a_clock_that_is_behind_stops_no_closing",
+    ),
 )
