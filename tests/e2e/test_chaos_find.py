@@ -1,4 +1,4 @@
-"""`find` at its limits: a thousand looks for events that move, and a million events that wait."""
+"""`find` at its limits: events that move, a million that wait, killed workers, a Redis in trouble."""
 
 import random
 import time
