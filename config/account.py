@@ -1,6 +1,7 @@
 """An account at a provider: its settings, and the account they resolve to."""
 
 import hashlib
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -48,10 +49,18 @@ def _check_proxy(value: SecretStr) -> SecretStr:
 
 
 def _check_file(value: str) -> str:
-    if "-----BEGIN" in value or "\n" in value:
+    if "-----BEGIN" in value or not value.isprintable():
         fix = "give the path of the file, in a variable whose name does not end in _FILE"
         raise wrong("is the content of a file", fix)
     return value
+
+
+def _check_address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value)) if value else value
+    except ValueError:
+        fix = "write one of this machine's, such as 192.0.2.7 or 2001:db8::7"
+        raise wrong("is not an IP address", fix) from None
 
 
 def _proxy(value: SecretStr) -> ProxyServer:
@@ -130,10 +139,11 @@ class AccountSettings(BaseModel):
     client_key: Annotated[str, AfterValidator(_check_file), ImpliedDefault("in `CLIENT_CERT`")] = Field(
         default="", description="PEM file of that certificate's private key, not encrypted."
     )
-    source_address: Annotated[str, ImpliedDefault("the system's choice")] = Field(
-        default="",
-        pattern=r"^[0-9A-Fa-f.:]{0,45}$",
-        description="IP address of this machine that connections are made from, where a provider allows only one.",
+    source_address: Annotated[str, AfterValidator(_check_address), ImpliedDefault("the system's choice")] = (
+        Field(
+            default="",
+            description="IP address of this machine that connections are made from, where a provider allows only one.",
+        )
     )
 
     unverified: Annotated[

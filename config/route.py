@@ -4,10 +4,18 @@ import contextlib
 import ssl
 from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 
 from config.proxy import ProxyServer
 from otpreport.errors import OtpreportError
+
+_NO_KEY = "it holds no private key in PEM form"
+_PROBLEMS = {
+    "KEY_VALUES_MISMATCH": "its private key is not that of the first certificate in client_cert",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "it holds no certificate in PEM form",
+    "NO_START_LINE": "it holds no certificate in PEM form",
+    _NO_KEY: _NO_KEY,
+}
+"""What OpenSSL's reasons mean for these files."""
 
 
 class UnusableFileError(OtpreportError, OSError):
@@ -46,8 +54,10 @@ class Route:
             def encrypted() -> str:  # OpenSSL would ask for the password at the terminal
                 raise UnusableFileError(key_setting, key, "its private key is encrypted")
 
-            with _blaming("client_cert", self.client_cert):
-                Path(self.client_cert).read_bytes()  # which of the two is missing, the next call does not say
+            with _blaming(
+                "client_cert", self.client_cert
+            ):  # which of the two is wrong, the next call does not say
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.client_cert)
             with _blaming(key_setting, key):
                 context.load_cert_chain(self.client_cert, key, password=encrypted)
         return context
@@ -73,7 +83,8 @@ def _blaming(setting: str, file: str) -> Generator[None]:
     except UnusableFileError:
         raise
     except ssl.SSLError as error:
-        problem = (error.reason or "it holds no certificate").lower().replace("_", " ")
+        reason = error.reason or _NO_KEY
+        problem = _PROBLEMS.get(reason, reason.lower().replace("_", " "))
         raise UnusableFileError(setting, file, problem) from None
     except OSError as error:
         raise UnusableFileError(setting, file, error.strerror or str(error)) from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -17,7 +18,9 @@ from tests.support.certificates import Authority
 from tests.support.http_clients import Clients, server_context, signed
 from tests.support.raw_server import OK, Handler, RawServer, answering, closing, silent
 from tests.support.tinyproxy import Tinyproxy
+from tests.support.wait import coming
 from worker.http.client import HttpClient
+from worker.http.dial import Address, Dialer, Place
 
 ENGINES: list[HttpEngine] = ["builtin", "httpx"]
 OPENED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -100,6 +103,61 @@ async def test_a_proxy_that_wants_a_password(tmp_path: Path) -> None:
                     await sender.by(replace(route, proxy=wrong)).send(signed(server.url))
                 assert "hunter2" not in str(refused.value)
         assert len(server.requests) == 1
+
+
+async def test_the_providers_name_is_checked_in_the_tunnel(tmp_path: Path) -> None:
+    """A certificate for another name is refused there, too, and no byte of the request leaves."""
+    tls = server_context(tmp_path)
+    with Tinyproxy(tmp_path) as proxy:
+        async with RawServer(answering(OK), tls=tls) as server, Clients()() as sender:
+            http = sender.by(through(proxy.url, tmp_path))
+            assert (await http.send(signed(server.url))).status == 200
+            with pytest.raises(NotSent, match=r"by proxy http.*not valid for 'localhost'"):
+                await http.send(signed(server.url.replace("127.0.0.1", "localhost")))
+        assert len(server.requests) == 1
+
+
+async def test_a_proxy_that_closes_idle_tunnels(tmp_path: Path) -> None:
+    """The next request opens another tunnel, and nothing is in doubt."""
+    tunnels: list[asyncio.StreamWriter] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tunnels.append(writer)
+        await forwarding(reader, writer)
+
+    async with (
+        RawServer(answering(OK), tls=server_context(tmp_path)) as server,
+        await asyncio.start_server(handle, "127.0.0.1", 0) as proxy,
+        Clients()() as sender,
+    ):
+        http = sender.by(through(f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}", tmp_path))
+        for made in range(1, 5):
+            assert (await http.send(signed(server.url))).status == 200
+            assert len(tunnels) == made
+            (tunnels[-1].close if made % 2 else tunnels[-1].transport.abort)()
+            await coming(lambda: server.open == 0)
+
+
+async def test_a_proxy_with_a_dead_address() -> None:
+    """The other addresses of its name are tried, beside the one that does not answer."""
+    # 192.0.2.1 is no one's (RFC 5737); ::1 at this port refuses
+    async with await asyncio.start_server(forwarding, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        asked: list[tuple[str, int]] = []
+
+        async def look_up(place: Place) -> list[Address]:
+            asked.append(place.first)
+            return [
+                (socket.AF_INET6, ("::1", port, 0, 0)),
+                (socket.AF_INET, ("192.0.2.1", port)),
+                (socket.AF_INET, ("127.0.0.1", port)),
+            ]
+
+        async with RawServer(answering(OK)) as server:
+            place = Place.of(server.url.rstrip("/"), through("http://many.example:8"))
+            connection = await Dialer(look_up=look_up).connect(place, lambda _: None)
+            connection.cut()
+        assert asked == [("many.example", 8)]
 
 
 async def test_a_proxy_on_ipv6(tmp_path: Path) -> None:
@@ -272,6 +330,27 @@ async def test_a_renewed_certificate_is_used(tmp_path: Path) -> None:
             step()
             await http.send(signed(server.url))
         assert names == ["old", "old", "old", "new"]
+
+
+async def test_a_mounted_secret_that_is_swapped(tmp_path: Path) -> None:
+    """Kubernetes replaces a link to the folder of both files: the next connection shows the new pair."""
+    async with demanding(tmp_path) as (server, names, authority), Clients()() as sender:
+        for name in ("old", "new"):
+            text, mark, key = authority.sign(name).read_text().partition("-----BEGIN PRIVATE")
+            (tmp_path / f"..{name}").mkdir()
+            (tmp_path / f"..{name}" / "tls.crt").write_text(text)
+            (tmp_path / f"..{name}" / "tls.key").write_text(mark + key)
+        data = tmp_path / "..data"
+        data.symlink_to("..old")
+        for file in ("tls.crt", "tls.key"):
+            (tmp_path / file).symlink_to(f"..data/{file}")
+        route = Route(None, str(authority.file), str(tmp_path / "tls.crt"), str(tmp_path / "tls.key"))
+        http = sender.by(route)
+        await http.send(signed(server.url))
+        (tmp_path / "..data_tmp").symlink_to("..new")
+        (tmp_path / "..data_tmp").replace(data)
+        await http.send(signed(server.url))
+        assert names == ["old", "new"]
 
 
 async def test_the_source_address(client: Clients) -> None:

@@ -176,6 +176,13 @@ def test_files_that_can_not_be_used(tmp_path: Path) -> None:
     rubbish = tmp_path / "rubbish.pem"
     rubbish.write_text("-----BEGIN CERTIFICATE-----\nxx\n")
     away, where = tmp_path / "away.pem", "OTPREPORT_ACCOUNTS__TENCENT__"
+    empty, certificate, key, chain = (tmp_path / name for name in ("empty", "certificate", "key", "chain"))
+    empty.touch()
+    start, mark, rest = mine.read_text().partition("-----BEGIN PRIVATE")
+    certificate.write_text(start)
+    key.write_text(mark + rest)
+    chain.write_text(other.read_text().partition(mark)[0] + start)
+    no_certificate = "it holds no certificate"
     cases = [
         ({"CA_BUNDLE": away}, f"accounts.tencent.ca_bundle can't be used: {away}: No such file or directory"),
         ({"CA_BUNDLE": rubbish}, f"accounts.tencent.ca_bundle can't be used: {rubbish}: "),
@@ -184,9 +191,28 @@ def test_files_that_can_not_be_used(tmp_path: Path) -> None:
             {"CLIENT_CERT": mine, "CLIENT_KEY": away},
             f"accounts.tencent.client_key can't be used: {away}: No such",
         ),
+        ({"CA_BUNDLE": tmp_path}, f"accounts.tencent.ca_bundle can't be used: {tmp_path}: Is a directory"),
+        ({"CA_BUNDLE": empty}, f"accounts.tencent.ca_bundle can't be used: {empty}: {no_certificate}"),
+        ({"CLIENT_CERT": empty}, f"accounts.tencent.client_cert can't be used: {empty}: {no_certificate}"),
+        (
+            {"CLIENT_CERT": key, "CLIENT_KEY": certificate},
+            f"accounts.tencent.client_cert can't be used: {key}: {no_certificate}",
+        ),
+        (
+            {"CLIENT_CERT": certificate},
+            f"accounts.tencent.client_cert can't be used: {certificate}: it holds no private key",
+        ),
+        (
+            {"CLIENT_CERT": mine, "CLIENT_KEY": empty},
+            f"accounts.tencent.client_key can't be used: {empty}: it holds no private key",
+        ),
+        (
+            {"CLIENT_CERT": chain, "CLIENT_KEY": key},
+            f"accounts.tencent.client_key can't be used: {key}: its private key is not that of the first",
+        ),
         (
             {"CLIENT_CERT": mine, "CLIENT_KEY": other},
-            f"accounts.tencent.client_key can't be used: {other}: key val",
+            f"accounts.tencent.client_key can't be used: {other}: its private key is not that of the first",
         ),
         ({"CLIENT_KEY": mine}, f"accounts.tencent.client_cert is missing: set {where}CLIENT_CERT"),
     ]
@@ -199,6 +225,22 @@ def test_files_that_can_not_be_used(tmp_path: Path) -> None:
     assert route(**{f"{where}CA_BUNDLE": str(mine), f"{where}CLIENT_CERT": str(mine)}).client_cert == str(
         mine
     )
+
+
+def test_files_of_other_systems(tmp_path: Path) -> None:
+    """Line ends and byte order marks of Windows don't matter to a certificate."""
+    authority = Authority(tmp_path)
+    file = tmp_path / "odd.pem"
+    file.write_bytes(b"\xef\xbb\xbf" + authority.file.read_bytes().replace(b"\n", b"\r\n"))
+    Route(ca_bundle=str(file), client_cert=str(file)).context()
+
+
+@pytest.mark.parametrize("text", ["1.2.3", "10.0.0.1:80", "localhost", "[::1]", "10.0.0.1/32", "eth0"])
+def test_what_is_no_source_address(text: str) -> None:
+    """It is named before the first connection fails."""
+    name = "OTPREPORT_ACCOUNTS__TENCENT__SOURCE_ADDRESS"
+    (found,) = faults({**GOOD, name: text})
+    assert found.startswith(f"accounts.tencent.source_address is not an IP address (from {name}): write one")
 
 
 def test_a_key_in_place_of_its_file_is_not_shown(tmp_path: Path) -> None:
