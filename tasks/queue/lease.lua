@@ -411,8 +411,8 @@ end
 -- What comes after all others: the last of the lists, where the tracker puts its reports, and those that wait for another try.
 local function serve_last(account, want)
   local list, index = prefix .. 'otpreport.' .. account .. LAST, key('scheduled', account)
-  if redis.call('EXISTS', list) == 0
-    and not redis.call('ZRANGEBYSCORE', index, LOW, LOW + now, 'LIMIT', 0, 1)[1] then return 0 end
+  local due = redis.pcall('ZRANGEBYSCORE', index, LOW, LOW + now, 'LIMIT', 0, 1)
+  if failed(index, due) or (not due[1] and redis.call('EXISTS', list) == 0) then return 0 end
   local allowed, way, limit = admitted(account, want)
   if allowed == 0 or way ~= 'send' or not can_take(account) then return 0 end
   local got = from_ready(account, allowed, way, nil, { LAST })
