@@ -17,6 +17,7 @@ from tasks.delivery import argument
 from tasks.message import decode
 from tests.support.admin import admin
 from tests.support.events import event_of
+from tests.support.made import made
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
@@ -58,25 +59,12 @@ def test_example(language: str, valkey: redis.Redis) -> None:
     assert taken == pytest.approx(20, abs=1.0)  # PHP's text has whole seconds
 
 
-def installed(name: str, made: str, *commands: list[str]) -> Path:
-    """Return a folder in build/ in which the commands were run, once for each `made`."""
-    folder = ROOT / "build" / "producers" / name
-    stamp = folder / "stamp"
-    if not stamp.exists() or stamp.read_text() != made:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for command in commands:
-            subprocess.run(command, cwd=folder, check=True, timeout=300, stdout=subprocess.DEVNULL)
-        stamp.write_text(made)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def modules() -> Path:
     """Return a folder with modules of npm."""
     npm = [str(NODE), str(NODE.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
     quiet = ["--silent", "--no-audit", "--no-fund", "--prefix", "."]
-    return installed("npm", "\n".join(MODULES), [*npm, "install", *quiet, *MODULES])
+    return made("npm", "\n".join(MODULES), [*npm, "install", *quiet, *MODULES])
 
 
 @pytest.mark.compat
@@ -124,8 +112,8 @@ def test_celery_of_another_version(version: str, protocol: int, valkey: redis.Re
     """A stock app of each version that gives datetimes and a countdown is read."""
     python = Path("bin") / "python"
     pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *CELERY[version]]
-    made = "\n".join(CELERY[version])
-    folder = installed(f"celery-{version}", made, [sys.executable, "-m", "venv", "."], pip)
+    wanted = "\n".join(CELERY[version])
+    folder = made(f"celery-{version}", wanted, [sys.executable, "-m", "venv", "."], pip)
     script = str(ROOT / "tests" / "support" / "old_producer.py")
     before = datetime.now(UTC).timestamp()
     subprocess.run([str(folder / python), script, url, str(protocol)], check=True, timeout=60)

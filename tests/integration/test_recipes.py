@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
@@ -14,17 +15,23 @@ import redis
 
 from tests.support.admin import admin
 from tests.support.events import event_of
-from tests.support.recipe_app import STACKS
+from tests.support.made import made
+from tests.support.postgres import Postgres
+from tests.support.recipe_app import MANY, STACKS
 
 ROOT = Path(__file__).parents[2]
 QUEUE = "otpreport.tencent"
+BATCH = 200
+"""Of the recipes."""
 
 
 class Recipes:
     """An app on one database and one Redis; each scenario is a process of its own."""
 
-    def __init__(self, stack: str, database: Path, url: str, valkey: redis.Redis) -> None:
-        self._command = [sys.executable, "-m", "tests.support.recipe_app", stack, str(database), url]
+    def __init__(
+        self, stack: str, database: Path | str, url: str, valkey: redis.Redis, python: str = sys.executable
+    ) -> None:
+        self._command = [python, "-m", "tests.support.recipe_app", stack, str(database), url]
         self._database = database
         self._valkey = valkey
 
@@ -124,3 +131,31 @@ def test_a_kill_after_the_commit_loses_nothing_of_the_outbox(recipes: Recipes) -
     assert (recipes.reported, recipes.kept) == (["first"], 1)
     assert recipes.run("forward") == "1"
     assert (recipes.reported, recipes.kept) == (["first", "first"], 0)  # the worker sends it once
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Generator[Postgres]:
+    """Yield a PostgreSQL server."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.mark.compat
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("stack", STACKS)
+def test_processes_share_the_outbox_in_postgresql(
+    stack: str, postgres: Postgres, url: str, valkey: redis.Redis
+) -> None:
+    """Its rows are skipped while another one reports them: nobody waits, and each event is reported once."""
+    needed = ["psycopg[binary]==3.*", "django==5.2.*", "sqlalchemy==2.*", "redis", "hiredis"]
+    pip = ["bin/python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", *needed]
+    folder = made("postgres", "\n".join(needed), [sys.executable, "-m", "venv", "."], pip)
+    recipes = Recipes(stack, postgres.url, url, valkey, str(folder / "bin" / "python"))
+    recipes.run_to_its_death("keep_and_die")
+    recipes.run_to_its_death("forward_and_die")
+    assert (recipes.run("forward"), recipes.reported) == ("1", ["first", "first"])
+    admin(valkey).delete(QUEUE)
+    recipes.run("keep_many")
+    assert recipes.run("forward_beside").split() == [str(MANY - BATCH), str(BATCH)]
+    assert sorted(recipes.reported, key=int) == [str(number) for number in range(MANY)]
+    assert recipes.run("forward") == "0"

@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
+from threading import Thread
 from typing import Any, NoReturn, Protocol
+from urllib.parse import urlsplit
 
 from otpreport import Receipts, Reporter, Verification
 from otpreport.event import Event
+
+MANY = 300
+"""One batch of the recipes and a half."""
 
 
 class RollBackError(Exception):
@@ -63,12 +68,26 @@ def die(*_: object) -> NoReturn:
     raise AssertionError
 
 
+def django_database(database: str) -> dict[str, object]:
+    """Return Django's settings for a database, a file or a URL of PostgreSQL."""
+    where = urlsplit(database)
+    if not where.scheme:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": database}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": where.path.strip("/"),
+        "USER": where.username,
+        "HOST": where.hostname,
+        "PORT": where.port,
+    }
+
+
 class Django:
     """Django with the recipes for it."""
 
     def __init__(self, database: str, reporter: Reporter) -> None:
         import_module("django.conf").settings.configure(
-            DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database}},
+            DATABASES={"default": django_database(database)},
             DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         )
         import_module("django").setup()
@@ -119,7 +138,10 @@ class SqlAlchemy:
         self._recipe: Any = import_module("sqlalchemy_on_commit")
         self._outbox: Any = import_module("sqlalchemy_outbox")
         self._reporter = reporter
-        engine = self._alchemy.create_engine(f"sqlite:///{database}")
+        plain = "://" not in database
+        engine = self._alchemy.create_engine(
+            f"sqlite:///{database}" if plain else database.replace("://", "+psycopg://")
+        )
         self._outbox.Base.metadata.create_all(engine)
         with engine.begin() as connection:
             connection.execute(self._alchemy.text("CREATE TABLE IF NOT EXISTS login (name TEXT)"))
@@ -161,6 +183,21 @@ class DyingReporter(Reporter):
     def report_many(self, events: Iterable[Event]) -> Receipts:
         super().report_many(events)
         die()
+
+
+class SharedReporter(Reporter):
+    """A reporter beside which another process reports from the same outbox."""
+
+    beside: Callable[[], None]
+
+    def report_many(self, events: Iterable[Event]) -> Receipts:
+        kept = [*events]
+        other = Thread(target=self.beside, daemon=True)
+        other.start()
+        other.join(timeout=20)
+        if other.is_alive():
+            sys.exit("the other one waits for this one")
+        return super().report_many(kept)
 
 
 class App:
@@ -238,6 +275,21 @@ class App:
     def forward(self) -> None:
         """Report from the outbox."""
         with Reporter(self._url, spool=False, timeout=5.0) as reporter:
+            print(self._stack.forward(reporter))
+
+    def keep_many(self) -> None:
+        """Keep one batch and a half."""
+        with self._stack.transaction():
+            for number in range(MANY):
+                self._log_in(str(number), self._stack.add)
+
+    def forward_beside(self) -> None:
+        """Report from the outbox while another one does, who begins later and ends earlier."""
+        with (
+            Reporter(self._url, spool=False, timeout=5.0) as other,
+            SharedReporter(self._url, spool=False, timeout=5.0) as reporter,
+        ):
+            reporter.beside = lambda: print(self._stack.forward(other))
             print(self._stack.forward(reporter))
 
     def forward_and_die(self) -> None:
