@@ -32,10 +32,10 @@ DEADLINE = 60.0
 TICK = 0.1
 REDIS_TIMEOUT = 5.0
 
-LIFE, LEFT = 30, 5
+LIFE, LEFT = 30, 6
 """An OTP's `expires_in`, and how many seconds of it are left when it is sent here: it was sent a little earlier."""
 
-DELAYS, SHARES = (0.2, 0.4, 0.6, 0.9, 1.4, 2.1, 3.4), (18, 30, 22, 14, 9, 4, 3)
+DELAYS, SHARES = (0.2, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0), (18, 30, 22, 14, 9, 4, 3)
 """Seconds until users enter the code, and how many in a hundred take so long."""
 
 REDIRECTED = "SMS to Brazil take another route and arrive again."
