@@ -55,7 +55,7 @@ class Costs:
 
 def run(effort: Effort) -> Finding:
     """Let the worker's own tracker follow OTPs with ids of 36 characters, on each server that is there."""
-    count = effort.of(200_000, 20_000)
+    count = effort.of(100_000, 20_000)
     binaries = {"Valkey": None, "Redis": shutil.which("redis-server")}
     servers = {name: binary for name, binary in binaries.items() if binary or name == "Valkey"}
     found: dict[str, list[Costs]] = {}

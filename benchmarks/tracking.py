@@ -96,9 +96,9 @@ class App:
 
 
 def run(effort: Effort) -> Finding:
-    """Measure a worker with tracking and without, five times each and in turns."""
+    """Measure a worker with tracking and without, at least five times each and in turns; once if it shall be quick."""
     loads: dict[bool, list[Load]] = {False: [], True: []}
-    pairs = effort.of(5, 1)
+    pairs = effort.of(max(5, effort.rounds), effort.rounds)
     with Stage() as stage:
         for number in range(pairs):
             for tracking in (False, True) if number % 2 == 0 else (True, False):
