@@ -67,8 +67,8 @@ def test_never_more_at_the_door(tmp_path: Path, fault: str) -> None:
     with Fleet(tmp_path, LIMITED, plan=UNEVEN, settings=SETTINGS, options=options) as fleet:
         trial = Trial(fleet, f"`MAX_IN_FLIGHT` ({LIMIT}): {fault}")
         workers = fleet.start_workers(3)
-        fleet.enqueue(EVENTS)
         for _ in range(TIMES):
+            fleet.enqueue(EVENTS // TIMES)
             fleet.wait_until_delivered(fleet.delivered() + 30)
             FAULTS[fault](fleet, trial, workers)
         trial.end()

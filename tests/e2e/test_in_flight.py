@@ -27,10 +27,11 @@ def test_never_more_at_the_door(tmp_path: Path) -> None:
     with Fleet(tmp_path, LIMITED, plan=BUSY, settings=SETTINGS) as fleet:
 
         def delivered_more(number: int) -> None:
+            """Keep the workers at the limit until so many more are delivered, however many they did meanwhile."""
+            fleet.enqueue(number + 20)
             fleet.wait_until_delivered(fleet.delivered() + number)
 
         first, second = fleet.start_workers(2)
-        fleet.enqueue(120)
         delivered_more(10)
         first.kill9()
         fleet.start_worker()
