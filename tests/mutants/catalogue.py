@@ -2040,6 +2040,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_notices.py::test_only_where_it_is_tracked",
     ),
     Mutant(
+        "notice-of-the-first-second",
+        "tasks/queue/queue.py",
+        'self._first_told.update(account for verb, account, *_ in kinds if verb == "track")',
+        "",
+        "tests/integration/test_notices.py::test_who_tells_of_the_first_knows_at_once",
+    ),
+    Mutant(
         "notice-not-twice",
         "tasks/queue/queue.py",
         "if delivery.noted or not delivery.event.verified:",
