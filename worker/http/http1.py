@@ -7,8 +7,10 @@ many: one that spoke before it was asked, or went on after its answer, carries n
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import cast
@@ -16,7 +18,7 @@ from typing import cast
 import httptools
 
 from providers.base import Answer
-from tasks.report import InDoubt
+from tasks.report import InDoubt, NotSent
 
 MAX_ANSWER = 256 * 1024
 """Bytes read of an answer's body; a provider's has a few hundred."""
@@ -35,6 +37,9 @@ _AT_ONCE = 16 * 1024
 
 _AT_ONCE_GONE = struct.pack("ii", 1, 0)
 """SO_LINGER: the connection ends with a reset, and the kernel sends nothing any more."""
+
+_CERTIFICATE_REFUSED = re.compile("_ALERT_(.*CERTIFICATE|UNKNOWN_CA)")
+"""Why a provider ends the connection of a client that it does not take; with TLS 1.3 we hear it after we asked."""
 
 _FRAMES = {b"content-length", b"transfer-encoding"}
 
@@ -110,7 +115,7 @@ class HttpConnection(asyncio.Protocol):
         return not self._unread.poll(0)
 
     def ask(self, written: bytes) -> asyncio.Future[Answer]:
-        """Write a request, and promise its answer, or InDoubt."""
+        """Write a request, and promise its answer, or InDoubt or NotSent."""
         self._asked, self._sound = self._loop.create_future(), False
         self._transport.write(written)
         return self._asked
@@ -150,8 +155,11 @@ class HttpConnection(asyncio.Protocol):
             self._finish(keep=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave who waits for an answer in doubt."""
-        self._fail(f"ReadError: {exc or 'the connection ended before the answer did'}")
+        """Leave who waits for an answer in doubt, unless our certificate was refused: nothing was read then."""
+        if isinstance(exc, ssl.SSLError) and _CERTIFICATE_REFUSED.search(exc.reason or ""):
+            self._fail(f"ConnectError: {exc}", NotSent)
+        else:
+            self._fail(f"ReadError: {exc or 'the connection ended before the answer did'}")
         del self._parser  # it refers back to this object
         self._lost(self)
 
@@ -220,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
             asked.set_result(Answer(self._status, Headers(self._raw), b"".join(self._body)))
         self._start()  # now, so that a connection which is kept holds no answer
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, kind: type[NotSent | InDoubt] = InDoubt) -> None:
         asked, self._asked, self._sound = self._asked, None, False
         if asked is not None and not asked.done():
-            asked.set_exception(InDoubt(why[:200]))
+            asked.set_exception(kind(why[:200]))

@@ -314,6 +314,50 @@ async def test_a_client_certificate(client: Clients, tmp_path: Path) -> None:
         assert names == ["me", "me"]
 
 
+@contextlib.asynccontextmanager
+async def strict(folder: Path) -> AsyncGenerator[tuple[str, Authority]]:
+    """Yield the URL of a server that tells a client why its certificate is refused; asyncio's servers just end."""
+    authority = Authority(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.sign("server"))
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(heard, said, server_side=True)
+        wants_more = True
+        while wants_more:
+            heard.write(await reader.read(65536))
+            try:
+                tls.do_handshake()
+            except ssl.SSLError as error:
+                wants_more = isinstance(error, ssl.SSLWantReadError)
+            writer.write(said.read())
+        writer.write_eof()
+        while await reader.read(65536):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", authority
+
+
+async def test_a_certificate_that_is_refused(tmp_path: Path) -> None:
+    """The fault says why, and nothing is in doubt: the provider read no request before it knew its client."""
+    async with strict(tmp_path) as (url, authority), Clients()() as sender:
+        trusted = Route(ca_bundle=str(authority.file))
+        expired = replace(trusted, client_cert=str(authority.sign("old", days=-1)))
+        stranger = replace(trusted, client_cert=str(Authority(tmp_path, "stranger").sign("me")))
+        for route, why in (
+            (trusted, "certificate required"),
+            (expired, "certificate expired"),
+            (stranger, "unknown ca"),
+        ):
+            with pytest.raises(NotSent, match=why):
+                await sender.by(route).send(signed(url))
+
+
 async def test_a_renewed_certificate_is_used(tmp_path: Path) -> None:
     """The next connection shows the new one; while the file is away or half written, the old one goes on."""
     async with demanding(tmp_path) as (server, names, authority), Clients()() as sender:
