@@ -188,9 +188,10 @@ class Engine:
 
     def start(self, deliveries: Sequence[Delivery]) -> None:
         """Report these deliveries, each in its own task."""
+        loop = asyncio.get_running_loop()
         for delivery in deliveries:
             if delivery.tag in self._under_way and not self._stopping:
-                task = asyncio.create_task(self._run_one(delivery))
+                task = loop.create_task(self._run_one(delivery))
                 self._tasks[delivery.tag] = task
 
     def give_back(self, *deliveries: Delivery) -> None:

@@ -1,7 +1,9 @@
+from collections import deque
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.limiter.clock import SAMPLES, RedisClock
+from tasks.limiter.clock import DRIFT, SAMPLES, RedisClock
 
 START_US = 1_767_225_600_000_000
 AT_START = 1000.0
@@ -64,3 +66,20 @@ def test_a_quiet_hour_does_not_age_the_clock() -> None:
     drifted = AT_START + 3600
     clock.observe(START_US + 3_600_180_000, drifted - 0.001, drifted + 0.001)
     assert abs(clock.local(START_US + 3_600_180_000) - drifted) < 0.002
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(-3, 3)), max_size=3 * SAMPLES))
+def test_only_the_last_answers_count(answers: list[tuple[int, int]]) -> None:
+    """What is kept in order is what counting the last answers again would find, also after the clock was set."""
+    clock, last = RedisClock(), deque[tuple[float, float]](maxlen=SAMPLES)
+    for number, (took, ahead) in enumerate(answers):
+        asked, received = number * 10.0, number * 10.0 + took / 1000
+        now_us = round((asked + received) / 2 * 1e6) + ahead * 1000
+        offset = (asked + received) / 2 - now_us / 1e6
+        if last and abs(offset - min(last)[1]) > (received - asked + min(last)[0]) / 2 + DRIFT:
+            last.clear()
+        last.append((received - asked, offset))
+        clock.observe(now_us, asked, received)
+        times = sorted(took for took, _ in last)
+        assert clock.round_trip == times[len(times) * 9 // 10]
+        assert clock.local(0) == min(last)[1]
