@@ -62,7 +62,8 @@ class UnknownOptionError(OtpreportError, ValueError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         self.problem = f"has the unknown option {name}"
-        self.fix = f"use one of {', '.join(sorted(known))}"
+        tls = name in {"ssl", "tls"}
+        self.fix = "write rediss:// for TLS" if tls else f"use one of {', '.join(sorted(known))}"
         super().__init__(f"redis_url {self.problem}: {self.fix}")
 
 

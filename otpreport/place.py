@@ -23,9 +23,10 @@ _ALSO = {
 def as_ours(url: str) -> str:
     """Return the URL as this module writes it, from the spellings of Celery, Lettuce and other clients.
 
-    Space around it, and in `redis-sentinel://host/0#service` the place of the service, are theirs too.
+    Space, quotes and a byte order mark around it, and in `redis-sentinel://host/0#service` the place of the service,
+    are theirs too.
     """
-    url = url.strip()
+    url = url.strip("\ufeff\"' \t\r\n")
     scheme, colon, rest = url.partition("://")
     scheme = _ALSO.get(scheme.lower(), scheme.lower())
     if scheme.endswith("sentinel"):

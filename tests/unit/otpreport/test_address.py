@@ -6,7 +6,7 @@ import pytest
 from redis.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from otpreport.address import connection_pool, read
+from otpreport.address import UnknownOptionError, connection_pool, read
 from otpreport.place import place, slug
 
 
@@ -82,6 +82,8 @@ def test_sentinel_with_tls() -> None:
         ("rediss://db?ssl_cert_reqs=CERT_REQUIRED", "rediss://db?ssl_cert_reqs=required"),
         ("rediss://db?ssl_cert_reqs=ssl.CERT_NONE", "rediss://db?ssl_cert_reqs=none"),
         ("REDIS://:p@db", "redis://:p@db"),
+        ('"redis://:p@db"', "redis://:p@db"),
+        ("\ufeff'redis://:p@db'\r\n", "redis://:p@db"),
         ("redis+ssl://:p@db", "rediss://:p@db"),
         ("redis+tls://:p@db", "rediss://:p@db"),
         ("rediss://db/0?db=1&ssl_cert_reqs=None", "rediss://db/0?db=1&ssl_cert_reqs=none"),
@@ -149,6 +151,13 @@ def test_wrong_url(url: str) -> None:
 def test_known_options(place: str, options: str) -> None:
     """What a connection may be told in its URL is taken."""
     read(f"{place}?{options}")
+
+
+@pytest.mark.parametrize("option", ["ssl", "tls"])
+def test_tls_as_an_option(option: str) -> None:
+    """It is the scheme that asks for TLS, and the fault says so."""
+    with pytest.raises(UnknownOptionError, match=f"option {option}: write rediss://"):
+        read(f"redis://db?{option}=true")
 
 
 @pytest.mark.parametrize(
