@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.earlier import BEFORE, checkout
 from tests.support.fleet import Account, Fleet
+from tests.support.tracked import NAME, app_of, judge, pass_time
+from tests.support.tracking_worker import rules
 from tests.support.worker_process import ROOT
 
 SLOW = Account("tencent", "tencent", 100)
@@ -30,3 +32,26 @@ def test_what_one_version_leaves_another_finishes(tmp_path: Path, first: str) ->
         fleet.wait_until_settled()
         fleet.check()
         assert other.metric("otpreport_events_total", outcome="delivered") > 0
+
+
+def test_otps_beside_the_version_before(tmp_path: Path) -> None:
+    """It reports whatever is in the queue, as it always did: each OTP counts once, and is reported once."""
+    old = checkout(tmp_path / BEFORE)
+    faults = [{"kind": "code", "code": "ServiceUnavailable", "share": 0.2}]
+    # a setting that the version before would refuse
+    reported = {f"OTPREPORT_ACCOUNTS__{NAME.upper()}__UNVERIFIED": "report"}
+    with (
+        Fleet(tmp_path, Account(NAME, NAME, 300), plan={"faults": faults}) as fleet,
+        app_of(fleet, tmp_path) as app,
+    ):
+        workers = [fleet.launch(root=old), fleet.launch(rules("quick"), environment=reported)]
+        for worker in workers:
+            worker.wait_until_started()
+        with app.busy(100):
+            pass_time(3.0)
+            workers[0].kill9()
+            workers.append(fleet.launch(root=old).wait_until_started())
+            pass_time(2.0)
+        judge(fleet, app)
+        assert not all(row["taken"] for row in fleet.simulator.ledger()), "none had to be tried again"
+        assert workers[-1].metric("otpreport_events_total", outcome="delivered") > 0
