@@ -1,6 +1,8 @@
 """One of two workers gets nothing out, at length; and what the version before made of it."""
 
 import time
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests.support.admin import admin
 from tests.support.chaos import SETTINGS, Trial, longest_silence
 from tests.support.earlier import BEFORE, checkout
 from tests.support.fleet import TENCENT, Fleet
+from tests.support.tinyproxy import Tinyproxy
 from tests.support.wait import until
 from tests.support.worker_process import ROOT, WorkerProcess
 
@@ -53,6 +56,32 @@ def test_without_a_way_out(tmp_path: Path) -> None:
         trial.seconds.append(longest_silence(fleet, since=began))
         trial.end()
         assert trial.seconds[0] < 5.0
+
+
+def test_a_proxy_that_is_killed(tmp_path: Path) -> None:
+    """What was in its tunnels is in doubt, all else was not sent and uses no attempt; nothing is lost."""
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    with (
+        Tinyproxy(folder) as proxy,
+        Fleet(
+            tmp_path, replace(TENCENT, settings={"proxy": proxy.url}), plan=PLAN, settings=SETTINGS
+        ) as fleet,
+    ):
+        trial = Trial(fleet, "the proxy of both workers killed")
+        workers = [fleet.start_worker() for _ in range(2)]
+        trial.watch(workers)
+        with fleet.producing(4 * RATE):
+            for _ in range(STARTS):
+                until(lambda: state(fleet) == b"running", deadline=60)
+                proxy.kill()
+                until(lambda: state(fleet) == b"open", deadline=60)
+                proxy.restart()
+                trial.times += 1
+        trial.end()
+        attempts = [line for worker in workers for line in worker.lines("attempt")]
+        doubts = Counter(line["message_id"] for line in attempts if line["result"] == "unknown")
+        assert not [line for line in attempts if line["attempt"] > 1 + doubts[line["message_id"]]]
 
 
 def test_the_version_before_stops(tmp_path: Path) -> None:

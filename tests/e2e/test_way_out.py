@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.support.admin import admin
 from tests.support.command import call_in
 from tests.support.fleet import LONG, TENCENT, Fleet
@@ -11,16 +13,17 @@ from tests.support.worker_process import odd
 from worker.embedded import free_port
 
 
-def nowhere() -> dict[str, str]:
-    """Return the environment of a worker whose provider refuses every connection."""
-    return {"OTPREPORT_ACCOUNTS__TENCENT__ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+def nowhere(setting: str = "ENDPOINT") -> dict[str, str]:
+    """Return the environment of a worker whose provider, or the proxy to it, refuses every connection."""
+    return {f"OTPREPORT_ACCOUNTS__TENCENT__{setting}": f"http://127.0.0.1:{free_port()}"}
 
 
-def test_a_worker_without_a_way_out_leaves_its_part_to_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["ENDPOINT", pytest.param("PROXY", marks=pytest.mark.chaos)])
+def test_a_worker_without_a_way_out_leaves_its_part_to_the_other(setting: str, tmp_path: Path) -> None:
     """All is delivered, the breaker stays closed; the odd one says so everywhere, and is not ready."""
     with Fleet(tmp_path, TENCENT, settings=LONG) as fleet:
         good = fleet.start_worker()
-        bad = fleet.start_worker(odd("impatient"), environment=nowhere())
+        bad = fleet.start_worker(odd("impatient"), environment=nowhere(setting))
         with fleet.producing(100):
             until(lambda: bad.lines("account left to others"))
             until(lambda: bad.get("/readyz")[0] == 503)

@@ -40,6 +40,12 @@ class Tinyproxy:
         """How many tunnels it was asked for."""
         return self.log.count("): CONNECT ")
 
+    def kill(self) -> None:
+        """End it at once (SIGKILL), with what is in its tunnels."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(timeout=30)
+
     def restart(self) -> None:
         """End it, with all tunnels, and start it again."""
         self.__exit__()
