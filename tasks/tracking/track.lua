@@ -11,7 +11,8 @@
 --       then for each account: name, reports of OTPs not verified that may wait at once (-1: none is to be sent), seconds after
 --       the sending within which the provider takes one (0: no such bound)
 -- reply { notices noted, OTPs closed, 1 if there is more to do at once, keys that can't be used }
--- cost  O(notices + closings), 10-20 us an OTP in all; an account with nothing to do takes four commands that read
+-- cost  O(notices + closings, and 100 that are given up), 10-20 us an OTP in all; an account with nothing to do takes four
+--       commands that read
 --
 -- HASH otps: the counts (tasks/keys.py), and for this script alone: `back`, since when somebody looks again; `dispatched` 1 once
 -- an OTP was sent; `marks`
@@ -35,6 +36,7 @@ local MARK, MARKS = 5000, 12 -- ms between two marks, and how many there are at 
 local HOURS = 50 * 3600
 local SKEW = 3600 -- s by which an app's clock may be ahead so that each repeat is known
 local BUDGET = 262144 -- of notices in one call
+local most_gone = 100 -- given up in one call, at most: as many as one may note, or EARLY would not hold
 local LONGEST_ID = 1024
 local noted, closed, more = 0, 0, 0
 
@@ -66,8 +68,10 @@ local function fingerprint(account, id)
   return digest, string.sub(digest, 17, 20) .. half, string.format('%d', tonumber(string.sub(digest, 1, 13), 16))
 end
 
+-- It fails where the key of the widths can't be used: so it comes before what could not be taken back.
 local heads, write, generation
 local function open_memory()
+  if heads then return end
   local seconds = now + tonumber(time[2]) / 1000000
   local widths, by = widths_in_use(prefix, width, seconds)
   write = memory(prefix, widths, seconds, 'closed')
@@ -84,7 +88,6 @@ end
 -- Returns the set in which an OTP is remembered, and its number; nil where it is in none. One that was sent in this generation
 -- was not closed in one before, unless its app's clock is that far ahead (SKEW): most are looked for in one set.
 local function recall(account, id, sent)
-  if not heads then open_memory() end
   local _, bucket, number = fingerprint(account, id)
   for i = 1, sent and sent > generation + SKEW and 1 or #heads do
     local set = heads[i] .. bucket
@@ -237,17 +240,19 @@ end
 
 -- Give up those that were verified and of which nobody said in time that they were sent.
 local function give_up(self, upto)
-  if self.waiting == 0 then return end
+  if self.waiting == 0 or most_gone == 0 then return end
   local limit = string.format('(%.0f', (math.floor(upto / 1000) - EPOCH) * SHIFT)
-  local gone = redis.call('ZRANGEBYSCORE', self.early, '-inf', limit, 'LIMIT', 0, 100)
+  local gone = redis.call('ZRANGEBYSCORE', self.early, '-inf', limit, 'LIMIT', 0, most_gone)
   if #gone == 0 and self.waiting > EARLY then
-    gone = redis.call('ZRANGE', self.early, 0, math.min(100, self.waiting - EARLY) - 1)
+    gone = redis.call('ZRANGE', self.early, 0, math.min(most_gone, self.waiting - EARLY) - 1)
   end
   if #gone == 0 then return end
+  if self.dispatched then open_memory() end
   redis.call('ZREM', self.early, unpack(gone))
   self.add('unmatched', #gone)
+  most_gone = most_gone - #gone
+  if most_gone == 0 then more = 1 end
   if not self.dispatched then return end -- of an account without `sent` nobody ever will say it
-  if not write then open_memory() end
   for _, id in ipairs(gone) do
     local _, bucket, number = fingerprint(self.name, id)
     write(number, bucket)
@@ -273,7 +278,11 @@ local function close(self, upto, most_waiting, deadline)
   local limit = string.format('(%.0f', (math.floor(upto / 1000) - EPOCH) * LIVES * FLAGS)
   local due = redis.call('ZRANGEBYSCORE', self.open, '-inf', limit, 'WITHSCORES', 'LIMIT', 0, most_closings)
   if #due == 0 then return end
-  if not write then open_memory() end
+  if not redis.acl_check_cmd('ZREMRANGEBYRANK', self.open, 0, 0) then
+    note(self.open, 'NOPERM this user may not ZREMRANGEBYRANK')
+    return
+  end
+  open_memory()
   local room = 0
   if most_waiting > 0 then
     local waiting = redis.pcall('LLEN', self.low)
@@ -347,6 +356,7 @@ local function track(name, most_waiting, deadline)
   end
   local write_down
   self.add, write_down = counter(self.hash)
+  if self.length > 0 then open_memory() end
   note_all(self)
   if self.from_spool and now_ms < watched and now_ms < tonumber(back or 0) + SPOOLS then
     watched = now_ms + pause_ms

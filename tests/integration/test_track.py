@@ -399,6 +399,65 @@ def test_a_key_of_a_wrong_type_loses_nothing(tracking: Tracking, kind: str) -> N
         assert country(tracking) == Country(1)
 
 
+def test_nothing_is_taken_while_it_can_not_be_looked_up(tracking: Tracking) -> None:
+    """The key of the widths is of a wrong type: the call fails before it takes a notice, or a verified one."""
+    tracking.verified("never-sent")
+    tracking.track()
+    tracking.watch(890)
+    name = tracking.keys.remembered
+    tracking.client.delete(name)
+    tracking.client.set(name, "x")
+    tracking.sent("a")
+    for _ in range(2):
+        with pytest.raises(redis.ResponseError, match=f"{name}: "):
+            tracking.track(1)
+    tracking.client.delete(tracking.keys.notices(ACCOUNT))
+    with pytest.raises(redis.ResponseError, match=f"{name}: "):
+        tracking.watch(20)
+    assert tracking.client.zcard(tracking.keys.early_otps(ACCOUNT)) == 1
+    tracking.client.delete(name)
+    tracking.sent("a")
+    tracking.watch(70)
+    assert country(tracking) == Country(1)
+    assert tracking.otps.unmatched == 1
+
+
+def test_a_right_that_is_taken_away_loses_nothing(server: EmbeddedValkey, tracking: Tracking) -> None:
+    """A user who may not remove what is closed notes all the same; what is due closes once the right is back."""
+    tracking.sent("a")
+    tracking.watch(118)
+    tracking.client.acl_setuser(
+        "few", enabled=True, passwords=["+few"], keys=["*"], commands=["+@all", "-zremrangebyrank"]
+    )
+    with redis.Redis(port=server.port, username="few", password="few") as client:
+        few = Tracking(client)
+        few.sent("b")
+        noted, closed, _, [fault] = few.track(10)
+    tracking.client.acl_deluser("few")
+    assert (noted, closed) == (1, 0)
+    assert "NOPERM" in fault
+    assert country(tracking) == Country(2)
+    assert tracking.gaps == (0, 0)
+    assert tracking.watch(2) == 1
+    assert country(tracking) == Country(2, 0, 0, 1)
+
+
+def test_what_is_given_up_in_one_call_is_bounded(tracking: Tracking) -> None:
+    """However many accounts there are, or a call after an outage would hold Redis for a tenth of a second."""
+    others = [f"other-{number}" for number in range(3)]
+    score = (tracking.now + 10 - 1767225600) * 2**20 + 2**19
+    for name in (ACCOUNT, *others):
+        tracking.client.zadd(tracking.keys.early_otps(name), {f"x{number}": score for number in range(80)})
+        tracking.client.hset(
+            tracking.keys.otps(name), mapping={"dispatched": 1, "looked": tracking.now * 1000}
+        )
+    left: list[int] = []
+    for _ in range(11):
+        tracking.track(2, others=others)
+        left.append(sum(tracking.client.zcard(tracking.keys.early_otps(name)) for name in (ACCOUNT, *others)))
+    assert left == [320] * 5 + [220, 120, 20, 0, 0, 0]
+
+
 def test_a_message_of_any_size_is_passed_on_alone(tracking: Tracking) -> None:
     """A call takes no more notices than a bounded number of bytes holds."""
     tracking.tell(*[b"x" * 1_000_000] * 3)

@@ -2726,6 +2726,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_automatic.py::test_who_was_verified_waits_for_no_report_that_says_otherwise",
     ),
     Mutant(
+        "track-look-first",
+        "tasks/tracking/track.lua",
+        "if self.length > 0 then open_memory() end",
+        "",
+        "tests/integration/test_track.py::test_nothing_is_taken_while_it_can_not_be_looked_up",
+    ),
+    Mutant(
+        "track-right",
+        "tasks/tracking/track.lua",
+        "if not redis.acl_check_cmd('ZREMRANGEBYRANK', self.open, 0, 0) then",
+        "if false then",
+        "tests/integration/test_track.py::test_a_right_that_is_taken_away_loses_nothing",
+    ),
+    Mutant(
+        "track-given-up-bound",
+        "tasks/tracking/track.lua",
+        "most_gone = most_gone - #gone",
+        "",
+        "tests/integration/test_track.py::test_what_is_given_up_in_one_call_is_bounded",
+    ),
+    Mutant(
         "track-spools",
         "tasks/tracking/track.lua",
         "if self.from_spool and now_ms < watched and",

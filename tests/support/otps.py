@@ -68,11 +68,13 @@ class Tracking:
         deadline: int = 0,
         grace: int = 60,
         watch: int = 60,
+        others: Sequence[str] = (),
     ) -> tuple[int, int, bool, list[str]]:
         """Set the clock forward and call: how much was noted and closed, whether there is more, faulty keys."""
         self.set_clock(self.now + seconds)
         numbers = [notices, closings, self._width, grace, watch, 10, 900]
-        reply = self._script([], [self.keys.prefix, *numbers, ACCOUNT, room, deadline])
+        accounts = [number for name in (ACCOUNT, *others) for number in (name, room, deadline)]
+        reply = self._script([], [self.keys.prefix, *numbers, *accounts])
         noted, closed, more, faults = reply
         return noted, closed, bool(more), [fault.decode() for fault in faults]
 
