@@ -239,6 +239,8 @@ class Admission:
         self._lines: list[Line] = []
         self._limited: list[Line] = []
         """The lines with permits."""
+        self._permits_of: dict[str, Permits] = {}
+        """Those of each group, also of one of before that has requests open."""
         self._longest = longest
         self._boot = boot
         self._calls = 0
@@ -259,15 +261,18 @@ class Admission:
         Requests under way keep the permits of their old group: a new one gets none before these have had their time.
         """
         waiting = [entry for line in self._lines for entry in line.waiting]
-        permits = {line.group.name: line.permits for line in self._limited}
-        still_open = any(one is not None and one.open for one in permits.values())
         lines = {group.name: Line(group) for group in groups.values()}
+        permits = {name: one for name, one in self._permits_of.items() if one.open or name in lines}
+        still_open = any(one.open for one in permits.values())
         for name, line in lines.items():
             if line.group.in_flight is not None:
                 line.permits = permits.get(name) or Permits(line.group.in_flight, self._permit_ended)
                 line.permits.most = line.group.in_flight
                 if still_open and name not in permits:
-                    line.not_before = self._clock.monotonic() + self._longest + SLACK
+                    line.permits.not_before = self._clock.monotonic() + self._longest + SLACK
+                line.not_before = line.permits.not_before
+                permits[name] = line.permits
+        self._permits_of = permits
         self._lines = list(lines.values())
         self._limited = [line for line in self._lines if line.permits is not None]
         self._line_of = {account: lines[group.name] for account, group in groups.items()}

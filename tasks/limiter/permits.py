@@ -33,6 +33,8 @@ class Permits:
         """How many Redis counts, at most."""
         self.short = False
         """Whether events wait that the last call gave no permit."""
+        self.not_before = 0.0
+        """Local time before which none is asked for, as requests of another group may be open."""
         self.report_at = 0.0
         """Local time from which on Redis should hear of those that ended."""
         self._on_end = on_end

@@ -284,6 +284,21 @@ async def test_requests_of_an_old_group_are_over_before_a_new_one_begins(fleet: 
         assert door.most == 2
 
 
+@pytest.mark.parametrize("groups", [("new", "new"), ("new", GROUP), ("new", "newer", GROUP)])
+async def test_groups_may_change_again_at_once(fleet: Fleet, groups: tuple[str, ...]) -> None:
+    """A second change, also one back, forgets no request that began before the first."""
+    for group in {GROUP, *groups}:
+        trust(fleet, group)
+    async with senders(fleet, 1, 2, latency=0.4, longest=0.4) as (door, (worker,)):
+        worker.want(2)
+        await coming(lambda: door.now == 2)
+        for group in groups:
+            worker.admission.regroup({ACCOUNT: RateGroup(group, FAST, 2)})
+        worker.want(2)
+        await coming(lambda: worker.sent > 3)
+        assert door.most == 2
+
+
 async def test_a_group_that_stays_keeps_its_count(fleet: Fleet) -> None:
     """What is open still counts after a change of groups, by the limit that holds now."""
     trust(fleet)

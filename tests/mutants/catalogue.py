@@ -640,6 +640,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_permits.py::test_requests_of_an_old_group_are_over_before_a_new_one_begins",
     ),
     Mutant(
+        "permits-groups-of-before",
+        "tasks/limiter/admission.py",
+        "if one.open or name in lines}",
+        "if name in lines}",
+        "tests/integration/test_permits.py::test_groups_may_change_again_at_once",
+    ),
+    Mutant(
         "admit-horizon",
         "tasks/limiter/admit.lua",
         "if group.next > now + horizon then",
