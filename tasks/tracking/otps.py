@@ -114,7 +114,10 @@ class Otps:
 def _fields(flat: object) -> dict[str, int]:
     """Return the fields of a hash of counts."""
     values = cast("list[bytes]", flat)
-    return {name.decode(): int(count) for name, count in zip(values[::2], values[1::2], strict=True)}
+    return {
+        name.decode(errors="replace"): int(count)
+        for name, count in zip(values[::2], values[1::2], strict=True)
+    }
 
 
 def _countries(fields: Mapping[str, int]) -> dict[str, Country]:

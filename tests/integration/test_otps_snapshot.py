@@ -50,6 +50,7 @@ def test_the_counts_are_read_at_one_moment(valkey: redis.Redis) -> None:
     counts = {"SG:sent": 10, "SG:verified": 5, "SG:yes": 4, "SG:no": 3, "BR:sent": 1, "le:5": 2, "le:inf": 1}
     more = {"latency": 4500, "unmatched": 7, "late": 8, "queued": 1, "withheld": 1, "unsaid": 1, "noted": 1}
     write(valkey, KEYS.otps("tencent"), counts | more | {"SG:yes:x": 1, "no": "many", "x" * 99: 1})
+    valkey.hset(KEYS.otps("tencent"), b"\xff", 1)
     valkey.zadd(KEYS.open_otps("tencent"), {"a": 1, "b": 2, "c": 3, "d": 4})
     write(valkey, KEYS.otps_of_hour("tencent", hour - 1), {"SG:yes": 7, "SG:no": 3})
     write(valkey, KEYS.otps_of_hour("tencent", hour - 25), {"SG:yes": 8, "SG:no": 2})
