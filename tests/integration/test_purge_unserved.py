@@ -88,6 +88,18 @@ def test_not_of_an_account_in_the_settings(url: str) -> None:
     assert (ran.status, ran.line) == (2, "--unserved drops the whole queue: leave the filter and --all out")
 
 
+def test_not_the_notices_of_an_account_in_the_settings(url: str, valkey: redis.Redis) -> None:
+    """They are listed as a queue of their own where nobody serves the account; else the workers count them."""
+    for account in ("tencent", "tencnet"):
+        valkey.lpush(Keys().notices(account), "verified 1795837722000 m-1")
+    refused = call(url, "accounts", "purge", "tencent.otps", "--unserved", "--yes")
+    assert refused.status == 2
+    assert "and it is in the settings here" in refused.err
+    purged = call(url, "accounts", "purge", "tencnet.otps", "--unserved", "--yes", "--json")
+    assert purged.json == {"account": "tencnet.otps", "found": 1, "purged": 1}
+    assert valkey.exists(Keys().notices("tencent"), Keys().notices("tencnet")) == 1
+
+
 def test_the_other_purge_names_it(url: str, misspelt: redis.Redis) -> None:
     """Who tries to purge a misspelt account is led here."""
     ran = call(url, "accounts", "purge", "tencnet", "--all", "--yes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from otpreport.wire import NOTICES
 from tasks.fleet.deployment import read_deployment
 from tasks.fleet.pulse import PulseReader
 from tasks.keyspace import redis_time_us
@@ -44,7 +45,7 @@ def purge_unserved(name: str, reason: str, by: str, *, yes: bool, as_json: bool)
 
 
 def _check_unserved(opened: Session, name: str) -> None:
-    if known := _known(opened, name):
+    if known := _known(opened, name.removesuffix(NOTICES)):
         fix = "`accounts pause --mode shed` drops what waits in the queue of a served account"
         raise CommandError(WRONG, f"--unserved is for accounts that no worker serves, and {known}: {fix}")
 
