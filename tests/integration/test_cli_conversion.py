@@ -74,6 +74,8 @@ def test_nothing_to_show(url: str, valkey: redis.Redis) -> None:
     """Where no app reports its OTPs, and where one account alone serves a country, that is said."""
     assert call(url, "conversion").out.startswith("No OTP was closed in that time: docs/conversion.md")
     assert call(url, "conversion", "--json").json == {"hours": 24, "country": None, "conversions": []}
+    valkey.zadd(KEYS.open_otps("tencent"), {"1": 1.0, "2": 2.0})
+    assert "Still open: 2. Each counts when its time is over" in call(url, "conversion").out
     write(valkey, "tencent", 0, BR_yes=30)
     assert "Nothing to compare: fewer than two accounts" in call(url, "conversion", "--country", "BR").out
     wrong = call(url, "conversion", "--country", "Brazil")

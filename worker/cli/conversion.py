@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from tasks.keyspace import naming
 from tasks.tracking.countries import COUNTRIES
 from tasks.tracking.hours import closed_in
 from tasks.tracking.otps import Country
@@ -18,6 +20,9 @@ SHOWN = 10
 """Countries of an account that are shown, those with most OTPs."""
 
 NOTHING = "No OTP was closed in that time: docs/conversion.md says how an app reports them."
+OPEN = (
+    "No OTP was closed in that time. Still open: {}. Each counts when its time is over: docs/conversion.md."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,13 @@ def conversion(*, country: str, hours: int, as_json: bool) -> int:
         raise CommandError(WRONG, f"--country: {country} is no ISO 3166 code of two letters, as BR")
     with session(keyless=True) as opened:
         rows = _compared(opened, chosen, hours) if chosen else list(_all(opened, hours))
+        still_open = 0 if rows else _still_open(opened)
     if as_json:
         write_json({"hours": hours, "country": chosen, "conversions": [_record(row) for row in rows]})
         return DONE
     console = screen()
     if not rows:
-        console.print(NOTHING)
+        console.print(OPEN.format(number(still_open)) if still_open else NOTHING)
         return DONE
     shown = table("account", "country", "conversion", "95 % interval", "verified", "closed", right=_FIGURES)
     for row in _shortened(rows):
@@ -89,6 +95,16 @@ def _closed(opened: Session, hours: int) -> Iterator[tuple[str, Mapping[str, Cou
     for name in opened.settings.accounts:
         if counts := closed_in(opened.client, opened.keys, name, hours):
             yield name, counts
+
+
+def _still_open(opened: Session) -> int:
+    untyped: Any = opened.client
+    found = 0
+    for name in opened.settings.accounts:
+        key = opened.keys.open_otps(name)
+        with naming(key):
+            found += int(untyped.zcard(key))
+    return found
 
 
 def _shortened(rows: Sequence[ConversionRow]) -> Iterator[ConversionRow]:
