@@ -60,9 +60,8 @@ def sentence(otps: Otps) -> str:
     """Return the rate of the last full hour beside that of the same hour a day before, and the worst countries."""
     now, before = Conversion.of(otps.hour.values()), Conversion.of(otps.yesterday.values())
     if now.rate is None:
-        return (
-            f"{otps.account}: no conversion rate yet, {count(now.closed, 'OTP')} closed in the last full hour"
-        )
+        closed = f"{count(now.closed, 'OTP')} closed in the last full hour"
+        return f"{otps.account}: no conversion rate yet, {closed} (it takes {LEAST})"
     parts = [f"conversion {percent(now.rate)}{_before(before, 'yesterday ')}"]
     parts += (f"{code} {percent(rate.rate)}{_before(was)}" for code, rate, was in worst(otps))
     return f"{otps.account}: {', '.join(parts)}"

@@ -69,7 +69,8 @@ def _in_flight(members: list[Rated], names: str) -> Iterator[Lowered]:
         return
     seconds = (found.from_ms - first.now_ms) / 1000
     if seconds > 0:
-        text = f"{names} sends nothing for {seconds:.0f} s more: Redis is new or restarted, older requests may be open"
+        why = "Redis started anew, or MAX_IN_FLIGHT is new: older requests may be open"
+        text = f"{names} sends nothing for {seconds:.0f} s more: {why}"
         yield Lowered(first.name, text, by_operator=False, serious=False, in_flight=True)
     elif found.open >= most and any(member.seen.ready for member in members):
         text = f"{names} has {number(found.open)} of {number(most)} requests in flight (MAX_IN_FLIGHT)"

@@ -42,7 +42,9 @@ def test_three_countries_are_named() -> None:
 def test_few_otps_have_no_rate() -> None:
     """A rate of fewer than 30 says nothing."""
     few = replace(OTPS, hour={"CN": Country(yes=20, no=9)})
-    assert sentence(few) == "tencent: no conversion rate yet, 29 OTPs closed in the last full hour"
+    assert (
+        sentence(few) == "tencent: no conversion rate yet, 29 OTPs closed in the last full hour (it takes 30)"
+    )
     assert (Conversion(20, 29).rate, Conversion(20, 29).interval) == (None, None)
     assert Conversion(20, 30).rate == pytest.approx(2 / 3)
 

@@ -163,7 +163,8 @@ def test_a_rate_that_is_low_because_of_requests_in_flight() -> None:
     assert told(InFlight(3, 0)) == [(Severity.INFO, full)]
     assert told(InFlight(3, 0), ready=0) == told(InFlight(2, 0)) == told(None) == []
     assert told(InFlight(3, 0), limit=None) == []
-    waits = "tencent sends nothing for 12 s more: Redis is new or restarted, older requests may be open"
+    why = "Redis started anew, or MAX_IN_FLIGHT is new: older requests may be open"
+    waits = f"tencent sends nothing for 12 s more: {why}"
     assert told(InFlight(0, NOW_MS + 12_000)) == [(Severity.INFO, waits)]
 
 
