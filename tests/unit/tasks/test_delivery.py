@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+import subprocess
 import zlib
 from dataclasses import fields, replace
 from pathlib import Path
@@ -144,6 +145,18 @@ def test_the_message_of_the_docs() -> None:
     found = reading(shown[0].encode())
     assert isinstance(found, Delivery)
     assert (found.event.message_id, found.event.occurred_at_ms) == ("2640:1", 1777636800000)
+
+
+def test_the_lines_of_the_docs_that_write_a_message_of_this_moment() -> None:
+    """What they give `redis-cli` is read as that event."""
+    page = Path(__file__).parents[3] / "docs" / "message.md"
+    [lines] = re.findall(
+        r"^```sh\n(event=.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    script = lines.replace("redis-cli LPUSH otpreport.tencent ", "printf %s ")
+    found = reading(subprocess.run(["sh", "-c", script], check=True, capture_output=True).stdout)
+    assert isinstance(found, Delivery)
+    assert (found.event.account, found.event.message_id) == ("tencent", "2640:1")
 
 
 SENT = {"account": "tencent", "message_id": "2640 1\n", "sent_at": NOW_MS, "expires_in": 300, "country": "SG"}
