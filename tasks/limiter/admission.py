@@ -282,11 +282,15 @@ class Admission:
     async def enter(self, delivery: Delivery) -> Slot | Refusal:
         """Wait for the delivery's slot and return it at that moment; or return why it may not go.
 
-        A worker that stalls between the slot and this moment has lost it, and waits for another one.
+        A worker that stalls between the slot and this moment has lost it, and is the first to get another one.
         """
+        late = False
         while True:
             future: asyncio.Future[Slot | Refusal] = asyncio.get_running_loop().create_future()
-            self._line_of[delivery.account].waiting.append((delivery, future))
+            if late:
+                self._put_back((delivery, future))
+            else:
+                self._line_of[delivery.account].waiting.append((delivery, future))
             self._wake.set()
             try:
                 entered = await future
@@ -299,6 +303,7 @@ class Admission:
                 return entered
             _give_up(future)
             self._was_late()
+            late = True
 
     @property
     def awake(self) -> bool:

@@ -225,6 +225,25 @@ async def test_who_missed_its_slot_is_the_first_to_get_another(fleet: Fleet) -> 
     assert max(map(gone.index, missed)) < 40
 
 
+async def test_who_is_late_for_the_slot_it_has_is_the_first_to_get_another(fleet: Fleet) -> None:
+    """Nor does a stall between its slot and its going: with the others of that moment it goes before the rest."""
+    gone: list[Delivery] = []
+    missed: list[Delivery] = []
+
+    async def go(delivery: Delivery) -> None:
+        await door.slot(delivery)
+        gone.append(delivery)
+        if not missed:
+            missed.extend(filter(door.admission.has_slot, deliveries))
+            time.sleep(0.3)  # noqa: ASYNC251 - the stall
+
+    async with opened(fleet, {"tencent": RateGroup("g", 500)}) as door:
+        fleet.send_many(90)
+        deliveries = await fleet.take(90)
+        await asyncio.gather(*map(go, deliveries))
+    assert max(map(gone.index, missed)) < 60
+
+
 async def test_who_stalls_when_its_slot_has_come_waits_for_another(fleet: Fleet) -> None:
     """Those of one moment go one after another: where the first of them holds the loop up, the others are too late."""
     stalls = 3  # one may have had no others with it
