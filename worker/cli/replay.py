@@ -124,7 +124,11 @@ def replay_letters(
             details=lambda preview: (one.text() for one in _foreseen(opened, letters, preview, paces)),
         )
         asked_for = move.carry_out(opened, selection, preview, person)
-        record = _replayed(preview, asked_for, _outlooks(opened, letters.replays(paces)))
+
+        def look() -> list[Outlook]:
+            return _outlooks(opened, letters.replays(paces))
+
+        record = _replayed(preview, asked_for, _patiently(opened, look) if wait else look())
         if not as_json and preview.total:
             text = f"queued {count(asked_for, 'dead letter')} for replay: see `dead progress`"
             screen().print(text, soft_wrap=True)
