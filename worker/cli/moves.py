@@ -121,14 +121,8 @@ class Move:
         chosen = (letter for letter in selection.read() if not self.judge(letter))
         so_far, details = SoFar(), {**selection.details, **self.details}
         try:
-            with (
-                audited(opened, self.asked, self.done, so_far, of=total, by=by, letters=total, **details),
-                progress() as shown,
-            ):
-                bar = shown.add_task(self.asked, total=total)
-                for batch in self.run(chosen):
-                    so_far.moved += batch
-                    shown.update(bar, completed=so_far.moved)
+            with audited(opened, self.asked, self.done, so_far, of=total, by=by, letters=total, **details):
+                show_batches(self.asked, self.run(chosen), so_far, total)
         finally:
             log_event(
                 logger,
@@ -140,6 +134,15 @@ class Move:
                 result=so_far.result,
             )
         return so_far.moved
+
+
+def show_batches(what: str, batches: Iterable[int], so_far: SoFar, total: int) -> None:
+    """Let each batch be moved, count it in `so_far`, and show how far that is."""
+    with progress() as shown:
+        bar = shown.add_task(what, total=total)
+        for batch in batches:
+            so_far.moved += batch
+            shown.update(bar, completed=so_far.moved)
 
 
 def check_json(*, as_json: bool, yes: bool) -> None:

@@ -8,16 +8,16 @@ from collections.abc import Collection
 from tasks.keyspace import redis_time_us
 from tasks.queue.scheduled import ScheduledEvents, Wanted
 from tasks.queue.unserved import UnservedQueue
-from worker.cli.ask import ask
-from worker.cli.errors import DONE, WRONG, CommandError
-from worker.cli.moves import check_json, progress
+from worker.cli.errors import WRONG, CommandError
+from worker.cli.moves import check_json, show_batches
+from worker.cli.purging import ask_to_drop, say_purged
 from worker.cli.run import no_such_account
-from worker.cli.screen import safe, screen, table, write_json
+from worker.cli.screen import safe, screen, table
 from worker.cli.selection import read_when
 from worker.cli.session import Session, session
 from worker.cli.who import read_reason, who
 from worker.cli.written import SoFar, audited
-from worker.fleet.wording import count, iso, number, plain
+from worker.fleet.wording import iso, number, plain
 
 
 def purge_scheduled(
@@ -53,17 +53,9 @@ def purge_scheduled(
         if not as_json:
             _show(found)
         if total and not yes:
-            ask(
-                f"Permanently drop {count(total, 'event')} of {name}?",
-                unattended="no terminal to confirm on: add --yes to purge",
-                refused="nothing was purged",
-            )
+            ask_to_drop(total, name)
         purged = _carry_out(opened, schedule, wanted, name, total, reason=why, by=person) if total else 0
-    if as_json:
-        write_json({"account": name, "found": total, "purged": purged})
-    elif total:
-        screen().print(f"purged {count(purged, 'event')}", soft_wrap=True)
-    return DONE
+    return say_purged(name, total, purged, as_json=as_json)
 
 
 def _check_account(opened: Session, name: str) -> None:
@@ -96,24 +88,8 @@ def _carry_out(
         "eta": wanted.eta,
     }
     chosen = {word: value for word, value in words.items() if value not in (None, [])}
+    details = {"account": name, "events": total, "reason": reason or None, "filter": chosen}
     so_far = SoFar()
-    with (
-        audited(
-            opened,
-            "purge-scheduled",
-            "purged",
-            so_far,
-            of=total,
-            by=by,
-            account=name,
-            events=total,
-            reason=reason or None,
-            filter=chosen,
-        ),
-        progress() as shown,
-    ):
-        bar = shown.add_task("purge", total=total)
-        for ended in schedule.drop(schedule.events(wanted)):
-            so_far.moved += ended
-            shown.update(bar, completed=so_far.moved)
+    with audited(opened, "purge-scheduled", "purged", so_far, of=total, by=by, **details):
+        show_batches("purge", schedule.drop(schedule.events(wanted)), so_far, total)
     return so_far.moved

@@ -9,14 +9,14 @@ from tasks.fleet.deployment import read_deployment
 from tasks.fleet.pulse import PulseReader
 from tasks.keyspace import redis_time_us
 from tasks.queue.unserved import UnservedQueue
-from worker.cli.ask import ask
-from worker.cli.errors import DONE, WRONG, CommandError
-from worker.cli.moves import check_json, progress
-from worker.cli.screen import safe, screen, table, write_json
+from worker.cli.errors import WRONG, CommandError
+from worker.cli.moves import check_json, show_batches
+from worker.cli.purging import ask_to_drop, say_purged
+from worker.cli.screen import safe, screen, table
 from worker.cli.session import Session, session
 from worker.cli.who import read_reason, who
 from worker.cli.written import SoFar, audited
-from worker.fleet.wording import count, number, plain
+from worker.fleet.wording import number
 
 
 def purge_unserved(name: str, reason: str, by: str, *, yes: bool, as_json: bool) -> int:
@@ -31,17 +31,9 @@ def purge_unserved(name: str, reason: str, by: str, *, yes: bool, as_json: bool)
         if not as_json:
             _show(queue, lengths)
         if total and not yes:
-            ask(
-                f"Permanently drop {count(total, 'event')} of {plain(name)}?",
-                unattended="no terminal to confirm on: add --yes to purge",
-                refused="nothing was purged",
-            )
+            ask_to_drop(total, name)
         purged = _carry_out(opened, queue, name, lengths, why, person) if total else 0
-    if as_json:
-        write_json({"account": name, "found": total, "purged": purged})
-    elif total:
-        screen().print(f"purged {count(purged, 'event')}", soft_wrap=True)
-    return DONE
+    return say_purged(name, total, purged, as_json=as_json)
 
 
 def _check_unserved(opened: Session, name: str) -> None:
@@ -80,12 +72,6 @@ def _carry_out(
     _check_unserved(opened, name)  # a worker may have been started while the operator decided
     total, so_far = sum(lengths.values()), SoFar()
     details = {"account": name, "events": total, "reason": reason or None}
-    with (
-        audited(opened, "purge-unserved", "purged", so_far, of=total, by=by, **details),
-        progress() as shown,
-    ):
-        bar = shown.add_task("purge", total=total)
-        for dropped in queue.drop(lengths):
-            so_far.moved += dropped
-            shown.update(bar, completed=so_far.moved)
+    with audited(opened, "purge-unserved", "purged", so_far, of=total, by=by, **details):
+        show_batches("purge", queue.drop(lengths), so_far, total)
     return so_far.moved
