@@ -294,14 +294,13 @@ def load(env: Mapping[str, str] | None = None, *, keyless: bool = False) -> Sett
 
 def where_set(name: str, env: Mapping[str, str] | None = None) -> str:
     """Return a setting's name with the variable or file that it comes from, for a message."""
-    layers = _layers(os.environ if env is None else env)
+    layers = _layers(unmarked(os.environ if env is None else env))
     origin = next((layer.origins[(name,)] for layer in layers if (name,) in layer.origins), "")
     return f"{name} from {origin}" if origin else name
 
 
 def _layers(environment: Mapping[str, str]) -> tuple[Layer, ...]:
     """Read the sources; the first that has a value wins."""
-    environment = unmarked(environment)
     return (
         Environment(Settings, environment),
         TomlFile(Settings, environment.get(CONFIG_VARIABLE, "")),

@@ -158,7 +158,7 @@ class Snapshot:
     @property
     def otps_gap(self) -> int:
         """OTPs of all accounts that are in no place, or in two: neither closed nor open, or with an unknown report."""
-        return sum(abs(otps.sent_gap) + abs(otps.unverified_gap) for otps in self.otps)
+        return sum(otps.gap for otps in self.otps)
 
 
 class SnapshotReader:

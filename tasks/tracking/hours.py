@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.keys import Keys
 from tasks.keyspace import naming
-from tasks.tracking.otps import Country
+from tasks.tracking.otps import Country, countries_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -23,17 +24,13 @@ def closed_in(client: Redis, keys: Keys, account: str, hours: int) -> Mapping[st
     """
     untyped: Any = client
     this = int(untyped.time()[0]) // 3600
-    counts: dict[str, list[int]] = {}
+    counts = Counter[str]()
     for hour in range(this - hours + 1, this + 1):
         key = keys.otps_of_hour(account, hour)
         with naming(key):
-            _add(counts, untyped.hgetall(key).items())
-    return {code: Country(yes=yes, no=no) for code, (yes, no) in sorted(counts.items())}
-
-
-def _add(counts: dict[str, list[int]], fields: Iterable[tuple[bytes | str, bytes | str]]) -> None:
-    for field, value in fields:
-        name = field.decode(errors="replace") if isinstance(field, bytes) else field
-        code, _, word = name.partition(":")
-        if word in {"yes", "no"}:
-            counts.setdefault(code, [0, 0])[word == "no"] += int(value)
+            found: Mapping[bytes | str, bytes | str] = untyped.hgetall(key)
+        for field, value in found.items():
+            name = field if isinstance(field, str) else field.decode(errors="replace")
+            if name.endswith((":yes", ":no")):
+                counts[name] += int(value)
+    return countries_of(counts)

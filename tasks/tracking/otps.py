@@ -67,7 +67,7 @@ class Otps:
         return cls(
             account=account,
             now_ms=now_ms,
-            countries=_countries(fields),
+            countries=countries_of(fields),
             open=cast("int", open_),
             waiting=cast("int", waiting),
             lag=max(0, now_ms - noted_ms) / 1000 if waiting else 0.0,
@@ -79,8 +79,8 @@ class Otps:
             withheld=fields.get("withheld", 0),
             unsaid=fields.get("unsaid", 0),
             refused=fields.get("refused", 0),
-            hour=_countries(_fields(hour)),
-            yesterday=_countries(_fields(yesterday)),
+            hour=countries_of(_fields(hour)),
+            yesterday=countries_of(_fields(yesterday)),
         )
 
     @property
@@ -110,6 +110,21 @@ class Otps:
         """OTPs closed as not verified of which nothing is known further: 0, or a fault."""
         return self.total.no - self.queued - self.withheld - self.unsaid - self.refused
 
+    @property
+    def gap(self) -> int:
+        """OTPs with either fault; 0, or the books are wrong."""
+        return abs(self.sent_gap) + abs(self.unverified_gap)
+
+    @property
+    def unverified_reports(self) -> Mapping[str, int]:
+        """What became of the reports of those closed as not verified, in counts that never fall."""
+        return {
+            "queued": self.enqueued,
+            "withheld": self.withheld,
+            "unsaid": self.unsaid,
+            "refused": self.refused,
+        }
+
 
 def _fields(flat: object) -> dict[str, int]:
     """Return the fields of a hash of counts."""
@@ -120,7 +135,7 @@ def _fields(flat: object) -> dict[str, int]:
     }
 
 
-def _countries(fields: Mapping[str, int]) -> dict[str, Country]:
+def countries_of(fields: Mapping[str, int]) -> dict[str, Country]:
     """Return the counts of `<CC>:<word>` by country, in alphabetical order."""
     found: dict[str, dict[str, int]] = {}
     for name, count in fields.items():

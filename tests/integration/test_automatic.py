@@ -24,6 +24,11 @@ REFUSED = Bury(Reason.PERMANENT, orjson.dumps({"reason": "permanent", "code": "W
 @pytest.fixture
 def tracking(fleet: Fleet) -> Tracking:
     """Return one who tracks on the same server."""
+    return watching(fleet)
+
+
+def watching(fleet: Fleet) -> Tracking:
+    """Return one who has looked on for long enough that OTPs may close."""
     tracking = Tracking(fleet.server)
     tracking.sent("first", country="AD", expires_in=5110)
     tracking.track()
@@ -143,11 +148,7 @@ async def test_one_that_fails_for_good_is_counted(fleet: Fleet, tracking: Tracki
 
 async def test_a_poisonous_one_is_counted(short_lived: Fleet) -> None:
     """What no worker may lease any more is buried by a script, which counts it, too."""
-    fleet = short_lived
-    tracking = Tracking(fleet.server)
-    tracking.sent("first", country="AD", expires_in=5110)
-    tracking.track()
-    tracking.watch(70)
+    fleet, tracking = short_lived, watching(short_lived)
     close(tracking, 1)
     [one] = await fleet.take(1, account=ACCOUNT)
     record = fleet.server.hget(fleet.keys.taken(ACCOUNT), one.tag)
@@ -178,11 +179,7 @@ async def test_only_so_many_letters_are_kept(fleet: Fleet, tracking: Tracking) -
 
 async def test_what_a_dead_worker_held_stays_behind_all_others(short_lived: Fleet) -> None:
     """Recovery puts it where it was; and what a clock that was set back left far ahead is let go, still behind."""
-    fleet = short_lived
-    tracking = Tracking(fleet.server)
-    tracking.sent("first", country="AD", expires_in=5110)
-    tracking.track()
-    tracking.watch(70)
+    fleet, tracking = short_lived, watching(short_lived)
     close(tracking, 2)
     held = await fleet.take(2, account=ACCOUNT)
     index: Any = fleet.keys.scheduled(ACCOUNT)

@@ -2475,16 +2475,16 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "otps-queued-never-falls",
-        "worker/fleet/otp_metrics.py",
-        '"queued": otps.enqueued',
-        '"queued": otps.queued',
+        "tasks/tracking/otps.py",
+        '"queued": self.enqueued',
+        '"queued": self.queued',
         "tests/unit/fleet/test_otp_metrics.py::test_every_count_is_served",
     ),
     Mutant(
         "otps-gaps-do-not-cancel",
-        "worker/fleet/otp_metrics.py",
-        "abs(otps.sent_gap) + abs(otps.unverified_gap)",
-        "abs(otps.sent_gap + otps.unverified_gap)",
+        "tasks/tracking/otps.py",
+        "abs(self.sent_gap) + abs(self.unverified_gap)",
+        "abs(self.sent_gap + self.unverified_gap)",
         "tests/unit/fleet/test_otp_metrics.py::test_a_gap_of_either_kind_is_served",
     ),
     Mutant(

@@ -16,7 +16,7 @@ from tasks.tracking.otps import BUCKETS, Country, Otps
 
 _NONE = Country()
 
-_BOUNDS = ("5.0", "10.0", "20.0", "30.0", "60.0", "120.0", "300.0", "600.0", "+Inf")
+_BOUNDS = tuple("+Inf" if bound == "inf" else str(float(bound)) for bound in BUCKETS)
 """The upper bounds of BUCKETS, as Prometheus writes them."""
 
 
@@ -29,7 +29,7 @@ def otp_metrics(tracked: Sequence[Otps]) -> Iterator[Metric]:
     text = "OTPs whose time is not over."
     yield _gauge("otps_open", text, tracked, lambda otps: otps.open)
     text = "Accounting discrepancy: OTPs neither open nor closed, or of whose report nothing is known. Should be 0."
-    yield _gauge("otps_gap", text, tracked, lambda otps: abs(otps.sent_gap) + abs(otps.unverified_gap))
+    yield _gauge("otps_gap", text, tracked, lambda otps: otps.gap)
     text = "OTPs verified, but not reported as sent within 15 minutes."
     unmatched = CounterMetricFamily("otpreport_otps_unmatched", text, labels=("account",))
     for otps in tracked:
@@ -78,13 +78,7 @@ def _unverified(tracked: Sequence[Otps]) -> Metric:
     )
     family = CounterMetricFamily("otpreport_unverified_reports", text, labels=("account", "result"))
     for otps in tracked:
-        results = {
-            "queued": otps.enqueued,
-            "withheld": otps.withheld,
-            "unsaid": otps.unsaid,
-            "refused": otps.refused,
-        }
-        for result, count in results.items():
+        for result, count in otps.unverified_reports.items():
             family.add_metric((otps.account, result), count)
     return family
 

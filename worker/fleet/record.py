@@ -104,12 +104,7 @@ def _otps(otps: Otps | None) -> Mapping[str, object] | None:
         },
         "verified_late": otps.late,
         "unmatched": otps.unmatched,
-        "unverified_reports": {
-            "queued": otps.enqueued,
-            "withheld": otps.withheld,
-            "unsaid": otps.unsaid,
-            "refused": otps.refused,
-        },
+        "unverified_reports": otps.unverified_reports,
         "notices_waiting": otps.waiting,
         "notice_lag_seconds": round(otps.lag, 3),
         "sent_gap": otps.sent_gap,
