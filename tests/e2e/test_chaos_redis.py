@@ -10,7 +10,7 @@ import redis
 
 from otpreport import Reporter
 from tests.e2e.test_redis_trouble import again_and_again
-from tests.support.admin import OURS, admin
+from tests.support.admin import OURS, admin, cut_all
 from tests.support.chaos import LEASE, SETTINGS, Row, Trial, longest_silence, record
 from tests.support.fleet import LONG, PROMISE, TENCENT, Account, Fleet
 from tests.support.stock import Stock
@@ -35,11 +35,6 @@ def separate(fleet: Fleet) -> Generator[redis.Redis]:
     """Yield a client for the harm, apart from the judge's."""
     with redis.Redis(port=fleet.valkey.port, socket_timeout=60, client_name=OURS) as client:
         yield client
-
-
-def cut_all(client: redis.Redis) -> object:
-    """Close every connection but the one that asks."""
-    return admin(client).execute_command("CLIENT", "KILL", "SKIPME", "yes")
 
 
 def harm_under_load(fleet: Fleet, trial: Trial, harm: Callable[[], object], times: int, pause: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from otpreport import Reporter
-from tests.support.admin import admin
+from tests.support.admin import admin, cut_all
 from tests.support.fleet import LONG, PROMISE, SHORT, TENCENT, Account, Fleet
 from tests.support.wait import until
 from worker.embedded import EmbeddedValkey
@@ -58,11 +58,8 @@ def test_connections_killed(tmp_path: Path) -> None:
     with Fleet(tmp_path, SLOW, plan=BUSY, settings=LONG) as fleet:
         workers = fleet.start_workers(2)
         fleet.enqueue(900)
-        client = admin(redis.Redis(port=fleet.valkey.port))
-        with (
-            client,
-            again_and_again(lambda: client.execute_command("CLIENT", "KILL", "SKIPME", "yes"), 0.1) as cut,
-        ):
+        client = redis.Redis(port=fleet.valkey.port)
+        with client, again_and_again(lambda: cut_all(client), 0.1) as cut:
             until(lambda: len(cut) >= 20)
         assert sum(int(str(count)) for count in cut) >= 20, "no connection was cut"
         delivered_once(fleet, 900)
