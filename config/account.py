@@ -1,7 +1,6 @@
 """An account at a provider: its settings, and the account they resolve to."""
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,11 +21,11 @@ from pydantic import (
 
 from config.duration import Unit, parse_duration
 from config.endpoint import check_endpoint
-from config.faults import Fault, from_validation, missing, nearest, unknown, wrong
+from config.faults import Fault, from_validation, missing, nearest, unknown
 from config.implied import ImpliedDefault
 from config.numbers import refuse_misread
-from config.proxy import DIRECT, FORM, ProxyServer, is_direct, named_for
-from config.route import Route, UnusableFileError
+from config.proxy import NONE, check_proxy, chosen_proxy
+from config.route import Route, check_address, check_file
 from providers.base import Provider
 from providers.masking import shortened
 from providers.registry import REGISTRY
@@ -40,34 +39,6 @@ KNOWN = ", ".join(sorted(REGISTRY))
 Model = TypeVar("Model", bound=BaseModel)
 
 _NAME = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
-
-
-def _check_proxy(value: SecretStr) -> SecretStr:
-    if not is_direct(value.get_secret_value()):
-        _proxy(value)
-    return value
-
-
-def _check_file(value: str) -> str:
-    if "-----BEGIN" in value or not value.isprintable():
-        fix = "give the path of the file, in a variable whose name does not end in _FILE"
-        raise wrong("is the content of a file", fix)
-    return value
-
-
-def _check_address(value: str) -> str:
-    try:
-        return str(ipaddress.ip_address(value)) if value else value
-    except ValueError:
-        fix = "write one of this machine's, such as 192.0.2.7 or 2001:db8::7"
-        raise wrong("is not an IP address", fix) from None
-
-
-def _proxy(value: SecretStr) -> ProxyServer:
-    try:
-        return ProxyServer.parse(value.get_secret_value())
-    except ValueError:
-        raise wrong("is not an HTTP proxy", FORM) from None
 
 
 class AccountSettings(BaseModel):
@@ -121,31 +92,30 @@ class AccountSettings(BaseModel):
         "becomes a dead letter. For a provider with a deadline, counted from `sent_at` where it is given.",
     )
     proxy: Annotated[
-        Annotated[SecretStr, AfterValidator(_check_proxy)] | None,
+        Annotated[SecretStr, AfterValidator(check_proxy)] | None,
         ImpliedDefault("`HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` of the environment"),
     ] = Field(
         default=None,
         description="HTTP proxy that requests go through, `http://[user:password@]host:port` or `https://...` (TLS to "
-        f"the proxy); `{DIRECT}`: no proxy, whatever the environment says. TLS is with the provider, in the tunnel.",
+        f"the proxy); `{NONE}`: no proxy, whatever the environment says. TLS is with the provider, in the tunnel.",
     )
-    ca_bundle: Annotated[str, AfterValidator(_check_file), ImpliedDefault("the system's")] = Field(
+    ca_bundle: Annotated[str, AfterValidator(check_file), ImpliedDefault("the system's")] = Field(
         default="",
         description="PEM file of the certificate authorities that are trusted, in place of the system's.",
     )
-    client_cert: Annotated[str, AfterValidator(_check_file), ImpliedDefault("none")] = Field(
+    client_cert: Annotated[str, AfterValidator(check_file), ImpliedDefault("none")] = Field(
         default="",
         description="PEM file of the client certificate and those above it; its private key may be in it, too.",
     )
-    client_key: Annotated[str, AfterValidator(_check_file), ImpliedDefault("in `CLIENT_CERT`")] = Field(
+    client_key: Annotated[str, AfterValidator(check_file), ImpliedDefault("in `CLIENT_CERT`")] = Field(
         default="", description="PEM file of that certificate's private key, not encrypted."
     )
-    source_address: Annotated[str, AfterValidator(_check_address), ImpliedDefault("the system's choice")] = (
+    source_address: Annotated[str, AfterValidator(check_address), ImpliedDefault("the system's choice")] = (
         Field(
             default="",
             description="IP address of this machine that connections are made from, where a provider allows only one.",
         )
     )
-
     unverified: Annotated[
         Literal["report", "never"] | None, ImpliedDefault("report for providers that ask for it, else never")
     ] = Field(
@@ -294,49 +264,13 @@ def _account(
 
 
 def _route(settings: AccountSettings) -> Route:
-    chosen = settings.proxy if settings.proxy and not is_direct(settings.proxy.get_secret_value()) else None
     return Route(
-        proxy=_proxy(chosen) if chosen else None,
+        proxy=chosen_proxy(settings.proxy),
         ca_bundle=settings.ca_bundle,
         client_cert=settings.client_cert,
         client_key=settings.client_key,
         source_address=settings.source_address,
     )
-
-
-def routed(account: Account, environment: Mapping[str, str], *, tunnels: bool) -> tuple[Account, list[Fault]]:
-    """Return the account with the proxy that the environment names for it, and what is wrong with its route.
-
-    `tunnels`: whether the HTTP engine can use a proxy.
-
-    Read where requests are sent: the files of a route need not be there for commands that only look on.
-    """
-    faults: list[Fault] = []
-    named = None if account.proxy_is_chosen else named_for(account.endpoint, environment)
-    if named is not None:
-        variable, value = named
-        try:
-            account = replace(account, route=replace(account.route, proxy=ProxyServer.parse(value)))
-        except ValueError:
-            fix = f"{FORM}: there, or in the account's proxy"
-            faults.append(
-                Fault((variable,), f"is not an HTTP proxy, and accounts.{account.name} would use it", fix)
-            )
-    if account.route.proxy and not tunnels:
-        path = ("accounts", account.name, "proxy")
-        problem = f"is {account.route.proxy}" + (f" by {named[0]}" if named else "")
-        faults.append(
-            Fault(
-                path, f"{problem}, and http_engine httpx can't use one", f"set it to {DIRECT}, or use builtin"
-            )
-        )
-    if account.route.files:
-        try:
-            account.route.context()
-        except UnusableFileError as error:
-            path = ("accounts", account.name, error.setting)
-            faults.append(Fault(path, "can't be used", f"{error.file}: {error.problem}"))
-    return account, faults
 
 
 def announced_account(name: str, fields: Mapping[str, str]) -> Account | None:

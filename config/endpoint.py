@@ -23,7 +23,8 @@ def check_endpoint(value: str) -> str:
     except ValueError:
         raise wrong("is not a base URL", "write https://host or https://host:port, without a path") from None
     parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_near(parts.hostname or ""):
+    host = parts.hostname or ""
+    if parts.scheme == "http" and re.search("[.:]", host) and not is_loopback(host):
         raise wrong("would send reports unencrypted over the network", "write https://")
     return url.removesuffix("/")
 
@@ -44,8 +45,9 @@ def check_redis_url(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
-def _is_near(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether this is an address of this machine alone, as 127.0.0.1."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return "." not in host
+        return False

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
+from pydantic import SecretStr
+
+from config.endpoint import is_loopback
+from config.faults import wrong
 from config.sources import bare
 
-DIRECT = "none"
+NONE = "none"
 """The value of PROXY, or of HTTPS_PROXY, with which no proxy is used."""
 
 FORM = (
     "write http://host:port or https://host:port, an IPv6 address in brackets, "
-    f"with user:password@ before the host if needed (special characters as %XX), or {DIRECT}"
+    f"with user:password@ before the host if needed (special characters as %XX), or {NONE}"
 )
 
 _NAMED_BY = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
@@ -48,9 +52,24 @@ class ProxyServer:
         return f"http{'s' * self.encrypted}://{hop(self.host, self.port)}"
 
 
-def is_direct(text: str) -> bool:
-    """Whether a value says that no proxy is used."""
-    return text.lower() == DIRECT
+def check_proxy(value: SecretStr) -> SecretStr:
+    """Return the value of PROXY if it is one."""
+    chosen_proxy(value)
+    return value
+
+
+def chosen_proxy(value: SecretStr | None) -> ProxyServer | None:
+    """Return the proxy that PROXY names; None for none."""
+    if value is None or _is_none(value.get_secret_value()):
+        return None
+    try:
+        return ProxyServer.parse(value.get_secret_value())
+    except ValueError:
+        raise wrong("is not an HTTP proxy", FORM) from None
+
+
+def _is_none(text: str) -> bool:
+    return text.lower() == NONE
 
 
 def _decoded(text: str | None) -> str:
@@ -72,7 +91,7 @@ def named_for(endpoint: str, environment: Mapping[str, str]) -> tuple[str, str] 
     variable, value = _first(_NAMED_BY, environment)
     parts = urlsplit(endpoint)
     host = (parts.hostname or "").removesuffix(".")
-    if not value or is_direct(value) or parts.scheme != "https" or host == "localhost" or _is_loopback(host):
+    if not value or _is_none(value) or parts.scheme != "https" or host == "localhost" or is_loopback(host):
         return None
     _, excepted = _first(_EXCEPTED_BY, environment)
     if any(_excepts(entry.lower(), host, parts.port or 443) for entry in re.split(r"[\s,;]+", excepted)):
@@ -97,10 +116,3 @@ def _excepts(entry: str, host: str, port: int) -> bool:
     except ValueError:
         name = entry.removeprefix("*").removeprefix(".").removesuffix(".")
         return fnmatchcase(host, entry) or (bool(name) and (host == name or host.endswith(f".{name}")))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

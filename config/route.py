@@ -1,10 +1,12 @@
 """How an account's requests travel: through which proxy, whom they trust, as whom, and from which address."""
 
 import contextlib
+import ipaddress
 import ssl
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from config.faults import wrong
 from config.proxy import ProxyServer
 from otpreport.errors import OtpreportError
 
@@ -28,7 +30,7 @@ class UnusableFileError(OtpreportError, OSError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How requests travel, empty: as the system has it; the authorities of `ca_bundle` replace the system's."""
+    """How requests travel; an empty field: as the system does it. `ca_bundle` replaces the system's authorities."""
 
     proxy: ProxyServer | None = None
     ca_bundle: str = ""
@@ -47,20 +49,21 @@ class Route:
             context = ssl.create_default_context(cafile=self.ca_bundle or None)
         context.set_alpn_protocols(["http/1.1"])
         if self.client_cert:
-            key_setting, key = (
-                ("client_key", self.client_key) if self.client_key else ("client_cert", self.client_cert)
-            )
-
-            def encrypted() -> str:  # OpenSSL would ask for the password at the terminal
-                raise UnusableFileError(key_setting, key, "its private key is encrypted")
-
-            with _blaming(
-                "client_cert", self.client_cert
-            ):  # which of the two is wrong, the next call does not say
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.client_cert)
-            with _blaming(key_setting, key):
-                context.load_cert_chain(self.client_cert, key, password=encrypted)
+            self._present_certificate(context)
         return context
+
+    def _present_certificate(self, context: ssl.SSLContext) -> None:
+        setting = "client_key" if self.client_key else "client_cert"
+        key = self.client_key or self.client_cert
+
+        def encrypted() -> str:  # OpenSSL would ask for the password at the terminal
+            raise UnusableFileError(setting, key, "its private key is encrypted")
+
+        # load_cert_chain does not say which of the two is wrong
+        with _blaming("client_cert", self.client_cert):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.client_cert)
+        with _blaming(setting, key):
+            context.load_cert_chain(self.client_cert, key, password=encrypted)
 
     def __str__(self) -> str:
         """Return it in a line, without secrets; empty for one that is as the system has it."""
@@ -74,6 +77,23 @@ class Route:
 
 
 DIRECT = Route()
+
+
+def check_file(value: str) -> str:
+    """Return the path of a file."""
+    if "-----BEGIN" in value or not value.isprintable():
+        fix = "give the path of the file, in a variable whose name does not end in _FILE"
+        raise wrong("is the content of a file", fix)
+    return value
+
+
+def check_address(value: str) -> str:
+    """Return an IP address in its usual spelling."""
+    try:
+        return str(ipaddress.ip_address(value)) if value else value
+    except ValueError:
+        fix = "write one of this machine's, such as 192.0.2.7 or 2001:db8::7"
+        raise wrong("is not an IP address", fix) from None
 
 
 @contextlib.contextmanager

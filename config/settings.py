@@ -15,11 +15,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.account import DAY, KNOWN, Account, resolve, routed
+from config.account import DAY, KNOWN, Account, resolve
 from config.duration import Seconds, Unit
 from config.endpoint import check_redis_url
 from config.faults import Fault, SettingsError, collected, from_validation, missing, plain, wrong
 from config.numbers import refuse_misread
+from config.routing import routed
 from config.sources import (
     CONFIG_VARIABLE,
     SECRETS_VARIABLE,
