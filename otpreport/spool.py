@@ -166,9 +166,9 @@ class Spool:
     # The thread that writes. Its Store is held by its frame alone, see there.
 
     def _write(self) -> None:
-        store = self._write_batches(None, [])  # open the file before it is needed
+        store = self._write_entries(None, [])  # open the file before it is needed
         while (entries := self._next_entries()) is not None:
-            store = self._write_batches(store, entries)
+            store = self._write_entries(store, entries)
         _close(store)
 
     def _next_entries(self) -> list[SpoolEntry] | None:
@@ -179,18 +179,16 @@ class Spool:
             entries, self._pending = self._pending, []
             return entries or None
 
-    def _write_batches(self, store: Store | None, entries: Sequence[SpoolEntry]) -> Store | None:
+    def _write_entries(self, store: Store | None, entries: Sequence[SpoolEntry]) -> Store | None:
         """Write entries and settle their callers; return the open store, None after a fault."""
         try:
             store, kept = self._opened(store), list[bool]()
             while entries:
-                batches = [[entry.push] for entry in entries]
-                kept = store.add(batches, limit=self._limit + self._spare, spare=self._spare)
+                pushes = [entry.push for entry in entries]
+                kept = store.add(pushes, limit=self._limit + self._spare, spare=self._spare)
                 if store.is_in_place():
                     break
-                store = self._opened(
-                    store
-                )  # it was put aside meanwhile: nobody forwards what is written there
+                store = self._opened(store)  # it was put aside meanwhile: nobody forwards what is there
         except Exception as error:  # whatever it is, the callers are told and the thread lives on
             _settle(entries, [f"the spool cannot be written: {error}"] * len(entries))
             _close(store)

@@ -76,8 +76,8 @@ class Store(Database):
             else:
                 return
 
-    def add(self, batches: Sequence[Sequence[Push]], *, limit: int, spare: int = 0) -> list[bool]:
-        """Keep the batches that fit under `limit` rows, each whole or not at all; return which were kept.
+    def add(self, pushes: Sequence[Push], *, limit: int, spare: int = 0) -> list[bool]:
+        """Keep the pushes that fit under `limit` rows, each whole or not at all; return which were kept.
 
         Notices leave `spare` rows free, for reports: those alone may not be lost.
         """
@@ -85,9 +85,9 @@ class Store(Database):
             room = limit - _count(connection)
             before = room
             kept: list[bool] = []
-            for batch in batches:
-                rows = [(push.key, message) for push in batch for message in push.messages]
-                is_notice = any(push.key.endswith(NOTICES) for push in batch)
+            for push in pushes:
+                rows = [(push.key, message) for message in push.messages]
+                is_notice = push.key.endswith(NOTICES)
                 kept.append(len(rows) <= room - spare * is_notice)
                 if kept[-1]:
                     room -= len(rows)

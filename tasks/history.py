@@ -65,6 +65,11 @@ class History:
         """How many attempts ended with a code that may be final."""
         return sum(attempt.result is Result.DOUBTFUL for attempt in self.attempts)
 
+    @property
+    def last(self) -> Attempt | Unsent | None:
+        """What became of it last: what kept it from leaving, else the last attempt."""
+        return self.unsent or (self.attempts[-1] if self.attempts else None)
+
     def plus(self, attempt: Attempt) -> History:
         """Return the history with one more attempt."""
         return replace(self, attempts=(*self.attempts, attempt), unsent=None)

@@ -44,8 +44,7 @@ class Waiting:
         """Read a record; one that is not a readable event has no claim."""
         leased = Leased.parse(account, tag, record, LeasePurpose.SHED)
         event = read(leased, now_ms=0).event
-        history = leased.history
-        last = history.unsent or (history.attempts[-1] if history.attempts else None)
+        last = leased.history.last
         return cls(
             tag,
             score,

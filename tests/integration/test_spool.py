@@ -157,7 +157,7 @@ def test_made_by_many_at_once(path: Path) -> None:
     def work() -> None:
         ready.wait()
         with closing(Store(path)) as store:
-            opened.extend(store.add([[Push("key", [b"message"])]], limit=8))
+            opened.extend(store.add([Push("key", [b"message"])], limit=8))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -171,11 +171,11 @@ def test_count_is_exact(path: Path) -> None:
     """Rows that stay behind while younger ones leave are counted for what they are, by every process."""
     with closing(Store(path)) as store, closing(Store(path)) as other:
         for number in range(4):
-            store.add([[Push("key", [b"%d" % number])]], limit=4)
-        assert other.add([[Push("key", [b"4"])]], limit=4) == [False]
+            store.add([Push("key", [b"%d" % number])], limit=4)
+        assert other.add([Push("key", [b"4"])], limit=4) == [False]
         other.remove(other.oldest(after=1, most=3))
         assert store.count() == other.count() == 1
-        assert store.add([[Push("key", [b"5", b"6"])], [Push("key", [b"7", b"8"])]], limit=4) == [True, False]
+        assert store.add([Push("key", [b"5", b"6"]), Push("key", [b"7", b"8"])], limit=4) == [True, False]
         assert [row.message for row in other.oldest(after=0, most=9)] == [b"0", b"5", b"6"]
 
 
@@ -297,7 +297,7 @@ class Greedy(Spool):
 def test_forwarded_by_one(path: Path, kind: type[Spool], times: int) -> None:
     """Of two that share a spool one forwards a row, not both; without turns (the control) both do."""
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"message"])]], limit=1)
+        store.add([Push("key", [b"message"])], limit=1)
     gate = Gate()
     spools = [kind(path, gate, limit=10) for _ in range(2)]
     for spool in spools:
@@ -449,7 +449,7 @@ def test_a_thread_too_few(path: Path) -> None:
 def corrupt_pages(path: Path) -> None:
     """Spoil what the head of a database leads to."""
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"x" * 1000] * 100)]], limit=1000)
+        store.add([Push("key", [b"x" * 1000] * 100)], limit=1000)
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(4096)
@@ -569,7 +569,7 @@ def test_full_disk(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = OnFullDisk(path, gate, limit=1000)
     FullDisk.full = True
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"%d" % number for number in range(500)])]], limit=1000)
+        store.add([Push("key", [b"%d" % number for number in range(500)])], limit=1000)
         spool.start()
         try:
             until(lambda: len(gate.came) == 500)
@@ -598,7 +598,7 @@ def test_full_disk(path: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_wrong_tally(path: Path, tally: str) -> None:
     """A tally that was changed by hand neither fills the spool nor hides its rows, and is counted anew."""
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"1", b"2", b"3"])]], limit=10)
+        store.add([Push("key", [b"1", b"2", b"3"])], limit=10)
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute(tally)
         spool = Impatient(path, Away(), limit=10)
@@ -613,7 +613,7 @@ def test_wrong_tally(path: Path, tally: str) -> None:
 def test_a_tally_with_gaps_is_counted(path: Path) -> None:
     """Where rows went from the middle the rows themselves are counted, not what their ids span."""
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"%d" % number for number in range(9)])]], limit=10)
+        store.add([Push("key", [b"%d" % number for number in range(9)])], limit=10)
         store.remove(store.oldest(after=2, most=5))
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("UPDATE tally SET rows = 8")
@@ -625,10 +625,10 @@ def test_a_tally_with_gaps_is_counted(path: Path) -> None:
 def test_a_row_that_has_the_id_of_one_that_went(path: Path) -> None:
     """Whoever removes what another has removed already takes no younger row, which may have the same id."""
     with closing(Store(path)) as store, closing(Store(path)) as other:
-        store.add([[Push("key", [b"old"])]], limit=10)
+        store.add([Push("key", [b"old"])], limit=10)
         rows = store.oldest(after=0, most=1)
         other.remove(rows)
-        other.add([[Push("key", [b"young"])]], limit=10)
+        other.add([Push("key", [b"young"])], limit=10)
         store.remove(rows)
         assert [row.message for row in store.oldest(after=0, most=9)] == [b"young"]
         assert store.count() == 1
@@ -637,7 +637,7 @@ def test_a_row_that_has_the_id_of_one_that_went(path: Path) -> None:
 def test_the_file_shrinks(path: Path) -> None:
     """After an outage the disk has its room back, while the spool takes events."""
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"%d" % number + b"x" * 1000 for number in range(5000)])]], limit=10_000)
+        store.add([Push("key", [b"%d" % number + b"x" * 1000 for number in range(5000)])], limit=10_000)
         store.checkpoint()
         assert path.stat().st_size > 5_000_000
     gate = Gate()
@@ -654,7 +654,7 @@ def test_the_file_shrinks(path: Path) -> None:
 def test_a_file_with_many_rows_is_not_written_anew(path: Path) -> None:
     """To write what is left anew would hold the writers for as long as it takes."""
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"%d" % number + b"x" * 1000 for number in range(5000)])]], limit=10_000)
+        store.add([Push("key", [b"%d" % number + b"x" * 1000 for number in range(5000)])], limit=10_000)
         store.remove(store.oldest(after=0, most=3000))
         store.shrink()
         assert path.stat().st_size > 5_000_000
@@ -738,9 +738,9 @@ def test_a_turn_that_hangs_is_passed_over(path: Path, kind: type[Spool], times: 
 class Replaced(Store):
     """A file that another puts aside right after it was written."""
 
-    def add(self, batches: Sequence[Sequence[Push]], *, limit: int, spare: int = 0) -> list[bool]:
+    def add(self, pushes: Sequence[Push], *, limit: int, spare: int = 0) -> list[bool]:
         """Write, and put the file aside."""
-        kept = super().add(batches, limit=limit, spare=spare)
+        kept = super().add(pushes, limit=limit, spare=spare)
         move_aside(self.path)
         return kept
 
@@ -854,7 +854,7 @@ def test_stays_empty(path: Path, shared_valkey: EmbeddedValkey, valkey: redis.Re
 def test_only_the_owner_may_read(path: Path) -> None:
     """The file holds message ids: other users may not read it."""
     with closing(Store(path)) as store:
-        store.add([[Push("key", [b"message"])]], limit=10)
+        store.add([Push("key", [b"message"])], limit=10)
         assert path.stat().st_mode & 0o777 == 0o600
         assert path.parent.stat().st_mode & 0o777 == 0o700
 

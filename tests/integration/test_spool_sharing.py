@@ -138,7 +138,7 @@ def test_only_the_owner_may_read_any_file(path: Path, before: int | None) -> Non
     old = os.umask(0)
     try:
         with closing(Store(path)) as store, Turn(path):
-            store.add([[Push("key", [b"message"])]], limit=9)
+            store.add([Push("key", [b"message"])], limit=9)
             assert [mode(file) for file in everything] == [0o600] * 4
     finally:
         os.umask(old)

@@ -89,21 +89,25 @@ def _lines(
 ) -> Iterator[str]:
     for place in places:
         yield f"{place.account}: {_sentence(place, fleet)}"
-    if not places and _is_complete(looked, fleet):
-        yield (
-            f"{message_id} is unknown here: it does not wait, is no dead letter,"
-            f" and was not delivered since {moment(since_ms)} UTC."
-        )
-        yield (
-            "Either it was never queued here, or it was delivered earlier, or it ended as skipped, shed or purged,"
-            " or as a removed dead letter, which is not remembered. Or it waits in the spool of a web app, on that"
-            " machine's disk: its receipt said `spooled`."
-        )
-    elif not places:
-        yield f"{message_id} was not found, but this could not look everywhere: see below."
     if not places:
+        yield from _not_found(message_id, since_ms, everywhere=_is_complete(looked, fleet))
         yield _how_far(looked, since_ms)
     yield from _doubts(looked, since_ms, fleet)
+
+
+def _not_found(message_id: str, since_ms: int, *, everywhere: bool) -> Iterator[str]:
+    if not everywhere:
+        yield f"{message_id} was not found, but this could not look everywhere: see below."
+        return
+    yield (
+        f"{message_id} is unknown here: it does not wait, is no dead letter,"
+        f" and was not delivered since {moment(since_ms)} UTC."
+    )
+    yield (
+        "Either it was never queued here, or it was delivered earlier, or it ended as skipped, shed or purged,"
+        " or as a removed dead letter, which is not remembered. Or it waits in the spool of a web app, on that"
+        " machine's disk: its receipt said `spooled`."
+    )
 
 
 def _is_complete(looked: Looked, fleet: Fleet) -> bool:
@@ -180,7 +184,7 @@ def _attempt(history: History) -> str:
 
 
 def _last(history: History) -> str:
-    last = history.unsent or (history.attempts[-1] if history.attempts else None)
+    last = history.last
     if last is None:
         return ""
     replayed = ", replayed" if history.replayed_ms is not None else ""
@@ -249,7 +253,7 @@ def _details(place: Place, fleet: Fleet) -> dict[str, object]:
 
 def _story(place: TakenPlace) -> dict[str, object]:
     history = place.leased.history
-    last = history.unsent or (history.attempts[-1] if history.attempts else None)
+    last = history.last
     return {
         "id": place.leased.tag,
         "attempt": len(history.attempts) + 1,
