@@ -33,7 +33,6 @@ ACCOUNT, SHARE = "tencent", 0.7
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 """An OTP that is told of after its end is open for the grace alone."""
 
-
 WRITE, SENT, ENTERED, CLOSE = PARTS = (
     "write the notices",
     "note it as sent",
@@ -121,9 +120,7 @@ class _Course:
         # long enough for all to be noted before the first is closed
         times = Times(grace=max(20, count // 1000), watch=0)
         self._tracker = Tracker(client, Keys(), {}, lambda: (), remembered=Remembered(), times=times)
-        await self._note(
-            [notice(_sent("first"))], "note it as sent", 1
-        )  # the account's own keys are there, too
+        await self._note([notice(_sent("first"))], SENT, 1)  # makes the account's own keys
         self._asking = min(-self._redis_us() + self._redis_us() for _ in range(100))
         self._costs, empty = Costs(), self._memory()
         ids = [str(uuid.uuid4()) for _ in range(count)]

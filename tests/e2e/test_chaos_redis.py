@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from otpreport import Reporter
-from tests.e2e.test_redis_trouble import again_and_again
 from tests.support.admin import OURS, admin, cut_all
+from tests.support.background import again_and_again
 from tests.support.chaos import LEASE, SETTINGS, Row, Trial, longest_silence, record
 from tests.support.fleet import LONG, PROMISE, TENCENT, Account, Fleet
 from tests.support.stock import Stock

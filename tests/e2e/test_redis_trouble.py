@@ -1,8 +1,6 @@
 """Trouble with Redis: nothing is lost, nothing is sent without a slot, and workers recover by themselves."""
 
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import redis
 
 from otpreport import Reporter
 from tests.support.admin import admin, cut_all
+from tests.support.background import again_and_again
 from tests.support.fleet import LONG, PROMISE, SHORT, TENCENT, Account, Fleet
 from tests.support.wait import until
 from worker.embedded import EmbeddedValkey
@@ -19,24 +18,6 @@ BUSY = {"latency": {"base_ms": 50, "jitter_ms": 50}}
 LEASE = float(str(SHORT["lease"]))
 CONNECTIONS = 4
 """Connections to Redis that a worker may have."""
-
-
-@contextmanager
-def again_and_again(harm: Callable[[], object], pause: float) -> Generator[list[object]]:
-    """Do harm every `pause` seconds in the background; yield what it returned."""
-    done, results = threading.Event(), list[object]()
-
-    def run() -> None:
-        while not done.wait(pause):
-            results.append(harm())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield results
-    finally:
-        done.set()
-        thread.join()
 
 
 def connections(fleet: Fleet) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import redis
 from otpreport import Verification
 from otpreport.wire import encode, queue_name
 from tests.support.admin import OURS, admin
+from tests.support.background import at_rate
 from tests.support.books import Books, read_books
 from tests.support.events import event_of
 from tests.support.simulator import Json, SimulatorProcess
@@ -237,21 +236,8 @@ class Fleet:
     @contextmanager
     def producing(self, rate: int, account: str = "tencent", *, prefix: str = "") -> Generator[None]:
         """Enqueue so many events a second for as long as the context lasts, as busy login views do."""
-        done = threading.Event()
-        thread = threading.Thread(target=self._produce, args=(rate, account, prefix, done), daemon=True)
-        thread.start()
-        try:
+        with at_rate(rate, lambda due: self.enqueue(due, account, prefix=prefix)):
             yield
-        finally:
-            done.set()
-            thread.join()
-
-    def _produce(self, rate: int, account: str, prefix: str, done: threading.Event) -> None:
-        began, count = time.monotonic(), 0
-        while not done.wait(0.02):
-            due = round((time.monotonic() - began) * rate)
-            self.enqueue(due - count, account, prefix=prefix)
-            count = due
 
     def push_raw(self, raw: bytes, account: str = "tencent") -> None:
         """Put any bytes on an account's queue."""

@@ -18,6 +18,7 @@ from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
 from tasks.tracking.otps import Otps
 from tests.support.admin import admin
+from tests.support.background import at_rate
 from tests.support.fleet import Account, Fleet
 from tests.support.wait import until
 
@@ -73,24 +74,16 @@ class App:
     @contextmanager
     def busy(self, rate: int, *, verifies: bool = True) -> Generator[None]:
         """Send so many OTPs a second for as long as the context lasts; without `verifies` that comes afterwards."""
-        done = threading.Event()
 
-        def work() -> None:
-            began, first = time.monotonic(), len(self.sent)
-            while not done.wait(0.02):
-                self.send(round((time.monotonic() - began) * rate) - (len(self.sent) - first))
-                if verifies:
-                    self.verify()
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        def work(due: int) -> None:
+            self.send(due)
             if verifies:
-                self.verify(all_of_them=True)
+                self.verify()
+
+        with at_rate(rate, work):
+            yield
+        if verifies:
+            self.verify(all_of_them=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.text import Text
 from tasks.tracking.otps import Country, Otps
 from worker.cli.shapes import bar, sparkline
 from worker.demo.alarm import Alarm, Ring
+from worker.fleet.conversion import percent
 
 NAMES = {"CN": "China", "SG": "Singapore", "BR": "Brazil", "NG": "Nigeria"}
 BAR, TREND = 14, 18
@@ -64,7 +65,7 @@ class Display:
         self._table = self._figures(grown)
         self._draw()
         if not self._live and not minute % EVERY:
-            rates = ", ".join(f"{code} {_percent(_closed(country))}" for code, country in grown.items())
+            rates = ", ".join(f"{code} {percent(_closed(country))}" for code, country in grown.items())
             self.console.print(f"{minute:3} min    conversion {rates}", highlight=False)
 
     def _figures(self, grown: dict[str, Country]) -> Table:
@@ -78,7 +79,7 @@ class Display:
             rate = _closed(country)
             style = "red" if rate is not None and rate < 0.35 else "green"
             closed = country.yes + country.no
-            share = Text.assemble(bar(rate or 0.0, BAR, style), f" {_percent(rate):>5}")
+            share = Text.assemble(bar(rate or 0.0, BAR, style), f" {percent(rate):>5}")
             trend = Text(sparkline(self._trends[code][-TREND:], 1.0), style=style)
             table.add_row(NAMES[code], f"{country.sent}", f"{country.verified}", f"{closed}", share, trend)
         return table
@@ -98,7 +99,3 @@ def _closed(country: Country) -> float | None:
     """Return the conversion rate; None while nothing is closed."""
     closed = country.yes + country.no
     return country.yes / closed if closed else None
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate * 100:.0f} %"
