@@ -312,9 +312,7 @@ def checked_accounts(accounts: Iterable[str] | None) -> tuple[str, ...] | None:
     for name in names:
         if not is_account(name):
             raise ValueError(f"accounts: {name!r} is no account's name: use 1 to 64 of a-z, 0-9, _ and -")
-    return tuple(
-        sorted(names)
-    )  # no set: an event that was made invalid may have an account that can't be in one
+    return tuple(sorted(names))  # no set: an event made invalid may have an account that can't be in one
 
 
 def _no_such_account(name: object, accounts: Sequence[str]) -> str:

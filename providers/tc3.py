@@ -56,11 +56,8 @@ class TC3:
             for part in scope.split("/"):
                 derived = HmacKey(derived).sign(part.encode())
             key = HmacKey(derived)
-            self._derived = (
-                timestamp // _DAY,
-                scope,
-                key,
-            )  # one assignment: other threads see all of it or nothing
+            # one assignment: other threads see all of it or nothing
+            self._derived = (timestamp // _DAY, scope, key)
         return scope, key
 
 

@@ -113,9 +113,8 @@ class Plan:
     seed: int = 0
     latency: Latency = field(default_factory=Latency)
     faults: tuple[Fault, ...] = ()
-    rates: Mapping[str, Rate] = field(
-        default_factory=dict[str, int]
-    )  # requests/s by key id, over the keys' own
+    rates: Mapping[str, Rate] = field(default_factory=dict[str, int])
+    """Requests/s by key id, over the keys' own."""
     throttling: Throttling = field(default_factory=Throttling)
     door_jitter_ms: Annotated[float, Field(ge=0, le=10_000)] = (
         0.0  # uniform delay before an arrival is recorded

@@ -98,9 +98,8 @@ class Credentials:
             log_event(logger, logging.INFO, "credentials changed", account=name, key_id=key_hint(account))
         self._running = _with_accounts(self._running, changes.renewed)
         restart = (*changes.restart, *await self._regroup(found, changes.renewed))
-        with suppress(
-            RedisError, OSError
-        ):  # without Redis nothing is sent, and the probe comes when it is due
+        # without Redis nothing is sent, and the probe comes when it is due
+        with suppress(RedisError, OSError):
             for name in changes.renewed:
                 await self._probe_now(name)
         self._metrics.stale.set(bool(restart))

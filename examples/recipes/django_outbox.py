@@ -36,9 +36,8 @@ def forward(reporter: Reporter) -> int:
     """Report the oldest events and delete those that reached Redis; return how many."""
     with transaction.atomic():
         rows = OutgoingEvent.objects.order_by("id")
-        if (
-            connection.features.has_select_for_update_skip_locked
-        ):  # so that several processes can share the work
+        # so that several processes can share the work
+        if connection.features.has_select_for_update_skip_locked:
             rows = rows.select_for_update(skip_locked=True)
         kept = {row.pk: Verification.from_wire(row.event) for row in rows[:BATCH]}
         dropped = set(reporter.report_many(kept.values()).dropped_events)

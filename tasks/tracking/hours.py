@@ -28,9 +28,6 @@ def closed_in(client: Redis, keys: Keys, account: str, hours: int) -> Mapping[st
     for hour in range(this - hours + 1, this + 1):
         key = keys.otps_of_hour(account, hour)
         with naming(key):
-            found: Mapping[bytes | str, bytes | str] = untyped.hgetall(key)
-        for field, value in found.items():
-            name = field if isinstance(field, str) else field.decode(errors="replace")
-            if name.endswith((":yes", ":no")):
-                counts[name] += int(value)
+            found: Mapping[bytes, bytes] = untyped.hgetall(key)
+        counts.update({field.decode(errors="replace"): int(value) for field, value in found.items()})
     return countries_of(counts)

@@ -12,6 +12,9 @@ from tasks.shared import LATENCIES
 BUCKETS = (*map(str, LATENCIES), "inf")
 """The upper bounds of the histogram of the time from sent to verified, in seconds."""
 
+_WORDS = ("unmatched", "late", "queued", "withheld", "unsaid", "refused")
+"""Fields of an account's hash that are counts of `Otps` under the same names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Country:
@@ -21,6 +24,27 @@ class Country:
     verified: int = 0
     yes: int = 0
     no: int = 0
+
+    @property
+    def closed(self) -> int:
+        """Those whose time is over."""
+        return self.yes + self.no
+
+    def __add__(self, other: Country) -> Country:
+        return Country(
+            self.sent + other.sent,
+            self.verified + other.verified,
+            self.yes + other.yes,
+            self.no + other.no,
+        )
+
+    def __sub__(self, other: Country) -> Country:
+        return Country(
+            self.sent - other.sent,
+            self.verified - other.verified,
+            self.yes - other.yes,
+            self.no - other.no,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +97,7 @@ class Otps:
             lag=max(0, now_ms - noted_ms) / 1000 if waiting else 0.0,
             seconds={bound: fields.get(f"le:{bound}", 0) for bound in BUCKETS},
             seconds_sum=fields.get("latency", 0) / 1000,
-            unmatched=fields.get("unmatched", 0),
-            late=fields.get("late", 0),
-            queued=fields.get("queued", 0),
-            withheld=fields.get("withheld", 0),
-            unsaid=fields.get("unsaid", 0),
-            refused=fields.get("refused", 0),
+            **{word: fields.get(word, 0) for word in _WORDS},
             hour=countries_of(_fields(hour)),
             yesterday=countries_of(_fields(yesterday)),
         )
@@ -86,13 +105,7 @@ class Otps:
     @property
     def total(self) -> Country:
         """All countries together."""
-        each = self.countries.values()
-        return Country(
-            sum(country.sent for country in each),
-            sum(country.verified for country in each),
-            sum(country.yes for country in each),
-            sum(country.no for country in each),
-        )
+        return sum(self.countries.values(), Country())
 
     @property
     def enqueued(self) -> int:
@@ -103,7 +116,7 @@ class Otps:
     def sent_gap(self) -> int:
         """OTPs sent that are neither closed nor open: 0, or a fault (negative: counted twice)."""
         total = self.total
-        return total.sent - total.yes - total.no - self.open
+        return total.sent - total.closed - self.open
 
     @property
     def unverified_gap(self) -> int:

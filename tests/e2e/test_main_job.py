@@ -81,9 +81,8 @@ def send_everything(fleet: Fleet) -> None:
 def expected(account: Account) -> dict[str, int]:
     """Return the books that `send_everything` leaves."""
     skipped = COPIES if account.provider == "tencent" else 0
-    delivered = (
-        PLAIN[account.name] + COPIES - skipped + 3 * TROUBLED
-    )  # throttled, transient and lost ones come through
+    # throttled, transient and lost ones come through
+    delivered = PLAIN[account.name] + COPIES - skipped + 3 * TROUBLED
     dead = 3 * TROUBLED + 5  # permanent, doubtful, exhausted; expired
     return {"delivered": delivered, "duplicate": COPIES, "skipped": skipped, "dead": dead, "shed": 0}
 

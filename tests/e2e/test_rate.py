@@ -190,9 +190,8 @@ def test_use(tmp_path: Path, jitter: float) -> None:
         fleet.enqueue(1200, "one")
         fleet.wait_until_settled()
         fleet.check()
-        assert held(fleet, "tencent").rate > FAST / 2, (
-            "it waits for something else than the rate"
-        )  # the promise stands below
+        # the promise stands below
+        assert held(fleet, "tencent").rate > FAST / 2, "it waits for something else than the rate"
 
 
 def test_through_a_proxy(tmp_path: Path) -> None:

@@ -148,9 +148,8 @@ def test_redis_has_no_way_out_and_workers_do() -> None:
     assert real["networks"]["queue"]["name"] == "otpreport-queue"
     assert set(real["services"]["worker"]["networks"]) - inner == {"providers"}
     published = [name for name, service in real["services"].items() if service.get("ports")]
-    assert all(
-        set(real["services"][name]["networks"]) - inner for name in published
-    )  # or no port would be open
+    # or no port would be open
+    assert all(set(real["services"][name]["networks"]) - inner for name in published)
 
 
 @needs_compose

@@ -234,9 +234,8 @@ def test_a_replay_killed_half_way_and_run_again_moves_each_once(
     left = unasked(letters)
     assert len(left) == MANY - (after + executed) * 200
     assert gap(valkey) == 0
-    first = [
-        one.tag for one in undertaker.lease("tencent", 300)
-    ]  # the workers do not wait for the second try
+    # the workers do not wait for the second try
+    first = [one.tag for one in undertaker.lease("tencent", 300)]
     assert len(first) == min(300, MANY - len(left))
     assert sum(letters.replay(letters.letters(EVERY), AT_ONCE)) == len(left)
     assert unasked(letters) == []

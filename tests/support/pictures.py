@@ -180,9 +180,7 @@ def terminal() -> str:
 def svg(console: Console, title: str, unique_id: str) -> str:
     """Return what a console has recorded, as a picture that fetches nothing."""
     drawn = console.export_svg(title=title, unique_id=unique_id)
-    drawn = re.sub(
-        r"<!--.*?-->|@font-face *\{.*?\}", "", drawn, flags=re.DOTALL
-    )  # nothing is fetched from elsewhere
+    drawn = re.sub(r"<!--.*?-->|@font-face *\{.*?\}", "", drawn, flags=re.DOTALL)
     return re.sub(r"\n\s*\n+", "\n", drawn).replace("Fira Code, monospace", "monospace")
 
 

@@ -49,9 +49,8 @@ class UnreadWorker(WorkerProcess):
     def lines(self, event: str | None = None) -> list[Line]:
         """Return what was read of its log, or the lines of one event; AssertionError for one that is no whole line."""
         whole = self._text.rpartition(b"\n")[0].decode().splitlines()
-        found: list[Line] = [
-            json.loads(line) for line in whole if line.startswith("{")
-        ]  # Celery says its own
+        # Celery says its own
+        found: list[Line] = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in found if event in {None, line["event"]}]
 
     def clean_up(self) -> None:

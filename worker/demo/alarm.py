@@ -52,13 +52,7 @@ class Alarm:
 
     def grown(self, country: str) -> Country:
         """Return how much a country's counts grew in the window."""
-        now, before = self._at(0, country), self._at(WINDOW, country)
-        return Country(
-            now.sent - before.sent,
-            now.verified - before.verified,
-            now.yes - before.yes,
-            now.no - before.no,
-        )
+        return self._at(0, country) - self._at(WINDOW, country)
 
     def _at(self, ago: int, country: str) -> Country:
         return self._seen[max(0, len(self._seen) - 1 - ago)].get(country, Country())
@@ -70,8 +64,8 @@ class Alarm:
             if self._is_burst(grown, before):
                 if (rate := grown.verified / grown.sent) < PUMPED:
                     yield Ring("OtpreportOtpsPumped", country, rate)
-            elif before.yes + before.no >= USUAL_FROM:
-                usual = grown.sent * before.yes / (before.yes + before.no)
+            elif before.closed >= USUAL_FROM:
+                usual = grown.sent * before.yes / before.closed
                 verified, expected = verified + grown.verified, expected + usual
                 if usual >= EXPECTED and grown.verified < HALF * usual:
                     yield Ring("OtpreportCountryConversionCollapsed", country, grown.verified / usual)

@@ -84,10 +84,7 @@ def main(*, keep: bool = False, everyone: bool = False, story: bool = False) -> 
     conversion rates while SMS fail.
     """
     console = Console()
-    for number in (
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # else the children, in groups of their own, would outlive it
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the children, in groups of their own, would outlive it
         signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="otpreport-demo-") as folder:
         try:

@@ -61,11 +61,11 @@ class Display:
         """Show the figures of the last ten minutes."""
         grown = {code: alarm.grown(code) for code in sorted(otps.countries, key=list(NAMES).index)}
         for code, country in grown.items():
-            self._trends.setdefault(code, []).append(_closed(country) or 0.0)
+            self._trends.setdefault(code, []).append(_rate(country) or 0.0)
         self._table = self._figures(grown)
         self._draw()
         if not self._live and not minute % EVERY:
-            rates = ", ".join(f"{code} {percent(_closed(country))}" for code, country in grown.items())
+            rates = ", ".join(f"{code} {percent(_rate(country))}" for code, country in grown.items())
             self.console.print(f"{minute:3} min    conversion {rates}", highlight=False)
 
     def _figures(self, grown: dict[str, Country]) -> Table:
@@ -76,12 +76,13 @@ class Display:
         table.add_column("conversion", width=BAR + 6)
         table.add_column("", width=TREND)
         for code, country in grown.items():
-            rate = _closed(country)
+            rate = _rate(country)
             style = "red" if rate is not None and rate < 0.35 else "green"
-            closed = country.yes + country.no
             share = Text.assemble(bar(rate or 0.0, BAR, style), f" {percent(rate):>5}")
             trend = Text(sparkline(self._trends[code][-TREND:], 1.0), style=style)
-            table.add_row(NAMES[code], f"{country.sent}", f"{country.verified}", f"{closed}", share, trend)
+            table.add_row(
+                NAMES[code], f"{country.sent}", f"{country.verified}", f"{country.closed}", share, trend
+            )
         return table
 
     def _add(self, line: Text) -> None:
@@ -95,7 +96,6 @@ class Display:
             self._live.update(self.picture, refresh=True)
 
 
-def _closed(country: Country) -> float | None:
+def _rate(country: Country) -> float | None:
     """Return the conversion rate; None while nothing is closed."""
-    closed = country.yes + country.no
-    return country.yes / closed if closed else None
+    return country.yes / country.closed if country.closed else None

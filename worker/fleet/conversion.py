@@ -32,8 +32,8 @@ class Conversion:
     @classmethod
     def of(cls, countries: Iterable[Country]) -> Conversion:
         """Add up the closed OTPs of countries."""
-        counts = [(country.yes, country.yes + country.no) for country in countries]
-        return cls(sum(yes for yes, _ in counts), sum(closed for _, closed in counts))
+        total = sum(countries, Country())
+        return cls(total.yes, total.closed)
 
     @property
     def rate(self) -> float | None:
@@ -88,9 +88,9 @@ def troubles_of(otps: Otps) -> Iterator[str]:
     if otps.unmatched and not total.sent:
         verified = count(otps.unmatched, "OTP")
         yield f"{otps.account}: {verified} verified, but never reported as sent: does the app report Dispatch?"
-    if total.yes + total.no >= LEAST and not total.verified:
-        sent = count(total.yes + total.no, "OTP")
-        yield f"{otps.account}: none of {sent} verified: has the app that reports verifications tracking=True?"
+    if total.closed >= LEAST and not total.verified:
+        closed = count(total.closed, "OTP")
+        yield f"{otps.account}: none of {closed} verified: has the app that reports verifications tracking=True?"
 
 
 def _before(conversion: Conversion, word: str = "") -> str:

@@ -248,9 +248,8 @@ class Exporter:
         port = await self._server.start(self._settings.metrics_host, self._settings.exporter_port)
         log_event(logger, logging.INFO, "exporter started", metrics_port=port)
         wanted = self._settings.exporter_port
-        if (
-            wanted and port != wanted
-        ):  # whoever scrapes the configured port gets the metrics of another process
+        # whoever scrapes the configured port gets the metrics of another process
+        if wanted and port != wanted:
             log_event(logger, logging.WARNING, "metrics port in use", wanted=wanted, metrics_port=port)
         return port
 

@@ -116,7 +116,7 @@ def _counts(ever: Country, hour: Iterable[Country], before: Iterable[Country]) -
     return {
         "sent": ever.sent,
         "verified": ever.verified,
-        "closed": ever.yes + ever.no,
+        "closed": ever.closed,
         "closed_verified": ever.yes,
         "last_full_hour": _conversion(hour),
         "same_hour_yesterday": _conversion(before),

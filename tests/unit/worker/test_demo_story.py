@@ -23,7 +23,7 @@ def minutes(
     """Look for some minutes, in each of which the counts grow by so much."""
     rung: list[Ring] = []
     for _ in range(count):
-        at = Country(at.sent + each.sent, at.verified + each.verified, at.yes + each.yes, at.no + each.no)
+        at = at + each
         rung += alarm_.look({country: at})
     return at, rung
 
