@@ -37,7 +37,7 @@ local HOURS = 50 * 3600
 local SKEW = 3600 -- s by which an app's clock may be ahead so that each repeat is known
 local BUDGET = 262144 -- of notices in one call
 local most_gone = 100 -- given up in one call, at most: as many as one may note, or EARLY would not hold
-local LONGEST_ID = 1024
+local LONGEST_ID, LONGEST_LIFE = 1024, 5110
 local noted, closed, more = 0, 0, 0
 
 local places, names = {}, {} -- found once in a call
@@ -187,7 +187,7 @@ local function note_one(self, raw)
   end
   local seconds = tonumber(ttl)
   if at and tonumber(at) < now_ms - LATE then self.from_spool = true end
-  if not at or #at > 15 or #id > LONGEST_ID or (seconds and (seconds < 30 or seconds > 5110)) then
+  if not at or #at > 15 or #id > LONGEST_ID or (seconds and (seconds < 30 or seconds > LONGEST_LIFE)) then
     redis.call('LPUSH', self.queue, raw)
   elseif seconds then
     note_sent(self, tonumber(at), seconds, country, id)
@@ -257,6 +257,18 @@ local function give_up(self, upto)
     local _, bucket, number = fingerprint(self.name, id)
     write(number, bucket)
     write(unmatched_as(number), bucket)
+  end
+end
+
+-- Redis' clock was set back: what was noted before ends no later than if it were sent now. How long it took nobody knows.
+local function bring_back(self)
+  local limit = string.format('%.0f', (now + LONGEST_LIFE + grace + 1 - EPOCH) * LIVES * FLAGS)
+  local ahead = redis.call('ZRANGEBYSCORE', self.open, limit, '+inf', 'WITHSCORES', 'LIMIT', 0, most_closings)
+  for i = 1, #ahead, 2 do
+    local score = tonumber(ahead[i + 1])
+    local due = now + math.floor(score / FLAGS) % LIVES + grace
+    redis.call('ZADD', self.open, 'XX', string.format('%d', (due - EPOCH) * LIVES * FLAGS + score % FLAGS), ahead[i])
+    more = 1
   end
 end
 
@@ -365,7 +377,7 @@ local function track(name, most_waiting, deadline)
   local upto = noted_until(self, stored, marks)
   local is_watched = now_ms >= watched
   give_up(self, is_watched and upto or 0)
-  if is_watched then close(self, upto, most_waiting, deadline) end
+  if is_watched then close(self, upto, most_waiting, deadline) else bring_back(self) end
   if since >= LOOKED or since < 0 then self.changes.looked, self.changes.noted = now_ms, upto end
   if self.dispatched and not dispatched then self.changes.dispatched = 1 end
   write_down()

@@ -244,6 +244,103 @@ def test_a_clock_that_is_off_delays_no_closing(tracking: Tracking, notice: str, 
     assert country(tracking) == NO
 
 
+@pytest.mark.parametrize("verified", [False, True])
+def test_a_clock_of_redis_that_is_set_back_keeps_no_otp_open(tracking: Tracking, *, verified: bool) -> None:
+    """What was noted three hours ahead ends as if it were sent now; what is counted stays."""
+    right = tracking.now
+    tracking.set_clock(right + 10_800)
+    for number in range(250):
+        tracking.sent(f"a{number}", expires_in=300, country="BR")
+    tracking.watch(10)
+    if verified:
+        for number in range(250):
+            tracking.verified(f"a{number}")
+        tracking.watch(10)
+    tracking.set_clock(right)
+    tracking.watch(358)
+    assert country(tracking, "BR") == Country(250, 250 * verified)
+    tracking.watch(20)
+    assert country(tracking, "BR") == Country(250, *((250, 250) if verified else (0, 0, 250)))
+    assert tracking.gaps == (0, 0)
+
+
+@pytest.mark.parametrize("order", ["sent first", "verified first"])
+@pytest.mark.parametrize("between", [2, 50])
+def test_spools_that_come_back_after_an_hour(tracking: Tracking, order: str, between: int) -> None:
+    """While others went on, two servers were cut off: what they kept counts once, as it was."""
+    at = tracking.now - 3600
+    told = [f"sent {at}000 60 SG a", f"verified {at + 10}000 a"]
+    for notice in told if order == "sent first" else reversed(told):
+        tracking.tell(notice, notice)
+        tracking.watch(between)
+    tracking.watch(200)
+    assert country(tracking) == YES
+    assert (tracking.otps.late, tracking.otps.unmatched) == (0, 0)
+
+
+@pytest.mark.parametrize("expires_in", [30, 5110])
+def test_the_least_and_the_greatest_expiry(tracking: Tracking, expires_in: int) -> None:
+    """Both are followed to the second, and the report names when the OTP was sent and when it ended."""
+    sent = tracking.now
+    tracking.sent("a", expires_in=expires_in)
+    tracking.track()
+    tracking.watch(expires_in + 60, room=10)
+    assert country(tracking) == Country(1)
+    tracking.watch(2, room=10)
+    assert country(tracking) == NO
+    event = decode(tracking.negatives[-1]).kwargs["event"]
+    assert isinstance(event, dict)
+    assert (event["sent_at"], event["occurred_at"]) == (sent * 1000, (sent + expires_in) * 1000)
+
+
+def test_the_longest_id(tracking: Tracking) -> None:
+    """256 characters of four bytes each are followed and reported; one byte more is no notice."""
+    longest = "\U0001f600" * 256
+    tracking.sent(longest)
+    tracking.sent(longest + "x", country="BR")
+    tracking.verified(longest + "y")
+    assert tracking.watch(130, room=10) == 1
+    event = decode(tracking.negatives[0]).kwargs["event"]
+    assert isinstance(event, dict)
+    assert event["message_id"] == longest
+    assert country(tracking, "BR") == Country()
+    assert len(tracking.client.lrange(tracking.keys.ready(ACCOUNT)[0], 0, -1)) == 2
+
+
+def test_a_memory_that_is_shorter_than_an_otp_lives(server: EmbeddedValkey, tracking: Tracking) -> None:
+    """An open OTP needs no memory: told again and again for its hour and a half it counts once."""
+    brief = Tracking(tracking.client, ttl=60)
+    for code in ("BR", "SG"):
+        brief.sent(code, expires_in=5110, country=code)
+    for _ in range(12):
+        brief.verified("BR")
+        for code in ("BR", "SG"):
+            brief.sent(code, expires_in=5110, country=code)
+        brief.watch(430)
+    brief.watch(14)
+    assert (country(brief, "BR"), country(brief)) == (YES, NO)
+    brief.sent("SG", expires_in=5110)
+    brief.verified("BR")
+    brief.watch(10)
+    assert (country(brief, "BR"), country(brief)) == (YES, NO)
+
+
+def test_two_prefixes_know_nothing_of_each_other(tracking: Tracking) -> None:
+    """Two deployments on one Redis with the same account and the same ids count each their own."""
+    other = Tracking(tracking.client, prefix="shop:")
+    other.sent("other")
+    other.track()
+    for one in (tracking, other):
+        one.sent("a")
+    tracking.verified("a")
+    for _ in range(100):
+        tracking.track(1, room=10)
+        other.track(1, room=10)
+    assert (country(tracking), country(other)) == (YES, Country(2, 0, 0, 2))
+    assert (len(tracking.negatives), len(other.negatives)) == (0, 2)
+    assert tracking.gaps == other.gaps == (0, 0)
+
+
 def test_an_otp_that_is_told_late_has_no_latency(tracking: Tracking) -> None:
     """When its time was over before it was noted, nobody knows how long the user took."""
     tracking.sent("a", ago=600)

@@ -2362,6 +2362,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_track.py::test_a_clock_that_is_off_delays_no_closing",
     ),
     Mutant(
+        "track-clock-set-back",
+        "tasks/tracking/track.lua",
+        "else bring_back(self) end",
+        "end",
+        "tests/integration/test_track.py::test_a_clock_of_redis_that_is_set_back_keeps_no_otp_open",
+    ),
+    Mutant(
         "track-countries",
         "tasks/tracking/track.lua",
         "and country or 'ZZ'",
