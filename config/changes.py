@@ -10,7 +10,16 @@ from config.settings import Settings
 from providers.registry import REGISTRY
 
 _OF_ITS_IDENTITY = ("provider", "endpoint")
-_OTHERS = ("rate_limit", "max_attempts", "max_age", "unverified")
+_COMPARED_APART = {
+    "name",
+    *_OF_ITS_IDENTITY,
+    "options",
+    "rate_group",
+    "group_is_chosen",
+    "route",
+    "proxy_is_chosen",
+}
+_OTHERS = tuple(field.name for field in fields(Account) if field.name not in _COMPARED_APART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,9 @@ def _identity(old: Account, new: Account) -> Iterator[str]:
 
 def _conditions(old: Account, new: Account) -> Iterator[str]:
     yield from (name for name in _OTHERS if getattr(old, name) != getattr(new, name))
-    for one in fields(old.route):
-        if getattr(old.route, one.name) != getattr(new.route, one.name):
-            yield one.name
+    for field in fields(old.route):
+        if getattr(old.route, field.name) != getattr(new.route, field.name):
+            yield field.name
     if (old.group_is_chosen or new.group_is_chosen) and old.rate_group != new.rate_group:
         yield "rate_group"
 

@@ -66,6 +66,7 @@ def test_a_token_that_is_gone_is_a_change() -> None:
         ({"OTPREPORT_RETRY_BASE": "2"}, ("retry_base",)),
         ({"OTPREPORT_REDIS_URL": "redis://elsewhere"}, ("redis_url",)),
         ({f"{ONE}RATE_LIMIT": "7"}, ("accounts.tencent.rate_limit",)),
+        ({f"{ONE}MAX_IN_FLIGHT": "7"}, ("accounts.tencent.max_in_flight",)),
         ({f"{ONE}UNVERIFIED": "report"}, ("accounts.tencent.unverified",)),
         ({f"{ONE}MAX_AGE": "60"}, ("accounts.tencent.max_age",)),
         ({f"{ONE}MAX_ATTEMPTS": "3"}, ("accounts.tencent.max_attempts",)),
