@@ -15,7 +15,7 @@ from tasks.keyspace import Queues
 from tasks.limiter.rate import Rate
 from tasks.tracking.countries import COUNTRIES
 from tasks.tracking.otps import Otps
-from worker.fleet.exporter import FleetCollector
+from worker.fleet.metrics import FleetCollector
 from worker.fleet.redis_memory import RedisMemory
 from worker.metrics import Metrics
 from worker.reference.page import Blocks, code, table
