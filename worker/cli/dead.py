@@ -42,6 +42,12 @@ InDoubt: TypeAlias = Annotated[
     bool | None,
     typer.Option("--in-doubt/--no-in-doubt", help="Only letters the provider may (or can't) have taken."),
 ]
+IncludeInDoubt: TypeAlias = Annotated[
+    bool, typer.Option("--include-in-doubt", help="Also those the provider may have taken already.")
+]
+Share: TypeAlias = Annotated[
+    str, typer.Option(metavar="SHARE", help="Most of the account's rate that the replay may use.")
+]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
@@ -119,12 +125,8 @@ def replay(
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
-    include_in_doubt: Annotated[
-        bool, typer.Option("--include-in-doubt", help="Also those the provider may have taken already.")
-    ] = False,
-    share: Annotated[
-        str, typer.Option(metavar="SHARE", help="Most of the account's rate that the replay may use.")
-    ] = "0.2",
+    include_in_doubt: IncludeInDoubt = False,
+    share: Share = "0.2",
     wait: Annotated[
         bool, typer.Option("--wait", help="Until all are delivered or dead again; then say how many.")
     ] = False,
@@ -268,12 +270,8 @@ def import_(
         typer.Argument(metavar="FILE", help="A corrected export; -: standard input.", show_default=False),
     ],
     *,
-    include_in_doubt: Annotated[
-        bool, typer.Option("--include-in-doubt", help="Also those the provider may have taken already.")
-    ] = False,
-    share: Annotated[
-        str, typer.Option(metavar="SHARE", help="Most of the account's rate that the replay may use.")
-    ] = "0.2",
+    include_in_doubt: IncludeInDoubt = False,
+    share: Share = "0.2",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the file and count; change nothing.")
     ] = False,
