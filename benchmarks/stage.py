@@ -37,13 +37,13 @@ class Stage:
     ) -> None:
         self.accounts = accounts or (Account(),)
         self._plan = {"latency": {"base_ms": ANSWER_MS}, "faults": list(faults)}
-        self._options = {"appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"} | (options or {})
+        self.options = {"appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"} | (options or {})
         self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-            self.valkey = stack.enter_context(EmbeddedValkey(self.folder / "valkey", options=self._options))
+            self.valkey = stack.enter_context(EmbeddedValkey(self.folder / "valkey", options=self.options))
             settings = {"keys": [account.simulated() for account in self.accounts], "plan": self._plan}
             self.simulator = stack.enter_context(SimulatorProcess(settings))
             self.redis: Any = stack.enter_context(admin(self.valkey.port))
@@ -64,7 +64,7 @@ class Stage:
 
     def worker(self, *accounts: Account, redis_url: str = "") -> Process:
         """Start an otpreport worker as it ships, save for a free port for its metrics."""
-        config = self.folder / "otpreport.toml"
+        config = self.folder / f"otpreport-{next(self._numbers)}.toml"
         head = f'redis_url = "{redis_url or self.valkey.url}"\nmetrics_port = 0\nlog_format = "json"\n\n'
         tables = [account.configured(self.simulator.url) for account in accounts or self.accounts]
         config.write_text(head + "\n".join(tables))

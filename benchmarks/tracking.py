@@ -1,189 +1,217 @@
-"""Whether reports notice that OTPs are tracked: their rate and their age with and without, in turns."""
+"""Whether reports notice that OTPs are tracked: windows with and without, in turns, on two fleets beside each other.
+
+The fleet with the OTPs has them open all the time, and they close in its windows only; the other one, the control, has
+a Redis and a worker of its own, and never heard of OTPs. Whichever is not measured is idle.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
-import threading
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any
 
+from benchmarks.accounts import Account
 from benchmarks.effort import Effort, say
 from benchmarks.finding import Finding
+from benchmarks.otp_app import ENTERED, OTPS, PATIENCE, VERIFIED, OtpApp, fill
 from benchmarks.process import Process
-from benchmarks.reading import Moment, Spread, ratios
-from benchmarks.rounds import started
+from benchmarks.reading import Spread, ratios
 from benchmarks.stage import Stage
-from otpreport import Dispatch, Reporter, Verification
-from otpreport.event import Event
-from otpreport.wire import notice
-from tasks.dedupe import Remembered
+from benchmarks.usage import cpu_seconds, machine_seconds
+from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
-from tasks.tracking.tracker import Tracker
-from worker.connect import connect
+from tests.support.admin import admin
+from worker.embedded import EmbeddedValkey
 
-ACCOUNT = "tencent"
-OTPS, VERIFIED = 1000, 700
-"""OTPs that are sent, and verified, each second."""
+TRACKED, CONTROL = Account("tracked"), Account("control")
+PAUSE = 8.0
+"""Seconds between two windows, in which the last reports arrive and the ledger is read."""
 
-VALID = 600
-"""Seconds for which a code is valid: with so many OTPs a second 600,000 are open."""
+FILLED = 7000
+"""OTPs a second that can be noted before the windows begin, at least, on a machine that is not too busy."""
 
-ENTERED = 5.0
-"""Seconds from an OTP's sending to its verification."""
+LEAD = 50.0
+"""Seconds before the first window at least; the first OTP closes one window later, and its grace is 60 s."""
 
-STEP = 0.01
-PATIENCE = 30.0
+LATE = 0.5
+"""Seconds by which the app may be late before a window says nothing of the product."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Reports a second, their age in ms at the provider's door, and CPU of the worker and of Redis in us a report."""
+    """Reports a second, written and taken; their age in ms at the provider's door; CPU of worker and Redis in us each.
 
+    `stall` is the longest for which Redis did nothing else, with its cause, and `late` the most by which the app was
+    behind its plan, both in ms; `others` is how many cores were busy with anything else.
+    """
+
+    written: float
     rate: float
     p50: float
     p99: float
     worker_us: float
     redis_us: float
+    stall: float
+    cause: str
+    late: float
+    others: float
 
 
-class App:
-    """A web app that sends and verifies OTPs at a steady rate; it remembers when it reported each."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When the windows are: so many pairs, each of a window without and one with, every other pair in turn."""
 
-    def __init__(self, url: str, *, tracking: bool) -> None:
-        self._reporter = Reporter(url, spool=False, timeout=1.0, accounts=[ACCOUNT], tracking=tracking)
-        self._tracking = tracking
-        self.reported: dict[str, float] = {}
-        self.dropped = 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    pairs: int
+    warm_up: float
+    reading: float
+    begin: float
 
-    def __enter__(self) -> Self:
-        self._reporter.warm_up(PATIENCE)
-        self._thread.start()
-        return self
+    @property
+    def window(self) -> float:
+        """Seconds for which an app works."""
+        return self.warm_up + self.reading
 
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        self.dropped = self._reporter.dropped
-        self._reporter.close()
+    def windows(self) -> Iterator[tuple[float, bool]]:
+        """Yield the UNIX time at which each window begins, and whether it is one with OTPs."""
+        turns = [tracking for pair in range(self.pairs) for tracking in (pair % 2 == 1, pair % 2 == 0)]
+        for number, tracking in enumerate(turns):
+            yield self.begin + number * (self.window + PAUSE), tracking
 
-    def _run(self) -> None:
-        sent: list[str] = []
-        began, verified = time.monotonic(), 0
-        while not self._done.wait(STEP):
-            passed, now = time.monotonic() - began, datetime.now(UTC)
-            new = [str(uuid.uuid4()) for _ in range(int(passed * OTPS) - len(sent))]
-            sent += new
-            due = int(max(0.0, passed - ENTERED) * VERIFIED)
-            # of ten OTPs seven
-            names = [sent[n // 7 * 10 + n % 7] for n in range(verified, due)]
-            verified = due
-            events: list[Event] = []
-            if self._tracking:
-                events += [
-                    Dispatch(account=ACCOUNT, message_id=name, sent_at=now, expires_in=VALID, country="SG")
-                    for name in new
-                ]
-            events += [Verification(account=ACCOUNT, message_id=name, occurred_at=now) for name in names]
-            self.reported |= dict.fromkeys(names, time.time())
-            self._reporter.report_many(events)
+    def ends(self, count: int) -> Iterator[float]:
+        """Yield when each of so many OTPs closes: in the windows with OTPs, or after all of them."""
+        each = round(self.window * OTPS)
+        begins = [begin for begin, tracking in self.windows() if tracking]
+        after = begins[-1] + self.window + 3600
+        for number in range(count):
+            turn, place = divmod(number, each)
+            yield begins[turn] + place / OTPS if turn < len(begins) else after
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A fleet of one worker."""
+
+    account: Account
+    server: EmbeddedValkey
+    redis: Any
+    worker: Process
 
 
 def run(effort: Effort) -> Finding:
-    """Measure a worker with tracking and without, at least five times each and in turns; once if it shall be quick."""
+    """Measure five pairs, ten minutes of OTPs with 600,000 open ones in all; one short pair if it shall be quick."""
     loads: dict[bool, list[Load]] = {False: [], True: []}
-    pairs = effort.of(max(5, effort.rounds), effort.rounds)
-    with Stage() as stage:
-        for number in range(pairs):
-            for tracking in (False, True) if number % 2 == 0 else (True, False):
-                load = _one(stage, effort, tracking=tracking)
+    count = effort.of(600_000, 20_000)
+    pairs, reading = effort.of(max(5, effort.rounds), effort.rounds), effort.of(110.0, 8.0)
+    with (
+        Stage(TRACKED, CONTROL) as stage,
+        EmbeddedValkey(stage.folder / "control", options=stage.options) as other,
+        admin(other.port) as redis,
+    ):
+        began = time.time()
+        plan = Plan(pairs, ENTERED + effort.warm_up, reading, began + max(LEAD, count / FILLED))
+        asyncio.run(fill(stage.valkey.url, TRACKED.name, plan.ends(count)))
+        fill_seconds = time.time() - began
+        if time.time() > plan.begin - 5:
+            raise RuntimeError(f"the machine is too busy: {count:,} OTPs were noted in {fill_seconds:.0f} s")
+        say(f"  {count:,} OTPs are open after {fill_seconds:.0f} s")
+        with (
+            stage.worker(TRACKED) as worker,
+            stage.worker(CONTROL, redis_url=other.url) as control,
+        ):
+            sides = {
+                True: Side(TRACKED, stage.valkey, stage.redis, worker),
+                False: Side(CONTROL, other, redis, control),
+            }
+            for begin, tracking in plan.windows():
+                time.sleep(max(0.0, begin - time.time()))
+                load = _one(stage, sides[tracking], plan, tracking=tracking)
                 say(f"  tracking {tracking}: {load}")
                 loads[tracking].append(load)
-    read: dict[str, tuple[Callable[[Load], float], int]] = {
-        "reports/s": (lambda load: load.rate, 0),
-        "age of a report at the provider, p50, ms": (lambda load: load.p50, 1),
-        "... p99, ms": (lambda load: load.p99, 1),
-        "worker, us of CPU a report": (lambda load: load.worker_us, 0),
-        "Redis, us of CPU a report": (lambda load: load.redis_us, 0),
-    }
-    rows = [
-        (
-            label,
-            *(Spread.of([of(load) for load in loads[tracking]]).text(digits) for tracking in (False, True)),
-            ratios([of(load) for load in loads[True]], [of(load) for load in loads[False]]).text(2),
-        )
-        for label, (of, digits) in read.items()
-    ]
+        closed = _closed(sides[True], count, plan)
     note = (
-        f"{VERIFIED} reports/s; with tracking also {OTPS} OTPs a second, {_open(effort):,} open ones, and as many "
-        f"closed as were sent {VALID} s ago. Pairs in turns: {pairs}; ratios are those of the pairs."
+        f"{VERIFIED} reports/s; with tracking also {OTPS} OTPs a second that are sent, as many that close "
+        f"({closed:,} in all), and {count:,} open ones. {pairs} pairs of windows of {reading:.0f} s, in turns; ratios "
+        "are those of the pairs. Without: a Redis and a worker of their own, and no OTPs."
     )
     data = {str(tracking): [asdict(load) for load in those] for tracking, those in loads.items()}
-    return Finding("Reports beside tracked OTPs", ("", "without", "with", "ratio"), rows, note, data)
+    header = ("", "without", "with", "ratio")
+    return Finding("Reports beside tracked OTPs", header, _rows(loads), note, data)
 
 
-def _one(stage: Stage, effort: Effort, *, tracking: bool) -> Load:
-    stage.clear()
-    if tracking:
-        asyncio.run(_fill(stage, _open(effort)))
-    stage.push(100)
-    with stage.worker() as process:
-        started(stage, process)
-        with App(stage.valkey.url, tracking=tracking) as app:
-            time.sleep(ENTERED + effort.warm_up)
-            before, began = Moment.now(stage, process), time.time()
-            time.sleep(effort.of(30.0, 5.0))
-            process.check()
-            reading, ended = before.until(Moment.now(stage, process)), time.time()
-        _all_arrived(stage, process, app)
-        ages = _ages(stage, app, began, ended)
+def _rows(loads: dict[bool, list[Load]]) -> list[tuple[str, ...]]:
+    def row(label: str, of: Callable[[Load], float], digits: int) -> tuple[str, ...]:
+        without, with_ = ([of(load) for load in loads[tracking]] for tracking in (False, True))
+        ratio = ratios(with_, without).text(3) if all(without) else "-"
+        return (label, Spread.of(without).text(digits), Spread.of(with_).text(digits), ratio)
+
+    return [
+        row("reports that the app wrote, a second", lambda load: load.written, 0),
+        row("reports that the provider took, a second", lambda load: load.rate, 0),
+        row("age of a report at the provider, p50, ms", lambda load: load.p50, 1),
+        row("... p99, ms", lambda load: load.p99, 1),
+        row("worker, us of CPU a report", lambda load: load.worker_us, 0),
+        row("Redis, us of CPU a report", lambda load: load.redis_us, 0),
+        row("longest stall of Redis, ms", lambda load: load.stall, 0),
+        row("longest delay of the app's plan, ms", lambda load: load.late, 0),
+        row("cores that other programs used", lambda load: load.others, 2),
+    ]
+
+
+def _one(stage: Stage, side: Side, plan: Plan, *, tracking: bool) -> Load:
+    stage.simulator.reset()
+    side.redis.config_set("latency-monitor-threshold", 1)
+    with OtpApp(side.server.url, side.account.name, tracking=tracking) as app:
+        time.sleep(plan.warm_up)
+        side.redis.execute_command("LATENCY", "RESET")
+        began, spent = time.time(), _spent(stage, side)
+        time.sleep(plan.reading)
+        side.worker.check()
+        ended, used = time.time(), [now - then for now, then in zip(_spent(stage, side), spent, strict=True)]
+        stall, cause = max(
+            ((entry[3], entry[0].decode()) for entry in side.redis.latency_latest()), default=(0, "")
+        )
+    stage.wait(lambda: stage.taken() >= len(app.reported), side.worker, deadline=PATIENCE)
     if app.dropped:
         raise RuntimeError(f"{app.dropped} events were dropped")
-    p99 = statistics.quantiles(ages, n=100)[-1]
-    return Load(reading.rate, statistics.median(ages), p99, reading.worker_us, reading.redis_us)
+    if app.latest > LATE:
+        say(f"  the app was {app.latest:.1f} s late: the machine is too busy for this window to say anything")
+    arrived = {row["message_id"]: float(row["unix"]) for row in stage.simulator.ledger()}
+    seconds = ended - began
+    taken = sum(began <= at <= ended for at in arrived.values())
+    ages = [(arrived[name] - at) * 1000 for name, at in app.reported.items() if began <= at <= ended]
+    worker, server, others = used
+    return Load(
+        written=len(ages) / seconds,
+        rate=taken / seconds,
+        p50=statistics.median(ages),
+        p99=statistics.quantiles(ages, n=100)[-1],
+        worker_us=worker / taken * 1e6,
+        redis_us=server / taken * 1e6,
+        stall=float(stall),
+        cause=cause,
+        late=app.latest * 1000,
+        others=max(0.0, others) / seconds,
+    )
 
 
-def _open(effort: Effort) -> int:
-    return VALID * effort.of(OTPS, OTPS // 10)
+def _spent(stage: Stage, side: Side) -> tuple[float, float, float]:
+    """Return the CPU seconds of the worker, of its Redis, and of what is no part of the benchmark."""
+    worker, server = cpu_seconds(side.worker.pid), cpu_seconds(side.server.pid)
+    ours = cpu_seconds(stage.simulator.pid) + cpu_seconds(os.getpid())
+    return worker, server, machine_seconds() - worker - server - ours
 
 
-async def _fill(stage: Stage, count: int) -> None:
-    """Let OTPs be open that were sent at a steady rate until now, so that they close at that rate."""
-    client = connect(stage.valkey.url)
-    tracker = Tracker(client, Keys(), {}, lambda: (), remembered=Remembered())
-    now, noted = datetime.now(UTC), 0
-    for start in range(0, count, 100):
-        # the newest closes last; none is closed before it is noted
-        ages = (timedelta(seconds=VALID * (1 - (start + n) / count)) for n in range(100))
-        notices = [
-            notice(
-                Dispatch(account=ACCOUNT, message_id=str(uuid.uuid4()), sent_at=now - age, expires_in=VALID)
-            )
-            for age in ages
-        ]
-        await client.lpush(Keys().notices(ACCOUNT), *notices)
-        noted += (await tracker.track([ACCOUNT])).noted
-    await client.aclose()
-    if noted != count:
-        raise RuntimeError(f"of {count} OTPs {noted} were noted")
-
-
-def _all_arrived(stage: Stage, process: Process, app: App) -> None:
-    stage.wait(lambda: stage.taken() >= len(app.reported) + 100, process, deadline=PATIENCE)
-
-
-def _ages(stage: Stage, app: App, began: float, ended: float) -> list[float]:
-    """Return how long each report took from the app to the provider's door, in ms, of those reported meanwhile."""
-    rows = stage.simulator.ledger()
-    reported = app.reported
-    return [
-        (float(row["unix"]) - reported[row["message_id"]]) * 1000
-        for row in rows
-        if began <= reported.get(row["message_id"], 0.0) <= ended
-    ]
+def _closed(side: Side, count: int, plan: Plan) -> int:
+    """Return how many OTPs were closed; RuntimeError unless these are the ones that ended in the windows."""
+    [account] = SnapshotReader(side.redis, Keys(), {side.account.name: "group"}).read().accounts
+    otps = account.otps
+    if otps is None or otps.sent_gap or otps.unverified_gap:
+        raise RuntimeError(f"the counts do not add up: {otps}")
+    closed, due = otps.total.yes + otps.total.no, min(count, round(plan.pairs * plan.window * OTPS))
+    if abs(closed - due) > 0.02 * due:
+        raise RuntimeError(f"{closed:,} OTPs were closed, and not {due:,}")
+    return closed
