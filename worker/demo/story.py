@@ -1,4 +1,4 @@
-"""`demo --story`: SMS to one country stop to arrive, then somebody pumps SMS; the conversion rate shows it."""
+"""`demo --story`: SMS to one country stop arriving, then somebody pumps SMS; the conversion rate shows it."""
 
 from __future__ import annotations
 
