@@ -13,7 +13,7 @@ for i, key in ipairs(KEYS) do
   local row = redis.pcall('HMGET', key, unpack(ARGV))
   reply[i + 1] = row.err and {} or row
   local prefix, account = string.match(key, '^(.*otpreport):account:([^:]+)$')
-  if redis.call('EXISTS', prefix .. ':otps:' .. account, prefix .. '.' .. account .. '.otps') > 0 then
+  if redis.call('EXISTS', prefix .. ':otps:' .. account, prefix .. '.' .. account .. NOTICES) > 0 then
     tracked[#tracked + 1] = account
   end
 end

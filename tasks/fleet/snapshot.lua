@@ -79,7 +79,7 @@ end
 local HOUR = math.floor(tonumber(time[1]) / 3600)
 
 local function otps(account)
-  local name, list = key('otps', account), prefix .. 'otpreport.' .. account .. '.otps'
+  local name, list = key('otps', account), prefix .. 'otpreport.' .. account .. NOTICES
   local tracked, length = size('otps', account), got(list, redis.pcall('LLEN', list), 0)
   if tracked == 0 and length == 0 then return {} end
   members('early', account)

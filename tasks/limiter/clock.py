@@ -22,9 +22,8 @@ class RedisClock:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque()
-        self._times: list[
-            float
-        ] = []  # the same samples' round trips, sorted: they are asked for several times a round
+        self._times: list[float] = []
+        """The same samples' round trips, sorted: they are asked for several times a round."""
         self._fastest = 0.0, 0.0
 
     def observe(self, now_us: int, asked: float, received: float) -> None:

@@ -384,7 +384,7 @@ local function can_take(account)
   return false
 end
 
--- Returns how many events were given.
+-- Returns how many events were given, and whether the account may have some that come after all others.
 local function serve(account, want)
   if want == 0 then return 0 end
   local any, others = looked_for(account)
@@ -430,7 +430,7 @@ local function serve_suspect(account)
   spend(account, got, limit)
 end
 
-local wanted, FIRST, others = {}, #reply, {}
+local wanted, FIRST, last = {}, #reply, {}
 for i = 9, #ARGV, 4 do
   local account, want, of_it, group = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
   local suspects = key('suspects', account)
@@ -441,18 +441,18 @@ for i = 9, #ARGV, 4 do
       waiting = redis.call('ZCARD', suspects)
     elseif not solo then
       wanted[group] = wanted[group] or want
-      local got, has_more = serve(account, math.min(wanted[group], room(of_it)))
+      local got, may_have_last = serve(account, math.min(wanted[group], room(of_it)))
       wanted[group], free = wanted[group] - got, free - got
-      if has_more then others[#others + 1] = { account, of_it + got, group } end
+      if may_have_last then last[#last + 1] = { account = account, of_it = of_it + got, group = group } end
     end
     -- those of a held account can't be leased: nobody needs to make room for them
     if waiting > 0 and admitted(account, 1) > 0 then suspects_waiting = suspects_waiting + waiting end
   end
 end
-for _, one in ipairs(others) do -- when no account of the group has anything before them
-  local want = math.min(wanted[one[3]], room(one[2]))
-  local got = want > 0 and serve_last(one[1], want) or 0
-  wanted[one[3]], free = wanted[one[3]] - got, free - got
+for _, one in ipairs(last) do -- when no account of the group has anything before them
+  local want = math.min(wanted[one.group], room(one.of_it))
+  local got = want > 0 and serve_last(one.account, want) or 0
+  wanted[one.group], free = wanted[one.group] - got, free - got
 end
 reply[2] = held
 reply[3] = suspects_waiting

@@ -2427,7 +2427,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "automatic-after-the-group",
         "tasks/queue/lease.lua",
-        "for _, one in ipairs(others) do",
+        "for _, one in ipairs(last) do",
         "for _, one in ipairs({}) do",
         "tests/integration/test_automatic.py::test_they_come_after_all_others",
     ),
