@@ -119,9 +119,13 @@ class Connection:
 
     def _reply(self, deadline: float) -> str:
         """Return one reply; ConnectionError where it is none: a proxy's error page, for example."""
+        late = False
         try:
             while (reply := self._next_reply()) is _MORE:
+                if late:
+                    raise TimeoutError("timed out")
                 self._reader.feed(self._receive(deadline))
+                late = time.monotonic() > deadline
         except hiredis.HiredisError as error:
             raise ConnectionError(str(error)) from error
         return str(reply) if isinstance(reply, hiredis.ReplyError) else ""
@@ -172,7 +176,6 @@ def _pollers(on: socket) -> tuple[Poll, Poll]:
 
 
 def _wait(until: Poll, deadline: float) -> None:
-    """Wait for the socket; TimeoutError after the deadline."""
-    seconds = deadline - time.monotonic()
-    if seconds <= 0 or not until.poll(seconds * 1000):
+    """Wait for the socket; TimeoutError after the deadline, unless it is ready: this process may have been stopped."""
+    if not until.poll(max(0.0, deadline - time.monotonic()) * 1000):
         raise TimeoutError("timed out")

@@ -143,6 +143,8 @@ class Reporter:
         except RuntimeError as error:  # the interpreter is shutting down
             return Receipt("dropped", str(error))
         await asyncio.wait({reported}, timeout=self._timeout)
+        if not reported.done() and time.monotonic() > deadline + self._timeout / 4:
+            await asyncio.wait({reported}, timeout=self._timeout)  # this process was stopped, or its loop was
         if reported.done():
             return reported.result()
         return Receipt("dropped", "no answer in time (the event may still be queued)")
@@ -237,6 +239,8 @@ class Reporter:
         failed = [push for push, reason in zip(pushes, reasons, strict=True) if reason]
         if not failed:
             return [_QUEUED] * len(pushes)
+        # its share, also of a process that was stopped for longer: a container over its CPU quota, a frozen function
+        deadline = max(deadline, time.monotonic() + self._timeout * (1 - _REDIS_SHARE))
         refusals = iter(
             ["no spool"] * len(failed) if self._spool is None else self._spool.put(failed, deadline)
         )

@@ -127,6 +127,7 @@ class Spool:
 
     def put(self, pushes: Sequence[Push], deadline: float) -> list[str]:
         """Keep messages on disk, each push whole or not at all; return "" or why not, for each, by the deadline."""
+        patience = max(0.0, deadline - time.monotonic())
         entries = [SpoolEntry(push) for push in pushes]
         with self._lock:
             if self._closed:
@@ -135,10 +136,13 @@ class Spool:
                 return ["the spool has no thread to write with"] * len(entries)
             self._pending += entries
             self._wake_writer.notify()
-        return [self._refusal(entry, deadline) for entry in entries]
+        return [self._refusal(entry, deadline, patience) for entry in entries]
 
-    def _refusal(self, entry: SpoolEntry, deadline: float) -> str:
-        if entry.done.wait(max(0.0, deadline - time.monotonic())):
+    def _refusal(self, entry: SpoolEntry, deadline: float, patience: float) -> str:
+        in_time = entry.done.wait(max(0.0, deadline - time.monotonic()))
+        if not in_time and time.monotonic() > deadline + patience / 4:
+            in_time = entry.done.wait(patience)  # this process was stopped, and its writer with it
+        if in_time:
             return entry.refusal
         with self._lock:
             if entry in self._pending:

@@ -1,0 +1,138 @@
+"""A process that is stopped in the middle of a report: a container over its CPU quota, a function that is frozen."""
+
+import asyncio
+import socketserver
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import redis
+
+from otpreport import Receipt, Reporter
+from otpreport.address import connection_pool
+from otpreport.connection import Connection
+from otpreport.event import Event
+from otpreport.link import Link
+from otpreport.push import Push
+from otpreport.spool import Spool, SpoolEntry
+from tests.support.events import verification
+from tests.support.wait import until
+from worker.embedded import free_port
+
+BUDGET = 0.5
+ENDLESS = 0.1
+"""Seconds."""
+
+
+def stop_until(moment: float) -> None:
+    """Do what a stopped process does."""
+    until(lambda: time.monotonic() > moment)
+
+
+class StoppedAfterSending(Connection):
+    """A connection of a process that goes on when its deadline has passed, and the answer has come."""
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        super()._send(data, deadline)
+        until(lambda: self._readable.poll(0))
+        stop_until(deadline)
+
+
+def test_an_answer_that_came_meanwhile_counts(url: str, valkey: redis.Redis) -> None:
+    """What Redis has taken is not spooled, and so sent, once more."""
+    pool = connection_pool(url, timeout=10.0)
+    link = Link(lambda: StoppedAfterSending(pool))
+    assert link.warm_up(10.0)
+    assert link.push([Push("otpreport.tencent", [b"message"])], time.monotonic() + BUDGET) == [""]
+    assert valkey.llen("otpreport.tencent") == 1
+    link.close()
+
+
+class Endless(socketserver.BaseRequestHandler):
+    """Answers as Redis does, but to a write, which it answers without end, and fast."""
+
+    def handle(self) -> None:
+        """Answer."""
+        with suppress(OSError):
+            while received := self.request.recv(65536):
+                if b"LPUSH" in received:
+                    self.request.sendall(b"$500000000\r\n")
+                    while True:
+                        self.request.sendall(b"x" * 65536)
+                self.request.sendall(b"+OK\r\n" * received.count(b"*"))
+
+
+def test_an_answer_without_end() -> None:
+    """An answer that is still incomplete at the deadline has had its time, although there is more to read."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Endless) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"redis://127.0.0.1:{server.server_address[1]}/0"
+        with Reporter(url, spool=False, timeout=ENDLESS) as reporter:
+            assert reporter.warm_up(10.0)
+            start = time.monotonic()
+            assert reporter.report(verification()).status == "dropped"
+            assert time.monotonic() - start < 5 * ENDLESS
+        server.shutdown()
+
+
+class StoppedBeforeSpooling(Reporter):
+    """A reporter of a process that goes on when the whole budget is gone."""
+
+    def _enqueue(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+        reasons = super()._enqueue(pushes, deadline)
+        stop_until(deadline)
+        return reasons
+
+
+def test_the_spool_has_its_share_of_time(tmp_path: Path) -> None:
+    """An event that Redis did not take waits on disk, although the time was over before the spool was asked."""
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with StoppedBeforeSpooling(url, spool=tmp_path / "spool.sqlite3", timeout=BUDGET) as reporter:
+        reporter.warm_up(10.0)
+        assert reporter.report(verification()).status == "spooled"
+
+
+class StoppedWhileSpooling(Spool):
+    """A spool of a process that is stopped with an event on its way to the disk, its writer too."""
+
+    def _refusal(self, entry: SpoolEntry, deadline: float, patience: float) -> str:
+        with self._lock:
+            stop_until(deadline + patience / 2)
+        return super()._refusal(entry, deadline, patience)
+
+
+def test_the_spool_is_waited_for_once_more(tmp_path: Path) -> None:
+    """An event is not said to be dropped while the disk has had no time to take it."""
+
+    def connect() -> Connection:
+        raise OSError("away")
+
+    path = tmp_path / "spool.sqlite3"
+    link = Link(connect)
+    spool = StoppedWhileSpooling(path, link, limit=10)
+    spool.start()
+    until(path.exists)
+    assert spool.put([Push("otpreport.tencent", [b"message"])], time.monotonic() + BUDGET) == [""]
+    link.close()
+    spool.close()
+
+
+class StoppedInItsThread(Reporter):
+    """A reporter whose thread is stopped until half of the budget after the deadline."""
+
+    def _report(self, event: Event, deadline: float) -> Receipt:
+        stop_until(deadline + BUDGET / 2)
+        return super()._report(event, deadline)
+
+
+async def test_areport_is_waited_for_once_more(url: str) -> None:
+    """A receipt that comes late because the process was stopped, its event loop too, is still that of the event."""
+    with StoppedInItsThread(url, spool=False, timeout=BUDGET) as reporter:
+        reporter.warm_up(10.0)
+        reported = asyncio.create_task(reporter.areport(verification()))
+        await asyncio.sleep(0)
+        stop_until(time.monotonic() + 1.4 * BUDGET)
+        assert (await reported).reason != "no answer in time (the event may still be queued)"
