@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 from otpreport.drops import Drops
 from otpreport.event import Dispatch, Event, Verification, is_account
@@ -101,6 +101,9 @@ class Reporter:
     def __repr__(self) -> str:
         return f"Reporter({self._place!r})"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Reporter can't be copied or sent to another process: make one in each")
+
     @property
     def dropped(self) -> int:
         """How many events this process has dropped so far; with tracking also those of which it dropped the notice."""
@@ -131,7 +134,10 @@ class Reporter:
         return self._report(event, time.monotonic() + self._timeout)
 
     async def areport(self, event: Event) -> Receipt:
-        """Put one event on the queue without holding the event loop, even if the caller is cancelled."""
+        """Put one event on the queue without holding asyncio's event loop, even if the caller is cancelled.
+
+        Without asyncio, as under trio, it is `report` and holds the loop for at most `timeout`.
+        """
         import asyncio  # noqa: PLC0415 - whoever awaits has it; an app with threads alone shall not pay for it
 
         check(event, self._accounts, tracking=self._tracking)
@@ -140,8 +146,8 @@ class Reporter:
         try:
             loop = asyncio.get_running_loop()
             reported = loop.run_in_executor(self._own_threads(), self._report, event, deadline)
-        except RuntimeError as error:  # the interpreter is shutting down
-            return Receipt("dropped", str(error))
+        except RuntimeError:  # trio's loop, no more threads, or the interpreter is shutting down
+            return self._report(event, deadline)
         await asyncio.wait({reported}, timeout=self._timeout)
         if not reported.done() and time.monotonic() > deadline + self._timeout / 4:
             await asyncio.wait({reported}, timeout=self._timeout)  # this process was stopped, or its loop was
@@ -257,7 +263,8 @@ class Reporter:
         if spool is False:
             return None
         try:
-            path = default_path(name) if spool is None else Path(spool)
+            # where the app was started: a server may change its folder later (daemons go to /)
+            path = default_path(name) if spool is None else Path(spool).absolute()
         except RuntimeError as error:
             _log.warning("no spool for otpreport events: give Reporter(spool=...) a file: %s", error)
             return None

@@ -1,13 +1,15 @@
 """The reporter against a real Redis: threads, forks, event loops, many events."""
 
 import asyncio
+import copy
 import os
+import pickle
 import socketserver
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
@@ -395,6 +397,15 @@ async def test_areport(reporter: Reporter, valkey: redis.Redis) -> None:
     assert sorted(map(int, arrived(valkey))) == list(range(100))
 
 
+def test_areport_without_asyncio(reporter: Reporter, valkey: redis.Redis) -> None:
+    """Where another library runs the coroutines, as trio does, the event is reported all the same."""
+    coroutine = reporter.areport(verification())
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    assert ended.value.value == Receipt("queued")
+    assert len(arrived(valkey)) == 1
+
+
 async def longest_gap(during: asyncio.Task[object]) -> float:
     """Return the longest time the event loop did not come round, in seconds."""
     longest, last = 0.0, time.monotonic()
@@ -439,6 +450,13 @@ async def test_not_an_event_async(reporter: Reporter) -> None:
     """areport() refuses what report() refuses."""
     with pytest.raises(TypeError, match="Verification"):
         await reporter.areport("tencent")  # type: ignore[arg-type]  # that is the test
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_copied(copied: Callable[[Reporter], object], reporter: Reporter) -> None:
+    """A reporter given to another process, say as an argument of `multiprocessing`, is refused with what to do."""
+    with pytest.raises(TypeError, match="make one in each"):
+        copied(reporter)
 
 
 def test_closed(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:

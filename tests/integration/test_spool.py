@@ -78,6 +78,18 @@ def test_forwarded_in_order(path: Path, away: EmbeddedValkey) -> None:
         until(lambda: reporter.report(verification("after")).status == "queued")
 
 
+def test_a_relative_path_stays_where_the_app_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that changes its folder later, as daemons go to /, still spools into the file that was meant."""
+    monkeypatch.chdir(tmp_path)
+    with Reporter(f"redis://127.0.0.1:{free_port()}/0", spool="app.sqlite3", timeout=PATIENCE) as reporter:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir("elsewhere")
+        assert reporter.report(verification("kept")).status == "spooled"
+    assert waiting(tmp_path / "app.sqlite3") == ["kept"]
+
+
 def test_without_a_spool_they_are_lost(away: EmbeddedValkey) -> None:
     """The negative control: without a spool the same events never arrive."""
     with Reporter(away.url, spool=False, timeout=PATIENCE) as reporter:

@@ -2229,6 +2229,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_reporter_stopped.py::test_areport_is_waited_for_once_more",
     ),
     Mutant(
+        "areport-trio",
+        "otpreport/reporter.py",
+        "        except RuntimeError:  # trio's loop, no more threads, or the interpreter is shutting down\n"
+        "            return self._report(event, deadline)\n",
+        '        except RuntimeError as error:\n            return Receipt("dropped", str(error))\n',
+        "tests/integration/test_reporter.py::test_areport_without_asyncio",
+    ),
+    Mutant(
+        "spool-relative",
+        "otpreport/reporter.py",
+        "Path(spool).absolute()",
+        "Path(spool)",
+        "tests/integration/test_spool.py::test_a_relative_path_stays_where_the_app_was_started",
+    ),
+    Mutant(
         "dial-missing",
         "worker/http/dial.py",
         "if missing and now < missing.until:",
