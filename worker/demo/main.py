@@ -46,6 +46,24 @@ PAUSE = 0.02
 
 ACCOUNTED, NOT_ACCOUNTED = 0, 1
 
+START = (
+    "Valkey, the provider simulator and one worker are up. "
+    "Enqueueing {number} OTP verifications{source}, as a web app would.\n"
+    "The simulated providers misbehave on purpose: errors, throttling, lost answers, and "
+    "events that they refuse, which become dead letters."
+)
+
+END = (
+    "[green]Every event is accounted for[/], by Redis' books and by the provider's ledger.\n"
+    "Nothing was lost. The providers misbehaved on purpose: they refused {dead_letters} events, "
+    "the dead letters, and {retried} attempts met errors, throttling or a lost answer."
+)
+
+END_OF_STORY = (
+    "[green]Every OTP is accounted for[/], and the provider was told of each once.\n"
+    "What the rate means: docs/conversion.md. The alerts: deploy/alerts.yml."
+)
+
 NEXT_OF_WHEEL = """\
 Try next:
   otpreport demo --keep   keep it running, and send events of your own to it"""
@@ -105,16 +123,7 @@ def main(*, keep: bool = False, everyone: bool = False, story: bool = False) -> 
 def _play(console: Console, processes: Processes) -> int:
     verdict = play(processes, Display(console))
     console.print(verdict.table())
-    for fault in verdict.faults:
-        console.print(f"[red]not accounted for:[/] {fault}")
-    if verdict.faults:
-        return NOT_ACCOUNTED
-    console.print(
-        "[green]Every OTP is accounted for[/], and the provider was told of each once.\n"
-        "What the rate means: docs/conversion.md. The alerts: deploy/alerts.yml.",
-        highlight=False,
-    )
-    return ACCOUNTED
+    return _conclude(console, verdict.faults, END_OF_STORY)
 
 
 def _run(console: Console, processes: Processes, *, keep: bool, everyone: bool) -> int:
@@ -122,13 +131,7 @@ def _run(console: Console, processes: Processes, *, keep: bool, everyone: bool) 
     if everyone:
         source = f" for {len(ALL)} providers"
         rows = [row for few in zip_longest(rows, _rows_of_others()) for row in few if row]
-    console.print(
-        f"Valkey, the provider simulator and one worker are up. "
-        f"Enqueueing {len(rows)} OTP verifications{source}, as a web app would.\n"
-        f"The simulated providers misbehave on purpose: errors, throttling, lost answers, and "
-        f"events that they refuse, which become dead letters.",
-        highlight=False,
-    )
+    console.print(START.format(number=len(rows), source=source), highlight=False)
     events: dict[str, list[Verification]] = {account: [] for account in (ALL if everyone else TWO)}
     with (
         connect(processes) as client,
@@ -149,21 +152,23 @@ def _run(console: Console, processes: Processes, *, keep: bool, everyone: bool) 
             web_app.result()
         lines, faults = audit(gather(client, processes.simulator_url, processes.metrics_url, events))
     console.print(table(lines))
-    for fault in faults:
-        console.print(f"[red]not accounted for:[/] {fault}")
-    if not faults:
-        console.print("[green]Every event is accounted for[/], by Redis' books and by the provider's ledger.")
-        dead_letters, retried = sum(line.dead for line in lines), sum(line.retried for line in lines)
-        console.print(
-            f"Nothing was lost. The providers misbehaved on purpose: they refused {dead_letters} events, "
-            f"the dead letters, and {retried} attempts met errors, throttling or a lost answer.",
-            highlight=False,
-        )
+    dead_letters, retried = sum(line.dead for line in lines), sum(line.retried for line in lines)
+    status = _conclude(console, faults, END.format(dead_letters=dead_letters, retried=retried))
     if keep:
         _stay(console, processes, list(events))
-    elif not faults:
+    elif status == ACCOUNTED:
         console.print(f"\n{NEXT_OF_WHEEL if INSTALLED else NEXT}", highlight=False)
-    return NOT_ACCOUNTED if faults else ACCOUNTED
+    return status
+
+
+def _conclude(console: Console, faults: Sequence[str], good_end: str) -> int:
+    """Print what is not accounted for, or the good end; return the exit status."""
+    for fault in faults:
+        console.print(f"[red]not accounted for:[/] {fault}")
+    if faults:
+        return NOT_ACCOUNTED
+    console.print(good_end, highlight=False)
+    return ACCOUNTED
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
