@@ -246,7 +246,8 @@ ODD: dict[str, tuple[Handler, str]] = {
 async def test_a_proxy_that_opens_no_tunnel(kind: str, scheme: str) -> None:
     """Whatever it says, the request was not sent, no byte of it is on the way, and the fault names the proxy's part."""
     handler, said = ODD[kind]
-    async with RawServer(handler) as proxy, Clients()(connect=0.5) as sender:
+    patience = 0.5 if "Timeout" in said else 30.0
+    async with RawServer(handler) as proxy, Clients()(connect=patience) as sender:
         http = sender.by(through(proxy.url))
         with pytest.raises(
             NotSent if scheme == "https" or kind != "opens nothing" else (NotSent, InDoubt), match=said
@@ -282,14 +283,20 @@ async def test_the_authorities_of_a_file(client: Clients, tmp_path: Path) -> Non
         assert len(server.requests) == 1
 
 
-@contextlib.asynccontextmanager
-async def demanding(folder: Path) -> AsyncGenerator[tuple[RawServer, list[str], Authority]]:
-    """Yield a server that only lets clients in which an authority has signed, and the names they had."""
+def asking_for_certificates(folder: Path) -> tuple[Authority, ssl.SSLContext]:
+    """Return an authority, and the context of a server that lets clients in which it has signed."""
     authority = Authority(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.sign("server"))
     context.load_verify_locations(authority.file)
     context.verify_mode = ssl.CERT_REQUIRED
+    return authority, context
+
+
+@contextlib.asynccontextmanager
+async def demanding(folder: Path) -> AsyncGenerator[tuple[RawServer, list[str], Authority]]:
+    """Yield a server that asks for certificates, and the names that its clients had."""
+    authority, context = asking_for_certificates(folder)
     names: list[str] = []
 
     async def handle(writer: asyncio.StreamWriter) -> None:
@@ -317,11 +324,7 @@ async def test_a_client_certificate(client: Clients, tmp_path: Path) -> None:
 @contextlib.asynccontextmanager
 async def strict(folder: Path) -> AsyncGenerator[tuple[str, Authority]]:
     """Yield the URL of a server that tells a client why its certificate is refused; asyncio's servers just end."""
-    authority = Authority(folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.sign("server"))
-    context.load_verify_locations(authority.file)
-    context.verify_mode = ssl.CERT_REQUIRED
+    authority, context = asking_for_certificates(folder)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
