@@ -17,12 +17,12 @@ from simulator.dialect import Dialect
 from simulator.dice import Throw, delay, throw
 from simulator.eight_by_eight import EightByEight
 from simulator.faults import FaultTable
+from simulator.in_flight import InFlight
 from simulator.infobip import Infobip
 from simulator.lag import LagMeter
 from simulator.ledger import SIGNED, TAKEN, VERIFIED, Book, Ledger
 from simulator.messagebird import MessageBird
 from simulator.nonces import Nonces
-from simulator.open import Open
 from simulator.plan import ANSWERED_AS_PLANNED, ANSWERED_RIGHTLY, Fault, Plan
 from simulator.plivo import Plivo
 from simulator.reply import NOT_FOUND, Reply, with_time
@@ -80,15 +80,14 @@ class Cloud:
         self.clock = Clock()
         self.lag = lag
         self.ledger = Ledger(self.clock.offset)
-        self.in_flight = 0
-        self.most_in_flight = 0
+        self.in_flight = InFlight()
         self._keys = settings.keys
         self._dialects: list[Dialect] = [dialect(settings.keys) for dialect in DIALECTS]
         self._windows: dict[tuple[str, str], RateWindow] = {
             (key.provider, key.id): RateWindow(key.limit) for key in settings.keys
         }
-        self._open: dict[tuple[str, str], Open] = {
-            (key.provider, key.id): Open(key.in_flight) for key in settings.keys
+        self._in_flight: dict[tuple[str, str], InFlight] = {
+            (key.provider, key.id): InFlight(key.in_flight) for key in settings.keys
         }
         self._delivery = Delivery(self.clock)
         self._nonces = Nonces(NONCE_LIFETIME)
@@ -115,20 +114,20 @@ class Cloud:
     def reset(self) -> None:
         """Begin a new ledger and empty rate windows; plan, rates and nonces stay."""
         self.ledger = Ledger(self.clock.offset)
-        self.most_in_flight = self.in_flight
         for window in self._windows.values():
             window.clear()
-        for one in self._open.values():
-            one.reset()
+        now = asyncio.get_running_loop().time()
+        for counted in (self.in_flight, *self._in_flight.values()):
+            counted.reset(now)
 
     def rate(self, book: Book) -> int | None:
         """Return the rate the key of a book is held to now."""
         window = self._windows.get((book.provider, book.key))
         return window.rate if window else None
 
-    def open(self, book: Book) -> Open:
-        """Return what is open of the key of a book."""
-        return self._open.setdefault((book.provider, book.key), Open())
+    def in_flight_of(self, book: Book) -> InFlight:
+        """Return the open requests of the key of a book."""
+        return self._in_flight.setdefault((book.provider, book.key), InFlight())
 
     def review(self) -> None:
         """Judge the arrivals for whose time the simulator's own lag is known."""
@@ -149,8 +148,9 @@ class Cloud:
         if visit is None:
             return
         ledger, row, of_key = visit
-        self.in_flight -= 1
-        of_key.leave(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        for counted in (self.in_flight, of_key):
+            counted.leave(now)
         if answered:
             ledger.answered(row)
 
@@ -203,7 +203,7 @@ class Cloud:
             raise RefusedError(dialect.replayed, "Specified signature nonce was used already.")
         if not self._windows[book.provider, book.key].admit(arrival.at):
             raise RefusedError(dialect.throttled, "Request was denied due to request throttling.")
-        if self.open(book).full:
+        if self.in_flight_of(book).full:
             arrival.turned_away = True
             raise RefusedError(dialect.throttled, "Too many requests at a time.")
 
@@ -227,11 +227,10 @@ class Cloud:
             book, arrival.at, call.message_id, code=code, flags=flags, connection=exchange.connection.number
         )
         if not exchange.gone:
-            of_key = self.open(book)
-            of_key.arrive(arrival.at)
+            of_key = self.in_flight_of(book)
             exchange.visit = (self.ledger, row, of_key)
-            self.in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            for counted in (self.in_flight, of_key):
+                counted.arrive(arrival.at)
 
 
 def _refusal(dialect: Dialect, call: Call, unix: float) -> RefusedError | None:

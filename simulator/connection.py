@@ -10,8 +10,8 @@ from typing import Protocol, cast
 
 import httptools
 
+from simulator.in_flight import InFlight
 from simulator.ledger import Ledger
-from simulator.open import Open
 from simulator.reply import BAD_REQUEST, TOO_LARGE, Reply, encode
 from simulator.request import Request
 
@@ -48,7 +48,7 @@ class Exchange:
         self.connection = connection
         self.request = request
         self.keep_alive = keep_alive
-        self.visit: tuple[Ledger, int, Open] | None = None  # where it is written down, for the door
+        self.visit: tuple[Ledger, int, InFlight] | None = None  # where it is written down, for the door
         self.gone = False
         self._data: bytes | None = None
 

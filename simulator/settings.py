@@ -37,7 +37,7 @@ class Key:
     regions: tuple[str, ...] = ("ap-singapore",)  # Tencent: accepted X-TC-Region
     rate: Rate | None = None  # requests/s; the documented one where it is left out
     in_flight: Rate | None = (
-        None  # requests open at a time, beyond which it is throttled; no limit where it is left out
+        None  # requests open at a time, beyond which it is throttled; no limit if left out
     )
     denied: bool = False  # it may not call this API: its user lacks the permission
 

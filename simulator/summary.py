@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from simulator.cloud import Cloud
+from simulator.in_flight import InFlight
 from simulator.judge import Spans, Worst
 from simulator.lag import LagMeter
 from simulator.ledger import Book
-from simulator.open import Open
 
 LISTED = 100  # entries shown of a list that may be long; the number beside it is the whole
 
@@ -29,7 +29,7 @@ def summarise(cloud: Cloud, connections: dict[str, int]) -> dict[str, object]:
         "twice_ids": list(islice((entry for book in books for entry in twice(book)), LISTED)),
         "false_after_true": sum(book.false_after_true for book in books),
         "connections": connections,
-        "in_flight": {"now": cloud.in_flight, "max": cloud.most_in_flight},
+        "in_flight": {"now": cloud.in_flight.now, "max": cloud.in_flight.most},
         "lag": _lag(cloud.lag, cloud.clock.offset),
         "keys": [_key(cloud, book) for book in books],
     }
@@ -60,13 +60,13 @@ def _key(cloud: Cloud, book: Book) -> dict[str, object]:
         "twice": len(book.twice),
         "false_after_true": book.false_after_true,
         "codes": book.codes,
-        "in_flight": _open(cloud.open(book)),
+        "in_flight": _in_flight(cloud.in_flight_of(book)),
         "aligned": _worst(book.judge.aligned(spans), offset),
         "sliding": _worst(book.judge.sliding, offset),
     }
 
 
-def _open(of_key: Open) -> dict[str, object]:
+def _in_flight(of_key: InFlight) -> dict[str, object]:
     """Return what is open now, the most at a time, the limit, and for how many seconds in all requests were open."""
     seconds = of_key.until(asyncio.get_running_loop().time())
     return {"now": of_key.now, "max": of_key.most, "limit": of_key.limit, "seconds": seconds}

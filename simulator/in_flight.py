@@ -1,4 +1,4 @@
-"""How many requests of one key are open at a time, which some providers limit instead of a rate."""
+"""How many requests are open at a time, which some providers limit for a key instead of a rate."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Open:
-    """The open requests of one key: those that arrived and are neither answered nor gone."""
+class InFlight:
+    """The requests that arrived and are neither answered nor gone; times are monotonic."""
 
     limit: int | None = None
     now: int = 0
     most: int = 0
-    seconds: float = 0.0  # how long requests were open, added up
-    _since: float = 0.0  # monotonic
+    _seconds: float = 0.0
+    _since: float = 0.0
 
     @property
     def full(self) -> bool:
@@ -21,7 +21,7 @@ class Open:
         return self.limit is not None and self.now >= self.limit
 
     def arrive(self, at: float) -> None:
-        """Count one more from the monotonic time `at` on."""
+        """Count one more."""
         self._advance(at)
         self.now += 1
         self.most = max(self.most, self.now)
@@ -31,13 +31,13 @@ class Open:
         self._advance(at)
         self.now -= 1
 
-    def reset(self) -> None:
+    def reset(self, at: float) -> None:
         """Begin anew with those that are open now."""
-        self.most, self.seconds = self.now, 0.0
+        self.most, self._seconds, self._since = self.now, 0.0, at
 
     def until(self, at: float) -> float:
         """Return for how many seconds requests were open until `at`, added up."""
-        return self.seconds + self.now * (at - self._since)
+        return self._seconds + self.now * (at - self._since)
 
     def _advance(self, at: float) -> None:
-        self.seconds, self._since = self.until(at), at
+        self._seconds, self._since = self.until(at), at
