@@ -35,7 +35,7 @@ def message_ids(raw: bytes) -> frozenset[str]:
 
 
 def _ids(value: Json) -> Iterator[str]:
-    """Yield the message ids at any depth; JSON that was read before is not nested deeply."""
+    """Yield the message ids at any depth; what `_json` read is not nested deeply."""
     if isinstance(value, list):
         for part in value:
             yield from _ids(part)
@@ -65,9 +65,11 @@ def _bytes(text: bytes) -> bytes:
 
 
 def _json(text: bytes) -> Json:
+    """Parse JSON; None for what is none, or is nested so deeply that it can't be written again, inside a letter."""
     value: Json
     try:
         value = orjson.loads(text)
-    except ValueError:
+        orjson.dumps([[[[value]]]])
+    except (ValueError, TypeError):
         return None
     return value

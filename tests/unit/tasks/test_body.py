@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 
+import orjson
 import pytest
 
 from tasks.body import body_of, message_ids
@@ -22,6 +23,10 @@ WRONG = {
 }
 
 
+DEPTHS = (200, 250, 300, 990, 1023, 1024, 100_000)
+"""Around the bounds of orjson, which reads 1024 levels and writes 254, and of Python's stack."""
+
+
 @pytest.mark.parametrize(("raw", "ids"), WRONG.values(), ids=WRONG)
 def test_every_message_id_is_read(raw: bytes, ids: set[str]) -> None:
     """However wrong a message is, whoever looks for its message id finds it; nothing is raised."""
@@ -33,3 +38,12 @@ def test_the_body_is_what_a_person_wants_to_see() -> None:
     assert body_of(message({"event": {"a": 1}})) == [[], {"event": {"a": 1}}, {}]
     assert body_of(b'{"a": 1}') == {"a": 1}
     assert body_of(b"no JSON") is None
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_nesting_of_any_depth_stops_nobody_who_looks(depth: int) -> None:
+    """One such message among many: its id is found, and what is shown of its body can be written into an export."""
+    nested = b"[" * depth + b'{"message_id": "5000:1"}' + b"]" * depth
+    for raw in (nested, b'{"body": "' + b64encode(nested) + b'"}'):
+        assert message_ids(raw) == {"5000:1"}
+        orjson.dumps({"places": [{"letter": {"body": body_of(raw)}}]})
