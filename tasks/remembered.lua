@@ -41,7 +41,7 @@ local function widths_in_use(prefix, own, now)
     local width, began = string.match(stored[i], '^(%d+):([%d.]+)$')
     width, began = tonumber(width), tonumber(began)
     local seen = tonumber(stored[i + 1])
-    local in_use = is_in_use(width, began, seen, now)
+    local in_use = width and began and is_in_use(width, began, seen, now) -- no text of ours: it goes
     if width == own then
       mine, asked, goes_on, since[own] = stored[i], seen, in_use, began
     elseif in_use then

@@ -13,6 +13,7 @@ from tasks.keys import Keys
 from tasks.limiter.admission import RateGroup
 from tasks.script import Script
 from tasks.shared import LONGEST_PAUSE_MS, PROBED, RAMP, RAMP_STEP_MS, REFUSED_RUN_CODE
+from tasks.stored import integer, text
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -100,11 +101,11 @@ class State:
     def of(cls, fields: Sequence[str], now_ms: int) -> State:
         """Read the values of FIELDS, which are empty where not set."""
         stored, code, message, by, since, resumed, ramp_rate, run, keep_going = fields
-        resumed_ms = _ms(resumed)
+        resumed_ms = integer(resumed)
         if not stored and ramp_rate and 0 <= now_ms - (resumed_ms or 0) < len(RAMP) * RAMP_STEP_MS:
             return cls("recovering", since_ms=resumed_ms, keep_going=keep_going)
-        refused = (_ms(run) or 0) if stored == "stopped" and code == REFUSED_RUN_CODE else 0
-        return cls(STORED.get(stored, UNKNOWN), code, message, by, _ms(since), refused, keep_going)
+        refused = (integer(run) or 0) if stored == "stopped" and code == REFUSED_RUN_CODE else 0
+        return cls(STORED.get(stored, UNKNOWN), code, message, by, integer(since), refused, keep_going)
 
     @property
     def reason(self) -> str:
@@ -131,11 +132,6 @@ FIELDS = (
     "keep_going",
 )
 """The fields of an account's hash that make its state."""
-
-
-def _ms(text: str) -> int | None:
-    """Return a time in ms; None if it is not set or not a number."""
-    return int(text) if text.isdecimal() else None
 
 
 class States:
@@ -194,7 +190,7 @@ class States:
         now_ms, *rows, tracked = await self._read.run(self._redis, keys, FIELDS)
         self.tracked = frozenset(map(bytes.decode, tracked))
         return {
-            account: State.of([value.decode() if value else "" for value in row], now_ms)
+            account: State.of([text(value) for value in row], now_ms)
             for account, row in zip(self._groups, rows, strict=True)
             if row
         }

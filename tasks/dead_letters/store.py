@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -14,6 +15,7 @@ from tasks.keys import Keys
 from tasks.keyspace import accounts_with, redis_time_us
 from tasks.script import Arguments, text_of
 from tasks.shared import MAX_BYTES
+from tasks.stored import integer, number, text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -94,7 +96,9 @@ class DeadLetters:
         if died is None:
             return None
         waits = self._client.zscore(self._keys.replays(account), id_) == died
-        return next(self._read(account, [_Row(id_, int(died), waits)], whole=True), None)
+        return next(
+            self._read(account, [_Row(id_, int(died) if math.isfinite(died) else 0, waits)], whole=True), None
+        )
 
     def letters(self, wanted: Filter, *, whole: bool = False) -> Iterator[Letter]:
         """Yield the letters account by account, each oldest first; `whole`: with their messages."""
@@ -172,8 +176,7 @@ class DeadLetters:
         fields = cast(
             "list[bytes | None]", self._client.hmget(self._keys.replay(account), ["share", "group", "limit"])
         )
-        share, group, limit = fields
-        pace = ReplayPace(float(share), group.decode(), float(limit)) if share and group and limit else None
+        pace = _pace(*fields)
         return Replay(account, waiting, pace)
 
     def _places(self, account: str) -> list[str]:
@@ -199,13 +202,13 @@ class DeadLetters:
         while True:
             last, *words = cast("list[bytes]", self._page_script(keys, [int(newest), start, end, PAGE]))
             rows = [
-                _Row(words[i].decode(), int(words[i + 1]), words[i + 2] == b"1")
+                _Row(text(words[i]), integer(words[i + 1]) or 0, words[i + 2] == b"1")
                 for i in range(0, len(words), 3)
             ]
             yield from filter(wanted.matches, self._read(account, rows, whole=whole))
             if not last:
                 return
-            start = f"({last.decode()}"
+            start = f"({text(last)}"
 
     def _read(self, account: str, rows: list[_Row], *, whole: bool) -> Iterator[Letter]:
         """Yield the letters that are still there, a bounded number of bytes with each call."""
@@ -215,7 +218,7 @@ class DeadLetters:
             for row in rows:
                 arguments += (row.id, row.died_ms)
             looked_at, *words = cast("list[bytes]", self._read_script(keys, arguments))
-            found = {words[i].decode(): (words[i + 1], words[i + 2]) for i in range(0, len(words), 3)}
+            found = {text(words[i]): (words[i + 1], words[i + 2]) for i in range(0, len(words), 3)}
             for row in rows[: int(looked_at)]:
                 if row.id in found:
                     record, length = found[row.id]
@@ -229,6 +232,11 @@ class DeadLetters:
                         length=int(length),
                     )
             rows = rows[int(looked_at) :]
+
+
+def _pace(share: bytes | None, group: bytes | None, limit: bytes | None) -> ReplayPace | None:
+    part, rate = number(share or b""), number(limit or b"")
+    return None if part is None or rate is None or not group else ReplayPace(part, text(group), rate)
 
 
 def _low(wanted: Filter) -> str:

@@ -20,6 +20,7 @@ from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.script import Arguments, is_denied, text_of
 from tasks.shared import LOW, MAX_BYTES, SEARCHED_AT_ONCE
+from tasks.stored import integer, number, text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -266,12 +267,12 @@ class Finder:
             return UnclearPlace(account, tag)
         if not reply:
             return EndedPlace(account, tag)
-        kind, where, record = reply[0].decode(), reply[1].decode(), reply[2]
+        kind, where, record = reply[0].decode(), text(reply[1]), reply[2]
         if kind == "dead":
             letter = Letter.parse(
                 account,
                 tag,
-                int(float(where)),
+                integer(where) or 0,
                 record,
                 whole=True,
                 waits=reply[3] == b"1",
@@ -281,7 +282,7 @@ class Finder:
         leased = Leased.parse(account, tag, record)
         if kind == "leased":
             return TakenPlace(account, leased, worker=where)
-        return TakenPlace(account, leased, due_ms=float(where) % LOW, alone=kind == "suspects")
+        return TakenPlace(account, leased, due_ms=(number(where) or 0.0) % LOW, alone=kind == "suspects")
 
     def _delivered(self, account: str, sought: Sought) -> Iterator[DeliveredPlace]:
         for one in self._memory.recall(account, sought.message_id):

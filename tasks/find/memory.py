@@ -12,6 +12,7 @@ from tasks.dedupe import Fingerprint, Remembered
 from tasks.keys import Keys
 from tasks.keyspace import redis_time_us
 from tasks.shared import GENERATIONS
+from tasks.stored import integer, number, text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -94,6 +95,7 @@ class DeliveredMemory:
         """Return the widths in use, each with the time (s) since which all deliveries are written under it."""
         widths: dict[int, float] = {}
         for name in self._client.zrange(self._keys.remembered, 0, -1):
-            width, _, since = name.decode().partition(":")
-            widths[int(width)] = float(since)
+            width, _, since = text(name).partition(":")
+            if seconds := integer(width):
+                widths[seconds] = number(since) or 0.0
         return widths or {self._own: 0.0}

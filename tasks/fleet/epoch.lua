@@ -14,19 +14,22 @@
 local own, seen, seen_count = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local GAP, ARRIVAL = 10000, 60000 -- ms without a heartbeat that are worth noting; in which all that are there come back
 local state = need(KEYS[1], redis.pcall('HMGET', KEYS[1], 'format', 'epoch', 'count', 'beat_ms', 'gap_at_ms', 'gap_from_ms'))
-local format, epoch, count = tonumber(state[1] or 0), state[2] or '', tonumber(state[3] or 0)
+
+-- Returns the number that a text begins with; 0 where there is none, for a hand may have written there.
+local function number(text)
+  local digits = string.match(text or '', '^%d+')
+  return digits and #digits <= 15 and tonumber(digits) or 0
+end
+
+local format, epoch, count = number(state[1]), state[2] or '', number(state[3])
 if format > own then return { format } end
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local function number(of)
-  return tonumber(string.match(of, '^%d+') or 0)
-end
-
 -- A worker that knows of nothing may have come first, and its heartbeat hides of when the rest is.
-local beat, gap_at, gap_from = state[4] or '', tonumber(state[5]), state[6] or ''
-if beat == '' or math.abs(now - tonumber(beat)) > GAP then
+local beat, gap_at, gap_from = state[4] or '', number(state[5]), state[6] or ''
+if math.abs(now - number(beat)) > GAP then
   gap_at, gap_from = now, beat
   redis.call('HSET', KEYS[1], 'gap_at_ms', gap_at, 'gap_from_ms', gap_from)
 end
@@ -35,7 +38,7 @@ local older = number(epoch) < number(seen) or (number(epoch) == number(seen) and
 local lost = seen ~= '' and older
 if lost then
   local left = beat
-  if gap_at and gap_at >= tonumber(ARGV[6]) and math.abs(now - gap_at) < ARRIVAL then left = gap_from end
+  if gap_at >= tonumber(ARGV[6]) and math.abs(now - gap_at) < ARRIVAL then left = gap_from end
   redis.call('HSET', KEYS[1], 'lost_at_ms', now, 'lost_left_ms', left, 'lost_by_hand', ARGV[5])
 end
 if lost or epoch == '' then

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.keys import Keys
 from tasks.queue.fitness import FORMAT, too_new
 from tasks.script import Script
+from tasks.stored import integer, text
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -57,8 +58,9 @@ class Memory:
         cls, format_: str, epoch: str, count: str, at_ms: str, left_ms: str, operator_states: str
     ) -> Memory:
         """Read the fields of `maintenance`, which are empty where not set."""
-        loss = Loss(int(at_ms), int(left_ms) if left_ms else None, operator_states) if at_ms else None
-        return cls(int(format_ or 0), epoch, int(count or 0), loss)
+        found_ms = integer(at_ms)
+        loss = None if found_ms is None else Loss(found_ms, integer(left_ms), operator_states)
+        return cls(integer(format_) or 0, epoch, integer(count) or 0, loss)
 
     def lacks(self, seen: Memory) -> bool:
         """Whether this memory has lost what was seen before, judged as epoch.lua does."""
@@ -103,9 +105,8 @@ class Heartbeat:
 
 
 def _memory(fields: Sequence[bytes | int]) -> Memory:
-    return Memory.of(*(str(field) if isinstance(field, int) else field.decode() for field in fields))
+    return Memory.of(*(str(field) if isinstance(field, int) else text(field) for field in fields))
 
 
 def _number(epoch: str) -> int:
-    number = epoch.partition(":")[0]
-    return int(number) if number.isdecimal() else 0
+    return integer(epoch.partition(":")[0]) or 0

@@ -12,6 +12,7 @@ from tasks.fleet.deployment import Deployment, differences
 from tasks.fleet.last_error import LastErrors
 from tasks.keys import Keys
 from tasks.script import Script
+from tasks.stored import text
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -61,7 +62,7 @@ class Presence:
             self._errors.put_back(errors)
             raise
         self._known = unknown == b"0"
-        await self._compare(deployment, frozenset(other.decode() for other in living) - {digest})
+        await self._compare(deployment, frozenset(text(other) for other in living) - {digest})
 
     async def _compare(self, own: Deployment, others: frozenset[str]) -> None:
         """Read the other deployments' settings, if they are not those of the last time."""

@@ -12,6 +12,7 @@ from tasks.fleet.deployment import Deployment, differences
 from tasks.fleet.epoch import Memory
 from tasks.keys import Keys
 from tasks.script import text_of
+from tasks.stored import integer, text
 from tasks.wall import FAR_APART
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ class PulseReader:
         )
         seen = sorted((_worker(row) for row in workers), key=lambda worker: (worker.host, worker.worker))
         pulses = (_pulse(row) for row in rows)
-        remembered = Memory.of(*(_text(field) for field in memory))
+        remembered = Memory.of(*(text(field) for field in memory))
         settings_differences = differences(Deployment.decode(each) for each in deployments)
-        unusable = tuple(_text(fault) for fault in faults)
+        unusable = tuple(text(fault) for fault in faults)
         return Pulse(
             tuple(seen), dict(zip(accounts, pulses, strict=True)), remembered, settings_differences, unusable
         )
@@ -122,10 +123,10 @@ def _worker(row: Sequence[object]) -> WorkerSeen:
     note_fields = _note(cast("bytes", note))
     host, version = note_fields.get("host"), note_fields.get("version")
     return WorkerSeen(
-        worker=_text(worker),
-        lease_end_ms=int(float(_text(lease_end))),
+        worker=text(worker),
+        lease_end_ms=integer(cast("bytes", lease_end)) or 0,
         held=cast("int", held),
-        seen_ms=_int(seen),
+        seen_ms=integer(cast("bytes", seen)),
         host=host if isinstance(host, str) else "",
         pid=_count(note_fields, "pid"),
         in_flight=_count(note_fields, "in_flight"),
@@ -145,8 +146,8 @@ def _pulse(row: Sequence[object]) -> AccountPulse:
     return AccountPulse(
         cast("int", minute),
         cast("int", hour),
-        _int(probe),
-        None if (at_ms := _int(at)) is None else ErrorSeen(at_ms, _text(result), _text(code), _text(message)),
+        integer(cast("bytes", probe)),
+        None if (at_ms := integer(at)) is None else ErrorSeen(at_ms, text(result), text(code), text(message)),
     )
 
 
@@ -168,19 +169,9 @@ def _texts(note: Mapping[str, object], field_: str) -> Mapping[str, str]:
     value = note.get(field_)
     if not isinstance(value, dict):
         return {}
-    return {name: str(text) for name, text in cast("dict[str, object]", value).items()}
+    return {name: str(said) for name, said in cast("dict[str, object]", value).items()}
 
 
 def _names(note: Mapping[str, object], field_: str) -> tuple[str, ...] | None:
     value = note.get(field_)
     return tuple(map(str, cast("list[object]", value))) if isinstance(value, list) else None
-
-
-def _int(value: object) -> int | None:
-    """Return a time in ms; None if it is not set or not a number."""
-    text = _text(value)
-    return int(text) if text.isdecimal() and len(text) <= 15 else None
-
-
-def _text(value: object) -> str:
-    return cast("bytes", value).decode(errors="backslashreplace")

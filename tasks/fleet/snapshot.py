@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -16,6 +15,7 @@ from tasks.message import decode
 from tasks.script import Arguments, text_of
 from tasks.settlement import Ending
 from tasks.shared import AUTOMATIC, MAX_BYTES, SOON_MS
+from tasks.stored import integer, number, text
 from tasks.tracking.otps import Otps
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class SnapshotReader:
         reply = cast("list[object]", self._script([], self._arguments))
         now_us = int(cast("bytes", reply[0]))
         books, reasons = _by_account(reply[2]), _by_account(reply[3])
-        faults = tuple(_text(fault) for fault in cast("list[bytes]", reply[4]))
+        faults = tuple(text(fault) for fault in cast("list[bytes]", reply[4]))
         rows = cast("list[list[object]]", reply[5:])
         accounts = tuple(self._account(row, now_us, books, reasons) for row in rows)
         return Snapshot(now_us, cast("int", reply[1]), accounts, faults)
@@ -188,10 +188,10 @@ class SnapshotReader:
         reasons: Mapping[str, Mapping[str, int]],
     ) -> AccountSnapshot:
         name, ready, oldest, scheduled, suspects, records, dead = row[:7]
-        account = _text(name)
-        aged, *values = (_text(value) for value in row[7:-1])
+        account = text(name)
+        aged, *values = (text(value) for value in row[7:-1])
         times = [_occurred_ms(raw) for raw in cast("list[bytes]", oldest)]
-        times.append(int(_number(aged) or 0) or None)
+        times.append(integer(aged) or None)
         return AccountSnapshot(
             name=account,
             configured=account in self._configured,
@@ -205,8 +205,8 @@ class SnapshotReader:
             oldest_ms=min((time for time in times if time is not None), default=None),
             state=State.of(values[: len(FIELDS)], now_us // 1000),
             rate=_rate(*values[len(FIELDS) : len(FIELDS) + RATE_VALUES]),
-            kept=Kept(*(int(value or 0) for value in values[len(FIELDS) + RATE_VALUES : -2])),
-            in_flight=InFlight(int(values[-2]), int((_number(values[-1]) or 0) // 1000))
+            kept=Kept(*(integer(value) or 0 for value in values[len(FIELDS) + RATE_VALUES : -2])),
+            in_flight=InFlight(integer(values[-2]) or 0, (integer(values[-1]) or 0) // 1000)
             if values[-2]
             else None,
             otps=Otps.read(account, now_us // 1000, cast("list[object]", row[-1])),
@@ -218,7 +218,7 @@ def _by_account(flat: object) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     values = cast("list[bytes]", flat)
     for field, count in zip(values[::2], values[1::2], strict=True):
-        account, _, word = _text(field).partition(":")
+        account, _, word = text(field).partition(":")
         found.setdefault(account, {})[word] = int(count)
     return found
 
@@ -228,32 +228,15 @@ def _rate(
 ) -> Rate:
     since, by, why = reason if reason_for == override else ("", "", "")
     return Rate(
-        _number(lowered),
-        _number(top) or _number(lowered) or 0.0,
-        (_number(lowered_us) or 0.0) / 1e6,
-        _number(override),
-        throttled_ms=_ms(throttled_ms),
-        override_ms=_ms(since),
+        number(lowered),
+        number(top) or number(lowered) or 0.0,
+        (number(lowered_us) or 0.0) / 1e6,
+        number(override),
+        throttled_ms=integer(throttled_ms),
+        override_ms=integer(since),
         override_by=by,
         override_why=why,
     )
-
-
-def _ms(text: str) -> int | None:
-    return int(text) if text.isdecimal() and len(text) <= 15 else None
-
-
-def _number(text: str) -> float | None:
-    """Return a finite number; None if it is not set or not one."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _text(value: object) -> str:
-    return cast("bytes", value).decode(errors="backslashreplace")
 
 
 def _occurred_ms(raw: bytes) -> int | None:

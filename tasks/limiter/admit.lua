@@ -29,10 +29,12 @@ local reply = { string.format('%.0f', now) }
 
 local function open(key, configured, headroom)
   local stored = redis.call('HMGET', key, unpack(RATE_FIELDS))
-  local interval = 1000000 * (1 + headroom) / effective_rate(configured, stored, now)
+  local rate = effective_rate(configured, stored, now)
+  if not (rate > 0 and rate <= configured) then error('no rate') end -- nor is one that is no number
+  local interval = 1000000 * (1 + headroom) / rate
   local next_slot = tonumber(stored[5])
   -- lost, or ahead of what could ever have been granted: the last slot handed out lies within the horizon
-  local anew = not next_slot or next_slot > now + 2 * horizon + interval
+  local anew = not (next_slot and next_slot <= now + 2 * horizon + interval)
   if anew then next_slot = now + horizon + interval end
   local first = math.max(next_slot, now + lead, pause_end(stored, now))
   return { key = key, next = first, interval = interval, changed = anew }
@@ -81,7 +83,9 @@ local function admit(held, kind, tag, claim, member)
   local state = account_state(account)
   if state == 'unreadable' then return KEY_UNUSABLE end
   if state ~= 'running' and not (kind.probe and PROBED[state]) then return NOT_RUNNING end
-  if group.next > now + horizon then return NO_SLOT - math.ceil((group.next - now - horizon) / 1000) end
+  if group.next > now + horizon then
+    return NO_SLOT - math.min(LONGEST_PAUSE_MS, math.ceil((group.next - now - horizon) / 1000))
+  end
   if group.permits and group.granted >= group.permits then return NO_PERMIT end
   local also
   if kind.says_false then member, also = string.match(member, '^(%S+) (%S+)$') end

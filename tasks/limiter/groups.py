@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.script import Script
+from tasks.stored import text
 
 if TYPE_CHECKING:
     import redis
@@ -39,7 +40,7 @@ async def settle_groups(client: Redis, keys: Keys, accounts: Iterable[DerivedGro
         return {}
     arguments = [word for one in listed for word in (one.account, one.provider, one.group, one.used)]
     reply: list[bytes] = await Script("limiter/groups.lua").run(client, [keys.groups], arguments)
-    return {one.account: group.decode() for one, group in zip(listed, reply, strict=True)}
+    return {one.account: text(group) for one, group in zip(listed, reply, strict=True)}
 
 
 async def are_forgotten(client: Redis, keys: Keys) -> bool:
@@ -57,6 +58,6 @@ def read_groups(client: redis.Redis, keys: Keys, accounts: Iterable[DerivedGroup
     with naming(keys.groups):
         stored = cast("list[bytes | None]", untyped.hmget(keys.groups, [f"@{one.account}" for one in listed]))
     return {
-        one.account: one.kept(group.decode()) if group else one.group
+        one.account: one.kept(text(group)) if group else one.group
         for one, group in zip(listed, stored, strict=True)
     }

@@ -20,6 +20,7 @@ from tasks.queue.breaker import Breaker, CallBuckets, call_arguments
 from tasks.retry import Reason
 from tasks.script import Script, ignore
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement, Track
+from tasks.stored import text
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -258,7 +259,7 @@ class Queue:
     async def held(self) -> set[str]:
         """Return the tags this worker holds by Redis' books."""
         members = await self._redis.smembers(self._keys.held(self._worker))
-        return {tag.decode() for tag in cast("set[bytes]", members)}
+        return {text(tag) for tag in cast("set[bytes]", members)}
 
     async def leave(self) -> None:
         """Leave the fleet; other workers recover the events that this worker still holds."""
@@ -268,7 +269,7 @@ class Queue:
 
 def _of_account(listed: Sequence[bytes]) -> tuple[str, LeasePurpose, Sequence[bytes]]:
     """Read one list of lease.lua: its account, its purpose, then tags and records alternating."""
-    return listed[0].decode(), LeasePurpose(listed[1].decode()), listed[2:]
+    return text(listed[0]), LeasePurpose(listed[1].decode()), listed[2:]
 
 
 def _buried(words: Sequence[bytes]) -> list[Buried]:

@@ -12,6 +12,7 @@ from tasks.delivery import Leased, LeasePurpose, read
 from tasks.keys import Keys
 from tasks.script import Arguments, text_of
 from tasks.shared import MAX_BYTES
+from tasks.stored import text
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -116,5 +117,5 @@ class ScheduledEvents:
             arguments: Arguments = [BYTES, LONGEST, *tags]
             looked_at, *words = cast("list[bytes]", self._read_script(self._places, arguments))
             for i in range(0, len(words), 3):
-                yield Waiting.of(self._account, words[i].decode(), words[i + 1].decode(), words[i + 2])
+                yield Waiting.of(self._account, text(words[i]), text(words[i + 1]), words[i + 2])
             tags = tags[int(looked_at) :]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.keys import Keys
 from tasks.keyspace import naming
+from tasks.stored import integer, text
 from tasks.tracking.otps import Country, countries_of
 
 if TYPE_CHECKING:
@@ -29,5 +30,5 @@ def closed_in(client: Redis, keys: Keys, account: str, hours: int) -> Mapping[st
         key = keys.otps_of_hour(account, hour)
         with naming(key):
             found: Mapping[bytes, bytes] = untyped.hgetall(key)
-        counts.update({field.decode(errors="replace"): int(value) for field, value in found.items()})
+        counts.update({text(field): integer(value) or 0 for field, value in found.items()})
     return countries_of(counts)

@@ -656,8 +656,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admit-headroom",
         "tasks/limiter/admit.lua",
-        "1000000 * (1 + headroom) / effective_rate",
-        "1000000 / effective_rate",
+        "1000000 * (1 + headroom) / rate",
+        "1000000 / rate",
         "tests/integration/test_admission.py::test_the_limit_holds_for_all_workers_together",
     ),
     Mutant(
@@ -670,9 +670,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admit-far-key",
         "tasks/limiter/admit.lua",
-        "or next_slot > now + 2 * horizon + interval",
-        "",
+        "next_slot and next_slot <= now + 2 * horizon + interval",
+        "next_slot",
         "tests/integration/test_admission.py::test_a_limiter_key_too_far_ahead_begins_anew",
+    ),
+    Mutant(
+        "admit-no-rate",
+        "tasks/limiter/admit.lua",
+        "if not (rate > 0 and rate <= configured) then",
+        "if false then",
+        "tests/integration/test_rubbish.py::test_a_rate_that_is_none",
     ),
     Mutant(
         "admit-lead",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from tasks.fleet.snapshot import AccountSnapshot
 
+_LATEST_MS = 253_402_300_799_000
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
@@ -21,14 +22,19 @@ def number(value: float) -> str:
 
 def moment(ms: int) -> str:
     """Return a time, UTC to the second."""
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{_utc(ms):%Y-%m-%d %H:%M:%S}"
 
 
 def iso(ms: int | None) -> str | None:
     """Return a time for a script, to the millisecond."""
     if ms is None:
         return None
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _utc(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _utc(ms: float) -> datetime:
+    """Return a time in UNIX ms; what no calendar holds becomes the year 1970 or 9999."""
+    return datetime.fromtimestamp(min(max(ms, 0), _LATEST_MS) / 1000, UTC)
 
 
 def span(seconds: float) -> str:
