@@ -32,6 +32,13 @@ OPTIONS = ("chain", "chord", "eta", "expires", "group", "link", "link_error", "r
 """The options that may be ignored: those that ask for more, and times without a zone."""
 
 _NOTHING_FOLLOWS: dict[str, Json] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_SERIALIZERS = {
+    "application/x-python-serialize": "pickle",
+    "application/x-yaml": "yaml",
+    "application/x-msgpack": "msgpack",
+    "application/data": "auth",
+}
+"""Serializers of Celery that are not read, by the content-type that kombu writes."""
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "binary"})
 """What a content-encoding may say; celery-php calls its JSON binary, and kombu reads that as UTF-8, too."""
 
@@ -122,17 +129,25 @@ def _heed(task: Task, options: dict[str, Json], where: str) -> None:
 
 def _body(envelope: dict[str, Json], headers: dict[str, Json]) -> bytes | str:
     """Return the body's JSON text, decoded from one of the supported encodings."""
-    if envelope.get("content-type") != "application/json":
-        raise MalformedMessage("content-type is not application/json")
+    if (kind := envelope.get("content-type")) != "application/json":
+        raise MalformedMessage(f"content-type is {_named(kind)}, not application/json")
     encoding = envelope.get("content-encoding", "utf-8")
     if not isinstance(encoding, str) or encoding.lower() not in _CHARSETS:
-        raise MalformedMessage("content-encoding is not utf-8")
-    if headers.get("compression"):
-        raise MalformedMessage("the body is compressed")
+        raise MalformedMessage(f"content-encoding is {_named(encoding)}, not utf-8")
+    if compression := headers.get("compression"):
+        raise MalformedMessage(f"the body is compressed: {_named(compression)}")
     body = envelope.get("body")
     if not isinstance(body, str):
         raise MalformedMessage("body is not a string")
     return _decoded(body, _json_object(envelope.get("properties", {}), "properties").get("body_encoding"))
+
+
+def _named(value: Json) -> str:
+    """Return what a header says, cut, with the serializer's name in Celery."""
+    if not isinstance(value, str):
+        return "missing" if value is None else "no text"
+    serializer = _SERIALIZERS.get(value)
+    return f"{value[:100]!r}" + (f" ({serializer})" if serializer else "")
 
 
 def _decoded(body: str, encoding: Json) -> bytes | str:
