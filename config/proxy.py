@@ -24,6 +24,7 @@ FORM = (
 _NAMED_BY = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _EXCEPTED_BY = ("no_proxy", "NO_PROXY")
 _PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,12 @@ class ProxyServer:
 
     @classmethod
     def parse(cls, text: str) -> "ProxyServer":
-        """Read `http[s]://[user:password@]host[:port]`, as curl also without a scheme; ValueError for anything else."""
+        """Read `http[s]://[user:password@]host[:port]`, as curl also `host:port`; ValueError for anything else."""
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, more = parts.hostname or "", parts.path.strip("/") + parts.query + parts.fragment
-        odd = more or not host.isascii() or re.search(r"[\s\0-\x1f]", text)
-        if parts.scheme not in _PORTS or not host or odd:
+        odd = more or not _HOST.fullmatch(host) or re.search(r"[\s\0-\x1f]", text)
+        vague = parts.port is None and "://" not in text  # a word: off, false, direct
+        if parts.scheme not in _PORTS or odd or vague or parts.port == 0:
             raise ValueError("no HTTP proxy")
         port, encrypted = parts.port or _PORTS[parts.scheme], parts.scheme == "https"
         return cls(host, port, encrypted, _decoded(parts.username), _decoded(parts.password))
@@ -65,7 +67,13 @@ def chosen_proxy(value: SecretStr | None) -> ProxyServer | None:
     try:
         return ProxyServer.parse(value.get_secret_value())
     except ValueError:
-        raise wrong("is not an HTTP proxy", FORM) from None
+        raise wrong(problem_of(value.get_secret_value()), FORM) from None
+
+
+def problem_of(text: str) -> str:
+    """Say what a value is that `ProxyServer.parse` refuses."""
+    socks = text.lower().startswith("socks")
+    return "is a SOCKS proxy, which can't be used" if socks else "is not an HTTP proxy"
 
 
 def _is_none(text: str) -> bool:

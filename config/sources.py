@@ -26,6 +26,7 @@ _ACCOUNTS = "accounts"
 # Kubernetes sets these in every pod beside a Service called otpreport: they are not settings.
 _SERVICE_LINK = re.compile(r".*(^|_)(service_host|service_port(_\w+)?|port_[0-9]+_(tcp|udp|sctp)(_\w+)?)")
 _NAME_PREFIX = re.compile(r"^\ufeff?\s*((export|set)\s+)?")
+_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)(?:[:?+-][^{}]*)?\}|\$\(([A-Z_][A-Z0-9_]*)\)|\{\{[^{}]*\}\}")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 Path_ = tuple[str, ...]
@@ -62,8 +63,19 @@ class Layer(PydanticBaseSettingsSource):
         return self._values.get(field_name), field_name, False
 
     def put(self, path: Path_, value: object, origin: str) -> None:
-        """Keep `value`; an empty text counts as not set, since `${NAME:-}` produces one."""
+        """Keep `value`; an empty text counts as not set, since `${NAME:-}` produces one.
+
+        A reference in it, which env files, systemd and TOML leave as it is, is a fault: no host or key is called so.
+        """
         if value == "":
+            return
+        if isinstance(value, str) and (reference := _REFERENCE.search(value)):
+            problem = f"holds {_name_of(reference)}, which nothing has replaced"
+            self.faults.append(
+                Fault(path, problem, "write the value itself: files and variables are read as they are")
+            )
+            self.unread.append(path)
+            self.origins[path] = origin
             return
         table: dict[str, object] = self._values
         for name in path[:-1]:
@@ -104,6 +116,12 @@ class Layer(PydanticBaseSettingsSource):
             self.blame(origin, "is unknown", _meant(name, tuple(self.settings_cls.model_fields)))
         else:
             self.put(path, bare(text), origin)
+
+
+def _name_of(reference: re.Match[str]) -> str:
+    """Return the reference without what may stand behind its name: a default may be a secret."""
+    shell, kubernetes = reference.groups()
+    return f"${{{shell}}}" if shell else f"$({kubernetes})" if kubernetes else "{{ }}"
 
 
 def bare(text: str) -> str:

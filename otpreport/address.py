@@ -27,6 +27,7 @@ _OF_POOLS = ("connection_class", "max_connections", "timeout")
 """Options of a URL, or set by redis-py from it, that we set ourselves."""
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _DAY = 86_400.0
+_NO_HOST = re.compile(r"[\s,;|$(){}<>\"'\\]")
 _KNOWN = frozenset(
     {
         "client_name",
@@ -192,6 +193,8 @@ def _options(url: str) -> dict[str, object]:
 def _host_and_port(text: str, default: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     host, port = unquote(parts.hostname or ""), default if parts.port is None else parts.port
+    if _NO_HOST.search(host):
+        raise ValueError("several hosts, or a reference that nothing replaced")
     host.encode("idna")  # as the DNS lookup does, which would raise the same UnicodeError, a ValueError
     if not host or not port:
         raise ValueError("no host or no port")

@@ -2236,6 +2236,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_reporter_stopped.py::test_areport_is_waited_for_once_more",
     ),
     Mutant(
+        "settings-reference",
+        "config/sources.py",
+        "if isinstance(value, str) and (reference := _REFERENCE.search(value)):",
+        'if isinstance(value, str) and (reference := _REFERENCE.fullmatch("")):',
+        "tests/unit/config/test_settings.py::test_a_reference_that_nothing_replaced",
+    ),
+    Mutant(
+        "route-authorities",
+        "config/routing.py",
+        "if any(map(_holds_any, (file, *folders.split(os.pathsep)))):",
+        "if folders:",
+        "tests/unit/config/test_routes.py::test_a_machine_without_authorities",
+    ),
+    Mutant(
         "areport-trio",
         "otpreport/reporter.py",
         "        except RuntimeError:  # trio's loop, no more threads, or the interpreter is shutting down\n"

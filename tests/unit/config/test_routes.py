@@ -74,19 +74,22 @@ def test_odd_passwords(credentials: str, user: str, password: str) -> None:
         "http://me:p#w@proxy:1",
         "http://pröxy:1",
         "http://me:p\tw@proxy:1",
+        "http://proxy:0",
+        "http://a,b:1",
+        "off",
+        "direct",
     ],
 )
 def test_what_is_no_proxy(text: str) -> None:
     """It is named, wherever it was set; an account that goes directly does not mind the environment's."""
+    problem = "is a SOCKS proxy, which can't be used" if "socks" in text else "is not an HTTP proxy"
     fix = (
         "write http://host:port or https://host:port, an IPv6 address in brackets, "
         "with user:password@ before the host if needed (special characters as %XX), or none"
     )
-    assert faults({**GOOD, PROXY: text}) == [
-        f"accounts.tencent.proxy is not an HTTP proxy (from {PROXY}): {fix}"
-    ]
+    assert faults({**GOOD, PROXY: text}) == [f"accounts.tencent.proxy {problem} (from {PROXY}): {fix}"]
     assert faults({**GOOD, "ALL_PROXY": text}) == [
-        f"ALL_PROXY is not an HTTP proxy, and accounts.tencent would use it: {fix}: there, or in the account's proxy"
+        f"ALL_PROXY {problem}, and accounts.tencent would use it: {fix}: there, or in the account's proxy"
     ]
     assert route(ALL_PROXY=text, **{PROXY: "none"}) == Route()
 
@@ -168,6 +171,24 @@ def test_httpx_has_no_proxy() -> None:
     assert named.startswith(
         "accounts.tencent.proxy is http://proxy:3128 by HTTPS_PROXY, and http_engine httpx"
     )
+
+
+def test_a_machine_without_authorities(tmp_path: Path) -> None:
+    """It is named at the start, where each connection would say that the provider's certificate is not known."""
+    (tmp_path / "empty").mkdir()
+    nowhere = {"SSL_CERT_FILE": "/nowhere/ca.pem", "SSL_CERT_DIR": f"/nowhere:{tmp_path / 'empty'}"}
+    (found,) = faults({**GOOD, **nowhere})
+    assert found.startswith(
+        "accounts.tencent.ca_bundle is not set, and there are no certificate authorities in"
+    )
+    assert "as SSL_CERT_FILE and SSL_CERT_DIR say" in found
+    file = Authority(tmp_path).file
+    for well in ({"SSL_CERT_FILE": str(file)}, {"SSL_CERT_DIR": f"/nowhere:{tmp_path}"}):
+        config.load({**GOOD, **nowhere, **well})
+    where = "OTPREPORT_ACCOUNTS__TENCENT__"
+    for own in ({f"{where}CA_BUNDLE": str(file)}, {f"{where}ENDPOINT": "http://localhost:1"}):
+        config.load({**GOOD, **nowhere, **own})
+    config.load({**GOOD, **nowhere}, keyless=True)
 
 
 def test_files_that_can_not_be_used(tmp_path: Path) -> None:

@@ -177,6 +177,41 @@ def test_what_comes_along_with_a_value_is_left_out(around: str, tmp_path: Path) 
     assert config.load({**files, "\ufeffOTPREPORT_CONCURRENCY": "7"}) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("redis://${REDIS_HOST}:6379/0", "${REDIS_HOST}"),
+        ("redis://:${PASSWORD:-s3cr3t-VALUE}@db/0", "${PASSWORD}"),
+        ("$(REDIS_URL)", "$(REDIS_URL)"),
+        ("redis://{{ .Values.redis }}/0", "{{ }}"),
+    ],
+)
+def test_a_reference_that_nothing_replaced(value: str, shown: str, tmp_path: Path) -> None:
+    """Env files, systemd, TOML and Kubernetes leave some as they are: the setting and its source are named."""
+    (tmp_path / "otpreport_redis_url").write_text(value)
+    (tmp_path / "otpreport.toml").write_text(f'redis_url = "{value}"\n')
+    bare = {name: text for name, text in GOOD.items() if name != "OTPREPORT_REDIS_URL"}
+    sources = {
+        "OTPREPORT_REDIS_URL": ({"OTPREPORT_REDIS_URL": value}, "OTPREPORT_REDIS_URL"),
+        "a file": (
+            {"OTPREPORT_REDIS_URL_FILE": str(tmp_path / "otpreport_redis_url")},
+            "OTPREPORT_REDIS_URL_FILE",
+        ),
+        "TOML": ({"OTPREPORT_CONFIG": str(tmp_path / "otpreport.toml")}, str(tmp_path / "otpreport.toml")),
+    }
+    fix = "write the value itself: files and variables are read as they are"
+    for variables, origin in sources.values():
+        (found,) = faults({**bare, **variables})
+        assert found == f"redis_url holds {shown}, which nothing has replaced (from {origin}): {fix}"
+
+
+@pytest.mark.parametrize("value", ["a$b", "$1", "a${b", "$()", "{x}", "$HOME", "%HOME%", "a{{b"])
+def test_what_is_no_reference(value: str) -> None:
+    """A key may have any of these letters."""
+    name = "OTPREPORT_ACCOUNTS__TENCENT__SECRET_KEY"
+    assert config.load({**GOOD, name: value}).accounts["tencent"].options.model_dump()["secret_key"]
+
+
 @pytest.mark.parametrize("name", ["export {}", "set {}", "{} ", " {}", "\ufeffexport {}"])
 def test_what_comes_along_with_a_name_is_left_out(name: str) -> None:
     """Whoever reads an env file literally leaves `export `, and the spaces around `=`, in the names."""

@@ -125,6 +125,11 @@ def test_spellings_of_other_tools(theirs: str, ours: str) -> None:
         "redis://:hunter2@db/0?hunter%202=1",
         "redis://:hunter2@db/0?socket_connect_timeout=-1",
         "redis://:pass?hunter=2@db/0",
+        "redis://:hunter2@one,two:6379/0",
+        "redis://:hunter2@${REDIS_HOST}:6379/0",
+        "redis://:hunter2@$REDIS_HOST/0",
+        "redis://:hunter2@{{ redis }}/0",
+        "sentinel://:hunter2@$SENTINEL:26379/orders",
     ],
 )
 def test_wrong_url(url: str) -> None:
