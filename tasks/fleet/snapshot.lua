@@ -11,11 +11,11 @@
 --         lowered rate (1/s), top (1/s), lowered at (us), override (1/s), throttled since (ms), the override that these are of:
 --         since (ms), by, why; bytes of its dead letters, how many they may be,
 --         how many letters may be, how old (ms), letters that get too old before long,
---         requests that may be open in a group with MAX_IN_FLIGHT, from when on (us) it gives permits,
+--         requests that may be open in a group with MAX_IN_FLIGHT, from when on (us) it gives permits, that limit,
 --         { whether its OTPs are tracked (0, 1), open OTPs, notices that wait, the oldest of them, counts (field, count, ...), those of
 --         the last full hour, those of the same hour a day before } or {} }, '' for what is not set;
 --       what is too long is cut, or left out where it is a name or a count
--- cost  O(accounts)
+-- cost  O(accounts), times the deployments that have a living worker, at most ten
 local longest = tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -90,6 +90,20 @@ local function otps(account)
   }
 end
 
+local limits = {} -- of requests in flight: the least that living workers announce for a group holds (worker/groups.py)
+local announced = prefix .. 'otpreport:deployments'
+local now_ms = math.floor(now_us / 1000)
+local digests = got(announced, redis.pcall('ZRANGEBYSCORE', announced, now_ms - ALIVE_MS, now_ms + ALIVE_MS, 'LIMIT', 0, MOST_DEPLOYMENTS), {})
+for _, digest in ipairs(digests) do
+  local deployment = key('deployment', digest)
+  for i = 3, #ARGV, 2 do
+    local account, group = ARGV[i], ARGV[i + 1]
+    local said = got(deployment, redis.pcall('HGET', deployment, account), false) or ''
+    local limit = tonumber(string.match(said, '"max_in_flight":"(%d+)"') or nil)
+    if limit then limits[group] = math.min(limit, limits[group] or limit) end
+  end
+end
+
 local function in_flight(group)
   local name = group and prefix .. 'otpreport:permits:' .. group
   local entries = name and got(name, redis.pcall('HGETALL', name), {}) or {}
@@ -128,6 +142,7 @@ local function look(account, group)
   local open, from = in_flight(group)
   row[#row + 1] = open
   row[#row + 1] = from
+  row[#row + 1] = limits[group] and string.format('%d', limits[group]) or ''
   row[#row + 1] = otps(account)
   reply[#reply + 1] = row
 end

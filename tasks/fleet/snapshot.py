@@ -60,6 +60,8 @@ class InFlight:
 
     open: int
     from_ms: int
+    most: int | None = None
+    """The limit that its live workers announce; None where none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class AccountSnapshot:
     rate: Rate
     kept: Kept = Kept()
     in_flight: InFlight | None = None
-    """None: no worker has limited the requests in flight of its rate group."""
+    """None: no worker limits the requests in flight of its rate group, or did."""
     otps: Otps | None = None
     """Its OTPs, if they are tracked."""
 
@@ -205,10 +207,8 @@ class SnapshotReader:
             oldest_ms=min((time for time in times if time is not None), default=None),
             state=State.of(values[: len(FIELDS)], now_us // 1000),
             rate=_rate(*values[len(FIELDS) : len(FIELDS) + RATE_VALUES]),
-            kept=Kept(*(integer(value) or 0 for value in values[len(FIELDS) + RATE_VALUES : -2])),
-            in_flight=InFlight(integer(values[-2]) or 0, (integer(values[-1]) or 0) // 1000)
-            if values[-2]
-            else None,
+            kept=Kept(*(integer(value) or 0 for value in values[len(FIELDS) + RATE_VALUES : -3])),
+            in_flight=_in_flight(*values[-3:]),
             otps=Otps.read(account, now_us // 1000, cast("list[object]", row[-1])),
         )
 
@@ -237,6 +237,12 @@ def _rate(
         override_by=by,
         override_why=why,
     )
+
+
+def _in_flight(open_: str, from_us: str, most: str) -> InFlight | None:
+    if not open_ and not most:
+        return None
+    return InFlight(integer(open_) or 0, (integer(from_us) or 0) // 1000, integer(most))
 
 
 def _occurred_ms(raw: bytes) -> int | None:

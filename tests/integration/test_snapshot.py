@@ -6,12 +6,17 @@ import pytest
 import redis
 
 from otpreport.wire import encode
+from tasks.fleet.deployment import Deployment
+from tasks.fleet.last_error import LastErrors
+from tasks.fleet.presence import Presence
 from tasks.fleet.snapshot import AccountSnapshot, Snapshot, SnapshotReader
 from tasks.keys import Keys
 from tasks.keyspace import find_queues
 from tasks.settlement import Ending, Finish, Schedule
+from tasks.shared import ALIVE_MS
 from tests.support.dead import Death, Undertaker
 from tests.support.events import NOON, verification
+from tests.support.queues import Fleet
 from worker.fleet.unserved import unserved
 
 KEYS = Keys()
@@ -224,3 +229,29 @@ def test_a_death_of_each_reason_is_counted(valkey: redis.Redis, undertaker: Unde
     undertaker.bury("tencent", 1, Death(raw=b"no json"))
     account = one(valkey)
     assert sum(account.dead_by_reason.values()) == account.dead == 3
+
+
+async def test_the_limit_of_requests_in_flight_is_what_living_workers_announce(fleet: Fleet) -> None:
+    """The least of a group holds; one of a worker that is gone counts no more, nor does what nobody limits."""
+    groups = {"tencent": "g", "second": "g", "other": "h"}
+    reader = SnapshotReader(fleet.server, fleet.keys, groups)
+
+    async def announce(worker: str, **limits: str) -> None:
+        fields = {name: {"max_in_flight": limit} for name, limit in limits.items()}
+        presence = Presence(fleet.client, fleet.keys, worker, LastErrors())
+        for _ in range(2):  # the accounts are told when Redis has asked for them
+            await presence.announce({}, Deployment(fields))
+
+    def limits() -> list[int | None]:
+        found = (one.in_flight for one in reader.read().configured)
+        return [None if one is None else one.most for one in found]
+
+    assert limits() == [None, None, None]
+    await announce("w1", tencent="20", second="none", other="none")
+    assert limits() == [20, 20, None]
+    await announce("w2", tencent="20", second="7", other="none")
+    assert limits() == [7, 7, None]
+    living: dict[bytes, float] = dict(fleet.server.zrange(fleet.keys.deployments, 0, -1, withscores=True))
+    fleet.server.zadd(fleet.keys.deployments, {digest: at - ALIVE_MS for digest, at in living.items()})
+    await announce("w3", tencent="none", second="none", other="3")
+    assert limits() == [None, None, 3]

@@ -109,7 +109,7 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield from checks.faults(faults(opened.client, snapshot, pulse))
     yield from checks.events(snapshot, queues)
     yield from checks.rates(
-        Rated(seen, account.rate_group, account.rate_limit, account.max_in_flight)
+        Rated(seen, account.rate_group, account.rate_limit)
         for seen in snapshot.configured
         if (account := grouped.settings.accounts.get(seen.name)) is not None
     )

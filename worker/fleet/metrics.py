@@ -67,7 +67,7 @@ class FleetCollector(Collector):
         text = "Rate limits: configured, allowed by an operator, and effective after throttling."
         yield _labelled("rate_limit_per_second", text, ("account", "kind"), self._rates(accounts))
         text = "Requests in flight of the rate group, with `MAX_IN_FLIGHT`: the limit, and those that may be open."
-        yield _labelled("rate_group_requests", text, ("account", "kind"), self._in_flight(accounts))
+        yield _labelled("rate_group_requests", text, ("account", "kind"), _in_flight(accounts))
         text = "Rate group of the account, named after its first account."
         yield _labelled("rate_group_info", text, ("account", "group"), self._groups(accounts))
         text = "Age at which an event expires (`MAX_AGE`)."
@@ -83,12 +83,6 @@ class FleetCollector(Collector):
             yield (account.name, "configured"), configured
             yield (account.name, "allowed"), account.rate.most(configured)
             yield (account.name, "effective"), account.effective_rate(configured)
-
-    def _in_flight(self, accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
-        for account in accounts:
-            limit = self.accounts[account.name].max_in_flight
-            yield (account.name, "limit"), math.inf if limit is None else limit
-            yield (account.name, "used"), account.in_flight.open if account.in_flight else 0
 
     def _groups(self, accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
         firsts: dict[str, str] = {}
@@ -117,6 +111,13 @@ def _dead_letters(accounts: Sequence[AccountSnapshot]) -> Iterator[Metric]:
     )
     ending = _each(accounts, lambda account: account.kept.ending)
     yield _labelled("dead_ending_events", text, ("account",), ending)
+
+
+def _in_flight(accounts: Iterable[AccountSnapshot]) -> Iterator[LabelledValue]:
+    for account in accounts:
+        found = account.in_flight
+        yield (account.name, "limit"), math.inf if found is None or found.most is None else found.most
+        yield (account.name, "used"), found.open if found else 0
 
 
 def _states(accounts: Sequence[AccountSnapshot]) -> Iterator[Metric]:

@@ -25,12 +25,11 @@ class Lowered:
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """A configured account with its group, and the rate (requests/s) and MAX_IN_FLIGHT of its settings."""
+    """A configured account with its group, and the rate (requests/s) of its settings."""
 
     seen: AccountSnapshot
     group: str
     configured: float
-    max_in_flight: int | None = None
 
 
 def lowered(accounts: Iterable[Rated]) -> Iterator[Lowered]:
@@ -64,14 +63,14 @@ def _of_group(account: Rated, names: str) -> Iterator[Lowered]:
 def _in_flight(members: list[Rated], names: str) -> Iterator[Lowered]:
     """Yield that the group's requests in flight are at their limit, or that none may begin yet."""
     first = members[0].seen
-    most, found = members[0].max_in_flight, first.in_flight
-    if most is None or found is None:
+    found = first.in_flight
+    if found is None or found.most is None:
         return
     seconds = (found.from_ms - first.now_ms) / 1000
     if seconds > 0:
         why = "Redis started anew, or MAX_IN_FLIGHT is new: older requests may be open"
         text = f"{names} sends nothing for {seconds:.0f} s more: {why}"
         yield Lowered(first.name, text, by_operator=False, serious=False, in_flight=True)
-    elif found.open >= most and any(member.seen.ready for member in members):
-        text = f"{names} has {number(found.open)} of {number(most)} requests in flight (MAX_IN_FLIGHT)"
+    elif found.open >= found.most and any(member.seen.ready for member in members):
+        text = f"{names} has {number(found.open)} of {number(found.most)} requests in flight (MAX_IN_FLIGHT)"
         yield Lowered(first.name, text, by_operator=False, serious=False, in_flight=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from tasks.fleet.epoch import Memory
 from tasks.fleet.pulse import ErrorSeen, WorkerSeen
+from tasks.fleet.snapshot import InFlight
 from tasks.tracking.otps import Country, Otps
 from worker.fleet.conversion import Conversion
 from worker.fleet.notes import notes
@@ -69,8 +70,7 @@ def _account(account: AccountStatus) -> dict[str, object]:
         "rate_by_hand_at_ms": seen.rate.override_ms,
         "throttled_at_ms": seen.rate.throttled_ms if account.throttled else None,
         "rate_use": _rounded(account.rate_use),
-        "in_flight": seen.in_flight and seen.in_flight.open,
-        "max_in_flight": account.max_in_flight,
+        **_in_flight(seen.in_flight),
         "delivered_per_second": account.delivered_per_second,
         "delivered_trail": account.trail,
         "ready": seen.ready,
@@ -87,6 +87,14 @@ def _account(account: AccountStatus) -> dict[str, object]:
         "books": seen.places,
         "books_gap": seen.gap,
         "otps": _otps(seen.otps),
+    }
+
+
+def _in_flight(found: InFlight | None) -> Mapping[str, object]:
+    limited = found is not None and found.most is not None
+    return {
+        "in_flight": found.open if found and limited else None,
+        "max_in_flight": found.most if found else None,
     }
 
 

@@ -33,7 +33,6 @@ class AccountStatus:
     rate_group: str | None
     delivered_per_second: float | None
     trail: tuple[float, ...] = ()
-    max_in_flight: int | None = None
 
     @property
     def name(self) -> str:
@@ -72,7 +71,7 @@ class AccountStatus:
         """The account with its rate; None where it is not configured."""
         if self.rate_configured is None or self.rate_group is None:
             return None
-        return Rated(self.seen, self.rate_group, self.rate_configured, self.max_in_flight)
+        return Rated(self.seen, self.rate_group, self.rate_configured)
 
     @property
     def matters(self) -> bool:
@@ -150,5 +149,4 @@ class FleetReader:
             rate_group=account.rate_group if account else None,
             delivered_per_second=self._pace.of(seen.name),
             trail=self._pace.trail(seen.name),
-            max_in_flight=account.max_in_flight if account else None,
         )

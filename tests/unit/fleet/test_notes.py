@@ -153,19 +153,19 @@ def test_a_rate_that_is_low_because_of_requests_in_flight() -> None:
     """At the limit with events that wait, and after a restart of Redis; not where the limit is no bound, or is off."""
 
     def told(
-        in_flight: InFlight | None, *, ready: int = 5, limit: int | None = 3
+        found: tuple[int, int] | None, *, ready: int = 5, limit: int | None = 3
     ) -> list[tuple[Severity, str]]:
         plain = account(seen=Seen(ready=ready))
-        limited = replace(plain, seen=replace(plain.seen, in_flight=in_flight), max_in_flight=limit)
+        limited = replace(plain, seen=replace(plain.seen, in_flight=found and InFlight(*found, limit)))
         return [(note.level, note.text) for note in notes(look(limited, workers=(worker(),)))]
 
     full = "tencent has 3 of 3 requests in flight (MAX_IN_FLIGHT)"
-    assert told(InFlight(3, 0)) == [(Severity.INFO, full)]
-    assert told(InFlight(3, 0), ready=0) == told(InFlight(2, 0)) == told(None) == []
-    assert told(InFlight(3, 0), limit=None) == []
+    assert told((3, 0)) == [(Severity.INFO, full)]
+    assert told((3, 0), ready=0) == told((2, 0)) == told(None) == []
+    assert told((3, 0), limit=None) == []
     why = "Redis started anew, or MAX_IN_FLIGHT is new: older requests may be open"
     waits = f"tencent sends nothing for 12 s more: {why}"
-    assert told(InFlight(0, NOW_MS + 12_000)) == [(Severity.INFO, waits)]
+    assert told((0, NOW_MS + 12_000)) == [(Severity.INFO, waits)]
 
 
 def test_an_account_that_no_worker_serves_is_told() -> None:
