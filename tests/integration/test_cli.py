@@ -295,6 +295,29 @@ def test_a_reader_that_has_seen_enough_is_no_fault(url: str, undertaker: Underta
     assert "BrokenPipe" not in done.stderr
 
 
+def test_a_full_disk_under_the_output_is_no_fault_of_ours(url: str, undertaker: Undertaker) -> None:
+    """One line that says it, and nothing that Python complains of at exit."""
+    undertaker.bury("tencent", 3)
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "worker", "dead", "export"]
+        done = subprocess.run(
+            command,
+            env=environment(url),
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.decode()) == (1, "can't write: No space left on device\n")
+
+
+def test_an_argument_that_is_no_text(url: str) -> None:
+    """What no message id can be is said, and is not "unknown here"."""
+    ran = call(url, "find", "5000\udcff")
+    assert (ran.status, ran.line) == (2, "an argument is no UTF-8")
+
+
 def test_a_fault_of_ours_is_one_line(url: str, valkey: redis.Redis) -> None:
     """A key of another type in our place: what Redis says, no traceback."""
     valkey.set("otpreport:audit", "not a stream")

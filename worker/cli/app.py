@@ -8,6 +8,7 @@ no command depends on the packages of another.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -426,12 +427,31 @@ def main() -> None:
             print(line, file=sys.stderr)
         sys.exit(stop.status)
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough; at exit Python would flush once more and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()  # the reader (`| head`) has seen enough
         sys.exit(NO)
     except Exception as error:
-        if os.environ.get("OTPREPORT_LOG_LEVEL", "").lower() == "debug":
-            raise
-        fault = f"{type(error).__name__}: {error}".splitlines()[0]
-        print(f"internal error: {fault}: set OTPREPORT_LOG_LEVEL=debug to see where", file=sys.stderr)
-        sys.exit(NO)
+        sys.exit(_ended_by(error))
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def _ended_by(error: Exception) -> int:
+    """Say in one line what ended a command, and return the exit status."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        print(f"can't write: {error.strerror}", file=sys.stderr)
+        _say_no_more()
+        return NO
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        print("an argument is no UTF-8", file=sys.stderr)
+        return WRONG
+    if os.environ.get("OTPREPORT_LOG_LEVEL", "").lower() == "debug":
+        raise error
+    fault = f"{type(error).__name__}: {error}".splitlines()[0]
+    print(f"internal error: {fault}: set OTPREPORT_LOG_LEVEL=debug to see where", file=sys.stderr)
+    return NO
+
+
+def _say_no_more() -> None:
+    """Leave out what is not written yet: at exit Python would flush once more and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
