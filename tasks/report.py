@@ -121,17 +121,14 @@ class ProviderClock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActiveAccount:
-    """A configured account at work; `max_age` is in seconds, and counts from the sending of the code if so told.
-
-    `http` is how its requests travel; None: as those of most.
-    """
+    """A configured account at work; `max_age` is in seconds, and counts from the sending of the code if so told."""
 
     name: str
     provider: Provider
+    http: Http
     policy: Policy
     max_age: float
     from_sending: bool = False
-    http: Http | None = None
 
 
 class Report:
@@ -142,7 +139,6 @@ class Report:
         accounts: Mapping[str, ActiveAccount],
         *,
         admission: Limiter,
-        http: Http,
         states: AccountStates,
         wall: ProviderClock,
         observer: Observer,
@@ -155,7 +151,6 @@ class Report:
         """`is_aside` returns whether only other workers can reach an account's provider."""
         self._accounts = dict(accounts)
         self._admission = admission
-        self._http = http
         self._states = states
         self._wall = wall
         self._observer = observer
@@ -209,7 +204,7 @@ class Report:
                 return self._bury(delivery, history, Reason.EXHAUSTED, outcome.message)
 
     async def _enter_and_send(self, delivery: Delivery, *, may_correct_clock: bool) -> Settlement | None:
-        waited_from = self._monotonic()
+        waited_from = started = self._monotonic()
         while True:
             entered = await self._admission.enter(delivery)
             if isinstance(entered, Refusal):
@@ -220,15 +215,14 @@ class Report:
                 request = self._sign(delivery, account)
                 started = self._monotonic()
                 delivery.sending, heard = True, False
-                try:
-                    outcome, answer = await self._send(request, entered, delivery, account)
-                    heard = answer is not None or outcome.result is Result.NOT_SENT
-                    break
-                except TooLate:
-                    delivery.sending, heard = False, True  # and it waits for another slot
-                except asyncio.CancelledError:
-                    self._observe(delivery, MISSED, started)
-                    raise
+                outcome, answer = await self._send(request, entered, delivery, account)
+                heard = answer is not None or outcome.result is Result.NOT_SENT
+                break
+            except TooLate:
+                delivery.sending, heard = False, True  # and it waits for another slot
+            except asyncio.CancelledError:
+                self._observe(delivery, MISSED, started)
+                raise
             finally:
                 if entered.permit is not None:
                     entered.permit.end(heard=heard)
@@ -255,7 +249,7 @@ class Report:
     ) -> tuple[Outcome, Answer | None]:
         """Send once; every fault becomes an outcome, except TooLate, which is raised."""
         try:
-            answer = await (account.http or self._http).send(request, slot.send_by)
+            answer = await account.http.send(request, slot.send_by)
             return account.provider.outcome(answer, delivery.event), answer
         except NotSent as error:
             return Outcome(Result.NOT_SENT, code="not_sent", message=str(error)), None

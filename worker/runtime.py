@@ -88,7 +88,6 @@ REJOIN_INTERVAL = 0.05
 STALLED = 15.0
 """Seconds without a round of the loop after which a worker is not ready."""
 
-
 TIMES = Times()
 """When OTPs close; other ones are for `demo --story`, which has no minutes to spare."""
 
@@ -312,7 +311,6 @@ class Runtime:
         report = Report(
             _accounts(settings, http),
             admission=admission,
-            http=http,
             states=states,
             wall=self._wall,
             observer=self._observer,
@@ -464,10 +462,10 @@ def _accounts(settings: Settings, http: HttpClient) -> dict[str, ActiveAccount]:
         account.name: ActiveAccount(
             name=account.name,
             provider=provider_of(account),
+            http=by[account.route],
             policy=Policy(account.max_attempts, settings.retry_base, settings.retry_cap),
             max_age=account.max_age,
             from_sending=REGISTRY[account.provider].deadline is not None,
-            http=by[account.route],
         )
         for account in settings.accounts.values()
     }

@@ -170,11 +170,10 @@ class EngineWorker:
         self.reach = Reach()
         report = Report(
             {
-                name: ActiveAccount(name, provider(f"https://{name}.example/"), policy, max_age)
+                name: ActiveAccount(name, provider(f"https://{name}.example/"), self.network, policy, max_age)
                 for name in groups
             },
             admission=self.admission,
-            http=self.network,
             states=states,
             wall=(wall := wall or WallClock()),
             observer=Observer(),

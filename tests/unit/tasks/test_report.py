@@ -58,10 +58,10 @@ class World:
     def __post_init__(self) -> None:
         nonces = count(1)
         self.http = self.network(self.replies)
+        account = ActiveAccount("tencent", self.provider, self.http, self.policy, 3600.0, self.from_sending)
         self.report = Report(
-            {"tencent": ActiveAccount("tencent", self.provider, self.policy, 3600.0, self.from_sending)},
+            {"tencent": account},
             admission=self.gate,
-            http=self.http,
             states=self.states,
             wall=self.wall,
             observer=self.observer,
