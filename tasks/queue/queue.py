@@ -203,15 +203,11 @@ class Queue:
         arguments += (*self._breaker, self._refused_run, *call_arguments(calls or {}))
         kinds: dict[_Kind, int] = {}
         events: list[str | bytes | int] = []
-        notices: list[bytes | int] = []
         for held, settlement in settlements:
             kind, of_event = _arguments(held, settlement, self._longest_wait)
             events += (kinds.setdefault(kind, len(kinds) + 1), *of_event)
         self._first_told.update(account for verb, account, *_ in kinds if verb == "track")
-        if tracked := self._first_told.union(self._tracked()):
-            for number, (held, settlement) in enumerate(settlements, 1):
-                if held.account in tracked and isinstance(held, Delivery) and _verifies(held, settlement):
-                    notices += (number, notice(held.event))
+        notices = self._notices(settlements)
         arguments += (len(notices) // 2, *notices, len(kinds), *chain.from_iterable(kinds), *events)
         reply, *faults = cast("list[bytes]", await self._settle_script.run(self._redis, keys, arguments))
         self._report_faults(faults)
@@ -219,6 +215,15 @@ class Queue:
         of_calls = zip(calls or {}, verdicts, strict=False)
         self.alone = frozenset(account for (account, _, _), alone in of_calls if alone == ord("1"))
         return [FLAGS[flag] for flag in flags]
+
+    def _notices(self, settlements: Sequence[tuple[Held, Settlement]]) -> list[bytes | int]:
+        """Return the number of each event that ends as verified where OTPs are tracked, and its notice."""
+        notices: list[bytes | int] = []
+        if tracked := self._first_told.union(self._tracked()):
+            for number, (held, settlement) in enumerate(settlements, 1):
+                if held.account in tracked and isinstance(held, Delivery) and _verifies(held, settlement):
+                    notices += (number, notice(held.event))
+        return notices
 
     @property
     def holds(self) -> bool:

@@ -127,7 +127,7 @@ class SentState:
 def send(
     file: Path, *, rate: float | None, from_line: int, dry_run: bool, by: str, yes: bool, as_json: bool
 ) -> int:
-    """FilePreview the file, ask, and send it."""
+    """Preview the file, ask, and send it."""
     person = who(by)
     check_json(as_json=as_json, yes=yes or dry_run)
     with _open(file) as opened_file, session(keyless=True) as opened:
