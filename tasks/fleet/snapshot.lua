@@ -64,13 +64,18 @@ local function fields(name, ...)
   return got(name, redis.pcall('HMGET', name, ...), {})
 end
 
--- Returns the counts in a hash; what is too long for a field or no count is left out.
+-- Returns the counts in a hash; what is too long for a field is left out, and what is no count is noted, too.
 local function numbers(name)
   local fields, found = got(name, redis.pcall('HGETALL', name), {}), {}
   for i = 1, #fields, 2 do
-    if #fields[i] <= 16 and #fields[i + 1] <= 16 and string.find(fields[i + 1], '^%-?%d+$') then
-      found[#found + 1] = fields[i]
-      found[#found + 1] = fields[i + 1]
+    local field, count = fields[i], fields[i + 1]
+    if #field <= 16 and field ~= 'marks' then
+      if #count <= 16 and string.find(count, '^%-?%d+$') then
+        found[#found + 1] = field
+        found[#found + 1] = count
+      else
+        note(name .. ' ' .. field, 'ERR it is no number')
+      end
     end
   end
   return found

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.stored import integer, text
@@ -21,7 +23,7 @@ MOST = 49
 def closed_in(client: Redis, keys: Keys, account: str, hours: int) -> Mapping[str, Country]:
     """Return the account's OTPs closed in the running hour and those before it, `hours` in all, by country.
 
-    `redis.RedisError` when Redis is away.
+    `redis.RedisError` when Redis is away, and for what is no number.
     """
     untyped: Any = client
     this = int(untyped.time()[0]) // 3600
@@ -30,5 +32,8 @@ def closed_in(client: Redis, keys: Keys, account: str, hours: int) -> Mapping[st
         key = keys.otps_of_hour(account, hour)
         with naming(key):
             found: Mapping[bytes, bytes] = untyped.hgetall(key)
-        counts.update({text(field): integer(value) or 0 for field, value in found.items()})
+        for field, value in found.items():
+            if (count := integer(value)) is None:
+                raise ResponseError(f"{text(field)!r} is no number ({key})")
+            counts[text(field)] += count
     return countries_of(counts)

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import pytest
 import redis
 
 from tasks.keys import Keys
@@ -80,3 +81,17 @@ def test_nothing_to_show(url: str, valkey: redis.Redis) -> None:
     assert "Nothing to compare: fewer than two accounts" in call(url, "conversion", "--country", "BR").out
     wrong = call(url, "conversion", "--country", "Brazil")
     assert (wrong.status, wrong.line) == (2, "--country: Brazil is no ISO 3166 code of two letters, as BR")
+
+
+@pytest.mark.parametrize("rubbish", ["x", "", "9" * 400, "1.5"])
+def test_what_is_no_count_is_named(url: str, valkey: redis.Redis, rubbish: str) -> None:
+    """The key and the field, so that an operator can mend it."""
+    fill(valkey)
+    untyped: Any = valkey
+    key = KEYS.otps_of_hour("tencent", int(time.time()) // 3600)
+    untyped.hset(key, "BR:no", rubbish)
+    ran = call(url, "conversion")
+    assert ran.status != 0
+    assert f"'BR:no' is no number ({key})" in ran.err
+    untyped.hset(key, "BR:no", 40)
+    assert call(url, "conversion", "--country", "BR").out

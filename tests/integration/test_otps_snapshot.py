@@ -94,3 +94,19 @@ def test_a_gap_can_be_written_off(valkey: redis.Redis) -> None:
     otps = look(valkey)
     assert otps
     assert (otps.sent_gap, otps.unverified_gap) == (0, 0)
+
+
+@pytest.mark.parametrize("rubbish", ["x", "", "9" * 400, "1.5"])
+def test_what_is_no_count_is_named(valkey: redis.Redis, rubbish: str) -> None:
+    """It counts as nothing, and its key and field are told."""
+    untyped: Any = valkey
+    hour = KEYS.otps_of_hour("aws", untyped.time()[0] // 3600 - 1)
+    for key in (KEYS.otps("aws"), hour):
+        untyped.hset(key, mapping={"SG:no": rubbish, "SG:yes": 1, "marks": "1:2"})
+    untyped.hset(KEYS.dead_keep("aws"), "most", rubbish)
+    snapshot = SnapshotReader(valkey, KEYS, {"aws": "aws"}).read()
+    [otps] = snapshot.otps
+    assert otps.countries["SG"] == otps.hour["SG"] == Country(yes=1)
+    assert sorted(snapshot.faults) == [
+        f"{key} SG:no: ERR it is no number" for key in (KEYS.otps("aws"), hour)
+    ]
