@@ -12,6 +12,9 @@ from providers.base import Answer
 FAR_APART = 60.0
 """Seconds between a worker's clock and Redis' from which on an operator is warned."""
 
+_BELIEVABLE = range(2000, 2200)
+"""Years that a provider's `Date` may be of: with a time that no calendar holds nothing could be signed any more."""
+
 
 class WallClock:
     """UNIX time, with a correction per account taken from the provider's own `Date` header, and beside Redis' clock."""
@@ -43,12 +46,14 @@ class WallClock:
         return self._offsets.get(account, 0.0)
 
     def correct(self, account: str, answer: Answer) -> bool:
-        """Adopt the time of the answer; False if it has none that can be read."""
+        """Adopt the time of the answer; False if it has none that can be read, or none that can be now."""
         try:
             date = parsedate_to_datetime(answer.headers["date"])
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return False
         if date.tzinfo is None:
             date = date.replace(tzinfo=UTC)
+        if date.year not in _BELIEVABLE:
+            return False
         self._offsets[account] = date.timestamp() - self._now()
         return True
