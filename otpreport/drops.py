@@ -30,7 +30,7 @@ class Drops:
 
     def after_fork(self) -> None:
         """Start afresh: the child has dropped nothing yet."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as in Link
         self._warned_at = -math.inf
         self._thread: threading.Thread | None = None
         self.count = 0

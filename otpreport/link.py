@@ -54,7 +54,7 @@ class Link:
 
     def after_fork(self) -> None:
         """Start afresh: in a child the thread is gone and the connections are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may report, or close, in the middle
         self._available = threading.Condition(self._lock)  # callers wait here
         self._needed = threading.Condition(self._lock)  # the background thread waits here
         self._idle: list[Connection] = []

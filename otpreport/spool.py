@@ -78,7 +78,7 @@ class Spool:
 
     def after_fork(self) -> None:
         """Start afresh: in a child the threads are gone."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as in Link
         self._wake_writer = threading.Condition(self._lock)
         self._wake_forwarder = threading.Condition(self._lock)
         self._pending: list[SpoolEntry] = []

@@ -2250,6 +2250,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/unit/config/test_routes.py::test_a_machine_without_authorities",
     ),
     Mutant(
+        "signal-link",
+        "otpreport/link.py",
+        "threading.RLock()  # a signal handler",
+        "threading.Lock()  # a signal handler",
+        "tests/integration/test_reporter_signals.py::test_a_handler_writes_in_the_middle_of_a_write",
+    ),
+    Mutant(
+        "signal-spool",
+        "otpreport/spool.py",
+        "threading.RLock()  # as in Link",
+        "threading.Lock()  # as in Link",
+        "tests/integration/test_reporter_signals.py::test_a_handler_spools_in_the_middle_of_spooling",
+    ),
+    Mutant(
+        "signal-drops",
+        "otpreport/drops.py",
+        "threading.RLock()  # as in Link",
+        "threading.Lock()  # as in Link",
+        "tests/integration/test_reporter_signals.py::test_a_handler_drops_in_the_middle_of_dropping",
+    ),
+    Mutant(
         "areport-trio",
         "otpreport/reporter.py",
         "        except RuntimeError:  # trio's loop, no more threads, or the interpreter is shutting down\n"
