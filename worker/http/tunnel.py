@@ -19,7 +19,9 @@ class Tunnel(asyncio.Protocol):
     """A connection to a proxy, until what is in the tunnel takes it over."""
 
     def __init__(self, proxy: ProxyServer) -> None:
-        self._proxy = proxy
+        self._password = proxy.password
+        pair = f"{proxy.user}:{proxy.password}".encode(errors="surrogateescape")
+        self._credentials = base64.b64encode(pair).decode() if proxy.user or proxy.password else ""
         self._head = b""
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -50,6 +52,8 @@ class Tunnel(asyncio.Protocol):
     def _read(self, line: str, rest: bytes) -> None:
         version, _, status = line.partition(" ")
         if not (version.startswith("HTTP/1.") and status[:1] == "2"):
+            for secret in filter(None, (self._credentials, self._password)):
+                status = status.replace(secret, "***")  # it may quote what it was sent
             shown = "".join(letter for letter in status[:80] if letter.isprintable())
             self._fail(f"answered {shown or 'no HTTP'} to CONNECT")
         elif rest:
@@ -63,7 +67,6 @@ class Tunnel(asyncio.Protocol):
 
     def _request(self, target: str) -> bytes:
         head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
-        if self._proxy.user or self._proxy.password:
-            pair = f"{self._proxy.user}:{self._proxy.password}".encode(errors="surrogateescape")
-            head += f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
+        if self._credentials:
+            head += f"Proxy-Authorization: Basic {self._credentials}\r\n"
         return f"{head}\r\n".encode("ascii")

@@ -261,6 +261,16 @@ async def test_a_proxy_that_opens_no_tunnel(kind: str, scheme: str) -> None:
             assert (await sender.send(signed(server.url))).status == 200
 
 
+async def test_a_proxy_that_quotes_the_password() -> None:
+    """What a proxy says stands in logs and dead letters; what it was sent does not."""
+    quoting = answering(b"HTTP/1.1 407 Basic dXNlcjpzM2NyZXQ= is s3cret\r\n\r\n")
+    async with RawServer(quoting) as proxy, Clients()() as sender:
+        route = through(proxy.url.replace("//", "//user:s3cret@"))
+        with pytest.raises(NotSent, match=r"407 Basic \*\*\* is \*\*\* to CONNECT"):
+            await sender.by(route).send(signed("https://127.0.0.1:9/"))
+        assert b"Basic dXNlcjpzM2NyZXQ=\r\n" in proxy.requests[0]
+
+
 async def test_a_proxy_that_is_not_there(tmp_path: Path) -> None:
     """The fault tells the proxy from the provider."""
     async with Clients()() as sender:
