@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from otpreport.arguments import check, checked_accounts, checked_tracking
 from otpreport.event import Event
 from otpreport.receipt import Receipt, Receipts, Status, Tally
-from otpreport.reporter import Reporter, check, checked_accounts, checked_tracking
+from otpreport.reporter import Reporter
 
 
 class RecordingReporter(Reporter):

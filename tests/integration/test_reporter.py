@@ -471,12 +471,13 @@ def test_closed(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> None:
 
 def test_forgotten_reporter(shared_valkey: EmbeddedValkey, valkey: redis.Redis, tmp_path: Path) -> None:
     """A reporter that nobody closed leaves neither connections nor threads behind."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     reporter = Reporter(shared_valkey.url, spool=tmp_path / "spool", timeout=PATIENCE)
     reporter.report(verification())
-    assert threading.active_count() > before
+    own = set(threading.enumerate()) - before
+    assert own
     del reporter
-    until(lambda: threading.active_count() == before)
+    until(lambda: not any(thread.is_alive() for thread in own))
     until(lambda: len(admin(valkey).client_list()) == 1)
 
 
