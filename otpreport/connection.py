@@ -22,6 +22,9 @@ from redis.exceptions import NoPermissionError, RedisError
 from otpreport.address import connection_pool
 from otpreport.push import Push, Unavailable
 
+Place = tuple[str, int]
+"""Host and port."""
+
 _MORE = object()
 """What the parser returns while a reply is incomplete."""
 
@@ -34,10 +37,30 @@ class Poll(Protocol):
         ...
 
 
-def connector(url: str, *, timeout: float) -> Callable[[], Connection]:
-    """Return what opens a connection; ValueError for a wrong URL. `timeout` as for `connection_pool`."""
-    pool = connection_pool(url, timeout=timeout)
-    return lambda: Connection(pool)
+class Connector:
+    """Opens connections; ValueError for a wrong URL. `timeout` as for `connection_pool`."""
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        self._pool = connection_pool(url, timeout=timeout)
+
+    def __call__(self) -> Connection:
+        """Return an open connection; blocks as the timeout allows; Unavailable or OSError."""
+        return Connection(self._pool)
+
+    @property
+    def find_master(self) -> Callable[[], Place] | None:
+        """What asks the sentinels for the master, and raises Unavailable or OSError; None where there are none."""
+        ask: Callable[[], Place] | None = getattr(self._pool, "get_master_address", None)
+        if ask is None:
+            return None
+
+        def find() -> Place:
+            try:
+                return ask()
+            except RedisError as error:
+                raise Unavailable(str(error)) from error
+
+        return find
 
 
 class Connection:
@@ -60,6 +83,7 @@ class Connection:
         self._next_reply = cast("Callable[[], object]", self._reader.gets)
         self._pending = cast("Callable[[], int]", getattr(self._socket, "pending", int))
         self._readable, self._writable = _pollers(self._socket)
+        self.place: Place = getattr(self._redis, "host", ""), getattr(self._redis, "port", 0)
         self.used_at = time.monotonic()
 
     def _opened(self) -> socket:

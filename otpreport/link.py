@@ -14,7 +14,7 @@ from otpreport.forks import on_fork
 from otpreport.push import Push, Unavailable
 
 if TYPE_CHECKING:
-    from otpreport.connection import Connection
+    from otpreport.connection import Connection, Place
 
 _log = logging.getLogger("otpreport")
 
@@ -28,6 +28,9 @@ FATAL = ("READONLY", "NOAUTH", "LOADING", "MASTERDOWN", "NOREPLICAS")
 _DOUBTFUL_AFTER = 1.0
 """Seconds without a write after which a balancer or a NAT may have forgotten a connection without a word."""
 
+_ASKED_EVERY = 1.0
+"""Seconds between two questions to the sentinels: a master that was replaced may live on, and take writes in vain."""
+
 _WRONG_URL = re.compile(
     "DB index is out of range|Protocol error|username-password|Authentication required|NOAUTH"
 )
@@ -40,15 +43,23 @@ class Link:
     """Connections to one Redis, shared by threads; callers wait for them only until their own deadline.
 
     While Redis is known to be away, callers fail at once; only the background thread, `otpreport-link`, tries to
-    reconnect. Deadlines are seconds of `time.monotonic()`.
+    reconnect. With `find_master` it also leaves a master that is none any more. Deadlines are seconds of
+    `time.monotonic()`.
     """
 
     meanwhile = ""
     """Where events wait then, for the log."""
 
-    def __init__(self, connect: Callable[[], Connection], *, limit: int = 16) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        limit: int = 16,
+        find_master: Callable[[], Place] | None = None,
+    ) -> None:
         self._connect = connect
         self._limit = limit
+        self._find_master = find_master
         on_fork(self)
         self.after_fork()
 
@@ -62,6 +73,7 @@ class Link:
         self._waiting = 0
         self._wanted = False  # one, although nobody waits for it yet
         self._away = ""
+        self._master: Place | None = None
         self._closed = False
         self._trusted = True
         self._failed_again = False
@@ -170,10 +182,10 @@ class Link:
                 self._wait_for_one(deadline)
 
     def _take_idle(self) -> Connection | None:
-        """Return an idle connection that is still open, the last used first."""
+        """Return an idle connection that is still open, to the master, the last used first."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_quiet():
+            if connection.place == self._master and connection.is_quiet():
                 return connection
             self._open -= 1
             connection.close()
@@ -279,11 +291,16 @@ class Link:
         needed = False
         while not needed:
             with self._lock:
-                self._needed.wait_for(lambda: self._closed or self._is_needed() or self._is_back())
+                happened = self._needed.wait_for(
+                    lambda: self._closed or self._is_needed() or self._is_back(),
+                    self._find_master and _ASKED_EVERY,
+                )
                 if self._closed:
                     return False
                 needed, away, back = self._is_needed(), self._away, self._is_back()
             self._log_change(away, back)
+            if self._find_master and self._open and not happened:
+                self._follow(self._find_master)
         self._pause_after_a_trial()
         return not self._closed
 
@@ -304,6 +321,15 @@ class Link:
             self._away_logged = True
             _log.warning("Redis does not accept otpreport events: %s%s%s", away, _fix(away), self.meanwhile)
 
+    def _follow(self, find_master: Callable[[], Place]) -> None:
+        """Learn who the master is, so that connections to another are used no more; without an answer who it was."""
+        try:
+            master = find_master()
+        except (Unavailable, OSError):
+            return
+        with self._lock:
+            self._master = master
+
     def _opened(self, connection: Connection) -> None:
         with self._lock:
             if self._closed:
@@ -313,6 +339,7 @@ class Link:
             self._failing = False
             self._wanted = False
             self._open += 1
+            self._master = connection.place
             self._idle.append(connection)
             self._available.notify_all()
             if self._trusted:

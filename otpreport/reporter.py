@@ -78,14 +78,14 @@ class Reporter:
         # Here, so that neither the import of this package pays for it nor the first report.
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
-        from otpreport.connection import connector  # noqa: PLC0415 - it imports redis-py
+        from otpreport.connection import Connector  # noqa: PLC0415 - it imports redis-py
 
-        connect = connector(redis_url, timeout=max(_CONNECT_TIMEOUT, timeout))
+        connect = Connector(redis_url, timeout=max(_CONNECT_TIMEOUT, timeout))
         self._new_threads = partial(ThreadPoolExecutor, 8, thread_name_prefix="otpreport-areport")
         self._place = place(redis_url)
         self._timeout = timeout
         self._writing = Writing(key_prefix, tracking=self._tracking)
-        self._link = Link(connect)
+        self._link = Link(connect, find_master=connect.find_master)
         self._spool = self._open_spool(spool, spool_limit, slug(redis_url))
         self._drops = Drops()
         self._closer = weakref.finalize(self, _close, self._link, self._spool, self._drops)

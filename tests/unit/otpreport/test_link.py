@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
-from otpreport.connection import Connection
+from otpreport.connection import Connection, Place
 from otpreport.link import Link
 from otpreport.push import Push, Unavailable
 from tests.support.wait import until
@@ -19,8 +19,9 @@ PUSH = [Push("key", [b"message"])]
 class FakeConnection(Connection):
     """A connection to nothing, which answers as told."""
 
-    def __init__(self, answer: Callable[[], list[str]] = lambda: [""]) -> None:
+    def __init__(self, answer: Callable[[], list[str]] = lambda: [""], place: Place = ("", 0)) -> None:
         self.answer = answer
+        self.place = place
         self.quiet = True
         self.closed = False
         self.used_at = time.monotonic()
@@ -46,8 +47,17 @@ class Redis:
         self.answer: Callable[[], list[str]] = lambda: [""]
         self.refuses = False
         self.attempts = 0
+        self.asked = 0
         self.reachable = threading.Event()
         self.reachable.set()
+        self.master: Place | Unavailable = ("one", 6379)
+
+    def find_master(self) -> Place:
+        """Answer as a sentinel does."""
+        self.asked += 1
+        if isinstance(self.master, Unavailable):
+            raise self.master
+        return self.master
 
     def connect(self) -> Connection:
         """Connect as told."""
@@ -55,7 +65,7 @@ class Redis:
         self.reachable.wait(20)
         if self.refuses:
             raise ConnectionRefusedError("refused")
-        self.connections.append(FakeConnection(self.answer))
+        self.connections.append(FakeConnection(self.answer, self.find_master()))
         return self.connections[-1]
 
 
@@ -97,6 +107,24 @@ def test_first_push_waits_for_the_connection(link: Link, server: Redis) -> None:
     """A fresh link's first caller waits for the background thread; the next ones use the same connection."""
     assert push(link) == push(link) == [""]
     assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_master_that_was_replaced_is_left(server: Redis, *, asks: bool) -> None:
+    """It lives on, and takes what will be lost; who never asks the sentinels stays."""
+    with closing(Link(server.connect, find_master=server.find_master if asks else None)) as link:
+        push(link)
+        server.master = Unavailable("no sentinel answers")
+        asked = server.asked
+        until(lambda: not asks or server.asked > asked + 1)
+        push(link)
+        assert len(server.connections) == 1, "without an answer the master is the one that was"
+        server.master = ("other", 6379)
+        if asks:
+            until(lambda: push(link) and len(server.connections) == 2)
+        push(link)
+        assert [one.place[0] for one in server.connections] == (["one", "other"] if asks else ["one"])
+        assert server.connections[0].closed == asks
 
 
 def test_connecting_that_hangs(link: Link, server: Redis) -> None:
