@@ -169,7 +169,7 @@ def _texts(note: Mapping[str, object], field_: str) -> Mapping[str, str]:
     value = note.get(field_)
     if not isinstance(value, dict):
         return {}
-    return {name: str(said) for name, said in cast("dict[str, object]", value).items()}
+    return {name: str(text) for name, text in cast("dict[str, object]", value).items()}
 
 
 def _names(note: Mapping[str, object], field_: str) -> tuple[str, ...] | None:
