@@ -12,7 +12,7 @@ from tasks.fleet.deployment import Deployment, differences
 from tasks.fleet.epoch import Memory
 from tasks.keys import Keys
 from tasks.script import text_of
-from tasks.stored import integer, text
+from tasks.stored import integer, number, text
 from tasks.wall import FAR_APART
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _worker(row: Sequence[object]) -> WorkerSeen:
     host, version = note_fields.get("host"), note_fields.get("version")
     return WorkerSeen(
         worker=text(worker),
-        lease_end_ms=integer(cast("bytes", lease_end)) or 0,
+        lease_end_ms=int(number(cast("bytes", lease_end)) or 0),
         held=cast("int", held),
         seen_ms=integer(cast("bytes", seen)),
         host=host if isinstance(host, str) else "",
