@@ -16,6 +16,7 @@ from tasks.body import message_ids
 from tasks.dead_letters.letter import Letter
 from tasks.delivery import Leased
 from tasks.find.memory import DeliveredMemory
+from tasks.find.otps import EarlyOtp, OpenOtp, OtpPlace, notice_of
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.script import Arguments, is_denied, text_of
@@ -106,15 +107,20 @@ class UnclearPlace:
     tag: str
 
 
-Place = WaitingPlace | TakenPlace | DeadPlace | DeliveredPlace | EndedPlace | UnclearPlace
+EventPlace = WaitingPlace | TakenPlace | DeadPlace | DeliveredPlace | EndedPlace | UnclearPlace
+Place = EventPlace | OtpPlace
 
 
 @dataclass(slots=True)
 class Looked:
-    """How far one look went: accounts, how many of what, how often, and why it may have missed something."""
+    """How far one look went: accounts, how many of what, how often, and why it may have missed something.
+
+    `notices` were told of OTPs and wait to be noted.
+    """
 
     accounts: Sequence[str]
     waiting: int = 0
+    notices: int = 0
     taken: int = 0
     dead: int = 0
     looks: int = 0
@@ -157,7 +163,7 @@ def _needles(message_id: str) -> list[bytes]:
 
 
 class Finder:
-    """Look for one event along its way: queue, lease and schedule, dead letters, delivered events.
+    """Look for one event along its way: its OTP, queue, lease and schedule, dead letters, delivered events.
 
     It only reads, in pages, so that Redis is never kept for more than some ms. An event that moves on while it is
     looked for is met further along its way. One that was replayed meanwhile, and so went back, is met in a second
@@ -174,13 +180,14 @@ class Finder:
         """Return every place of the event, the furthest along its way first, and how far this looked."""
         sought, looked, places = Sought(message_id), Looked(accounts), list[Place]()
         server = self._server()
+        otps = [place for account in accounts for place in self._look_for_otp(account, sought, looked)]
         while not places and looked.looks < 2:
             looked.looks += 1
             looked.taken = looked.dead = 0
             for account in accounts:
                 places += self._look(account, sought, looked)
         looked.interrupted = self._server() != server
-        return places, looked
+        return [*places, *otps[::-1]], looked
 
     def _server(self) -> str:
         """Return the id of the server's process: cursors and places of one mean nothing to another."""
@@ -206,6 +213,32 @@ class Finder:
             still = [one for one in still if self._still_waits(one)]
         return [*delivered, *found[::-1], *still]
 
+    def _look_for_otp(self, account: str, sought: Sought, looked: Looked) -> list[OtpPlace]:
+        """Return what is known of its OTP, in the order in which it gets there, so that one that moves is met."""
+        notices = dict.fromkeys(self._guarded(self._notices(account, sought, looked), looked))
+        found = self._guarded(self._open_otps(account, sought), looked)
+        closed = self._guarded(self._memory.recall_closed(account, sought.message_id), looked)
+        return [*notices, *(closed or found)]
+
+    def _notices(self, account: str, sought: Sought, looked: Looked) -> Iterator[OtpPlace]:
+        seen = 0
+        for start, page in self._pages(self._keys.notices(account)):
+            seen = start + len(page)
+            for raw in page:
+                if notice := notice_of(account, sought.message_id, raw):
+                    yield notice
+        looked.notices += seen
+
+    def _open_otps(self, account: str, sought: Sought) -> Iterator[OtpPlace]:
+        for key, kind in (
+            (self._keys.early_otps(account), EarlyOtp),
+            (self._keys.open_otps(account), OpenOtp),
+        ):
+            with naming(key):
+                score = self._client.zscore(key, sought.message_id)
+            if score is not None:
+                yield kind.read(account, score)
+
     def _guarded(self, places: Iterable[Any], looked: Looked) -> list[Any]:
         """Return the places; note a key that can't be read."""
         found: list[Any] = []
@@ -218,18 +251,24 @@ class Finder:
     def _waiting(self, account: str, sought: Sought, looked: Looked) -> Iterator[WaitingPlace]:
         """Yield it from the queue. New messages come in front of the pages read, and workers take from behind them."""
         for key in self._keys.ready(account):
-            start, size, seen = 0, FIRST, 0
-            while page := self._range(key, start, start + size - 1):
+            seen = 0
+            for start, page in self._pages(key):
+                seen = start + len(page)
                 if sought.may_be_in(b"\n".join(page)):
                     for place, raw in enumerate(page, start):
                         if sought.is_in(raw):
                             yield WaitingPlace(account, max(0, self._client.llen(key) - 1 - place), raw)
-                seen = start + len(page)
-                if len(page) < size:
-                    break
-                start = seen - min(SEARCHED_AT_ONCE, len(page) // 4)
-                size = min(MOST, _next_size(size, sum(map(len, page)), BYTES))
             looked.waiting += seen
+
+    def _pages(self, key: str) -> Iterator[tuple[int, list[bytes]]]:
+        """Yield a list in pages, each with the place of its first; they overlap, as some may move to the front."""
+        start, size = 0, FIRST
+        while page := self._range(key, start, start + size - 1):
+            yield start, page
+            if len(page) < size:
+                break
+            start += len(page) - min(SEARCHED_AT_ONCE, len(page) // 4)
+            size = min(MOST, _next_size(size, sum(map(len, page)), BYTES))
 
     def _taken(self, account: str, sought: Sought, looked: Looked) -> Iterator[str]:
         for tag, record in self._fields(self._keys.taken(account)):

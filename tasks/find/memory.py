@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.dedupe import Fingerprint, Remembered
+from tasks.find.otps import ClosedFingerprint, ClosedOtp
 from tasks.keys import Keys
 from tasks.keyspace import redis_time_us
 from tasks.shared import GENERATIONS
@@ -57,6 +58,21 @@ class DeliveredMemory:
                 start = max(generation * width for width, generation in found)
                 end = min((generation + 1) * width for width, generation in found)
                 yield DeliverySpan(start * 1000, min(end * 1000, round(now * 1000)), verified)
+
+    def recall_closed(self, account: str, message_id: str) -> Iterator[ClosedOtp]:
+        """Yield what is remembered of an OTP whose time is over."""
+        fingerprint = ClosedFingerprint.of(account, message_id)
+        now = redis_time_us(self._client) / 1_000_000
+        spans = self._spans(now)
+        keys = [self._keys.closed_otps(generation, fingerprint.bucket) for _, generation in spans]
+        known = self._look((key, str(member)) for key in keys for member in fingerprint.members)
+        found = [(span, known[3 * i + 1 : 3 * i + 3]) for i, span in enumerate(spans) if known[3 * i]]
+        if found:
+            start = max(generation * width for (width, generation), _ in found)
+            end = min((generation + 1) * width for (width, generation), _ in found)
+            unverified, unmatched = (any(each[i] for _, each in found) for i in (0, 1))
+            until = min(end * 1000, round(now * 1000))
+            yield ClosedOtp(account, start * 1000, until, not unverified, unmatched)
 
     def known(self, events: Iterable[tuple[Fingerprint, bool]]) -> list[bool]:
         """Return for each event, and whether it says true, if its delivery is remembered."""

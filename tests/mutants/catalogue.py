@@ -2715,9 +2715,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "find-pages-overlap",
         "tasks/find/finder.py",
-        "start = seen - min(SEARCHED_AT_ONCE, len(page) // 4)",
-        "start = seen",
+        "start += len(page) - min(SEARCHED_AT_ONCE, len(page) // 4)",
+        "start += len(page)",
         "tests/integration/test_find.py::test_a_search_for_good_events_hides_none",
+    ),
+    Mutant(
+        "find-closed-otp-bucket",
+        "tasks/find/otps.py",
+        '"0" if digest[20] < "8" else "1"',
+        '"0"',
+        "tests/integration/test_find_otps.py::test_every_closed_otp_is_met",
     ),
     Mutant(
         "find-missing-right",

@@ -14,6 +14,7 @@ from tasks.find.finder import (
     DeadPlace,
     DeliveredPlace,
     EndedPlace,
+    EventPlace,
     Finder,
     Looked,
     Place,
@@ -22,6 +23,7 @@ from tasks.find.finder import (
     WaitingPlace,
 )
 from tasks.find.memory import DeliveredMemory
+from tasks.find.otps import OtpPlace
 from tasks.fleet.epoch import Loss
 from tasks.fleet.pulse import PulseReader
 from tasks.fleet.snapshot import AccountSnapshot
@@ -29,6 +31,7 @@ from tasks.history import History
 from tasks.keyspace import Queues, find_queues
 from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.letters import as_record
+from worker.cli.otp_places import otp_fields, otp_sentence
 from worker.cli.screen import safe, screen, write_json
 from worker.cli.session import Session, session
 from worker.fleet.wording import STATE_PHRASES, count, iso, moment, number, plain, span
@@ -58,7 +61,7 @@ def find(message_id: str, *, account: str, as_json: bool) -> int:
         memory = DeliveredMemory(opened.client, opened.keys, Remembered(opened.settings.dedupe_ttl))
         places, looked = Finder(opened.client, opened.keys, memory).find(message_id, names)
         since_ms = memory.since_ms()
-    if account and not places and not looked.waiting:
+    if account and not places and not (looked.waiting or looked.notices):
         _check_known(account, fleet)
     if as_json:
         write_json(_record(message_id, places, looked, since_ms, fleet, time.monotonic() - began))
@@ -100,7 +103,7 @@ def _not_found(message_id: str, since_ms: int, *, everywhere: bool) -> Iterator[
         yield f"{message_id} was not found, but this could not look everywhere: see below."
         return
     yield (
-        f"{message_id} is unknown here: it does not wait, is no dead letter,"
+        f"{message_id} is unknown here: it does not wait, is no dead letter and no OTP that is tracked,"
         f" and was not delivered since {moment(since_ms)} UTC."
     )
     yield (
@@ -116,9 +119,10 @@ def _is_complete(looked: Looked, fleet: Fleet) -> bool:
 
 def _how_far(looked: Looked, since_ms: int) -> str:
     again = "" if looked.looks == 1 else ", twice"
+    notices = f" and {count(looked.notices, 'notice')} of OTPs" if looked.notices else ""
     return (
         f"looked at {count(len(looked.accounts), 'account')} ({', '.join(looked.accounts)}){again}:"
-        f" {number(looked.waiting)} waiting, {number(looked.taken)} leased or scheduled,"
+        f" {number(looked.waiting)} waiting{notices}, {number(looked.taken)} leased or scheduled,"
         f" {count(looked.dead, 'dead letter')}; deliveries are remembered since {moment(since_ms)} UTC"
     )
 
@@ -138,6 +142,10 @@ def _doubts(looked: Looked, since_ms: int, fleet: Fleet) -> Iterator[str]:
 
 
 def _sentence(place: Place, fleet: Fleet) -> str:
+    return otp_sentence(place, fleet.now_ms) if isinstance(place, OtpPlace) else _of_event(place, fleet)
+
+
+def _of_event(place: EventPlace, fleet: Fleet) -> str:
     match place:
         case WaitingPlace():
             return (
@@ -213,6 +221,7 @@ def _record(
         "looked": {
             "accounts": list(looked.accounts),
             "waiting": looked.waiting,
+            "notices": looked.notices,
             "taken": looked.taken,
             "dead": looked.dead,
             "looks": looked.looks,
@@ -225,6 +234,10 @@ def _record(
 
 
 def _details(place: Place, fleet: Fleet) -> dict[str, object]:
+    return otp_fields(place) if isinstance(place, OtpPlace) else _event_fields(place, fleet)
+
+
+def _event_fields(place: EventPlace, fleet: Fleet) -> dict[str, object]:
     match place:
         case WaitingPlace():
             return {"place": "waiting", "before": place.before}
