@@ -1748,7 +1748,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "link-quiet",
         "otpreport/link.py",
-        "            if connection.is_quiet():\n",
+        "            if connection.place == self._master and connection.is_quiet():\n",
         "            if True:\n",
         "tests/unit/otpreport/test_link.py::test_connection_closed_while_idle",
     ),
@@ -2403,6 +2403,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "    sys.argv = sys.orig_argv[1:]\n",
         "    return\n",
         "tests/e2e/test_installed.py::test_workers",
+    ),
+    Mutant(
+        "link-replaced-master",
+        "otpreport/link.py",
+        "if connection.place == self._master and connection.is_quiet():",
+        "if connection.is_quiet():",
+        "tests/unit/otpreport/test_link.py::test_a_master_that_was_replaced_is_left",
     ),
     Mutant(
         "track-watch",
