@@ -27,6 +27,7 @@ PARTS = {
     "worker/http/http1.py": "HTTP",
     "worker/http/connections.py": "HTTP",
     "worker/http/dial.py": "HTTP",
+    "worker/http/race.py": "HTTP",
     "redis/": "redis-py",
     "tasks/script.py": "redis-py",
     "providers/": "sign the request, read the answer",

@@ -10,8 +10,7 @@ import os
 import socket
 import ssl
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from config.logging import log_event
 from config.proxy import ProxyServer, hop
 from config.route import DIRECT, Route
 from worker.http.http1 import HttpConnection
+from worker.http.race import Address, connected
 from worker.http.tunnel import Tunnel
 
 logger = logging.getLogger("otpreport.worker")
@@ -29,9 +29,6 @@ ADDRESS_TTL = 10.0
 
 LOOKUP_PAUSE = 1.0
 """Seconds until a name is looked up again whose address took no connection, or that was not found, the first time."""
-
-HEAD_START = 0.25
-"""Seconds that an address is tried alone before the next one is tried beside it (RFC 8305)."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -62,12 +59,7 @@ class Place:
         return cls(host, parts.port or port, parts.netloc, parts.scheme == "https", route)
 
 
-Address = tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
-"""A family and where it is there."""
-
-
 Stamps = tuple[tuple[int, int, int], ...]
-_Found = tuple[socket.socket, Address]
 LookUp = Callable[[Place], Coroutine[Any, Any, list[Address]]]
 
 
@@ -120,9 +112,7 @@ class Dialer:
     async def _reach(self, place: Place, lost: Callable[[HttpConnection], None]) -> HttpConnection:
         context = await self._context(place.route) if place.encrypted else None
         addresses = await self._addresses(place)
-        found, there = await _first(
-            _usable(addresses, place.route.source_address), place.route.source_address
-        )
+        found, there = await connected(addresses, place.route.source_address)
         addresses.sort(key=lambda address: address != there)  # who connects next does not wait for a dead one
         if self._unheard_ms and hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._unheard_ms)
@@ -255,64 +245,3 @@ def _read(route: Route, known: tuple[Stamps, ssl.SSLContext] | None) -> tuple[St
 
 def _server_name(host: str) -> str:
     return host.rstrip(".")
-
-
-def _usable(addresses: list[Address], source: str) -> list[Address]:
-    """Return the addresses that can be reached from this source address: those of its family."""
-    if not source:
-        return addresses
-    family = socket.AF_INET6 if ":" in source else socket.AF_INET
-    usable = [address for address in addresses if address[0] == family]
-    if not usable:
-        raise ConnectionError(f"no address is of the family of source_address {source}")
-    return usable
-
-
-async def _first(addresses: Sequence[Address], source: str = "") -> _Found:
-    """Connect to whichever address answers first; each has a head start before the one after it."""
-    left, trying, faults = deque(addresses), set[asyncio.Task[_Found]](), list[BaseException]()
-    while left or trying:
-        if left:
-            trying.add(asyncio.create_task(_connect(left.popleft(), source)))
-        try:
-            ended, trying = await asyncio.wait(
-                trying, timeout=HEAD_START if left else None, return_when=asyncio.FIRST_COMPLETED
-            )
-        except BaseException:
-            _drop(trying)
-            raise
-        faults += [fault for attempt in ended if (fault := attempt.exception()) is not None]
-        connected = [attempt for attempt in ended if attempt.exception() is None]
-        if connected:
-            _drop({*connected[1:], *trying})
-            return connected[0].result()
-    if len(faults) == 1:
-        raise faults[0]
-    raise ConnectionError(", ".join(dict.fromkeys(map(str, faults))))
-
-
-async def _connect(address: Address, source: str) -> _Found:
-    family, where = address
-    trying = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        trying.setblocking(False)
-        trying.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if source:
-            trying.bind((source, 0))
-        await asyncio.get_running_loop().sock_connect(trying, where)
-    except BaseException:
-        trying.close()
-        raise
-    return trying, address
-
-
-def _drop(attempts: Iterable[asyncio.Task[_Found]]) -> None:
-    for attempt in attempts:
-        attempt.cancel()
-        attempt.add_done_callback(_close)
-
-
-def _close(attempt: asyncio.Task[_Found]) -> None:
-    """Close a connection that came too late, and retrieve an error that no caller waits for."""
-    if not attempt.cancelled() and attempt.exception() is None:
-        attempt.result()[0].close()

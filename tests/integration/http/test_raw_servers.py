@@ -18,8 +18,9 @@ from tests.support.raw_server import OK, RawServer, answering, full_backlog, sil
 from tests.support.wait import coming
 from worker.http.client import OwnClient
 from worker.http.connections import Connections
-from worker.http.dial import ADDRESS_TTL, LOOKUP_PAUSE, Address, Dialer, LookUp, Place
+from worker.http.dial import ADDRESS_TTL, LOOKUP_PAUSE, Dialer, LookUp, Place
 from worker.http.http1 import HttpConnection
+from worker.http.race import Address
 
 client = Clients("builtin")
 

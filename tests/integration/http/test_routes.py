@@ -20,7 +20,8 @@ from tests.support.raw_server import OK, Handler, RawServer, answering, closing,
 from tests.support.tinyproxy import Tinyproxy
 from tests.support.wait import coming
 from worker.http.client import HttpClient
-from worker.http.dial import Address, Dialer, Place
+from worker.http.dial import Dialer, Place
+from worker.http.race import Address
 
 ENGINES: list[HttpEngine] = ["builtin", "httpx"]
 OPENED = b"HTTP/1.1 200 Connection established\r\n\r\n"
