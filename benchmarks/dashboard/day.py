@@ -12,7 +12,10 @@ from tests.support.fleet import ALIBABA, LONG, Account, Fleet
 from tests.support.prometheus import Prometheus
 from tests.support.worker_process import EXPORTER, WorkerProcess
 
-ACCOUNTS = (Account("tencent", "tencent", 100), Account("alibaba", "alibaba", 60))
+ACCOUNTS = (
+    Account("tencent", "tencent", 100, settings={"max_in_flight": 8}),
+    Account("alibaba", "alibaba", 60, settings={"max_in_flight": 4}),
+)
 TRAFFIC = {"tencent": 60, "alibaba": 30}
 """Events a second."""
 

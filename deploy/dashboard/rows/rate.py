@@ -12,6 +12,7 @@ _LIMITS = fleet("rate_limit_per_second", "account, kind", kind="~configured|effe
 _ONE_GROUP = f"topk by (account) (1, {fleet('rate_group_info', 'account, group')})"
 _GROUP = f"on (account) group_left (group) {_ONE_GROUP}"
 _SHARE = f"sum by (group) ({USED} * {_GROUP}) / max by (group) ({EFFECTIVE} * {_GROUP})"
+_LIMIT, _OPEN = (fleet("rate_group_requests", "account", kind=kind) for kind in ("limit", "used"))
 _THROTTLED = growth("attempts_total", "account", result="throttled")
 
 RATE = Row(
@@ -44,15 +45,28 @@ RATE = Row(
             "From lease to permission to send.",
             "s",
             quantiles("admission_wait_seconds"),
-            12,
+            8,
             colours=AGES,
+        ),
+        Panel(
+            "Requests in flight and their limit",
+            "Of rate groups with MAX_IN_FLIGHT: the limit (dashed) and the requests that may be open. Near the limit, "
+            "slower answers mean fewer reports, and more workers would not help.",
+            "short",
+            (
+                Query(f"{_LIMIT} < Inf", "{{account}} limit"),
+                Query(f"{_OPEN} and {_LIMIT} < Inf", "{{account}} open"),
+            ),
+            8,
+            fill=0,
+            dashed=" limit$",
         ),
         Panel(
             "Throttled by the provider",
             "Share of requests refused for their rate. They use no attempt; the shared rate steps down.",
             "percentunit",
             (Query(f"{_THROTTLED} / {USED}", PER_ACCOUNT),),
-            12,
+            8,
         ),
     ),
 )
