@@ -372,9 +372,10 @@ def _defaults(kind: Any) -> dict[str, object]:
 def _faults(given: Mapping[str, object], readers: _Readers) -> str:
     """Return one line: each wrong field and its fault, without values."""
     found: list[str] = []
+    unknown = _unknown_dispatch if "expires_in" in readers else _unknown_event
     for name, value in given.items():
         try:
-            readers.get(name, _unknown)(value)
+            readers.get(name, unknown)(value)
         except ValueError as fault:
             # a name that is none may be a value in the wrong place: a telephone number
             shown = name if name.isidentifier() and len(name) <= _LONGEST_NAME else "one of the names"
@@ -389,5 +390,9 @@ def _meant(name: str, readers: _Readers) -> str:
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _unknown(_: object) -> None:
+def _unknown_event(_: object) -> None:
     raise ValueError("is not a field of an event")
+
+
+def _unknown_dispatch(_: object) -> None:
+    raise ValueError("is not a field of a Dispatch")

@@ -192,7 +192,9 @@ def test_a_dispatch_of_another_producer() -> None:
     assert Dispatch.from_wire(wire) == Dispatch(account="tencent", message_id="m", sent_at=NOON)
     with pytest.raises(ValueError, match="sent_at"):
         Dispatch.model_validate(wire)
-    with pytest.raises(ValueError, match=r"^sent_at: has no time zone.*; phone: is not a field of an event$"):
+    with pytest.raises(
+        ValueError, match=r"^sent_at: has no time zone.*; phone: is not a field of a Dispatch$"
+    ):
         Dispatch.from_wire({**wire, "sent_at": "2026-05-01T12:00:00", "phone": "1"})
     with pytest.raises(ValueError, match=r"^message_id: is missing; sent_at: is missing$"):
         Dispatch.from_wire({"account": "tencent"})

@@ -190,7 +190,10 @@ def test_what_a_dispatch_asks_for_in_vain() -> None:
 @pytest.mark.parametrize(
     ("otp", "why"),
     [
-        *((SENT | {name: PHONE}, f"{name}: is not a field") for name in ("phone", "verified", "occurred_at")),
+        *(
+            (SENT | {name: PHONE}, f"{name}: is not a field of a Dispatch")
+            for name in ("phone", "verified", "occurred_at")
+        ),
         (SENT | {PHONE: 1}, "one of the names: is not a field"),
         *((SENT | {"country": given}, "country: must be") for given in (PHONE, "sg", None)),
         *((SENT | {"expires_in": given}, "expires_in: must be") for given in (29, 5111, "300", 300.5)),
