@@ -187,6 +187,7 @@ async def test_a_browser_shows_hostile_text_as_text(
     shown = await asyncio.to_thread(browse, f"http://127.0.0.1:{site.port}/", tmp_path)
     assert "<title>✖ otpreport: degraded</title>" in shown
     assert shown.count("&lt;img src=x onerror=document.title='owned'&gt;") >= 4
+    assert '<h2 id="h-notes">Needs attention</h2>' in shown
     assert "<img" not in shown
     assert r"\u{202e}" in shown
     assert "\u202e" not in shown
@@ -237,6 +238,17 @@ async def test_trouble_is_seen_while_text_is_selected(site: Site, tmp_path: Path
     assert ("old" in table[0]) is old
     assert f'class="state {state}"' in shown
     assert ("do not update" in shown) is old
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+async def test_news_alone_needs_no_attention(site: Site, tmp_path: Path) -> None:
+    """A healthy fleet's notes, such as a conversion rate, are no trouble, and the heading does not call them so."""
+    news = await site.json()
+    news["notes"] = [{"level": "info", "text": "tencent: conversion 71 %"}]
+    with acted(news, news, "") as port:
+        shown = await asyncio.to_thread(browse, f"http://127.0.0.1:{port}/status.html", tmp_path)
+    assert "<title>otpreport: healthy</title>" in shown
+    assert '<h2 id="h-notes">Notes</h2>' in shown
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from simulator.limits import LIMITS
 from simulator.settings import EXAMPLE, Key, Settings, load
 from simulator.validation import InvalidSettingsError
 from worker.cli.errors import WRONG, CommandError
+from worker.cli.run import no_such_account
 
 REDIS = "redis://localhost:6379/0"
 
@@ -58,7 +59,7 @@ def _names(config: Path | None, accounts: str) -> list[str]:
     wanted = accounts or (FIRST if config is None else ALL)
     names = [*known] if wanted == ALL else [name.strip() for name in wanted.split(",")]
     if unknown := [name for name in names if name not in known]:
-        raise CommandError(WRONG, f"no account {', '.join(unknown)}: there are {', '.join(known)}")
+        raise CommandError(WRONG, f"--accounts {no_such_account(unknown[0], known)}")
     return names
 
 

@@ -60,21 +60,24 @@ def sentence(otps: Otps) -> str:
     """Return the rate of the last full hour beside that of the same hour a day before, and the worst countries."""
     now, before = Conversion.of(otps.hour.values()), Conversion.of(otps.yesterday.values())
     if now.rate is None:
-        closed = f"{count(now.closed, 'OTP')} closed in the last full hour"
-        return f"{otps.account}: no conversion rate yet, {closed} (it takes {LEAST})"
+        closed = f"{count(now.closed, 'OTP')} closed in the last full hour, of the {LEAST} it takes"
+        return f"{otps.account}: no conversion rate here yet, {closed}; `otpreport conversion` has the hour under way"
     parts = [f"conversion {percent(now.rate)}{_before(before, 'yesterday ')}"]
     parts += (f"{code} {percent(rate.rate)}{_before(was)}" for code, rate, was in worst(otps))
     return f"{otps.account}: {', '.join(parts)}"
 
 
 def worst(otps: Otps) -> list[tuple[str, Conversion, Conversion]]:
-    """Return the countries that fell most: code, last full hour, yesterday; on day one, those below the account."""
+    """Return the countries that fell most, beyond chance: code, last full hour, yesterday.
+
+    On day one they are those below the account's rate.
+    """
     whole = Conversion.of(otps.hour.values()).rate or 0.0
     found: list[tuple[float, str, Conversion, Conversion]] = []
     for code, country in otps.hour.items():
         now, before = Conversion.of([country]), Conversion.of([otps.yesterday.get(code, Country())])
         usual = whole if before.rate is None else before.rate
-        if now.rate is not None and now.rate < usual:
+        if now.rate is not None and now.interval is not None and now.interval[1] < usual:
             found.append((now.rate - usual, code, now, before))
     return [(code, now, before) for _, code, now, before in sorted(found, key=lambda row: row[:2])[:WORST]]
 

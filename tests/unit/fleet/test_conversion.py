@@ -30,6 +30,13 @@ def test_no_yesterday() -> None:
     assert sentence(only) == "tencent: conversion 78 % (yesterday 74 %)"
 
 
+def test_chance_names_no_country() -> None:
+    """Of equal countries some are always a little below the account; nobody is to look for a reason."""
+    equal = {"BR": Country(yes=83, no=17), "DE": Country(yes=86, no=14), "SG": Country(yes=82, no=18)}
+    assert sentence(replace(OTPS, hour=equal, yesterday={})) == "tencent: conversion 84 %"
+    assert "BR" not in sentence(replace(OTPS, hour=equal, yesterday={"BR": Country(yes=89, no=11)}))
+
+
 def test_three_countries_are_named() -> None:
     """However many there are, the line stays short."""
     many = {code: Country(yes=40 + i, no=60 - i) for i, code in enumerate(("AD", "AE", "AF", "AG"))}
@@ -43,7 +50,9 @@ def test_few_otps_have_no_rate() -> None:
     """A rate of fewer than 30 says nothing."""
     few = replace(OTPS, hour={"CN": Country(yes=20, no=9)})
     assert (
-        sentence(few) == "tencent: no conversion rate yet, 29 OTPs closed in the last full hour (it takes 30)"
+        sentence(few)
+        == "tencent: no conversion rate here yet, 29 OTPs closed in the last full hour, of the 30 it takes; "
+        "`otpreport conversion` has the hour under way"
     )
     assert (Conversion(20, 29).rate, Conversion(20, 29).interval) == (None, None)
     assert Conversion(20, 30).rate == pytest.approx(2 / 3)

@@ -175,6 +175,7 @@ function draw(fleet) {
   $("workers").textContent = fleet.workers === 1 ? "1 worker" : whole(fleet.workers) + " workers";
   $("redis").textContent = fleet.redis;
   $("at").textContent = clock(now);
+  $("h-notes").textContent = notes.length && !levels.has("bad") && !levels.has("warn") ? "Notes" : "Needs attention";
   $("notes").replaceChildren(...(notes.length ? notes.map(note) : [make("li", "", "Nothing.")]));
   for (const table of document.querySelectorAll("table")) table.classList.toggle("old", old);
   if (still) return;
