@@ -33,7 +33,7 @@ def app(_: object, start_response: Callable[[str, list[tuple[str, str]]], object
 async def asgi(scope: dict[str, Any], _: object, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
     """Report, as ASGI."""
     if scope["type"] != "http":
-        return
+        raise ValueError("http alone")  # by which a server learns that there is no lifespan
     event, start = _event(), time.monotonic()
     body = _answer(event, await reporter.areport(event), start)
     headers = [(b"content-length", str(len(body)).encode())]
