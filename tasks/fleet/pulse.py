@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_WORKERS = 500
 """Workers that are read at most, those with the longest leases."""
 
+SILENT = 5.0
+"""Seconds without a heartbeat after which a live worker may be none."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorSeen:
@@ -77,6 +80,11 @@ class WorkerSeen:
     def alive(self, now_ms: int) -> bool:
         """Whether its lease runs; what a worker held whose lease ran out is taken back by the others."""
         return self.lease_end_ms > now_ms
+
+    def silence(self, now_ms: int) -> float:
+        """Return the seconds since the last heartbeat of a live worker; 0 where that is not worth a word."""
+        seconds = (now_ms - self.seen_ms) / 1000 if self.seen_ms is not None else 0.0
+        return seconds if self.alive(now_ms) and seconds > SILENT else 0.0
 
 
 @dataclass(frozen=True, slots=True)

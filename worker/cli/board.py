@@ -13,7 +13,7 @@ from rich.text import Text
 from tasks.fleet.pulse import WorkerSeen
 from worker.cli.account_table import account_table
 from worker.cli.shapes import shortened, whole
-from worker.fleet.notes import SILENT, Note, Severity, notes
+from worker.fleet.notes import Note, Severity, notes
 from worker.fleet.status import FleetStatus
 from worker.fleet.wording import count, moment, number, plain
 
@@ -59,7 +59,8 @@ def heading(fleet: FleetStatus, canvas: Canvas, fault: str = "") -> Text:
     if trouble:
         mood, style = ("redis unreachable" if fault else "degraded", "bold red")
     end = f"{'as of ' if fault else ''}{moment(fleet.now_ms)[11:]} UTC"
-    start = f"otpreport  {count(fleet.snapshot.workers, 'worker')}  "
+    silent = f", {number(fleet.silent)} silent" if fleet.silent else ""
+    start = f"otpreport  {count(fleet.snapshot.workers, 'worker')}{silent}  "
     where = shortened(plain(fleet.redis), max(12, canvas.width - len(start) - len(mood) - len(end) - 4))
     gap = max(2, canvas.width - len(start) - len(where) - len(mood) - len(end) - 2)
     return Text.assemble(
@@ -69,7 +70,8 @@ def heading(fleet: FleetStatus, canvas: Canvas, fault: str = "") -> Text:
 
 def _notes(fleet: FleetStatus, found: Sequence[Note], canvas: Canvas) -> list[RenderableType]:
     if not canvas.drawn:
-        alive = f"{count(fleet.snapshot.workers, 'worker')} alive, {plain(fleet.redis)}"
+        silent = f" ({number(fleet.silent)} silent)" if fleet.silent else ""
+        alive = f"{count(fleet.snapshot.workers, 'worker')} alive{silent}, {plain(fleet.redis)}"
         return [Text(alive), *(Text(note.text, style=STYLES[note.level]) for note in found)]
     rows = Table.grid("", "", padding=(0, 1, 0, 0))
     for note in found:
@@ -140,7 +142,7 @@ def _last_seen(worker: WorkerSeen, now_ms: int) -> Text:
     if worker.seen_ms is None:
         return Text("-")
     silent_ms = now_ms - worker.seen_ms
-    late = silent_ms > SILENT * 1000
+    late = worker.silence(now_ms) > 0
     return Text("now" if silent_ms < 2000 else f"{whole(silent_ms)} ago", style="yellow" if late else "")
 
 

@@ -16,7 +16,7 @@ from tasks.fleet.snapshot import Snapshot
 from tasks.keyspace import Queues, redis_time_us
 from tasks.queue.fitness import FORMAT, too_new
 from worker.fleet.endings import endings
-from worker.fleet.notes import troubles
+from worker.fleet.notes import silence, troubles
 from worker.fleet.rates import Rated, lowered
 from worker.fleet.unserved import serves, unserved
 from worker.fleet.wording import count, waiting, why_not_running
@@ -284,6 +284,8 @@ def unattended(snapshot: Snapshot, seen: Iterable[WorkerSeen]) -> Iterator[Findi
 def workers(seen: Iterable[WorkerSeen], now_ms: int) -> Iterator[Finding]:
     """Check what the live workers report."""
     for worker in seen:
+        for text in silence(worker, now_ms):
+            yield Finding("workers", Level.WARN, text, "look whether it runs, and reaches Redis")
         if worker.alive(now_ms):
             for text in troubles(worker):
                 yield Finding(

@@ -18,9 +18,6 @@ from worker.fleet.wording import count, keeps_going, number, plain, span, waitin
 MOST_CLOCKS = 3
 """Workers whose clocks are named."""
 
-SILENT = 5.0
-"""Seconds without a heartbeat before a live worker is mentioned."""
-
 
 class Severity(enum.StrEnum):
     """How much a note matters: a fault, a warning, or information."""
@@ -129,13 +126,21 @@ def _workers(fleet: FleetStatus) -> Iterator[Note]:
         text = f"worker {worker.worker}{where} is gone, {count(worker.held, 'event')} to recover"
         yield Note(Severity.WARN, plain(text))
     for worker in fleet.workers:
-        silent = (fleet.now_ms - worker.seen_ms) / 1000 if worker.seen_ms is not None else 0.0
-        if worker.alive(fleet.now_ms) and silent > SILENT:
-            yield Note(
-                Severity.WARN, plain(f"worker {worker.worker} has sent no heartbeat for {span(silent)}")
-            )
         if worker.alive(fleet.now_ms):
+            yield from (Note(Severity.WARN, plain(text)) for text in silence(worker, fleet.now_ms))
             yield from (Note(Severity.WARN, plain(text)) for text in troubles(worker))
+
+
+def silence(worker: WorkerSeen, now_ms: int) -> Iterator[str]:
+    """Yield that a worker whose lease runs may be dead."""
+    if seconds := worker.silence(now_ms):
+        left = span((worker.lease_end_ms - now_ms) / 1000)
+        where = f" on {worker.host}" if worker.host else ""
+        held = f", and its {count(worker.held, 'event')} wait until then" if worker.held else ""
+        yield (
+            f"worker {worker.worker}{where} has sent no heartbeat for {span(seconds)}: it may be dead, but counts"
+            f" as alive until its lease ends in {left}{held}"
+        )
 
 
 def troubles(worker: WorkerSeen) -> Iterator[str]:

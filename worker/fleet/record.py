@@ -20,6 +20,7 @@ def record(fleet: FleetStatus) -> dict[str, object]:
         "redis_up": True,
         "at_ms": fleet.now_ms,
         "workers": fleet.snapshot.workers,
+        "workers_silent": fleet.silent,
         "books_gap": fleet.snapshot.gap,
         "otps_gap": fleet.snapshot.otps_gap,
         "faults": list(fleet.faults),

@@ -105,6 +105,11 @@ class FleetStatus:
         return tuple(a for a in self.accounts if a.seen.configured and not served(a.name))
 
     @property
+    def silent(self) -> int:
+        """How many of the live workers have sent no heartbeat for so long that they may be dead."""
+        return sum(worker.silence(self.now_ms) > 0 for worker in self.workers)
+
+    @property
     def gone(self) -> tuple[WorkerSeen, ...]:
         """Workers whose lease ran out and whose events are not recovered yet."""
         return tuple(worker for worker in self.workers if not worker.alive(self.now_ms))

@@ -99,6 +99,15 @@ def test_a_quiet_fleet_says_so() -> None:
     assert "nothing needs attention" in "\n".join(lines)
 
 
+def test_a_silent_worker_is_not_counted_as_if_it_lived() -> None:
+    """Until its lease ends nobody knows whether it is dead: the count says that, and its own line how long."""
+    fleet = look(account(), workers=(worker(silent=12.0), worker("b")))
+    lines = drawn(fleet, Canvas(80, 40, drawn=True))
+    assert lines[0].startswith("otpreport  2 workers, 1 silent  ")
+    assert any("12s ago" in line for line in lines)
+    assert "2 workers alive (1 silent), redis://redis.example:6379/0" in drawn(fleet, Canvas(PIPED_WIDTH))
+
+
 def test_every_state_has_a_mark() -> None:
     """Colour is never the only sign."""
     assert MARKS.keys() == set(NAMES)

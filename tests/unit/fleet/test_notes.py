@@ -11,6 +11,7 @@ from tasks.fleet.pulse import AccountPulse
 from tasks.fleet.snapshot import InFlight
 from tasks.limiter.rate import Rate
 from tests.support.looks import NOW_MS, Seen, account, look, worker
+from worker.fleet import checks
 from worker.fleet.notes import Severity, notes
 from worker.fleet.record import record
 from worker.fleet.wording import STATE_PHRASES
@@ -48,7 +49,14 @@ def test_workers_that_are_gone_or_silent_are_told() -> None:
     assert found[0].text == "no worker is alive"
     assert "3f9a1c77b2e0 on otp-worker-1 is gone, 64 events to recover" in found[1].text
     [note] = notes(look(account(), workers=(worker(silent=9.0),)))
-    assert note.text == "worker 3f9a1c77b2e0 has sent no heartbeat for 9.0s"
+    assert note.text == (
+        "worker 3f9a1c77b2e0 on otp-worker-1 has sent no heartbeat for 9.0s: it may be dead, but counts as alive"
+        " until its lease ends in 30s, and its 64 events wait until then"
+    )
+    assert record(look(account(), workers=(worker(silent=9.0), worker("b"))))["workers_silent"] == 1
+    assert notes(look(account(), workers=(worker(silent=4.0),))) == []
+    [finding] = checks.workers([worker(silent=9.0), worker("b")], NOW_MS)
+    assert (finding.level, finding.text) == (checks.Level.WARN, note.text)
 
 
 def test_a_loss_and_queues_that_nobody_serves_are_told() -> None:

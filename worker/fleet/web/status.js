@@ -172,7 +172,8 @@ function draw(fleet) {
   const notes = old ? [...fleet.notes, { level: "info", text: `Rows as of ${clock(drawnAt)}: they do not update while text is selected.` }] : fleet.notes;
   const levels = new Set(fleet.notes.map(({ level }) => level));
   mood(...(levels.has("bad") ? ["degraded", "bad"] : levels.has("warn") ? ["warnings", "warn"] : ["healthy", "good"]));
-  $("workers").textContent = fleet.workers === 1 ? "1 worker" : whole(fleet.workers) + " workers";
+  const silent = fleet.workers_silent ? `, ${whole(fleet.workers_silent)} silent` : "";
+  $("workers").textContent = (fleet.workers === 1 ? "1 worker" : whole(fleet.workers) + " workers") + silent;
   $("redis").textContent = fleet.redis;
   $("at").textContent = clock(now);
   $("h-notes").textContent = notes.length && !levels.has("bad") && !levels.has("warn") ? "Notes" : "Needs attention";
