@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 
@@ -18,7 +18,6 @@ FIRST = 100
 """Events that wait when a worker starts; once they are reported it has started."""
 
 Readings = dict[str, list[Reading]]
-Feed = Callable[[Stage], Feeder]
 
 
 def in_turns(

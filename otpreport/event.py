@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from otpreport import foreign
 
-ACCOUNT_PATTERN = r"^[a-z0-9_-]{1,64}$"
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)

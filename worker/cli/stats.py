@@ -17,8 +17,6 @@ from worker.fleet.wording import count, iso, number, span
 MOST = 10_000
 """Groups that are counted separately; the letters of all others are counted together."""
 
-HOUR_MS = 3_600_000
-
 
 def _hour(letter: Letter) -> str:
     """Return the hour in which it died, UTC."""
