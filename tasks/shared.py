@@ -81,6 +81,13 @@ REFUSED_LETTERS: Final = 1000
 AUTOMATIC: Final = '"automatic":true'
 """What is in the message of such a report that the tracker made."""
 
+EPOCH: Final = 1_767_225_600
+LIVES: Final = 8192
+FLAGS: Final = 2048
+SHIFT: Final = 2**20
+HALF: Final = 2**19
+"""How track.lua packs an OTP into a score, as it says at its top; EPOCH is the year 2026 in UNIX seconds."""
+
 LATENCIES: Final = (5, 10, 20, 30, 60, 120, 300, 600)
 """Upper bounds in seconds of the histogram of the time from sent to verified."""
 
@@ -97,8 +104,12 @@ SHARED: Mapping[str, Value] = {
     "CLIMB": CLIMB,
     "COUNTRIES": " ".join(ISO),
     "DEFAULT_WIDTH": DEFAULT_WIDTH,
+    "EPOCH": EPOCH,
+    "FLAGS": FLAGS,
     "GENERATIONS": GENERATIONS,
+    "HALF": HALF,
     "LATENCIES": LATENCIES,
+    "LIVES": LIVES,
     "LONGEST_NAME": LONGEST_NAME,
     "LONGEST_PAUSE_MS": LONGEST_PAUSE_MS,
     "LOW": LOW,
@@ -114,6 +125,7 @@ SHARED: Mapping[str, Value] = {
     "REFUSED_LETTERS": REFUSED_LETTERS,
     "REFUSED_RUN_CODE": REFUSED_RUN_CODE,
     "SEARCHED_AT_ONCE": SEARCHED_AT_ONCE,
+    "SHIFT": SHIFT,
     "SOLITARY_DEATHS": SOLITARY_DEATHS,
     "SOON_MS": SOON_MS,
     "SUSPECT_DEATHS": SUSPECT_DEATHS,

@@ -6,10 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from tasks.shared import EPOCH, FLAGS, HALF, LIVES, SHIFT
 from tasks.tracking.tracker import Times
-
-EPOCH, LIVES, FLAGS, SHIFT, HALF = 1_767_225_600, 8192, 2048, 2**20, 2**19
-"""How track.lua packs an OTP into a score, as it says at its top."""
 
 _TIMES = Times()
 _NOTICE = re.compile(rb"(sent|verified) (\d{1,15}) (?:\d{1,15} [A-Z]{2} )?(.+)", re.DOTALL)
