@@ -17,7 +17,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
-_LONGEST = 256
+LONGEST = 256
+"""Characters of an id."""
 _LONGEST_NAME = 64
 _SENT_LATER = "sent_at: is after occurred_at"
 _BETTER = "use datetime.now(UTC)"
@@ -260,8 +261,8 @@ def _account(value: object) -> str:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("is missing" if value is _MISSING else "must be a string")
-    if not 0 < len(value) <= _LONGEST:
-        raise ValueError(f"must have 1 to {_LONGEST} characters")
+    if not 0 < len(value) <= LONGEST:
+        raise ValueError(f"must have 1 to {LONGEST} characters")
     if not value.isascii():
         _check_unicode(value)
     return value if type(value) is str else str.__str__(value)

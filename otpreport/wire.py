@@ -10,7 +10,7 @@ from binascii import b2a_base64
 from json import JSONEncoder
 from json.encoder import encode_basestring as _text
 
-from otpreport.event import Dispatch, Event, Verification, milliseconds
+from otpreport.event import LONGEST, Dispatch, Event, Verification, is_account, milliseconds
 
 TASK = "otpreport.report"
 SENT_TASK = "otpreport.sent"
@@ -57,6 +57,9 @@ def encode(event: Verification, *, task_id: str, noted: bool = False) -> bytes:
 
     `noted` says that its sender writes the event's notice, too, so that no worker does.
     """
+    flag: object = event.verified
+    if type(flag) is not bool or not is_account(event.account) or len(event.message_id) > LONGEST:
+        Verification(**event.model_dump())  # nothing has checked this one; it raises
     fields = _event(event) if type(event) is Verification else _subclass_json(event.to_wire())
     body = b2a_base64(f'[[],{{"event":{fields}}},{_EMBED}]'.encode(), newline=False).decode()
     quoted = _text(task_id)

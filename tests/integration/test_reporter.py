@@ -55,6 +55,11 @@ class Odd(Verification):
 
 INVALID = {
     "a lone surrogate": verification().model_copy(update={"message_id": "\ud800"}),
+    "a word for a flag": verification().model_copy(update={"verified": "no"}),
+    "a flag that is none": verification().model_copy(update={"verified": 0}),
+    "an account in capitals": verification().model_copy(update={"account": "Tencent"}),
+    "another key": verification().model_copy(update={"account": "tencent.otps"}),
+    "a long text": verification().model_copy(update={"message_id": "5" * 257}),
     "no text": verification().model_copy(update={"account": 7}),
     "unhashable": verification().model_copy(update={"account": []}),
     "no time": verification().model_copy(update={"occurred_at": None}),
