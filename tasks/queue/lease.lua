@@ -69,7 +69,9 @@ local function from_index(account, kind, want, way, low)
     local record = redis.call('HGET', key('taken', account), tag)
     local reason = record and unfit(record, kind == 'suspects')
     left = left - #(record or '')
-    if reason then
+    if record and string.find(tag, '[\128-\255]') then -- none of ours: no worker could name it
+      note(key('taken', account) .. ' of a field', 'ERR it is no text')
+    elseif reason then
       put_aside(account, tag, record, reason, kind)
     elseif record and kind == 'scheduled' and is_suspect(record) then
       redis.call('ZADD', key('suspects', account), now, tag)

@@ -98,6 +98,19 @@ async def test_a_width_that_is_none_stops_no_worker(fleet: Fleet) -> None:
     assert not worker.monitor.redis_errors
 
 
+async def test_a_field_that_is_no_text(short_lived: Fleet) -> None:
+    """Recovery finds it among the records, and no worker ends of it: it is named, and others go on."""
+    fleet = short_lived
+    fleet.server.hset(fleet.keys.taken("bad"), b"bad:\xff", b"x")
+    fleet.server.zadd(fleet.keys.scheduled("bad"), {b"bad:\xff": 1})
+    async with EngineWorker(fleet, rates={"good": 1000, "bad": 1000}) as worker:
+        fleet.send(event("bad", "bad"), event("good", "good"))
+        await worker.until(lambda: {"bad", "good"} <= {*worker.network.ids})
+        named = f"{fleet.keys.taken('bad')} of a field"
+        await worker.until(lambda: any(named in said for said in worker.monitor.broken))
+    assert not worker.monitor.redis_errors
+
+
 @pytest.mark.parametrize("value", [b"nan", b"-5", b"0", b"x"])
 async def test_a_rate_that_is_none(fleet: Fleet, value: bytes) -> None:
     """It is named and lets nothing through, or counts as not set; no other group stops, nor its own for ever."""
