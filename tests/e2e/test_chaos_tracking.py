@@ -94,12 +94,14 @@ def test_redis_full(tmp_path: Path) -> None:
             client.config_set("maxmemory", 0)
             pass_time(1.0)
         write_down("Redis full (`maxmemory`, noeviction)", 1, fleet, app)
+        until(
+            lambda: reports(fleet)[True].keys() == app.verified
+        )  # a spool may come back after all OTPs are closed
         otps, taken = close_all(fleet, app), reports(fleet)
         assert (otps.sent_gap, otps.unverified_gap, otps.total.sent) == (0, 0, len(app.sent))
         assert not fleet.books()[NAME].faults()
         assert set(taken[False]) >= set(app.sent) - app.verified
         assert set(taken[False].values()) == {1}
-        assert taken[True].keys() == app.verified
 
 
 @pytest.mark.parametrize("rule", ["quick", "forgetful"])

@@ -109,11 +109,11 @@ class Sentinelled:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def fail_over(self) -> None:
-        """Let the sentinel switch roles, as an operator would, and wait until it has."""
+    def fail_over(self, new: EmbeddedValkey | None = None) -> None:
+        """Let the sentinel switch roles, as an operator would, and wait until it has; `new` is the replica."""
         with admin(self.sentinel) as client:
             until(lambda: _accepted(client, "SENTINEL", "FAILOVER", SERVICE))
-        self.wait_until_master(self.replica.port)
+        self.wait_until_master((new or self.replica).port)
 
     def wait_until_master(self, port: int) -> None:
         """Wait until the sentinel names this server."""

@@ -40,6 +40,8 @@ class App:
     chance: random.Random
     sent: list[str] = field(default_factory=list[str])
     verified: set[str] = field(default_factory=set[str])
+    told: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    """When (UNIX time) something was told of which OTP."""
     _due: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
 
     def send(self, number: int = 1) -> None:
@@ -47,6 +49,7 @@ class App:
         for _ in range(number):
             message_id = f"otp-{len(self.sent)}"
             self.sent.append(message_id)
+            self.told.append((time.time(), message_id))
             sent_at = datetime.now(UTC) - timedelta(seconds=30 - LEFT)
             country = COUNTRIES[len(self.sent) % len(COUNTRIES)]
             self.sender.report(
@@ -68,6 +71,7 @@ class App:
         self._due = [one for one in self._due if one not in due]
         for _, message_id in due:
             self.verified.add(message_id)
+            self.told.append((time.time(), message_id))
             event = Verification(account=NAME, message_id=message_id, occurred_at=datetime.now(UTC))
             self.verifier.report(event)
 
@@ -87,11 +91,12 @@ class App:
 
 
 @contextmanager
-def app_of(fleet: Fleet, folder: Path) -> Generator[App]:
-    """Yield an app that reports to the fleet's Redis."""
+def app_of(fleet: Fleet, folder: Path, url: str = "") -> Generator[App]:
+    """Yield an app that reports to the fleet's Redis, or to the one of this URL."""
+    url = url or fleet.valkey.url
     with (
-        Reporter(fleet.valkey.url, tracking=True, spool=folder / "sender.sqlite3", timeout=0.2) as sender,
-        Reporter(fleet.valkey.url, tracking=True, spool=folder / "verifier.sqlite3", timeout=0.2) as verifier,
+        Reporter(url, tracking=True, spool=folder / "sender.sqlite3", timeout=0.2) as sender,
+        Reporter(url, tracking=True, spool=folder / "verifier.sqlite3", timeout=0.2) as verifier,
     ):
         yield App(sender, verifier, random.Random(20261128))
 

@@ -14,11 +14,12 @@ from worker import runtime
 
 RULES: Mapping[str, Times] = {
     "quick": Times(grace=2, watch=6, gap=4, early=60),
+    "patient": Times(grace=8, watch=6, gap=4, early=60),
     "hasty": Times(grace=0, watch=0, gap=4, early=60),
     "forgetful": Times(grace=2, watch=6, gap=4, early=60),
 }
-"""As a worker has them, but shorter; without the time of grace, for who closes and for who was away; without a memory
-of the OTPs that are closed."""
+"""As a worker has them, but shorter; with more grace, for outages that are shorter than the gap; without the time of
+grace, for who closes and for who was away; without a memory of the OTPs that are closed."""
 
 _REPEAT = "if known and not is_member(known, unmatched_as(number)) then return end"
 
