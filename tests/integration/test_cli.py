@@ -312,6 +312,19 @@ def test_a_full_disk_under_the_output_is_no_fault_of_ours(url: str, undertaker: 
     assert (done.returncode, done.stderr.decode()) == (1, "can't write: No space left on device\n")
 
 
+@pytest.mark.parametrize("name", ["\x1b[2J", "\u202eth", "\udcff"])
+def test_a_name_in_a_fault_steers_no_terminal(url: str, name: str) -> None:
+    """What is said of a file, or of an option, is readable, whatever it is called."""
+    for command in (
+        ("send", f"/nowhere/{name}"),
+        ("dead", "import", f"/nowhere/{name}"),
+        ("dead", "stats", "--by", name),
+    ):
+        ran = call(url, *command)
+        assert (ran.status, ran.line.isprintable()) == (2, True)
+        assert ascii(name)[1:-1] in ran.line
+
+
 def test_an_argument_that_is_no_text(url: str) -> None:
     """What no message id can be is said, and is not "unknown here"."""
     ran = call(url, "find", "5000\udcff")

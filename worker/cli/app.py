@@ -424,7 +424,8 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except CommandError as stop:
         for line in stop.lines:
-            print(line, file=sys.stderr)
+            # what was given may stand in it, a file's name for one
+            print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
         sys.exit(stop.status)
     except BrokenPipeError:
         _say_no_more()  # the reader (`| head`) has seen enough
