@@ -69,17 +69,18 @@ local function widths_in_use(prefix, own, now)
   return widths, best
 end
 
--- Returns a function that remembers a delivery and tells whether that could be done.
+-- Returns a function that remembers a delivery, or also another member, and tells whether that could be done.
 local function memory(prefix, widths, now, kind)
   local heads, ends = {}, {}
   for i, width in ipairs(widths) do
     heads[i] = done_key(prefix, width, 0, '', now, kind)
     ends[i] = string.format('%.0f', (math.floor(now / width) + GENERATIONS) * width)
   end
-  return function(member, bucket)
+  return function(member, bucket, also)
     for i, head in ipairs(heads) do
       local done = head .. bucket
-      if failed(done, redis.pcall('SADD', done, member)) then return false end
+      local added = also and redis.pcall('SADD', done, member, also) or redis.pcall('SADD', done, member)
+      if failed(done, added) then return false end
       if not heads[2] then
         redis.call('EXPIREAT', done, ends[i], 'NX')
       elseif redis.call('TTL', done) < ends[i] - now - 1 then -- where two widths give one name, as long as either needs it

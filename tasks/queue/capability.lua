@@ -6,8 +6,8 @@
 -- cost  O(1); it counts as a write, so that a replica refuses it
 local commands = {
   'DEL', 'EXISTS', 'EXPIRE', 'EXPIREAT', 'HDEL', 'HEXISTS', 'HGET', 'HINCRBY', 'HKEYS', 'HLEN', 'HMGET', 'HSCAN', 'HSET', 'SADD',
-  'SCARD', 'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZRANGE', 'ZRANGEBYSCORE', 'ZREM', 'ZREMRANGEBYRANK',
-  'ZSCORE',
+  'SCARD', 'SISMEMBER', 'SMEMBERS', 'SMISMEMBER', 'SREM', 'TTL', 'ZADD', 'ZCARD', 'ZMSCORE', 'ZRANGE', 'ZRANGEBYSCORE', 'ZREM',
+  'ZREMRANGEBYRANK', 'ZSCORE',
 }
 local of_lists = { 'LINDEX', 'LLEN', 'LPOP', 'LPUSH', 'LSET', 'RPOP' }
 local missing = {}

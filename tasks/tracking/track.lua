@@ -4,14 +4,15 @@
 -- its size; what is closed takes less; the reports that it adds are bounded (`room`), as is what waits unmatched (EARLY).
 --
 -- No KEYS: which it needs depends on what it finds.
--- ARGV  1 key prefix  2 notices at most  3 closings at most  4 generation width of the remembered OTPs (s)
+-- ARGV  1 key prefix  2 notices at most  3 closings at most, fewer beside notices  4 generation width of the
+--       remembered OTPs (s)
 --       5 grace after an OTP's end (s)  6 after a time in which nobody looked nothing closes for so long (s), nor after an old
 --       notice that comes meanwhile: spools are on their way
 --       7 how long that time has to be (s)  8 how long a verified OTP waits for its `sent` (s)
 --       then for each account: name, reports of OTPs not verified that may wait at once (-1: none is to be sent), seconds after
 --       the sending within which the provider takes one (0: no such bound)
 -- reply { notices noted, OTPs closed, 1 if there is more to do at once, keys that can't be used }
--- cost  O(notices + closings, and 100 that are given up), 10-20 us an OTP in all; an account with nothing to do takes four
+-- cost  O(notices + closings, and 100 that are given up), 15-20 us an OTP in all; an account with nothing to do takes four
 --       commands that read
 --
 -- HASH otps: the counts (tasks/keys.py), and for this script alone: `back`, since when somebody looks again; `dispatched` 1 once
@@ -33,12 +34,14 @@ local LATE, SPOOLS = 60000, 1800000 -- ms: a notice so old comes from a spool; h
 local MARK, MARKS = 5000, 12 -- ms between two marks, and how many there are at most
 local HOURS = 50 * 3600
 local SKEW = 3600 -- s by which an app's clock may be ahead so that each repeat is known
-local BUDGET = 262144 -- of notices in one call
+local BUDGET = 262144 -- bytes of notices in one call
+local MOST_MEASURED = 4096 -- notices, at most, whose bytes are asked for: Redis looks at each block of the list
 local most_gone = 100 -- given up in one call, at most: as many as one may note, or EARLY would not hold
 local LONGEST_ID, LONGEST_LIFE = 1024, 5110
 local noted, closed, more = 0, 0, 0
 
-local places, names = {}, {} -- found once in a call
+local format, match, byte, sub, floor = string.format, string.match, string.byte, string.sub, math.floor
+local places, names = {}, { [':sent'] = {}, [':verified'] = {}, [':yes'] = {}, [':no'] = {} } -- found once in a call
 
 local function place_of(country)
   if not places[country] then
@@ -48,22 +51,25 @@ local function place_of(country)
   return places[country]
 end
 
-local function country_of(score)
-  local i = math.floor(score % FLAGS / 2)
-  if not names[i] then names[i] = string.char(65 + math.floor(i / 26), 65 + i % 26) end
-  return names[i]
+-- Returns the field that counts this of an OTP's country.
+local function field_of(score, word)
+  local i = floor(score % FLAGS / 2)
+  local fields = names[word]
+  if not fields[i] then fields[i] = string.char(65 + floor(i / 26), 65 + i % 26) .. word end
+  return fields[i]
 end
 
 -- What is remembered of OTPs that are not open: 69 bits of a hash, 17 choose the set (remembered.lua), 52 are the member, which
 -- says that it was closed. Another member says that nobody had verified it, a third that it was verified and never told of.
-local function unverified_as(number) return string.format('%d', -1 - number) end
-local function unmatched_as(number) return string.format('%d', -1 - number - 4503599627370496) end
+local function member(number) return format('%d', number) end
+local function unverified_as(number) return format('%d', -1 - number) end
+local function unmatched_as(number) return format('%d', -1 - number - 4503599627370496) end
 
 -- Returns 32 hexadecimal digits of an OTP, its set, and its number.
 local function fingerprint(account, id)
   local digest = redis.sha1hex(account .. '\0' .. id)
-  local half = string.byte(digest, 21) < 56 and '0' or '1' -- by a bit of a digit
-  return digest, string.sub(digest, 17, 20) .. half, string.format('%d', tonumber(string.sub(digest, 1, 13), 16))
+  local half = byte(digest, 21) < 56 and '0' or '1' -- by a bit of a digit
+  return digest, sub(digest, 17, 20) .. half, tonumber(sub(digest, 1, 13), 16)
 end
 
 -- It fails where the key of the widths can't be used: so it comes before what could not be taken back.
@@ -89,34 +95,41 @@ local function recall(account, id, sent)
   local _, bucket, number = fingerprint(account, id)
   for i = 1, sent and sent > generation + SKEW and 1 or #heads do
     local set = heads[i] .. bucket
-    if is_member(set, number) then return set, number end
+    if is_member(set, member(number)) then return set, number end
   end
 end
 
--- Returns functions that count and that write down what was counted.
-local function counter(name)
-  local counts = {}
-  local function add(field, by) counts[field] = (counts[field] or 0) + (by or 1) end
-  local function write_down()
-    for field, by in pairs(counts) do
-      if by ~= 0 then failed(name .. ' ' .. field, redis.pcall('HINCRBY', name, field, string.format('%.0f', by))) end
+-- Add to the counts in a hash: what is no number, or too large for one of Lua, is left to Redis, which says so.
+local function count_up(name, counts)
+  local fields, words = {}, {}
+  for field, by in pairs(counts) do
+    if by ~= 0 then fields[#fields + 1] = field end
+  end
+  if not fields[1] then return end
+  for i, stored in ipairs(redis.call('HMGET', name, unpack(fields))) do
+    local field = fields[i]
+    if not stored or (#stored < 16 and string.find(stored, '^%d+$')) then
+      words[#words + 1] = field
+      words[#words + 1] = format('%.0f', tonumber(stored or 0) + counts[field])
+    else
+      failed(name .. ' ' .. field, redis.pcall('HINCRBY', name, field, format('%.0f', counts[field])))
     end
   end
-  return add, write_down
+  if words[1] then redis.call('HSET', name, unpack(words)) end
 end
+
+local bounds = {}
+for i, le in ipairs(LATENCIES) do bounds[i] = 'le:' .. le end
+bounds[#bounds + 1] = 'le:inf'
 
 -- Count how long it took from `sent` (s) to `verified` (ms).
-local function took(add, sent, verified_ms)
+local function took(counts, sent, verified_ms)
   local ms = math.max(0, verified_ms - sent * 1000)
-  local bound = 'inf'
-  for _, le in ipairs(LATENCIES) do
-    if ms <= le * 1000 then
-      bound = le
-      break
-    end
-  end
-  add('le:' .. bound)
-  add('latency', math.min(ms, 86400000))
+  local at = 1
+  while LATENCIES[at] and ms > LATENCIES[at] * 1000 do at = at + 1 end
+  local bound = bounds[at]
+  counts[bound] = (counts[bound] or 0) + 1
+  counts.latency = (counts.latency or 0) + math.min(ms, 86400000)
 end
 
 -- One account in this call.
@@ -129,84 +142,142 @@ local function account_of(name)
   return self
 end
 
+-- Returns the scores of those ids that are there.
+local function scores_of(name, ids)
+  local scores = {}
+  for i, score in ipairs(redis.call('ZMSCORE', name, unpack(ids))) do scores[ids[i]] = tonumber(score or nil) end
+  return scores
+end
+
+-- The scores of open OTPs are read once, changed here (`move`), and written once.
+local function look_up(self, ids)
+  self.scores, self.told, self.moved, self.is_moved = scores_of(self.open, ids), {}, {}, {}
+  if self.waiting > 0 then self.told = scores_of(self.early, ids) end
+end
+
+local function move(self, id, score)
+  if not self.is_moved[id] then self.moved[#self.moved + 1] = id end
+  self.is_moved[id], self.scores[id] = true, score
+end
+
+local function write_moved(self)
+  local words = {}
+  for i, id in ipairs(self.moved) do
+    words[2 * i - 1], words[2 * i] = format('%d', self.scores[id]), id
+  end
+  if words[1] then redis.call('ZADD', self.open, unpack(words)) end
+end
+
 local function note_sent(self, at_ms, ttl, country, id)
+  if self.scores[id] then return end -- a repeat
   local sent = math.min(math.floor(at_ms / 1000), now)
   local known, number = recall(self.name, id, sent)
   if known and not is_member(known, unmatched_as(number)) then return end -- a repeat
   if sent + ttl < now then sent, ttl = now, 0 end
-  local verified, told = known and 1 or 0, nil
-  if self.waiting > 0 then
-    told = redis.call('ZSCORE', self.early, id)
-    if told then verified = 1 end
-  end
+  local told = self.told[id]
+  local verified = (known or told) and 1 or 0
   local score = ((sent + ttl + grace - EPOCH) * LIVES + ttl) * FLAGS + place_of(country) * 2 + verified
-  if redis.call('ZADD', self.open, 'NX', string.format('%d', score), id) == 0 then return end
+  move(self, id, score)
   if told then
     redis.call('ZREM', self.early, id)
-    self.waiting = self.waiting - 1
+    self.waiting, self.told[id] = self.waiting - 1, nil
   end
-  if known then redis.call('SREM', known, number, unmatched_as(number)) end
+  if known then redis.call('SREM', known, member(number), unmatched_as(number)) end
   self.dispatched = true
-  country = country_of(score)
-  self.add(country .. ':sent')
+  self.add(field_of(score, ':sent'))
   if verified == 0 then return end
-  self.add(country .. ':verified')
+  self.add(field_of(score, ':verified'))
   if told and ttl > 0 then
-    local given_up = math.floor(told / SHIFT) + EPOCH
-    took(self.add, sent, (given_up - patience - (told % SHIFT - HALF)) * 1000)
+    local given_up = floor(told / SHIFT) + EPOCH
+    took(self.counts, sent, (given_up - patience - (told % SHIFT - HALF)) * 1000)
   end
 end
 
 local function note_verified(self, at_ms, id)
-  local score = tonumber(redis.call('ZSCORE', self.open, id) or nil)
+  local score = self.scores[id]
   if score and score % 2 == 0 then
-    redis.call('ZADD', self.open, 'XX', string.format('%d', score + 1), id)
-    self.add(country_of(score) .. ':verified')
-    local rest = math.floor(score / FLAGS)
+    move(self, id, score + 1)
+    self.add(field_of(score, ':verified'))
+    local rest = floor(score / FLAGS)
     local ttl = rest % LIVES
-    if ttl > 0 then took(self.add, math.floor(rest / LIVES) + EPOCH - grace - ttl, at_ms) end
-  elseif not score then
+    if ttl > 0 then took(self.counts, floor(rest / LIVES) + EPOCH - grace - ttl, at_ms) end
+  elseif not score and not self.told[id] then
     local known, number = recall(self.name, id)
     if not known then
-      local ago = math.max(0, math.min(SHIFT - 1, now - math.floor(at_ms / 1000) + HALF))
+      local ago = math.max(0, math.min(SHIFT - 1, now - floor(at_ms / 1000) + HALF))
       local given_up = (now + patience - EPOCH) * SHIFT + ago
       self.waiting = self.waiting + redis.call('ZADD', self.early, 'NX', given_up, id)
+      self.told[id] = given_up
     elseif redis.call('SREM', known, unverified_as(number)) == 1 then
       self.add('late')
     end
   end
 end
 
--- What is no notice goes where messages are read, and is buried there.
-local function note_one(self, raw)
-  local at, ttl, country, id = string.match(raw, '^sent (%d+) (%d+) (%u%u) (.+)$')
-  if not at then
-    at, id = string.match(raw, '^verified (%d+) (.+)$')
+-- Returns the parts of a notice; what is none goes where messages are read, and is buried there.
+local function read(self, raw)
+  local at, ttl, country, id
+  if byte(raw) == 118 then -- v
+    at, id = match(raw, '^verified (%d+) (.+)$')
+  else
+    at, ttl, country, id = match(raw, '^sent (%d+) (%d+) (%u%u) (.+)$')
   end
-  local seconds = tonumber(ttl)
-  if at and tonumber(at) < now_ms - LATE then self.from_spool = true end
+  local at_ms, seconds = tonumber(at), tonumber(ttl)
+  if at and at_ms < now_ms - LATE then self.from_spool = true end
   if not at or #at > 15 or #id > LONGEST_ID or (seconds and (seconds < 30 or seconds > LONGEST_LIFE)) then
     redis.call('LPUSH', self.queue, raw)
-  elseif seconds then
-    note_sent(self, tonumber(at), seconds, country, id)
-  else
-    note_verified(self, tonumber(at), id)
+    return
   end
+  return at_ms, seconds, country, id
+end
+
+-- Returns whether all that waits is small: Redis allocates more for a list than is in it.
+local function is_small(self)
+  if self.length > MOST_MEASURED or not redis.acl_check_cmd('MEMORY', 'USAGE', self.list) then return false end
+  return redis.call('MEMORY', 'USAGE', self.list, 'SAMPLES', 0) <= BUDGET
+end
+
+-- Pop what one call takes: one notice after the other where nobody knows how long they are.
+local function take(self)
+  local most = math.min(self.length, most_notices)
+  if most > 1 and is_small(self) then return redis.call('RPOP', self.list, most) end
+  local raws, bytes = {}, BUDGET
+  while #raws < most and bytes > 0 do
+    raws[#raws + 1] = redis.call('RPOP', self.list)
+    bytes = bytes - #raws[#raws]
+  end
+  self.are_long = bytes <= 0
+  return raws
 end
 
 local function note_all(self)
-  local bytes, here = BUDGET, 0
-  while here < self.length and most_notices > 0 and bytes > 0 do
-    local raw = redis.call('RPOP', self.list) -- one at a time: none knows how long they are
-    here, most_notices, bytes = here + 1, most_notices - 1, bytes - #raw
-    note_one(self, raw)
-    if bytes <= 0 then
-      raw = nil
-      collectgarbage('collect')
+  local raws = take(self)
+  local here = #raws
+  self.length, self.here = self.length - here, here
+  noted, most_notices = noted + here, most_notices - here
+  if here == 0 then return end
+  local times, lives, countries, ids, n = {}, {}, {}, {}, 0
+  for i = 1, here do
+    local at_ms, ttl, country, id = read(self, raws[i])
+    if at_ms then
+      n = n + 1
+      times[n], lives[n], countries[n], ids[n] = at_ms, ttl or false, country, id
     end
   end
-  self.length, self.here = self.length - here, here
-  noted = noted + here
+  if self.are_long then
+    raws = nil
+    collectgarbage('collect')
+  end
+  if n == 0 then return end
+  look_up(self, ids)
+  for i = 1, n do
+    if lives[i] then
+      note_sent(self, times[i], lives[i], countries[i], ids[i])
+    else
+      note_verified(self, times[i], ids[i])
+    end
+  end
+  write_moved(self)
 end
 
 -- Returns until when (ms) everything that was told is noted.
@@ -253,8 +324,7 @@ local function give_up(self, upto)
   if not self.dispatched then return end -- of an account without `sent` nobody ever will say it
   for _, id in ipairs(gone) do
     local _, bucket, number = fingerprint(self.name, id)
-    write(number, bucket)
-    write(unmatched_as(number), bucket)
+    write(member(number), bucket, unmatched_as(number))
   end
 end
 
@@ -283,15 +353,19 @@ local function negative(account, digest, id, ended, sent)
     .. '"},"priority":9,"delivery_tag":"' .. task .. '"}}'
 end
 
+local function may(name, command, ...)
+  if redis.acl_check_cmd(command, name, ...) then return true end
+  note(name, 'NOPERM this user may not ' .. command)
+  return false
+end
+
 -- Close what ended before `upto` (ms), and say so of what was not verified.
 local function close(self, upto, most_waiting, deadline)
   local limit = string.format('(%.0f', (math.floor(upto / 1000) - EPOCH) * LIVES * FLAGS)
-  local due = redis.call('ZRANGEBYSCORE', self.open, '-inf', limit, 'WITHSCORES', 'LIMIT', 0, most_closings)
+  local most = math.max(math.ceil(most_closings / 4), most_closings - noted) -- a call that also notes takes no longer
+  local due = redis.call('ZRANGEBYSCORE', self.open, '-inf', limit, 'WITHSCORES', 'LIMIT', 0, most)
   if #due == 0 then return end
-  if not redis.acl_check_cmd('ZREMRANGEBYRANK', self.open, 0, 0) then
-    note(self.open, 'NOPERM this user may not ZREMRANGEBYRANK')
-    return
-  end
+  if not may(self.open, 'ZREMRANGEBYRANK', 0, 0) then return end
   open_memory()
   local room = 0
   if most_waiting > 0 then
@@ -299,16 +373,13 @@ local function close(self, upto, most_waiting, deadline)
     if failed(self.low, waiting) then return end
     room = most_waiting - waiting
   end
-  local negatives, ids, hours = {}, {}, {}
+  local negatives, hours, closings = {}, {}, #due / 2
   for i = 1, #due, 2 do
     local id, score = due[i], tonumber(due[i + 1])
-    local country, verified = country_of(score), score % 2 == 1
+    local verified = score % 2 == 1
     local digest, bucket, number = fingerprint(self.name, id)
-    write(number, bucket)
-    if not verified then write(unverified_as(number), bucket) end
-    ids[#ids + 1] = id
-    local field = country .. (verified and ':yes' or ':no')
-    self.add(field)
+    write(member(number), bucket, not verified and unverified_as(number))
+    local field = field_of(score, verified and ':yes' or ':no')
     hours[field] = (hours[field] or 0) + 1
     if not verified then
       local rest = math.floor(score / FLAGS)
@@ -324,15 +395,16 @@ local function close(self, upto, most_waiting, deadline)
       end
     end
   end
-  redis.call('ZREMRANGEBYRANK', self.open, 0, #ids - 1)
+  for field, by in pairs(hours) do self.add(field, by) end
+  redis.call('ZREMRANGEBYRANK', self.open, 0, closings - 1)
   if negatives[1] then redis.call('LPUSH', self.low, unpack(negatives)) end
   local hour = self.hash .. ':' .. string.format('%.0f', math.floor(now / 3600))
   if sound(hour, 'hash') then
-    for word, by in pairs(hours) do failed(hour .. ' ' .. word, redis.pcall('HINCRBY', hour, word, by)) end
+    count_up(hour, hours)
     redis.call('EXPIRE', hour, HOURS)
   end
-  closed, most_closings = closed + #ids, most_closings - #ids
-  if most_closings == 0 then more = 1 end
+  closed, most_closings = closed + closings, most_closings - closings
+  if closings == most then more = 1 end
 end
 
 -- Nothing is popped that could not be put down.
@@ -344,10 +416,7 @@ local function usable(self)
   self.length = length
   if length > 0 then
     if failed(self.queue, redis.pcall('LLEN', self.queue)) then return false end
-    if not redis.acl_check_cmd('LPUSH', self.queue) then
-      note(self.queue, 'NOPERM this user may not LPUSH')
-      return false
-    end
+    if not may(self.queue, 'LPUSH') or not may(self.open, 'ZMSCORE', 'x') then return false end
   end
   return true
 end
@@ -364,8 +433,9 @@ local function track(name, most_waiting, deadline)
     back, watched = now_ms, now_ms + pause_ms
     self.changes.back, self.changes.watched = back, watched
   end
-  local write_down
-  self.add, write_down = counter(self.hash)
+  local counts = {}
+  self.counts = counts
+  self.add = function(field, by) counts[field] = (counts[field] or 0) + (by or 1) end
   if self.length > 0 then open_memory() end
   note_all(self)
   if self.from_spool and now_ms < watched and now_ms < tonumber(back or 0) + SPOOLS then
@@ -378,7 +448,7 @@ local function track(name, most_waiting, deadline)
   if is_watched then close(self, upto, most_waiting, deadline) else bring_back(self) end
   if since >= LOOKED or since < 0 then self.changes.looked, self.changes.noted = now_ms, upto end
   if self.dispatched and not dispatched then self.changes.dispatched = 1 end
-  write_down()
+  count_up(self.hash, counts)
   local fields = {}
   for field, value in pairs(self.changes) do
     fields[#fields + 1] = field

@@ -539,6 +539,47 @@ def test_a_right_that_is_taken_away_loses_nothing(server: EmbeddedValkey, tracki
     assert country(tracking) == Country(2, 0, 0, 1)
 
 
+@pytest.mark.parametrize(("right", "noted"), [("-memory|usage", 2), ("-zmscore", 0)])
+def test_a_right_that_is_not_there_loses_no_notice(
+    server: EmbeddedValkey, tracking: Tracking, right: str, noted: int
+) -> None:
+    """Who may not ask how large notices are takes one after the other; who may not look up takes none."""
+    tracking.client.acl_setuser(
+        "few", enabled=True, passwords=["+few"], keys=["*"], commands=["+@all", right]
+    )
+    with redis.Redis(port=server.port, username="few", password="few") as client:
+        few = Tracking(client)
+        few.sent("b")
+        few.verified("b")
+        assert few.track()[0] == noted
+    tracking.client.acl_deluser("few")
+    tracking.track()
+    assert country(tracking) == Country(1, 1)
+    assert tracking.gaps == (0, 0)
+
+
+def test_a_call_that_notes_closes_fewer(tracking: Tracking) -> None:
+    """It keeps Redis no longer than one that closes alone; a flood of notices still lets a quarter close."""
+    for number in range(100):
+        tracking.sent(f"a{number}")
+    tracking.track()
+    tracking.watch(120)
+    for told, closed in ((90, 10), (20, 20), (0, 40)):
+        for number in range(told):
+            tracking.sent(f"b{told}-{number}", expires_in=300)
+        assert tracking.track(1, closings=40)[:3] == (told, closed, True)
+
+
+@pytest.mark.parametrize(("size", "calls"), [(0, 1), (300_000, 10)])
+def test_small_notices_are_taken_at_once(tracking: Tracking, size: int, calls: int) -> None:
+    """One command takes them; before one that is large each is taken by itself."""
+    notices = [f"verified {tracking.now * 1000} {number}" for number in range(9)]
+    tracking.tell(*notices, "x" * size)
+    tracking.client.config_resetstat()
+    assert tracking.track()[0] == 10
+    assert tracking.client.info("commandstats")["cmdstat_rpop"]["calls"] == calls
+
+
 def test_what_is_given_up_in_one_call_is_bounded(tracking: Tracking) -> None:
     """However many accounts there are, or a call after an outage would hold Redis for a tenth of a second."""
     others = [f"other-{number}" for number in range(3)]
