@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
@@ -25,6 +26,7 @@ _SENTINEL_OWN = ("sentinel_username", "sentinel_password")
 _SECRET = frozenset({"password", "sentinel_password", "ssl_password"})
 _OF_POOLS = ("connection_class", "max_connections", "timeout")
 """Options of a URL, or set by redis-py from it, that we set ourselves."""
+_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 _DAY = 86_400.0
 _NO_HOST = re.compile(r"[\s,;|$(){}<>\"'\\]")
@@ -126,6 +128,15 @@ def connection_pool(url: str, *, timeout: float) -> ConnectionPool:
     kind = _connection.SSLConnection if address.tls else _connection.Connection
     kind = _connection.UnixDomainSocketConnection if address.unix else kind
     return cast("ConnectionPool", _connection.ConnectionPool(kind, **{**options, **address.options}))
+
+
+def absent_file(options: Mapping[str, object]) -> str:
+    """Say which file of TLS is not there, which reads like a fault of the connection; empty for none."""
+    for name in _FILES:
+        path = options.get(name)
+        if path and not Path(str(path)).exists():
+            return f"{name} {path} is not there"
+    return ""
 
 
 def _fix(url: str) -> str:

@@ -19,7 +19,7 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
 
-from otpreport.address import connection_pool
+from otpreport.address import absent_file, connection_pool
 from otpreport.push import Push, Unavailable
 
 Place = tuple[str, int]
@@ -77,7 +77,7 @@ class Connection:
         try:
             self._socket = self._opened()
         except RedisError as error:
-            raise Unavailable(str(error)) from error
+            raise Unavailable(absent_file(pool.connection_kwargs) or str(error)) from error
         self._socket.settimeout(0)
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._next_reply = cast("Callable[[], object]", self._reader.gets)

@@ -32,7 +32,7 @@ _ASKED_EVERY = 1.0
 """Seconds between two questions to the sentinels: a master that was replaced may live on, and take writes in vain."""
 
 _WRONG_URL = re.compile(
-    "DB index is out of range|Protocol error|username-password|Authentication required|NOAUTH"
+    "DB index is out of range|Protocol error|username-password|Authentication required|NOAUTH|ssl_.* is not there"
 )
 """What a Redis says, or what is no Redis, that the URL names wrongly: no outage that passes."""
 

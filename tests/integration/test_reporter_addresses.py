@@ -17,6 +17,7 @@ from otpreport.connection import Connector
 from otpreport.push import Push
 from tests.support.admin import admin
 from tests.support.certificates import Authority
+from tests.support.command import call
 from tests.support.events import arrived, verification
 from tests.support.proxy import Proxy
 from tests.support.wait import until
@@ -96,6 +97,15 @@ def test_tls_to_a_stranger(tls: Proxy, authority: Authority, tmp_path: Path, val
         receipt = reporter.report(verification())
     assert (receipt.status, "certificate" in receipt.reason.lower()) == ("dropped", True)
     assert arrived(valkey) == []
+
+
+def test_a_file_of_tls_that_is_not_there(tls: Proxy, authority: Authority, tmp_path: Path) -> None:
+    """It is named, where "No such file" would read like a fault of the connection."""
+    url = url_with(tls, tmp_path / "away.pem", authority.sign("client"))
+    named = f"ssl_ca_certs {tmp_path}/away.pem is not there"
+    with Reporter(url, spool=False, timeout=PATIENCE) as reporter:
+        assert reporter.report(verification()).reason.startswith(named)
+    assert f"is unreachable: {named}" in call(url, "status").line
 
 
 def test_socket_file(tmp_path: Path) -> None:

@@ -2271,6 +2271,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_reporter_signals.py::test_a_handler_drops_in_the_middle_of_dropping",
     ),
     Mutant(
+        "tls-file",
+        "otpreport/connection.py",
+        "absent_file(pool.connection_kwargs) or str(error)",
+        "str(error)",
+        "tests/integration/test_reporter_addresses.py::test_a_file_of_tls_that_is_not_there",
+    ),
+    Mutant(
         "areport-trio",
         "otpreport/reporter.py",
         "        except RuntimeError:  # trio's loop, no more threads, or the interpreter is shutting down\n"

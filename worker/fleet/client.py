@@ -15,7 +15,7 @@ from redis.exceptions import (
 from redis.sentinel import MasterNotFoundError
 
 from config.settings import Settings, where_set
-from otpreport.address import connection_pool, read
+from otpreport.address import absent_file, connection_pool, read
 from otpreport.place import place
 from tasks.script import DENIED_IN_A_SCRIPT, denied_command, is_denied
 
@@ -83,6 +83,7 @@ def _no_answer(settings: Settings, error: RedisError, text: str) -> str:
     if isinstance(error, MasterNotFoundError):  # redis-py tells of each sentinel's connection pool
         service = read(settings.redis_url.get_secret_value()).service
         text = f"no sentinel knows a live master {service!r}"
+    text = absent_file(read(settings.redis_url.get_secret_value()).options) or text
     return f"is unreachable: {text} ({where_set('redis_url')})"
 
 
