@@ -24,7 +24,8 @@ FORM = (
 _NAMED_BY = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _EXCEPTED_BY = ("no_proxy", "NO_PROXY")
 _PORTS = {"http": 80, "https": 443}
-_HOST = re.compile(r"[A-Za-z0-9._:%-]+", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
+_SCOPED = re.compile(r"\[[^\]]*%[^\]]*\](?::\d*)?/?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,11 @@ def chosen_proxy(value: SecretStr | None) -> ProxyServer | None:
 
 def problem_of(text: str) -> str:
     """Say what a value is that `ProxyServer.parse` refuses."""
-    socks = text.lower().startswith("socks")
-    return "is a SOCKS proxy, which can't be used" if socks else "is not an HTTP proxy"
+    if text.lower().startswith("socks"):
+        return "is a SOCKS proxy, which can't be used"
+    if _SCOPED.search(text):  # uvloop looks such an address up without its scope, and connects nowhere
+        return "is an IPv6 address with a scope (%), which can't be used"
+    return "is not an HTTP proxy"
 
 
 def _is_none(text: str) -> bool:

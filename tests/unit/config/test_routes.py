@@ -76,6 +76,7 @@ def test_odd_passwords(credentials: str, user: str, password: str) -> None:
         "http://me:p\tw@proxy:1",
         "http://proxy:0",
         "http://a,b:1",
+        "http://pro%78y:1",
         "off",
         "direct",
     ],
@@ -92,6 +93,15 @@ def test_what_is_no_proxy(text: str) -> None:
         f"ALL_PROXY {problem}, and accounts.tencent would use it: {fix}: there, or in the account's proxy"
     ]
     assert route(ALL_PROXY=text, **{PROXY: "none"}) == Route()
+
+
+@pytest.mark.parametrize("host", ["[fe80::1%25eth0]:3128", "[fe80::1%eth0]", "me:p@[fe80::1%25eth0]:3128/"])
+def test_an_address_with_a_scope_is_refused_by_name(host: str) -> None:
+    """The event loop connects nowhere with one: better at the start than at each request."""
+    (fault,) = faults({**GOOD, PROXY: f"http://{host}"})
+    assert "proxy is an IPv6 address with a scope (%), which can't be used (from " in fault
+    (fault,) = faults({**GOOD, PROXY: "http://[fe80::1]:x/%"})
+    assert "is not an HTTP proxy" in fault
 
 
 def test_whose_proxy_is_used() -> None:
