@@ -59,6 +59,11 @@ def request(
     return head.encode("ascii") + body
 
 
+def is_certificate_refused(error: BaseException | None) -> bool:
+    """Return whether a provider does not take our client certificate: then it has read no request."""
+    return isinstance(error, ssl.SSLError) and bool(_CERTIFICATE_REFUSED.search(error.reason or ""))
+
+
 class Headers(Mapping[str, str]):
     """An answer's headers by lower-case name, parsed on first use: a delivered report needs none."""
 
@@ -156,7 +161,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave who waits for an answer in doubt, unless our certificate was refused: nothing was read then."""
-        if isinstance(exc, ssl.SSLError) and _CERTIFICATE_REFUSED.search(exc.reason or ""):
+        if is_certificate_refused(exc):
             self._fail(f"ConnectError: {exc}", NotSent)
         else:
             self._fail(f"ReadError: {exc or 'the connection ended before the answer did'}")

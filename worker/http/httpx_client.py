@@ -15,7 +15,7 @@ import httpx
 from config.route import DIRECT, Route
 from providers.base import Answer, SignedRequest
 from tasks.report import InDoubt, NotSent, TooLate
-from worker.http.http1 import MAX_ANSWER, Headers, request
+from worker.http.http1 import MAX_ANSWER, Headers, is_certificate_refused, request
 
 _WRITES = "http11.send_request_headers.started"
 
@@ -85,8 +85,9 @@ class HttpxClient:
                 return await self._exchange(prepared)
         except (httpx.TransportError, OSError) as error:
             kind = "ReadTimeout" if isinstance(error, TimeoutError) else type(error).__name__
-            text = f"{kind}: {error}"[:200]
-            raise (InDoubt(text) if sent else NotSent(text)) from error
+            refused = is_certificate_refused(error) or is_certificate_refused(error.__context__)
+            text = f"{'ConnectError' if refused else kind}: {error}"[:200]
+            raise (InDoubt(text) if sent and not refused else NotSent(text)) from error
 
     async def _exchange(self, prepared: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(prepared)

@@ -336,8 +336,10 @@ async def test_a_client_certificate(client: Clients, tmp_path: Path) -> None:
 async def strict(folder: Path) -> AsyncGenerator[tuple[str, Authority]]:
     """Yield the URL of a server that tells a client why its certificate is refused; asyncio's servers just end."""
     authority, context = asking_for_certificates(folder)
+    handlers: list[asyncio.Future[None]] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.ensure_future(writer.wait_closed()))
         heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = context.wrap_bio(heard, said, server_side=True)
         wants_more = True
@@ -355,11 +357,13 @@ async def strict(folder: Path) -> AsyncGenerator[tuple[str, Authority]]:
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
         yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", authority
+        async with asyncio.timeout(30):
+            await asyncio.gather(*handlers, return_exceptions=True)
 
 
-async def test_a_certificate_that_is_refused(tmp_path: Path) -> None:
+async def test_a_certificate_that_is_refused(tmp_path: Path, client: Clients) -> None:
     """The fault says why, and nothing is in doubt: the provider read no request before it knew its client."""
-    async with strict(tmp_path) as (url, authority), Clients()() as sender:
+    async with strict(tmp_path) as (url, authority), client() as sender:
         trusted = Route(ca_bundle=str(authority.file))
         expired = replace(trusted, client_cert=str(authority.sign("old", days=-1)))
         stranger = replace(trusted, client_cert=str(Authority(tmp_path, "stranger").sign("me")))
