@@ -71,6 +71,7 @@ def test_an_otp_that_is_nowhere_is_told(valkey_server: EmbeddedValkey) -> None:
         ({"appendfsync": "everysec"}, "durability", "note", 0),
         ({"maxmemory-policy": "allkeys-lru"}, "eviction", "warn", 1),
         ({"maxmemory-policy": "volatile-ttl", "maxmemory": "100mb"}, "eviction", "warn", 1),
+        ({"maxmemory": "100kb"}, "room", "warn", 1),
     ],
 )
 def test_a_redis_that_may_lose_events_is_told(

@@ -99,6 +99,7 @@ def _findings(opened: Session) -> Iterator[Finding]:
     yield from _access(opened)
     yield checks.durability(facts)
     yield checks.eviction(facts)
+    yield from checks.room(facts)
     queues = find_queues(opened.client, opened.keys, opened.settings.accounts)
     grouped = replace(opened, settings=in_force(opened.settings, opened.client))
     snapshot = grouped.snapshots().read()

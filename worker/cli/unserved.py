@@ -18,6 +18,9 @@ from worker.cli.who import read_reason, who
 from worker.cli.written import SoFar, audited
 from worker.fleet.wording import number
 
+LATELY = "workers of the last ten minutes have it in their settings"
+"""Of an account that no live worker serves any more."""
+
 
 def purge_unserved(name: str, reason: str, by: str, *, yes: bool, as_json: bool) -> int:
     """Count what waits, ask, and drop as much; audited at start and end."""
@@ -39,6 +42,8 @@ def purge_unserved(name: str, reason: str, by: str, *, yes: bool, as_json: bool)
 def _check_unserved(opened: Session, name: str) -> None:
     if known := _known(opened, name.removesuffix(NOTICES)):
         fix = "`accounts pause --mode shed` drops what waits in the queue of a served account"
+        if known == LATELY:
+            fix = "if it was taken out of them, try again ten minutes after the last of these workers ended"
         raise CommandError(WRONG, f"--unserved is for accounts that no worker serves, and {known}: {fix}")
 
 
@@ -51,7 +56,7 @@ def _known(opened: Session, name: str) -> str:
         if worker.alive(now_ms) and (worker.serves is None or name in worker.serves):
             return f"worker {worker.worker} on {worker.host} may serve it"
     if name in read_deployment(opened.client, opened.keys).accounts:
-        return "workers of the last ten minutes have it in their settings"
+        return LATELY
     return ""
 
 

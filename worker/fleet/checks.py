@@ -30,6 +30,9 @@ LEAST_VERSION = 7
 CLOCK_TOLERANCE = 1.0
 """Seconds that Redis' clock may differ from ours."""
 
+FULL = 0.8
+"""Share of `maxmemory` from which that is told, as by OtpreportRedisMemoryHigh."""
+
 RESUME = "when that is over: `otpreport accounts resume {}`"
 
 
@@ -213,6 +216,15 @@ def eviction(facts: Facts) -> Finding:
     now = "" if facts.info.get("maxmemory", "0") != "0" else ", once maxmemory is set"
     text = f"maxmemory-policy is {policy}: a full Redis evicts events{now}"
     return Finding("eviction", Level.WARN, text, "set maxmemory-policy noeviction")
+
+
+def room(facts: Facts) -> Iterator[Finding]:
+    """Yield how full Redis is, from where OtpreportRedisMemoryHigh fires."""
+    used, most = int(facts.info.get("used_memory", "0")), int(facts.info.get("maxmemory", "0"))
+    if most and used > FULL * most:
+        text = f"{used / most:.0%} of maxmemory is used: a full Redis refuses new events, and web apps spool them"
+        fix = "find what grows, or raise maxmemory: OtpreportRedisMemoryHigh in docs/operations.md"
+        yield Finding("room", Level.WARN, text, fix)
 
 
 def memory(remembered: Memory, now_ms: int) -> Finding:
