@@ -1,6 +1,8 @@
 """Fixtures for the tests of the core: workers' queues on a real server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import redis
@@ -37,3 +39,12 @@ def url(valkey: redis.Redis) -> str:
 def undertaker(valkey: redis.Redis) -> Undertaker:
     """Return who buries events there."""
     return Undertaker(valkey.connection_pool.connection_kwargs["port"])
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[EmbeddedValkey]:
+    """Return a server that does not run yet."""
+    server = EmbeddedValkey(tmp_path / "valkey")
+    yield server
+    with suppress(RuntimeError):
+        server.stop()

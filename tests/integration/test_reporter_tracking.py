@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,15 +49,6 @@ def reporter(shared_valkey: EmbeddedValkey, valkey: redis.Redis) -> Iterator[Rep
         shared_valkey.url, spool=False, timeout=PATIENCE, accounts=["tencent", "alibaba"], tracking=True
     ) as made:
         yield made
-
-
-@pytest.fixture
-def away(tmp_path: Path) -> Iterator[EmbeddedValkey]:
-    """Return a server that does not run yet."""
-    server = EmbeddedValkey(tmp_path / "valkey")
-    yield server
-    with suppress(RuntimeError):
-        server.stop()
 
 
 async def test_notices(reporter: Reporter, valkey: redis.Redis) -> None:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -34,15 +34,6 @@ PATIENCE = 10.0
 def path(tmp_path: Path) -> Path:
     """Return where the spool shall be."""
     return tmp_path / "state" / "spool.sqlite3"
-
-
-@pytest.fixture
-def away(tmp_path: Path) -> Iterator[EmbeddedValkey]:
-    """Return a server that does not run yet."""
-    server = EmbeddedValkey(tmp_path / "valkey")
-    yield server
-    with suppress(RuntimeError):
-        server.stop()
 
 
 def waiting(path: Path) -> list[str]:
