@@ -172,7 +172,7 @@ def _of_event(place: EventPlace, fleet: Fleet) -> str:
             as_false = "" if place.verified else ", as not verified"
             until = min(place.until_ms, fleet.now_ms)
             times = f"some time between {moment(place.from_ms)} and {moment(until)} UTC"
-            return f"delivered{as_false}, {times} (all that is remembered)"
+            return f"delivered{as_false}, {times} (the exact time is not kept)"
         case EndedPlace():
             how = "not as delivered: duplicate, skipped, shed, purged or removed"
             return f"ended while this looked (id {place.tag}), {how}"

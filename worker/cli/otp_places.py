@@ -19,9 +19,7 @@ def otp_sentence(place: OtpPlace, now_ms: int) -> str:
             return f"OTP verified at {moment(place.verified_ms)} UTC, not told as sent: {waits}"
         case ClosedOtp():
             until = min(place.until_ms, now_ms)
-            when = (
-                f"some time between {moment(place.from_ms)} and {moment(until)} UTC (all that is remembered)"
-            )
+            when = f"some time between {moment(place.from_ms)} and {moment(until)} UTC (the exact time is not kept)"
             return f"OTP closed as {_how(place)}, {when}"
 
 
