@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.shapes import bar, short, sparkline
+from worker.cli.shapes import bar, short, shortened, sparkline
 from worker.fleet.status import AccountStatus, FleetStatus
 from worker.fleet.wording import number, plain, span
 
@@ -91,20 +91,33 @@ def account_table(fleet: FleetStatus, width: int | None) -> Table:
         columns = _columns(accounts, layout)
         rows = [[column.cell(account) for column in columns] for account in accounts]
         if width is None or layout is layouts[-1] or _width(columns, rows, layout) <= width:
+            if width is not None:
+                _shorten_names(columns, rows, layout, width)
             return _table(columns, rows, layout)
     raise AssertionError(layouts)
 
 
 def _width(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: Layout) -> int:
     """Return how wide the table would like to be."""
-    least = FIGURE if layout.words else 0
-    widths = [
-        max(len(column.title), least if column.figures else 0, *(row[i].cell_len for row in rows))
-        for i, column in enumerate(columns)
-    ]
+    widths = _widths(columns, rows, layout)
     if not (layout.words or layout.bars):
         widths[0] = min(widths[0], NAME)  # rather a part of the names than a column
     return sum(widths) + layout.gap * (len(columns) - 1)
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: Layout) -> list[int]:
+    least = FIGURE if layout.words else 0
+    return [
+        max(len(column.title), least if column.figures else 0, *(row[i].cell_len for row in rows))
+        for i, column in enumerate(columns)
+    ]
+
+
+def _shorten_names(columns: Sequence[Column], rows: Sequence[list[Text]], layout: Layout, width: int) -> None:
+    """Leave out the middle of a name that is too long, as its ends tell it from others."""
+    others = sum(_widths(columns, rows, layout)[1:]) + layout.gap * (len(columns) - 1)
+    for row in rows:
+        row[0] = Text(shortened(row[0].plain, max(NAME, width - others)), no_wrap=True, overflow="ellipsis")
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[Text]], layout: Layout) -> Table:

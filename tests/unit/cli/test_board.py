@@ -108,6 +108,17 @@ def test_a_silent_worker_is_not_counted_as_if_it_lived() -> None:
     assert "2 workers alive (1 silent), redis://redis.example:6379/0" in drawn(fleet, Canvas(PIPED_WIDTH))
 
 
+def test_long_names_are_told_apart() -> None:
+    """Where they have no room they lose their middle: names of one kind differ at their ends."""
+    names = [f"a-very-long-name-of-an-account-in-production-{number}" for number in range(3)]
+    lines = drawn(
+        look(*(account(name, pace=800.0) for name in names), workers=(worker(),)), Canvas(80, 40, drawn=True)
+    )
+    shown = [line.split()[0] for line in lines if line.startswith("a-very")]
+    assert len(set(shown)) == 3
+    assert all("…" in name for name in shown)
+
+
 def test_every_state_has_a_mark() -> None:
     """Colour is never the only sign."""
     assert MARKS.keys() == set(NAMES)
@@ -144,5 +155,5 @@ def test_a_narrow_terminal_keeps_the_names(width: int) -> None:
     names = [account.name for account in busy().accounts if account.matters]
     table = rows[rows.index(next(row for row in rows if row.startswith("account"))) :]
     for name, row in zip(names, table[1:], strict=False):
-        assert row.split()[0].rstrip("…") == name[: len(row.split()[0].rstrip("…"))]
+        assert row.split()[0] == shortened(name, len(row.split()[0]))
         assert len(row.split()[0]) >= min(len(name), 12 if width >= 60 else 8)
