@@ -1050,15 +1050,18 @@ def reached_by_another(fleet: Fleet) -> None:
 
 
 async def test_what_waits_is_handed_back(fleet: Fleet) -> None:
-    """Once it knows that it alone fails, a worker hands back what waits, here for a provider that asked for a pause."""
+    """Once it knows that it alone fails, a worker hands back what waits, here for a provider that asked for a pause.
+
+    It may hold its next try, every few seconds.
+    """
     reached_by_another(fleet)
     fleet.send_many(300)
     pause = {"pause_us": fleet.now_us() + 50_000_000}
     network = NoWayOut(on_send=lambda _: fleet.server.hset(fleet.keys.rate("tencent"), mapping=pause))
     async with EngineWorker(fleet, network, concurrency=400) as fails:
-        await fails.until(lambda: fails.reach.is_aside("tencent") and not fails.engine.holds)
+        await fails.until(lambda: fails.reach.is_aside("tencent") and fails.engine.holds <= 1)
         assert fails.monitor.endings["again"] > len(fails.network.sent)
-        assert fleet.places().held == 0
+        assert fleet.places().held <= 1
 
 
 async def test_an_account_that_is_held_for_all_is_probed_by_all(fleet: Fleet) -> None:

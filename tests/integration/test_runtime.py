@@ -7,6 +7,7 @@ import pytest
 import redis
 
 import config
+from config.settings import Settings
 from otpreport import Verification
 from otpreport.wire import encode
 from tasks.delivery import Delivery
@@ -41,12 +42,20 @@ class LoneBridge(Bridge):
         self.status = status
 
 
+class FaultyRuntime(Runtime):
+    """A worker that fails where it begins."""
+
+    async def _enter_groups(self) -> Settings:
+        """Raise what nobody foresees."""
+        raise LookupError
+
+
 @asynccontextmanager
-async def running(url: str) -> AsyncGenerator[LoneBridge]:
+async def running(url: str, kind: type[Runtime] = Runtime) -> AsyncGenerator[LoneBridge]:
     """Run everything that a worker has behind Celery."""
     own = {"REDIS_URL": url, "METRICS_PORT": "0", "ACCOUNTS__TENCENT__ENDPOINT": "http://127.0.0.1:9"}
     environment = GOOD | {f"OTPREPORT_{name}": value for name, value in own.items()}
-    runtime, bridge = Runtime(config.load(environment)), LoneBridge()
+    runtime, bridge = kind(config.load(environment)), LoneBridge()
     await runtime.start(bridge, [])
     try:
         yield bridge
@@ -77,12 +86,9 @@ async def test_a_worker_that_works_goes_on(bridge: LoneBridge, valkey: redis.Red
     assert bridge.status is None
 
 
-async def test_a_worker_that_failed_at_its_beginning_ends(
-    shared_valkey: EmbeddedValkey, valkey: redis.Redis
-) -> None:
+async def test_a_worker_that_failed_at_its_beginning_ends(shared_valkey: EmbeddedValkey) -> None:
     """What nobody foresaw there ends it, too; else it would wait for ever, and say nothing."""
-    valkey.hset("otpreport:groups", "@tencent", b"tencent:\xff")
-    async with running(shared_valkey.url) as bridge:
+    async with running(shared_valkey.url, FaultyRuntime) as bridge:
         await coming(lambda: bridge.status == FAILED)
 
 
