@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from providers import Answer, Result
+from providers.masking import shortened
 from providers.proof import Standing, weigh
 from simulator.request import RefusedError, Request
 from simulator.settings import Key
@@ -91,3 +92,12 @@ def test_its_probe_proves_the_key(shown: tuple[Any, Any]) -> None:
     assert (
         weigh(provider.probed(Answer(400, {}, reply.body)), provider.key_faults).standing is Standing.ACCEPTED
     )
+
+
+def test_it_shortens_a_key_id_that_is_quoted(shown: tuple[Any, Any]) -> None:
+    """What the suite for every provider asks for holds for the provider of the page, too."""
+    provider, dialect = shown
+    call = dialect.read(arrived(provider.probe(now=NOW, nonce=NONCE)))
+    reply = dialect.error(call, "key_unknown", f"key {provider.key_id}", b"1")
+    outcome = provider.probed(Answer(reply.status, {}, reply.body))
+    assert outcome.message == f"key {shortened(provider.key_id)}"
