@@ -39,7 +39,7 @@ lint: $(DEV) ## format, lint and types alone
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/basedpyright --warnings > build/types.log || { cat build/types.log; exit 1; }
 
-docs: $(DEMO) ## write the tables of docs/settings.md and docs/metrics.md anew
+docs: $(DEMO) ## write the tables of docs/settings.md, metrics.md and providers.md anew
 	@$(BIN)/python -m worker.reference
 
 bench: $(DEV) ## measure CPU per report and rates, beside stock Celery
