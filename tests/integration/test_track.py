@@ -558,6 +558,20 @@ def test_a_right_that_is_not_there_loses_no_notice(
     assert tracking.gaps == (0, 0)
 
 
+def test_a_redis_without_the_command_loses_no_notice(tmp_path: Path) -> None:
+    """Some services take MEMORY out, so that nobody can even ask for the right."""
+    file = tmp_path / "more.conf"
+    file.write_text('rename-command MEMORY ""\n')
+    with (
+        EmbeddedValkey(tmp_path, options={"include": str(file)}) as server,
+        redis.Redis(port=server.port) as client,
+    ):
+        tracking = Tracking(client)
+        tracking.sent("b")
+        tracking.verified("b")
+        assert tracking.track()[0] == 2
+
+
 def test_a_call_that_notes_closes_fewer(tracking: Tracking) -> None:
     """It keeps Redis no longer than one that closes alone; a flood of notices still lets a quarter close."""
     for number in range(100):

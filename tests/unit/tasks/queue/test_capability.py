@@ -24,8 +24,8 @@ WORKERS = {file.stem: file.read_text() for file in sorted(TASKS.rglob("*.lua")) 
 CALL = r"(?:redis\.p?call|\bmany)\("
 """What calls a command, `many` (sound.lua) with any number of values."""
 
-BY_FEW = {"INFO"}
-"""Called only where MAX_IN_FLIGHT is set; without the right these accounts wait, and that is told."""
+DISPENSABLE = {"INFO", "MEMORY"}
+"""Without INFO accounts with MAX_IN_FLIGHT wait, and that is told; without MEMORY notices are taken one by one."""
 
 OUTSIDE_OF_SCRIPTS = {"EVAL", "EVALSHA", "PING"}
 
@@ -34,7 +34,7 @@ def test_every_command_is_probed() -> None:
     """The probe asks for each command that a worker's scripts call, and for no other."""
     called = {command for text in WORKERS.values() for command in re.findall(CALL + r"'([A-Z]+)'", text)}
     probed = set(re.findall(r"'([A-Z]{3,})'", (TASKS / "queue/capability.lua").read_text()))
-    assert probed == called - BY_FEW | OUTSIDE_OF_SCRIPTS
+    assert probed == called - DISPENSABLE | OUTSIDE_OF_SCRIPTS
 
 
 def test_no_script_calls_what_is_not_seen() -> None:
