@@ -28,6 +28,7 @@ PLAN = {
         {"kind": "unavailable", "message_id": "again-*", "arrivals": 1},
     ],
 }
+LIMITED = [replace(account, settings={"max_in_flight": 200}) for account in (TENCENT, ALIBABA)]
 REFUSED = [{"kind": "code", "provider": "alibaba", "code": "InvalidAccessKeyId.NotFound"}]
 
 ALWAYS_ZERO = {"internal": "counts faults of this program, of which none is known"}
@@ -69,7 +70,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 @contextmanager
 def bad_day(folder: Path) -> Generator[Watched]:
     """Let events be delivered, throttled, late, wrong, twice and lost, and a worker, Redis and an account fail."""
-    with Fleet(folder, TENCENT, ALIBABA, plan=PLAN, settings=SHORT) as fleet:
+    with Fleet(folder, *LIMITED, plan=PLAN, settings=SHORT) as fleet:
         fleet.redis.lpush(queue_name("tencnet"), b"misspelt")
         exporter = fleet.launch(EXPORTER)
         workers = fleet.start_workers(2)
