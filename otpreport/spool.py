@@ -136,13 +136,17 @@ class Spool:
                 return ["the spool has no thread to write with"] * len(entries)
             self._pending += entries
             self._wake_writer.notify()
-        return [self._refusal(entry, deadline, patience) for entry in entries]
+        self._wait(entries[-1], deadline, patience)
+        return [self._refusal(entry) for entry in entries]
 
-    def _refusal(self, entry: SpoolEntry, deadline: float, patience: float) -> str:
-        in_time = entry.done.wait(max(0.0, deadline - time.monotonic()))
+    def _wait(self, last: SpoolEntry, deadline: float, patience: float) -> None:
+        """Wait for the last of some entries, which are written together."""
+        in_time = last.done.wait(max(0.0, deadline - time.monotonic()))
         if not in_time and time.monotonic() > deadline + patience / 4:
-            in_time = entry.done.wait(patience)  # this process was stopped, and its writer with it
-        if in_time:
+            last.done.wait(patience)  # this process was stopped, and its writer with it
+
+    def _refusal(self, entry: SpoolEntry) -> str:
+        if entry.done.is_set():
             return entry.refusal
         with self._lock:
             if entry in self._pending:

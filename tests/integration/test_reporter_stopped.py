@@ -17,6 +17,7 @@ from otpreport.event import Event
 from otpreport.link import Link
 from otpreport.push import Push
 from otpreport.spool import Spool, SpoolEntry
+from otpreport.store import Store
 from tests.support.events import verification
 from tests.support.wait import until
 from worker.embedded import free_port
@@ -98,10 +99,10 @@ def test_the_spool_has_its_share_of_time(tmp_path: Path) -> None:
 class StoppedWhileSpooling(Spool):
     """A spool of a process that is stopped with an event on its way to the disk, its writer too."""
 
-    def _refusal(self, entry: SpoolEntry, deadline: float, patience: float) -> str:
+    def _wait(self, last: SpoolEntry, deadline: float, patience: float) -> None:
         with self._lock:
             stop_until(deadline + patience / 2)
-        return super()._refusal(entry, deadline, patience)
+        super()._wait(last, deadline, patience)
 
 
 def test_the_spool_is_waited_for_once_more(tmp_path: Path) -> None:
@@ -116,6 +117,37 @@ def test_the_spool_is_waited_for_once_more(tmp_path: Path) -> None:
     spool.start()
     until(path.exists)
     assert spool.put([Push("otpreport.tencent", [b"message"])], time.monotonic() + BUDGET) == [""]
+    link.close()
+    spool.close()
+
+
+class HungDisk(StoppedWhileSpooling):
+    """A spool whose writer waits for its disk until it is let go."""
+
+    def __init__(self, path: Path, link: Link, *, limit: int) -> None:
+        self.let_go = threading.Event()
+        super().__init__(path, link, limit=limit)
+
+    def _write_entries(self, store: Store | None, entries: Sequence[SpoolEntry]) -> Store | None:
+        if entries:
+            self.let_go.wait()
+        return super()._write_entries(store, entries)
+
+
+def test_the_spool_is_waited_for_once_more_for_all(tmp_path: Path) -> None:
+    """Many writes of one call, to many queues, have that time together, not each, where the disk hangs, too."""
+
+    def connect() -> Connection:
+        raise OSError("away")
+
+    link = Link(connect)
+    spool = HungDisk(tmp_path / "spool.sqlite3", link, limit=100)
+    spool.start()
+    start = time.monotonic()
+    pushes = [Push(f"otpreport.account-{number}", [b"message"]) for number in range(40)]
+    assert all(spool.put(pushes, start + ENDLESS))
+    assert time.monotonic() - start < 10 * ENDLESS
+    spool.let_go.set()
     link.close()
     spool.close()
 

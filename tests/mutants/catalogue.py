@@ -2224,8 +2224,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "spool-stopped",
         "otpreport/spool.py",
-        "in_time = entry.done.wait(patience)",
-        "in_time = entry.done.is_set()",
+        "last.done.wait(patience)",
+        "last.done.is_set()",
         "tests/integration/test_reporter_stopped.py::test_the_spool_is_waited_for_once_more",
     ),
     Mutant(
