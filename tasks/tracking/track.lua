@@ -376,7 +376,7 @@ local function close(self, upto, most_waiting, deadline)
   end
   local negatives, hours, closings = {}, {}, #due / 2
   for i = 1, #due, 2 do
-    local id, score = due[i], tonumber(due[i + 1])
+    local id, score = due[i], math.max(0, tonumber(due[i + 1])) -- -inf: a hand's
     local verified = score % 2 == 1
     local digest, bucket, number = fingerprint(self.name, id)
     write(member(number), bucket, not verified and unverified_as(number))

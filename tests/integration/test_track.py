@@ -572,6 +572,17 @@ def test_a_redis_without_the_command_loses_no_notice(tmp_path: Path) -> None:
         assert tracking.track()[0] == 2
 
 
+def test_a_score_that_is_none_costs_no_notice(tracking: Tracking) -> None:
+    """What a hand put among the open OTPs goes with those that are due, and its call notes what others told."""
+    tracking.client.zadd(tracking.keys.open_otps(ACCOUNT), {"x": "-inf"})
+    tracking.sent("a")
+    tracking.watch(180)
+    tracking.sent("b")
+    tracking.track()
+    assert country(tracking) == Country(2, 0, 0, 1)
+    assert tracking.client.zscore(tracking.keys.open_otps(ACCOUNT), "x") is None
+
+
 def test_a_call_that_notes_closes_fewer(tracking: Tracking) -> None:
     """It keeps Redis no longer than one that closes alone; a flood of notices still lets a quarter close."""
     for number in range(100):
