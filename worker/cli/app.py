@@ -23,6 +23,7 @@ from worker.cli import dead
 from worker.cli.errors import INTERRUPTED, NO, WRONG, CommandError
 from worker.cli.usage import PlainCommand
 from worker.cli.who import By
+from worker.fleet.wording import plain
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
@@ -424,8 +425,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except CommandError as stop:
         for line in stop.lines:
-            # what was given may stand in it, a file's name for one
-            print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
+            print(plain(line), file=sys.stderr)  # what was given may stand in it, a file's name for one
         sys.exit(stop.status)
     except BrokenPipeError:
         _say_no_more()  # the reader (`| head`) has seen enough

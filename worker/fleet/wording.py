@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from tasks.fleet.snapshot import AccountSnapshot
+if TYPE_CHECKING:
+    from tasks.fleet.snapshot import AccountSnapshot
 
 _LATEST_MS = 253_402_300_799_000
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
