@@ -2,6 +2,8 @@
 
 import random
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,6 +79,19 @@ def start_workers(fleet: Fleet) -> None:
         worker.wait_until_started()
 
 
+@contextmanager
+def sentinelled(folder: Path) -> Generator[tuple[Fleet, Sentinelled, App]]:
+    """Yield workers and an app on a master with a replica and a sentinel."""
+    with (
+        Fleet(folder, ACCOUNT, settings=SETTINGS) as fleet,
+        Sentinelled(folder, fleet.valkey) as servers,
+        app_of(fleet, folder, servers.url) as app,
+    ):
+        fleet.configure(redis_url=servers.url)
+        start_workers(fleet)
+        yield fleet, servers, app
+
+
 def join(servers: Sentinelled, old: EmbeddedValkey, master: EmbeddedValkey) -> None:
     """Let the old master be a replica, in step with the new one, and wait until the sentinel would promote it."""
     if not old.is_running():
@@ -99,13 +114,7 @@ def join(servers: Sentinelled, old: EmbeddedValkey, master: EmbeddedValkey) -> N
 @pytest.mark.parametrize("behind", [0.0, 2.0])
 def test_master_dies(tmp_path: Path, behind: float) -> None:
     """Every count is what the new master has of it, whole: only what the replica lacked can be lost or said again."""
-    with (
-        Fleet(tmp_path, ACCOUNT, settings=SETTINGS) as fleet,
-        Sentinelled(tmp_path, fleet.valkey) as servers,
-        app_of(fleet, tmp_path, servers.url) as app,
-    ):
-        fleet.configure(redis_url=servers.url)
-        start_workers(fleet)
+    with sentinelled(tmp_path) as (fleet, servers, app):
         lost, master, replica = Lost(fleet, app), servers.master, servers.replica
         for _ in range(TIMES):
             with app.busy(RATE):
@@ -128,13 +137,7 @@ def test_master_dies(tmp_path: Path, behind: float) -> None:
 
 def test_sentinel_switches_roles(tmp_path: Path) -> None:
     """What the old master takes until the apps have left it can be lost, a second or two, and no more."""
-    with (
-        Fleet(tmp_path, ACCOUNT, settings=SETTINGS) as fleet,
-        Sentinelled(tmp_path, fleet.valkey) as servers,
-        app_of(fleet, tmp_path, servers.url) as app,
-    ):
-        fleet.configure(redis_url=servers.url)
-        start_workers(fleet)
+    with sentinelled(tmp_path) as (fleet, servers, app):
         lost, master, replica = Lost(fleet, app), servers.master, servers.replica
         for _ in range(TIMES):
             with app.busy(RATE):
