@@ -88,6 +88,11 @@ class Address:
         """Whether Redis listens on a socket file."""
         return "path" in self.options
 
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Hosts and ports to connect to first: the sentinels, or Redis."""
+        return self.sentinels or ((str(self.options["host"]), int(str(self.options.get("port", _PORT)))),)
+
 
 def read(url: str) -> Address:
     """Parse a Redis URL; ValueError, without the password, for an invalid one (UnknownOptionError for an option).

@@ -19,8 +19,9 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
 
-from otpreport.address import absent_file, connection_pool
+from otpreport.address import absent_file, connection_pool, read
 from otpreport.push import Push, Unavailable
+from otpreport.scheme import wrong_scheme
 
 Place = tuple[str, int]
 """Host and port."""
@@ -42,10 +43,19 @@ class Connector:
 
     def __init__(self, url: str, *, timeout: float) -> None:
         self._pool = connection_pool(url, timeout=timeout)
+        self._address = read(url)
+        self._was_open = False
 
     def __call__(self) -> Connection:
         """Return an open connection; blocks as the timeout allows; Unavailable or OSError."""
-        return Connection(self._pool)
+        try:
+            connection = Connection(self._pool)
+        except RedisError as error:
+            # once it was right, the scheme is: an outage costs no second look
+            wrong = "" if self._was_open else wrong_scheme(self._address, error)
+            raise Unavailable(absent_file(self._address.options) or wrong or str(error)) from error
+        self._was_open = True
+        return connection
 
     @property
     def find_master(self) -> Callable[[], Place] | None:
@@ -71,13 +81,10 @@ class Connection:
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
-        """Connect and see Redis answer; blocks as the pool's timeouts allow; Unavailable or OSError."""
+        """Connect and see Redis answer; blocks as the pool's timeouts allow; RedisError or OSError."""
         # redis-py leaves these signatures untyped.
         self._redis: Any = pool.connection_class(**pool.connection_kwargs)
-        try:
-            self._socket = self._opened()
-        except RedisError as error:
-            raise Unavailable(absent_file(pool.connection_kwargs) or str(error)) from error
+        self._socket = self._opened()
         self._socket.settimeout(0)
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._next_reply = cast("Callable[[], object]", self._reader.gets)

@@ -37,6 +37,7 @@ _WRONG_URL = re.compile(
 """What a Redis says, or what is no Redis, that the URL names wrongly: no outage that passes."""
 
 _MAY_HAVE_ARRIVED = "no answer in time (the write may have arrived)"
+_NOT_IN_TIME = "no connection to Redis in time"
 
 
 class Link:
@@ -203,7 +204,7 @@ class Link:
         if self._open:
             raise Unavailable("all connections to Redis are busy")
         # Nobody shall wait for this attempt to connect again: it has had its time.
-        self._set_away("no connection to Redis in time")
+        self._set_away(_NOT_IN_TIME)
         raise Unavailable(self._away)
 
     def _give_back(self, connection: Connection, refusals: Sequence[str]) -> None:
@@ -350,6 +351,8 @@ class Link:
         with self._lock:
             self._failing = True
             if not self._open:
+                if self._away == _NOT_IN_TIME:  # now it is known why
+                    self._away = ""
                 self._set_away(reason)
             self._pause()
 

@@ -23,6 +23,7 @@ from config.output import dropped
 from config.route import DIRECT
 from config.settings import Settings, where_set
 from config.watch import Watch
+from otpreport.address import read
 from otpreport.place import place
 from otpreport.version import VERSION
 from providers.registry import REGISTRY
@@ -147,6 +148,7 @@ class Runtime:
         self._metrics = Metrics(providers)
         self._metrics.concurrency.set(settings.concurrency)
         self._observer = WorkerObserver(self._metrics, providers, sample=settings.log_sample)
+        self._address = read(settings.redis_url.get_secret_value())
         self._redis = connect(settings.redis_url.get_secret_value())
         self._health = HealthServer(self._metrics.registry, self._not_ready, self._sample)
         port = await self._health.start(settings.metrics_host, settings.metrics_port)
@@ -185,7 +187,7 @@ class Runtime:
         """Start work when Redis answers; a Redis that is not fit ends the worker with status 2."""
         unfit = ""
         try:
-            await wait_for_redis(self._redis, self._keys, self._observer, self._where())
+            await wait_for_redis(self._redis, self._keys, self._observer, self._where(), self._address)
         except Unfit as found:
             unfit = str(found)
         if unfit:

@@ -1,10 +1,11 @@
 """Redis as people run it, seen by a worker's client: TLS, users, sockets, sentinels, servers that are not fit."""
 
 import asyncio
+import socket
 import socketserver
 import threading
 from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from otpreport.address import read
+from otpreport.connection import Connector
+from otpreport.push import Unavailable
 from tasks.keys import Keys
 from tasks.queue.fitness import Unfit, check_fitness
 from tests.support.admin import admin
@@ -29,7 +33,8 @@ from tests.support.redis_servers import (
     follow,
     needs_debians,
 )
-from tests.support.wait import until
+from tests.support.wait import coming, until
+from worker.arrival import wait_for_redis
 from worker.connect import MOST, connect
 from worker.embedded import EmbeddedValkey, free_port
 from worker.sentinels import ANSWER_TTL
@@ -96,6 +101,76 @@ async def test_tls_with_a_missing_file(tls: TlsServer) -> None:
     async with client_of(tls.url() + ".gone") as client:
         with pytest.raises(RedisConnectionError, match="No such file"):
             await check_fitness(client, KEYS)
+
+
+class Monitor:
+    """What a worker logs of the way to Redis."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def redis(self, error: RedisError | OSError | None, **more: object) -> None:
+        """Note it."""
+        self.said.append(str(error))
+
+
+@needs_debians
+@pytest.mark.parametrize(
+    ("url", "fix"),
+    [
+        ("rediss://127.0.0.1:{plain}/0", "{plain} speaks no TLS: name its TLS port, or write redis://"),
+        ("redis://127.0.0.1:{tls}/0", "{tls} speaks TLS: write rediss://"),
+        (
+            "sentinel://127.0.0.1:1,127.0.0.1:{plain}/orders?ssl=true",
+            "{plain} speaks no TLS: leave out ssl=true",
+        ),
+        ("sentinel://127.0.0.1:{tls}/orders", "{tls} speaks TLS: add ssl=true"),
+    ],
+)
+async def test_the_wrong_scheme(tls: TlsServer, url: str, fix: str) -> None:
+    """Client, commands and workers say that the port speaks TLS, or none, where the fault reads like an outage."""
+    ports = {"plain": tls.server.port, "tls": tls.port}
+    url, named = (
+        f"{url.format(**ports)}{'&' if '?' in url else '?'}socket_timeout=0.5",
+        f"127.0.0.1:{fix}".format(**ports),
+    )
+    url += "&socket_connect_timeout=0.5"
+    connector = Connector(url, timeout=0.5)
+    with pytest.raises(Unavailable) as unavailable:
+        await asyncio.to_thread(connector)
+    assert unavailable.value.reason == named
+    assert f"is unreachable: {named} (redis_url from " in (await asyncio.to_thread(call, url, "status")).line
+    monitor = Monitor()
+    async with client_of(url) as client:
+        task = asyncio.create_task(wait_for_redis(client, KEYS, monitor, {}, read(url)))
+        await coming(lambda: monitor.said)
+        task.cancel()
+    assert monitor.said == [named]
+
+
+def test_an_outage_costs_no_second_connection(tmp_path: Path) -> None:
+    """Whoever was connected once has the right scheme; only before that the port is asked for the other."""
+    server = EmbeddedValkey(tmp_path / "valkey")
+    known, new = (Connector(server.url, timeout=5.0) for _ in range(2))
+    with server:
+        known().close()
+    with socket.create_server(("127.0.0.1", server.port)) as listener:
+        taken = [0]
+        threading.Thread(target=hang_up, args=(listener, taken), daemon=True).start()
+        for connector, connections in ((known, 1), (new, 3)):
+            with pytest.raises(Unavailable):
+                connector()
+            assert taken == [connections]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def hang_up(listener: socket.socket, taken: list[int]) -> None:
+    """Close each connection at once, and count it."""
+    with suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            taken[0] += 1
+            connection.close()
 
 
 async def test_socket_file(tmp_path: Path) -> None:

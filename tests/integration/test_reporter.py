@@ -19,8 +19,7 @@ import pytest
 import redis
 
 from otpreport import Receipt, Reporter, Verification
-from otpreport.address import connection_pool
-from otpreport.connection import Connection
+from otpreport.connection import Connector
 from otpreport.link import Link
 from otpreport.push import Push, Unavailable
 from tests.support.admin import admin
@@ -346,8 +345,7 @@ class Surprised(Link):
 def test_fork_while_redis_is_away(tmp_path: Path, kind: type[Link], status: int) -> None:
     """A child looks for Redis itself; if it trusted its parent's thread (the control), it never found it."""
     server = EmbeddedValkey(tmp_path / "valkey")
-    pool = connection_pool(server.url, timeout=PATIENCE)
-    link = kind(lambda: Connection(pool))
+    link = kind(Connector(server.url, timeout=PATIENCE))
     pushes = [Push("key", [b"message"])]
     with pytest.raises(Unavailable):
         link.push(pushes, time.monotonic() + PATIENCE)

@@ -11,8 +11,7 @@ from types import FrameType
 import pytest
 import redis
 
-from otpreport.address import connection_pool
-from otpreport.connection import Connection
+from otpreport.connection import Connection, Connector
 from otpreport.drops import Drops
 from otpreport.link import Link
 from otpreport.push import Push, Unavailable
@@ -54,8 +53,7 @@ class InterruptedLink(Link):
 
 def test_a_handler_writes_in_the_middle_of_a_write(url: str, valkey: redis.Redis) -> None:
     """Both arrive; the main thread would wait for its own lock for ever."""
-    pool = connection_pool(url, timeout=PATIENCE)
-    link = InterruptedLink(lambda: Connection(pool))
+    link = InterruptedLink(Connector(url, timeout=PATIENCE))
     link.warm_up(PATIENCE)
     with handling(lambda: link.push(PUSHES, time.monotonic() + PATIENCE)):
         assert link.push(PUSHES, time.monotonic() + PATIENCE) == [""]
@@ -65,8 +63,7 @@ def test_a_handler_writes_in_the_middle_of_a_write(url: str, valkey: redis.Redis
 
 def test_a_handler_closes_in_the_middle_of_a_write(url: str) -> None:
     """The write is refused."""
-    pool = connection_pool(url, timeout=PATIENCE)
-    link = InterruptedLink(lambda: Connection(pool))
+    link = InterruptedLink(Connector(url, timeout=PATIENCE))
     link.warm_up(PATIENCE)
     with handling(link.close), pytest.raises(Unavailable, match="the reporter is closed"):
         link.push(PUSHES, time.monotonic() + 0.2)

@@ -2273,9 +2273,30 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "tls-file",
         "otpreport/connection.py",
-        "absent_file(pool.connection_kwargs) or str(error)",
-        "str(error)",
+        "absent_file(self._address.options) or wrong or str(error)",
+        "wrong or str(error)",
         "tests/integration/test_reporter_addresses.py::test_a_file_of_tls_that_is_not_there",
+    ),
+    Mutant(
+        "scheme-client",
+        "otpreport/connection.py",
+        'wrong = "" if self._was_open else wrong_scheme(self._address, error)',
+        'wrong = ""',
+        "tests/integration/test_redis_forms.py::test_the_wrong_scheme",
+    ),
+    Mutant(
+        "scheme-outage",
+        "otpreport/connection.py",
+        "self._was_open = True",
+        "self._was_open = False",
+        "tests/integration/test_redis_forms.py::test_an_outage_costs_no_second_connection",
+    ),
+    Mutant(
+        "scheme-in-time",
+        "otpreport/link.py",
+        "if self._away == _NOT_IN_TIME:",
+        "if False:",
+        "tests/unit/otpreport/test_link.py::test_why_a_connection_took_too_long",
     ),
     Mutant(
         "areport-trio",

@@ -17,6 +17,7 @@ from redis.sentinel import MasterNotFoundError
 from config.settings import Settings, where_set
 from otpreport.address import absent_file, connection_pool, read
 from otpreport.place import place
+from otpreport.scheme import wrong_scheme
 from tasks.script import DENIED_IN_A_SCRIPT, denied_command, is_denied
 
 TIMEOUT = 5.0
@@ -78,12 +79,14 @@ def _refusal(text: str) -> str:
 
 
 def _no_answer(settings: Settings, error: RedisError, text: str) -> str:
+    address = read(settings.redis_url.get_secret_value())
+    if wrong := wrong_scheme(address, error):
+        return f"is unreachable: {wrong} ({where_set('redis_url')})"
     if isinstance(error, InvalidResponse):
         return f"does not answer as Redis does ({text}): check the port in {where_set('redis_url')}"
     if isinstance(error, MasterNotFoundError):  # redis-py tells of each sentinel's connection pool
-        service = read(settings.redis_url.get_secret_value()).service
-        text = f"no sentinel knows a live master {service!r}"
-    text = absent_file(read(settings.redis_url.get_secret_value()).options) or text
+        text = f"no sentinel knows a live master {address.service!r}"
+    text = absent_file(address.options) or text
     return f"is unreachable: {text} ({where_set('redis_url')})"
 
 

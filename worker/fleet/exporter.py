@@ -111,7 +111,7 @@ class Exporter:
             self._compare(fleet)
         except RedisError as error:
             self._collector.snapshot = self._collector.queues = None
-            self._show_away(error)
+            await self._show_away(error)
             fault = RedisFault.of(error)
             self._fault = fault.sentence
             if was_up or not self._first_logged:
@@ -133,10 +133,10 @@ class Exporter:
         if (loss := fleet.memory.loss) is not None:
             self._collector.lost_at = max(self._collector.lost_at, loss.at_ms / 1000)
 
-    def _show_away(self, error: RedisError) -> None:
+    async def _show_away(self, error: RedisError) -> None:
         if self._away_ms is None:
             self._away_ms = time.time_ns() // 1_000_000
-        reason = refused(self._settings, error)
+        reason = await asyncio.to_thread(refused, self._settings, error)
         self._page.show(away(self._reader.redis, reason, self._away_ms), up=False)
 
     async def _search(self) -> None:

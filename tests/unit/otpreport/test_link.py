@@ -235,6 +235,18 @@ def test_refusals(link: Link, server: Redis, refusal: str, stays: bool) -> None:
     assert server.connections[0].closed is not stays
 
 
+def test_why_a_connection_took_too_long(link: Link, server: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller in a hurry does not know it yet; the log and those after it do."""
+    server.reachable.clear()
+    server.refuses = True
+    time_of_failure(link)
+    server.reachable.set()
+    until(lambda: said(caplog, "refused") == ["Redis does not accept otpreport events: refused"])
+    with pytest.raises(Unavailable, match="refused"):
+        push(link)
+    assert not said(caplog, "in time")
+
+
 @pytest.mark.parametrize(
     ("refusal", "fix"),
     [
