@@ -51,6 +51,9 @@ class Link:
     meanwhile = ""
     """Where events wait then, for the log."""
 
+    log_pause = 30.0
+    """Seconds between two lines that Redis went away: a slow one goes and comes many times a minute."""
+
     def __init__(
         self,
         connect: Callable[[], Connection],
@@ -81,6 +84,7 @@ class Link:
         self._failing = False
         self._delay = _FIRST_DELAY
         self._away_logged = False
+        self._log_again_at = 0.0
         self._thread: threading.Thread | None = None
 
     def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
@@ -314,12 +318,12 @@ class Link:
         return self._away_logged and self._trusted
 
     def _log_change(self, away: str, back: bool) -> None:
-        """Log that Redis went or came back, each once."""
+        """Log that Redis went or came back, each once; again only after a pause."""
         if back:
             self._away_logged = False
             _log.info("Redis accepts otpreport events again")
-        elif away and not self._away_logged:
-            self._away_logged = True
+        elif away and not self._away_logged and (now := time.monotonic()) >= self._log_again_at:
+            self._away_logged, self._log_again_at = True, now + self.log_pause
             _log.warning("Redis does not accept otpreport events: %s%s%s", away, _fix(away), self.meanwhile)
 
     def _follow(self, find_master: Callable[[], Place]) -> None:

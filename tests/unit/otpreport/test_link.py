@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 
 import pytest
 
@@ -268,6 +269,38 @@ def test_refused_again_and_again(
     until(lambda: link.wait_until_up(0.1) and push(link) == [""])
     until(lambda: said(caplog, refusal)[-1] == "Redis accepts otpreport events again")
     assert len(said(caplog, refusal)) == 2
+
+
+@pytest.mark.parametrize(("pause", "lines"), [(1000.0, 1), (0.0, 3)])
+def test_a_redis_that_comes_and_goes(
+    link: Link, server: Redis, pause: float, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told of once in a pause, not each time; after the pause again."""
+    caplog.set_level("INFO", "otpreport")
+    link.log_pause = pause
+    for number in range(3):
+        refusal = f"NOREPLICAS {number}"
+        tell(server, refusal)
+        until(partial(refused, link, caplog, "" if number and pause else refusal))
+        tell(server, "")
+        until(lambda: link.wait_until_up(0.1) and push(link) == [""])
+        until(lambda: said(caplog, "NOREPLICAS")[-1].endswith("again"))
+    assert [line.split()[1:4] for line in said(caplog, "NOREPLICAS")] == [
+        ["does", "not", "accept"],
+        ["accepts", "otpreport", "events"],
+    ] * lines
+
+
+def tell(server: Redis, answer: str) -> None:
+    """Have all its connections answer that, old and new ones."""
+    server.answer = lambda: [answer]
+    for connection in server.connections:
+        connection.answer = server.answer
+
+
+def refused(link: Link, caplog: pytest.LogCaptureFixture, logged: str) -> bool:
+    """Push what is not taken, and return whether the log has that word."""
+    return refused_or_away(link) and logged in caplog.text
 
 
 def said(caplog: pytest.LogCaptureFixture, refusal: str) -> list[str]:
