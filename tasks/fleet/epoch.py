@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.keys import Keys
 from tasks.queue.fitness import FORMAT, too_new
 from tasks.script import Script
-from tasks.stored import integer, text
+from tasks.stored import integer, leading, text
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -60,13 +60,13 @@ class Memory:
         """Read the fields of `maintenance`, which are empty where not set."""
         found_ms = integer(at_ms)
         loss = None if found_ms is None else Loss(found_ms, integer(left_ms), operator_states)
-        return cls(integer(format_) or 0, epoch, integer(count) or 0, loss)
+        return cls(leading(format_), epoch, leading(count), loss)
 
     def lacks(self, seen: Memory) -> bool:
         """Whether this memory has lost what was seen before, judged as epoch.lua does."""
         if not seen.epoch:
             return False
-        own, theirs = _number(self.epoch), _number(seen.epoch)
+        own, theirs = leading(self.epoch), leading(seen.epoch)
         return own < theirs or (own == theirs and (self.epoch != seen.epoch or self.count < seen.count))
 
 
@@ -106,7 +106,3 @@ class Heartbeat:
 
 def _memory(fields: Sequence[bytes | int]) -> Memory:
     return Memory.of(*(str(field) if isinstance(field, int) else text(field) for field in fields))
-
-
-def _number(epoch: str) -> int:
-    return integer(epoch.partition(":")[0]) or 0

@@ -15,7 +15,7 @@ from redis.exceptions import (
 from otpreport.errors import OtpreportError
 from tasks.keys import Keys
 from tasks.script import Script
-from tasks.stored import integer
+from tasks.stored import leading
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -47,7 +47,7 @@ async def check_fitness(redis: Redis, keys: Keys) -> None:
         raise Unfit(
             f"its user may not run, or it does not know, {names} on {keys.prefix}otpreport* ({_RIGHTS})"
         )
-    if stored is not None and (found := integer(stored) or 0) > FORMAT:
+    if (found := leading(stored)) > FORMAT:
         raise too_new(found)
 
 

@@ -1,14 +1,16 @@
 """Whether a worker finds that Redis has lost what it held: on a real Redis, emptied or set back."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from tasks.fleet.epoch import Heartbeat, Loss, Memory
 from tasks.fleet.pulse import PulseReader
-from tasks.queue.fitness import FORMAT, Unfit
+from tasks.queue.fitness import FORMAT, Unfit, check_fitness
 from tests.support.admin import admin
+from tests.support.command import call
 from tests.support.queues import AlteredScript, Fleet
 from tests.support.wait import until
 
@@ -138,6 +140,33 @@ async def test_a_higher_format_is_left_alone(fleet: Fleet) -> None:
     with pytest.raises(Unfit, match=f"format {FORMAT + 1}; this one knows {FORMAT}"):
         await heart(fleet).beat()
     assert stored(fleet) == before
+
+
+@pytest.mark.parametrize(
+    ("written", "format_"),
+    [
+        (b"2.1", 2),
+        (b"2", 2),
+        (b"2-beta", 2),
+        (b"9" * 15, 10**15 - 1),
+        (b"9" * 16, 0),
+        (b"", 0),
+        (b"-2", 0),
+        (b" 2", 0),
+        (b"x2", 0),
+        (b"\xd9\xa2", 0),
+    ],
+)
+async def test_a_format_means_the_same_to_all(fleet: Fleet, url: str, written: bytes, format_: int) -> None:
+    """A worker that starts, commands, the exporter and a heartbeat read alike what a hand has written there."""
+    fleet.server.hset(fleet.keys.maintenance, "format", written)
+    assert PulseReader(fleet.server, fleet.keys).read([]).memory.format == format_
+    said = f"format {format_}; this one knows {FORMAT}"
+    ran = call(url, "dead", "list")
+    assert (ran.status, said in ran.err) == ((2, True) if format_ > FORMAT else (0, False))
+    for asked in (check_fitness(fleet.client, fleet.keys), heart(fleet).beat()):
+        with pytest.raises(Unfit, match=said) if format_ > FORMAT else nullcontext():
+            await asked
 
 
 @pytest.mark.parametrize(

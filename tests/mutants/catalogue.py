@@ -2271,6 +2271,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_reporter_signals.py::test_a_handler_drops_in_the_middle_of_dropping",
     ),
     Mutant(
+        "format-leading",
+        "tasks/stored.py",
+        "[0-9]{1,15}(?![0-9])",
+        "[0-9]{1,15}$",
+        "tests/integration/test_epoch.py::test_a_format_means_the_same_to_all",
+    ),
+    Mutant(
         "tls-file",
         "otpreport/connection.py",
         "absent_file(self._address.options) or wrong or str(error)",

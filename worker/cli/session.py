@@ -16,7 +16,7 @@ from tasks.fleet.snapshot import SnapshotReader
 from tasks.keys import Keys
 from tasks.keyspace import naming
 from tasks.queue.fitness import FORMAT, too_new
-from tasks.stored import integer
+from tasks.stored import leading
 from worker.cli.errors import NO, WRONG, CommandError
 from worker.fleet.client import NO_ACCOUNTS, connect, is_wrong, refused
 from worker.groups import in_force
@@ -72,7 +72,7 @@ def _check_format(client: Redis, keys: Keys) -> None:
     """Raise CommandError if Redis holds a newer version's data, which this one may misread."""
     untyped: Any = client
     with naming(keys.maintenance):
-        stored = integer(untyped.hget(keys.maintenance, "format") or b"") or 0
+        stored = leading(untyped.hget(keys.maintenance, "format"))
     if stored > FORMAT:
         raise CommandError(WRONG, f"redis: {too_new(stored)}")
 
