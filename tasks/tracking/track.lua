@@ -16,7 +16,7 @@
 --       commands that read
 --
 -- HASH otps: the counts (tasks/keys.py), and for this script alone: `back`, since when somebody looks again; `dispatched` 1 once
--- an OTP was sent; `marks`
+-- an OTP was sent; `ahead`, the latest time (s) of a `sent` that was in the future (SKEW); `marks`
 -- '<ms>:<notices> ...': at which time so many were waiting, less those that were noted since. An OTP is closed when what was
 -- waiting at the end of its time is noted, whatever came later.
 -- ZSET open: score = ((due (s) - EPOCH) * 8192 + expires_in) * 2048 + country * 2 + verified, 53 bits, so that due sorts.
@@ -33,7 +33,7 @@ local LOOKED = 2000 -- ms after which it is written down again that somebody loo
 local LATE, SPOOLS = 60000, 1800000 -- ms: a notice so old comes from a spool; how long these are waited for, at most
 local MARK, MARKS = 5000, 12 -- ms between two marks, and how many there are at most
 local HOURS = 50 * 3600
-local SKEW = 3600 -- s by which an app's clock may be ahead so that each repeat is known
+local SKEW = 3600 -- s by which an app's clock may be ahead and its repeats are known by one look
 local BUDGET = 262144 -- bytes of notices in one call
 local MOST_MEASURED = 4096 -- notices, at most, whose bytes are asked for: Redis looks at each block of the list
 local most_gone = 100 -- given up in one call, at most: as many as one may note, or EARLY would not hold
@@ -73,15 +73,20 @@ local function fingerprint(account, id)
 end
 
 -- It fails where the key of the widths can't be used: so it comes before what could not be taken back.
-local heads, write, generation
+local heads, widths, write, generation
+local function heads_of(by)
+  local found = {}
+  for age = 0, GENERATIONS - 1 do found[age + 1] = done_key(prefix, by, age, '', now, 'closed') end
+  return found
+end
+
 local function open_memory()
   if heads then return end
+  local by
   local seconds = now + tonumber(time[2]) / 1000000
-  local widths, by = widths_in_use(prefix, width, seconds)
+  widths, by = widths_in_use(prefix, width, seconds)
   write = memory(prefix, widths, seconds, 'closed')
-  heads = {}
-  generation = math.floor(seconds / by) * by
-  for age = 0, GENERATIONS - 1 do heads[age + 1] = done_key(prefix, by, age, '', seconds, 'closed') end
+  heads, generation = heads_of(by), floor(seconds / by) * by
 end
 
 local function is_member(set, number)
@@ -89,13 +94,21 @@ local function is_member(set, number)
   return found == 1 or (found ~= 0 and failed(set, found) and false)
 end
 
--- Returns the set in which an OTP is remembered, and its number; nil where it is in none. One that was sent in this generation
--- was not closed in one before, unless its app's clock is that far ahead (SKEW): most are looked for in one set.
-local function recall(account, id, sent)
+-- Returns the set in which an OTP is remembered, and its number; nil where it is in none. `new`: look among those closed in
+-- this generation alone.
+local function recall(account, id, new)
   local _, bucket, number = fingerprint(account, id)
-  for i = 1, sent and sent > generation + SKEW and 1 or #heads do
+  for i = 1, new and 1 or #heads do
     local set = heads[i] .. bucket
     if is_member(set, member(number)) then return set, number end
+  end
+end
+
+-- Take members out of each set that has an OTP: after a change of DEDUPE_TTL it is in one for each width.
+local function forget(account, id, ...)
+  local _, bucket = fingerprint(account, id)
+  for _, by in ipairs(widths) do
+    for _, head in ipairs(heads_of(by)) do failed(head .. bucket, redis.pcall('SREM', head .. bucket, ...)) end
   end
 end
 
@@ -168,10 +181,19 @@ local function write_moved(self)
   if words[1] then redis.call('ZADD', self.open, unpack(words)) end
 end
 
+-- Returns whether an OTP sent then (s) was not closed before this generation: most are looked for in one set. A clock may be
+-- ahead by more than SKEW: then those sent up to the latest time that it told are looked for in all.
+local function is_new(self, at)
+  if at <= now + SKEW then return at > generation + SKEW and at > self.ahead end
+  if at <= now + GENERATIONS * width and at > self.ahead then self.ahead, self.changes.ahead = at, at end
+  return false
+end
+
 local function note_sent(self, at_ms, ttl, country, id)
   if self.scores[id] then return end -- a repeat
-  local sent = math.min(math.floor(at_ms / 1000), now)
-  local known, number = recall(self.name, id, sent)
+  local at = floor(at_ms / 1000)
+  local sent = math.min(at, now)
+  local known, number = recall(self.name, id, is_new(self, at))
   if known and not is_member(known, unmatched_as(number)) then return end -- a repeat
   if sent + ttl < now then sent, ttl = now, 0 end
   local told = self.told[id]
@@ -182,7 +204,7 @@ local function note_sent(self, at_ms, ttl, country, id)
     redis.call('ZREM', self.early, id)
     self.waiting, self.told[id] = self.waiting - 1, nil
   end
-  if known then redis.call('SREM', known, member(number), unmatched_as(number)) end
+  if known then forget(self.name, id, member(number), unmatched_as(number)) end
   self.dispatched = true
   self.add(field_of(score, ':sent'))
   if verified == 0 then return end
@@ -208,7 +230,8 @@ local function note_verified(self, at_ms, id)
       local given_up = (now + patience - EPOCH) * SHIFT + ago
       self.waiting = self.waiting + redis.call('ZADD', self.early, 'NX', given_up, id)
       self.told[id] = given_up
-    elseif redis.call('SREM', known, unverified_as(number)) == 1 then
+    elseif is_member(known, unverified_as(number)) then
+      forget(self.name, id, unverified_as(number))
       self.add('late')
     end
   end
@@ -425,10 +448,11 @@ end
 local function track(name, most_waiting, deadline)
   local self = account_of(name)
   if not usable(self) then return end
-  local looked, watched, stored, marks, dispatched, back = unpack(redis.call('HMGET', self.hash,
-    'looked', 'watched', 'noted', 'marks', 'dispatched', 'back'))
+  local looked, watched, stored, marks, dispatched, back, ahead = unpack(redis.call('HMGET', self.hash,
+    'looked', 'watched', 'noted', 'marks', 'dispatched', 'back', 'ahead'))
   if not looked and self.length == 0 then return end
   looked, watched, self.dispatched = tonumber(looked), tonumber(watched) or 0, dispatched and true
+  self.ahead = tonumber(ahead) or 0
   local since = looked and now_ms - looked or gap_ms + 1
   if since > gap_ms or since < 0 then
     back, watched = now_ms, now_ms + pause_ms

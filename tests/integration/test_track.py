@@ -110,6 +110,46 @@ def test_a_closed_otp_is_remembered_for_the_time_of_the_setting(server: Embedded
         assert all(tracking.client.ttl(key) > 0 for key in keys)
 
 
+@pytest.mark.parametrize("ahead", [1800, 3 * 3600, 20 * 3600])
+def test_a_repeat_from_a_clock_that_is_ahead(tracking: Tracking, ahead: int) -> None:
+    """Of an OTP that was closed in the half of DEDUPE_TTL before, whose `sent` lies in this one by the app's clock."""
+    tracking.set_clock((tracking.now // 43_200 + 1) * 43_200 - 300)
+    at = tracking.now + ahead
+    for _ in range(2):
+        tracking.tell(f"sent {at}000 30 SG a")
+        tracking.track(2)
+        tracking.watch(200)
+        tracking.set_clock(max(at, tracking.now + 300) + 60)
+    assert tracking.now % 43_200 > 3600 or ahead < 3600
+    assert country(tracking) == NO
+    assert tracking.gaps == (0, 0)
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_a_repeat_after_the_longer_memory_took_over(tracking: Tracking, *, given_up: bool) -> None:
+    """What was taken from the memory of the setting before is taken from the new one's, too."""
+    longer = Tracking(tracking.client, ttl=10 * 86_400)
+    longer.set_clock((longer.now // 432_000 + 1) * 432_000)
+    tracking.sent("other")
+    tracking.track()
+
+    def tell_all() -> None:
+        longer.sent("a", expires_in=30)
+        longer.watch(160)
+        longer.verified("a")
+        longer.track(2)
+
+    if given_up:
+        longer.verified("a")
+        longer.watch(1000)
+    for _ in range(2):
+        tell_all()
+        longer.set_clock(longer.now + 3 * 86_400)
+    assert tracking.otps.countries["SG"].sent == 2
+    assert (tracking.otps.late, tracking.otps.unmatched) == (int(not given_up), int(given_up))
+    assert tracking.gaps == (0, 0)
+
+
 def test_verified_before_sent_is_verified(tracking: Tracking) -> None:
     """Two web servers tell in any order; the time it took is known all the same."""
     tracking.verified("a", ago=3)

@@ -2477,16 +2477,30 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "track-late-once",
         "tasks/tracking/track.lua",
-        "elseif redis.call('SREM', known, unverified_as(number)) == 1 then",
+        "elseif is_member(known, unverified_as(number)) then",
         "elseif known then",
         "tests/integration/test_track.py::test_a_repeat_changes_no_number",
     ),
     Mutant(
+        "track-forget-all",
+        "tasks/tracking/track.lua",
+        "for _, by in ipairs(widths) do",
+        "for _, by in ipairs({ widths[2] or widths[1] }) do",
+        "tests/integration/test_track.py::test_a_repeat_after_the_longer_memory_took_over",
+    ),
+    Mutant(
         "track-clock-ahead",
         "tasks/tracking/track.lua",
-        "math.min(math.floor(at_ms / 1000), now)",
-        "math.floor(at_ms / 1000)",
+        "local sent = math.min(at, now)",
+        "local sent = at",
         "tests/integration/test_track.py::test_a_clock_that_is_off_delays_no_closing",
+    ),
+    Mutant(
+        "track-repeat-ahead",
+        "tasks/tracking/track.lua",
+        "and at > self.ahead end",
+        "end",
+        "tests/integration/test_track.py::test_a_repeat_from_a_clock_that_is_ahead",
     ),
     Mutant(
         "track-clock-behind",
