@@ -17,6 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
+_EARLIEST_MS, _LATEST_MS = 946_684_800_000, 253_402_300_799_999
 LONGEST = 256
 """Characters of an id."""
 _LONGEST_NAME = 64
@@ -127,7 +128,7 @@ class Verification(_Checked):
             if not valid:
                 given = (account, message_id, occurred_at, verified, sent_at, app_id)
                 raise ValueError(_faults(dict(zip(_READERS, given, strict=True)) | unknown, _READERS))
-            if self.sent_at is not None and self.sent_at > self.occurred_at:
+            if sent_at is not None and self.sent_at > self.occurred_at:
                 raise ValueError(_SENT_LATER)
 
     @classmethod
@@ -165,7 +166,7 @@ class Verification(_Checked):
         Times are also read as floats, ISO 8601 text with a zone, and datetimes as kombu writes them. A `sent_at` after
         `occurred_at` is accepted: two machines' clocks may differ, and the report must not be lost.
         """
-        fields = {name: data[name] for name in _READERS if name in data}
+        fields = data if FIELDS.issuperset(data) else {name: data[name] for name in _READERS if name in data}
         try:
             return cls(**fields)
         except ValueError:
@@ -252,8 +253,9 @@ def is_account(value: object) -> bool:
 
 
 def _account(value: object) -> str:
-    text = _text(value)
-    if not _is_account(text):
+    if type(value) is str and _is_account(value):
+        return value
+    if not _is_account(text := _text(value)):
         raise ValueError("must be 1 to 64 of a-z, 0-9, _ and -")
     return text
 
@@ -296,6 +298,8 @@ def _country(value: object) -> str:
 def _moment(value: object) -> datetime:
     """Return a time that an OTP can have, given as an aware datetime or UNIX milliseconds."""
     if type(value) is int:
+        if _EARLIEST_MS <= value <= _LATEST_MS:
+            return _EPOCH + value * _MILLISECOND
         try:
             value = _EPOCH + value * _MILLISECOND
         except OverflowError:
@@ -339,6 +343,8 @@ _READERS: _Readers = {
     "sent_at": _optional(_moment),
     "app_id": _optional(_text),
 }
+FIELDS = frozenset(_READERS)
+"""The names of a Verification's fields."""
 
 
 _OF_DISPATCH: _Readers = {
