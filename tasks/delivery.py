@@ -57,11 +57,11 @@ class Leased:
         """Parse a record: its header, not the message. Bytes that are not a record are kept whole as the message."""
         try:
             header, line, raw = record.split(b"\n", 2)
-            deaths, solitary, first_ms = map(int, header.split())
+            deaths, solitary, first_ms = header.split()
             history = History.decode(line) if line else NO_HISTORY
+            return cls(account, tag, int(deaths), int(solitary), int(first_ms), history, raw, purpose)
         except (ValueError, TypeError, LookupError):
             return cls(account, tag, 0, 0, 0, NO_HISTORY, record, purpose)
-        return cls(account, tag, deaths, solitary, first_ms, history, raw, purpose)
 
     @property
     def leased(self) -> Leased:
@@ -107,6 +107,10 @@ class Delivery:
     tag: str = field(init=False)
     """The id of the message among all taken ones."""
     fingerprint: Fingerprint = field(init=False)
+    claim: str = field(init=False)
+    """The field under which it claims its message id."""
+    member: str = field(init=False)
+    """Its dedupe member once it is delivered."""
     sending: bool = False
     """Whether its request may have left."""
 
@@ -114,17 +118,8 @@ class Delivery:
         leased, event = self.leased, self.event
         # slots and no properties: each is read ten times a report
         self.account, self.tag = leased.account, leased.tag
-        self.fingerprint = Fingerprint.of(event.account, event.message_id)
-
-    @property
-    def claim(self) -> str:
-        """The field under which it claims its message id."""
-        return self.fingerprint.claim
-
-    @property
-    def member(self) -> str:
-        """Its dedupe member once it is delivered."""
-        return self.fingerprint.member(verified=self.event.verified)
+        self.fingerprint = fingerprint = Fingerprint.of(event.account, event.message_id)
+        self.claim, self.member = fingerprint.claim, fingerprint.member(verified=event.verified)
 
     @property
     def since_ms(self) -> int:

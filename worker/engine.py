@@ -441,12 +441,12 @@ class Engine:
             if leased.tag in self._held:
                 continue  # it was taken from us and is ours again: the delivery under way goes on, alone
             self._held[leased.tag] = leased
-            match self._report.read(leased, now_ms=now_ms):
-                case Delivery() as delivery:
-                    self._under_way[leased.tag] = delivery
-                    fresh.append(delivery)
-                case other:
-                    self._end(*_unreported(leased, other, now_ms))
+            read = self._report.read(leased, now_ms=now_ms)
+            if isinstance(read, Delivery):
+                self._under_way[leased.tag] = read
+                fresh.append(read)
+            else:
+                self._end(*_unreported(leased, read, now_ms))
         for buried in batch.buried:
             self._monitor.ended(*buried)
         if fresh:

@@ -420,8 +420,9 @@ class Admission:
         kinds: dict[tuple[int, str, str], int] = {}
         events: list[str | int] = []
         for line, (delivery, _) in batch:
-            kind, print_ = (numbers[line], delivery.account, _kind(delivery)), delivery.fingerprint
-            events += (kinds.setdefault(kind, len(kinds) + 1), delivery.tag, print_.claim, _members(delivery))
+            kind = (numbers[line], delivery.account, _kind(delivery))
+            number = kinds.setdefault(kind, len(kinds) + 1)
+            events += (number, delivery.tag, delivery.claim, _members(delivery))
         arguments.append(len(kinds))
         for kind in kinds:
             arguments += kind
@@ -525,5 +526,6 @@ def _kind(delivery: Delivery) -> str:
 
 def _members(delivery: Delivery) -> str:
     """Return the dedupe members whose presence makes this event a duplicate."""
-    true = delivery.fingerprint.member(verified=True)
-    return true if delivery.event.verified else f"{true} {delivery.fingerprint.member(verified=False)}"
+    if delivery.event.verified:
+        return delivery.member
+    return f"{delivery.fingerprint.member(verified=True)} {delivery.member}"

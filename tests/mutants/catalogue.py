@@ -719,8 +719,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admit-true-after-false",
         "tasks/limiter/admission.py",
-        "true = delivery.fingerprint.member(verified=True)",
-        "true = delivery.fingerprint.member(verified=False)",
+        "{delivery.fingerprint.member(verified=True)} {delivery.member}",
+        "{delivery.fingerprint.member(verified=False)} {delivery.member}",
         "tests/integration/test_admission.py::test_what_was_delivered_is_not_sent_again",
     ),
     Mutant(
