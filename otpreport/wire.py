@@ -23,7 +23,8 @@ PRIORITY_SUFFIXES = tuple(f"\x06\x16{step}" if step else "" for step in PRIORITY
 """What the names of the lists end in, the most urgent first."""
 
 _NOTED = ',"noted":1'
-_EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
+EMBED = '{"callbacks":null,"errbacks":null,"chain":null,"chord":null}'
+"""What follows the task, in Celery's words: nothing."""
 
 _subclass_json = JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -61,7 +62,7 @@ def encode(event: Verification, *, task_id: str, noted: bool = False) -> bytes:
     if type(flag) is not bool or not is_account(event.account) or len(event.message_id) > LONGEST:
         Verification(**event.model_dump())  # nothing has checked this one; it raises
     fields = _event(event) if type(event) is Verification else _subclass_json(event.to_wire())
-    body = b2a_base64(f'[[],{{"event":{fields}}},{_EMBED}]'.encode(), newline=False).decode()
+    body = b2a_base64(f'[[],{{"event":{fields}}},{EMBED}]'.encode(), newline=False).decode()
     quoted = _text(task_id)
     # delivery_tag repeats the task id: a message written twice is then one message for a stock worker, too.
     return (

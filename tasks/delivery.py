@@ -11,7 +11,7 @@ from otpreport import Dispatch, Verification
 from otpreport.wire import SENT_TASK, TASK, notice
 from tasks.dedupe import Fingerprint
 from tasks.history import NO_HISTORY, History
-from tasks.message import Json, MalformedMessage, Task, decode
+from tasks.message import Json, MalformedMessage, Task, decode, of_our_client
 from tasks.retry import Reason
 from tasks.shared import SOLITARY_DEATHS, SUSPECT_DEATHS
 
@@ -167,6 +167,12 @@ def read(leased: Leased, *, now_ms: int, max_age: float = math.inf) -> Read:
     """Parse a leased message; events of its account expire after `max_age` seconds. Never raises."""
     if leased.solitary_deaths >= SOLITARY_DEATHS:
         return Undeliverable(Reason.POISON, f"{leased.deaths} workers died while they held it")
+    if found := of_our_client(leased.raw, leased.account):
+        return Delivery(leased, found[0], (), found[1])
+    return _of_any_producer(leased, now_ms, max_age)
+
+
+def _of_any_producer(leased: Leased, now_ms: int, max_age: float) -> Read:
     try:
         task = decode(leased.raw)
         if task.task == SENT_TASK:

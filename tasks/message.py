@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from binascii import a2b_base64
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from typing import TypeAlias, cast
 
 import orjson
 from pydantic_core import from_json
 
 from otpreport.errors import OtpreportError
-from otpreport.event import milliseconds
+from otpreport.event import FIELDS, Verification, milliseconds
+from otpreport.wire import EMBED, encode
 from tasks.shared import MAX_BYTES
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
@@ -39,6 +41,12 @@ _SERIALIZERS = {
     "application/data": "auth",
 }
 """Serializers of Celery that are not read, by the content-type that kombu writes."""
+_HEAD, _ID = b'{"body":"', slice(-35, -3)
+"""Where the body of a message of our client begins, and where its id is at the end."""
+_BEFORE, _AFTER = b'[[],{"event":{', f"}}}},{EMBED}]".encode()
+"""How its body begins and ends."""
+_EVENT = slice(len(_BEFORE) - 1, 1 - len(_AFTER))
+"""Where the event is in its body, braces included."""
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "binary"})
 """What a content-encoding may say; celery-php calls its JSON binary, and kombu reads that as UTF-8, too."""
 
@@ -80,6 +88,44 @@ def decode(raw: bytes) -> Task:
         if "body" not in envelope or (headers.get("id") and headers.get("task")):
             raise
         return _protocol_1(_body(envelope, headers), error)
+
+
+def of_our_client(raw: bytes, account: str) -> tuple[Verification, bool] | None:
+    """Return the event of a message as our client writes them, and whether it is noted; None for any other message.
+
+    Only the id and the event differ, so nothing else is parsed. What it accepts `decode` reads as the same: the rest is
+    the text that `encode` writes, to the byte, and the event is valid as it is, with no fields that are not its own.
+    """
+    task_id = raw[_ID]
+    if not (raw.startswith(_HEAD) and task_id.isalnum() and len(raw) <= MAX_BYTES):
+        return None
+    for noted, texts in _after_body(account):
+        after = task_id.join(texts)
+        if raw.endswith(after):
+            event = _our_event(raw[len(_HEAD) : -len(after)])
+            return (event, noted) if event is not None and event.account == account else None
+    return None
+
+
+def _our_event(text: bytes) -> Verification | None:
+    try:
+        body = a2b_base64(text, strict_mode=True)
+        fields = orjson.loads(body[_EVENT])
+        if body.startswith(_BEFORE) and body.endswith(_AFTER) and FIELDS.issuperset(fields):
+            return Verification(**fields)
+    except ValueError:
+        pass  # `decode` says what is wrong
+    return None
+
+
+@cache  # one for each account of the worker
+def _after_body(account: str) -> tuple[tuple[bool, list[bytes]], ...]:
+    """Return the texts around the ids after the body, of a message that is noted and of one that is not."""
+    event, task_id = Verification(account=account, message_id="1", occurred_at=datetime.now(UTC)), "0" * 32
+    written = ((noted, encode(event, task_id=task_id, noted=noted)) for noted in (True, False))
+    return tuple(
+        (noted, raw[raw.index(b'"', len(_HEAD)) :].split(task_id.encode())) for noted, raw in written
+    )
 
 
 def _protocol_2(envelope: dict[str, Json]) -> Task:

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otpreport import Dispatch, Verification
-from otpreport.wire import encode, notice
+from otpreport.event import FIELDS
+from otpreport.wire import EMBED, encode, notice
 from tasks.delivery import Delivery, Dispatched, LeasePurpose, NotYet, Read, Undeliverable, read
 from tasks.history import History
+from tasks.message import of_our_client
 from tasks.retry import Reason
 from tasks.shared import MAX_BYTES, SOLITARY_DEATHS
 from tests.support.leased import NOW_MS, event, leased, message
+from tests.unit.otpreport.test_event import events
 
 WIRE = event().to_wire()
 JSON = st.recursive(
@@ -347,3 +350,81 @@ def test_no_time_raises(moment: str, zone: str) -> None:
     """The first and the last second of the calendar are read, in whatever zone."""
     headers = {"eta": moment + zone, "expires": moment + zone}
     assert isinstance(reading(message(headers=headers)), NotYet | Undeliverable)
+
+
+ID = "0123456789abcdef" * 2
+
+
+def ours(
+    wire: str, *, noted: bool = False, task_id: str = ID, name: str = "event", follows: str = EMBED
+) -> bytes:
+    """Return a message as our client writes it, but for the JSON of its event, the argument's name and what follows."""
+    raw = encode(event(), task_id=task_id, noted=noted)
+    body = base64.b64encode(f'[[],{{"{name}":{wire}}},{follows}]'.encode("utf-8", "surrogatepass"))
+    return re.sub(rb'"body":"[^"]*"', b'"body":"' + body + b'"', raw, count=1)
+
+
+def same_in_general(raw: bytes) -> Delivery:
+    """Return what a message is read as that our client did not write, for the end of its line."""
+    assert of_our_client(raw + b"\n", "tencent") is None
+    general = reading(raw + b"\n")
+    assert isinstance(general, Delivery)
+    return general
+
+
+@given(events, st.booleans())
+def test_a_message_of_our_client_is_recognised(any_event: Verification, noted: bool) -> None:
+    """Whatever its event holds, it is read the short way, and as the general reader reads it."""
+    of_tencent = replace(any_event, account="tencent")
+    raw = encode(of_tencent, task_id=ID, noted=noted)
+    general = same_in_general(raw)
+    assert of_our_client(raw, "tencent") == (general.event, general.noted)
+    assert (general.noted, general.ignored) == (noted, ())
+    assert of_our_client(raw, "alibaba") is None
+
+
+@st.composite
+def json_of_events(draw: st.DrawFn) -> str:
+    """Return the JSON of an event with a field or two that may be wrong."""
+    changes = draw(st.dictionaries(st.sampled_from([*sorted(FIELDS), "locale"]), JSON, max_size=2))
+    return json.dumps(draw(events).to_wire() | {"account": "tencent"} | changes, ensure_ascii=False)
+
+
+@given(
+    raw=st.builds(ours, json_of_events(), noted=st.booleans(), task_id=st.text(max_size=40)), data=st.data()
+)
+def test_what_is_nearly_ours_is_read_as_any_other(raw: bytes, data: st.DataObject) -> None:
+    """The short way accepts nothing that the general reader would refuse or read as something else."""
+    place, source = data.draw(st.integers(0, len(raw))), data.draw(st.integers(0, len(raw)))
+    piece = data.draw(st.binary(max_size=3) | st.just(raw[source : source + 40]))
+    cut = data.draw(st.integers(0, 40))
+    for changed in (raw, raw[:place] + piece + raw[place + cut :]):
+        if found := of_our_client(changed, "tencent"):
+            general = same_in_general(changed)
+            assert (found, ()) == ((general.event, general.noted), general.ignored)
+
+
+DEEP = '{"a":' * 1022 + "1" + "}" * 1022
+TEXT = json.dumps(WIRE)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ours(TEXT[:-1] + f',"deep":{DEEP}}}'),
+        ours(TEXT[:-1] + " " * 60_000 + "}"),
+        ours(json.dumps(WIRE | {"account": "alibaba"})),
+        ours(TEXT, name="other"),
+        ours(TEXT, follows='{"chain":[{"task":"t"}]}'),
+        ours(TEXT, follows='{"chain":[{"task":"t"}]},' + EMBED),
+        ours(f"{TEXT},{TEXT}"),
+        ours(TEXT, task_id="\\" * 32),
+        ours(TEXT, task_id="\x7f" * 32),
+        ours(TEXT) * 2,
+        ours(TEXT).replace(b"body", b"text", 1),
+        b"~".join([ours(TEXT)[:20], ours(TEXT)[20:]]),
+    ],
+)
+def test_what_only_looks_like_ours(raw: bytes) -> None:
+    """A message that the general reader refuses, or that asks for more, is not read the short way."""
+    assert of_our_client(raw, "tencent") is None
