@@ -119,7 +119,7 @@ def _first(names: Sequence[str], environment: Mapping[str, str]) -> tuple[str, s
 def _excepts(entry: str, host: str, port: int) -> bool:
     name, colon, its_port = entry.rpartition(":")
     if colon and its_port.isdecimal() and ("]" in name or ":" not in name):
-        if int(its_port) != port:
+        if its_port.lstrip("0") != str(port):  # it may have more digits than Python makes a number of
             return False
         entry = name
     entry = entry.strip("[]")

@@ -231,13 +231,13 @@ class TomlFile(Layer):
     def _parse(self, text: str, file: str) -> list[tuple[Path_, object]] | None:
         try:
             return list(_leaves(tomllib.loads(text)))
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also for a number of more digits than Python reads
             # the parser's message can quote the file, which may hold secrets: show only the position
             place = re.search(r"\(at [^()]*\)$", str(error))
             self.blame(
                 CONFIG_VARIABLE,
                 f"names {file}, which is not valid TOML",
-                f"fix it {place[0] if place else ''}",
+                f"fix it {place[0] if place else ''}".rstrip(),
             )
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +204,9 @@ def _options(url: str) -> dict[str, object]:
     found = cast("dict[str, Any]", _connection.parse_url(url))
     if found.get("db", 0) < 0 or not all(0 < found.get(name, 1) <= _DAY for name in _TIMEOUTS):
         raise ValueError("no such database, or no such time")
+    if found.get("health_check_interval", 0) > _DAY:
+        raise ValueError("no such time")
+    ssl.TLSVersion(found.get("ssl_min_version", ssl.TLSVersion.TLSv1_2))
     return {name: value for name, value in found.items() if name not in _OF_POOLS}
 
 

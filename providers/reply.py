@@ -211,6 +211,6 @@ def _until(later: str, now: str) -> float | None:
         return None
     try:
         seconds = (parsedate_to_datetime(later) - parsedate_to_datetime(now)).total_seconds()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError):  # the last where just one has a zone that it can read
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_LIMIT)

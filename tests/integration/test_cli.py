@@ -78,6 +78,29 @@ def test_wrong_use_is_one_line_and_status_2(url: str, command: tuple[str, ...], 
     assert ran.line.startswith(said)
 
 
+@pytest.mark.parametrize("number", ["9" * 22, "9" * 400, "9" * 5000, "1e999", "nan", "-1"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("audit", "--count"),
+        ("dead", "list", "--limit"),
+        ("send", __file__, "--from-line"),
+        ("send", __file__, "--rate"),
+        ("conversion", "--hours"),
+        ("status", "--interval"),
+        ("ready", "--port"),
+        ("dead", "replay", "--all", "--share"),
+        ("dead", "list", "--since"),
+    ],
+    ids=lambda command: "-".join(command[:1] + command[-1:]),
+)
+def test_a_number_that_no_option_takes(url: str, command: tuple[str, ...], number: str) -> None:
+    """However many digits it has, it is wrong use, told in words."""
+    ran = call(url, *command, number)
+    assert ran.status == 2, ran
+    assert command[-1] in ran.err
+
+
 @pytest.mark.parametrize("command", [("nonsense",), ("dead", "lst"), ("dead", "list", "--limt", "3")])
 def test_what_does_not_exist_is_status_2(command: tuple[str, ...]) -> None:
     """A mistyped command or option."""

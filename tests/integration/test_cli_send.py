@@ -163,6 +163,18 @@ def test_changed_file(tmp_path: Path, url: str, valkey: redis.Redis) -> None:
     assert len(queued(valkey)) == 10
 
 
+@pytest.mark.parametrize("line", ["-1", "1e300", '"' + "9" * 5000 + '"', "[]"])
+def test_a_state_that_is_none(tmp_path: Path, url: str, valkey: redis.Redis, line: str) -> None:
+    """A line that no file has is named as what it is, and nothing is sent."""
+    file = write(tmp_path / "events.jsonl", 3)
+    assert call(url, "send", str(file), "--yes").status == 0
+    kept = Path(f"{file}.sent")
+    kept.write_text(kept.read_text().replace('"line":3', f'"line":{line}'))
+    ran = call(url, "send", str(file), "--yes")
+    assert (ran.status, ran.line) == (2, f"{kept} can't be read: move it away, and give --from-line")
+    assert len(queued(valkey)) == 3
+
+
 def test_standard_input(tmp_path: Path, url: str, valkey: redis.Redis) -> None:
     """`-` reads CSV or JSON lines from standard input."""
     text = write(tmp_path / "events.jsonl", 3).read_text()

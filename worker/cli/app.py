@@ -21,7 +21,7 @@ from otpreport.extras import missing
 from otpreport.version import VERSION
 from worker.cli import dead
 from worker.cli.errors import INTERRUPTED, NO, WRONG, CommandError
-from worker.cli.usage import PlainCommand
+from worker.cli.usage import MOST, PlainCommand
 from worker.cli.who import By
 from worker.fleet.wording import plain
 
@@ -232,7 +232,7 @@ def conversion(
 @app.command(epilog="Example: otpreport audit --count 20")
 def audit(
     *,
-    count: Annotated[int, typer.Option(min=0, help="Most entries to show; 0: all.")] = 50,
+    count: Annotated[int, typer.Option(min=0, max=MOST, help="Most entries to show; 0: all.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Show what operators changed: who, when and what.
@@ -257,7 +257,10 @@ def send(
         ),
     ] = None,
     from_line: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Start at this line; default: after those sent before.")
+        int,
+        typer.Option(
+            min=0, max=MOST, metavar="N", help="Start at this line; default: after those sent before."
+        ),
     ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and count all lines; send nothing.")

@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from worker.cli.usage import MOST
 from worker.cli.who import By
 
 Ids: TypeAlias = Annotated[
@@ -68,7 +69,7 @@ def list_(
     since: Since = "",
     until: Until = "",
     in_doubt: InDoubt = None,
-    limit: Annotated[int, typer.Option(min=0, help="Most letters to show; 0: all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, max=MOST, help="Most letters to show; 0: all.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List dead letters, newest first."""

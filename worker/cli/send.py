@@ -31,6 +31,7 @@ from worker.cli.moves import check_json, progress
 from worker.cli.run import no_such_account
 from worker.cli.screen import safe, screen, table, write_json
 from worker.cli.session import MOST_AWAY, Session, session
+from worker.cli.usage import MOST
 from worker.cli.who import who
 from worker.cli.written import write_down
 from worker.fleet.wording import count, moment, number, span
@@ -96,7 +97,7 @@ class SentState:
         """Return what the file says; CommandError if it can't be trusted."""
         try:
             kept: Any = orjson.loads(path.read_bytes())
-            state = cls(path, str(kept["redis"]), int(kept["line"]), str(kept["sha256"]))
+            state = cls(path, str(kept["redis"]), _line(int(kept["line"])), str(kept["sha256"]))
         except FileNotFoundError:
             return cls(path, redis)
         except (OSError, ValueError, KeyError, TypeError):
@@ -389,3 +390,9 @@ def _finish(preview: FilePreview, sent: int, *, dry_run: bool, as_json: bool) ->
         )
     elif not dry_run and preview.groups:
         screen().print(f"sent {count(sent, 'event')}", soft_wrap=True)
+
+
+def _line(number_: int) -> int:
+    if not 0 <= number_ <= MOST:
+        raise ValueError("no file has such a line")
+    return number_

@@ -1,10 +1,13 @@
-"""How the usage line of a command names its arguments."""
+"""How the usage line of a command names its arguments, and how much its options take."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from typer.core import TyperCommand
+
+MOST = 1_000_000_000
+"""The largest count, or number of a line, that an option takes."""
 
 
 class PlainCommand(TyperCommand):

@@ -157,6 +157,14 @@ def test_a_toml_file_that_is_none(tmp_path: Path) -> None:
     ]
 
 
+def test_a_number_in_toml_that_python_does_not_read(tmp_path: Path) -> None:
+    """It has thousands of digits, and the parser says so in its own way."""
+    file = written(tmp_path / "x.toml", f"concurrency = {'9' * 5000}\n")
+    assert faults({"OTPREPORT_CONFIG": file}) == [
+        f"OTPREPORT_CONFIG names {file}, which is not valid TOML: fix it"
+    ]
+
+
 @pytest.mark.parametrize("name", ["OTPREPORT_CONFIG", "OTPREPORT_SECRETS_DIR"])
 def test_a_path_that_is_not_there(tmp_path: Path, name: str) -> None:
     """A named file or folder has to be there."""

@@ -47,6 +47,14 @@ def test_forms(text: str) -> None:
             2,
             "occurred_at: is not an ISO 8601 time with a zone, like 2026-05-01T12:00:00Z, nor UNIX",
         ),
+        *(
+            (
+                f"account,message_id,occurred_at\na,1,{digits}\n",
+                2,
+                "occurred_at: is after the year 9999",
+            )
+            for digits in ("9" * 17, "9" * 5000)
+        ),
         (
             '{"account": "a", "message_id": "1", "occurred_at": null}',
             1,
