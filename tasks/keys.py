@@ -174,8 +174,8 @@ class Keys:
         return f"{self.prefix}otpreport:closed:{generation}:{bucket}"
 
     def refused_otps(self, account: str) -> str:
-        """LIST: ids of the newest dead letters of the tracker's own reports, so that only so many are kept."""
-        return f"{self.prefix}otpreport:refused:{account}"
+        """ZSET: id of a dead letter of the tracker's own reports to when it died (ms); only so many are kept."""
+        return f"{self.prefix}otpreport:refused-index:{account}"
 
     def early_otps(self, account: str) -> str:
         """ZSET: message id of an OTP verified before anybody said that it was sent, to when that is given up (s)."""

@@ -51,7 +51,7 @@ local function bury(account, tag, now, reason, record)
   redis.call('HSET', dead, tag, story .. attempts .. ']}\n' .. string.sub(record, from, from + MAX_BYTES - 1))
   redis.call('ZADD', index, now, tag)
   redis.call('HINCRBY', reasons, account .. ':' .. reason, 1)
-  if is_automatic(tag) then refuse(account, tag, replayed) end
+  if is_automatic(tag) then refuse(account, tag, replayed, now) end
   for _, word in ipairs({ account, tag, reason, replayed and '1' or '' }) do buried[#buried + 1] = word end
   return true
 end

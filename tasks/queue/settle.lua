@@ -197,7 +197,7 @@ function verbs.bury(kind, tag, claim, letter)
   redis.call('HSET', dead, tag, letter)
   redis.call('ZADD', index, now, tag)
   if is_automatic(tag) then
-    refuse(account, tag, kind.mark == '1')
+    refuse(account, tag, kind.mark == '1', now)
   elseif reason == 'permanent' and kind.mark ~= '1' then -- a letter that is refused again is no news
     suspect_account(account, letter, kind.mark == 'p')
   end

@@ -24,12 +24,15 @@ local function let_letter_go(account, tag)
 end
 
 -- Note that one failed for good, whose dead letter is written: it is counted, once, and the oldest letter beyond so many goes.
-local function refuse(account, tag, was_replayed)
-  local otps, refused = key('otps', account), key('refused', account)
+-- A letter that is replayed and refused again stays one.
+local function refuse(account, tag, was_replayed, now)
+  local otps, letters = key('otps', account), key('refused-index', account)
   if not was_replayed and sound(otps, 'hash') then
     failed(otps .. ' queued', redis.pcall('HINCRBY', otps, 'queued', -1))
     failed(otps .. ' refused', redis.pcall('HINCRBY', otps, 'refused', 1))
   end
-  if failed(refused, redis.pcall('LPUSH', refused, tag)) then return end
-  if redis.call('LLEN', refused) > REFUSED_LETTERS then let_letter_go(account, redis.call('RPOP', refused)) end
+  if failed(letters, redis.pcall('ZADD', letters, now, tag)) or redis.call('ZCARD', letters) <= REFUSED_LETTERS then return end
+  local oldest = redis.call('ZRANGE', letters, 0, 0)[1]
+  redis.call('ZREM', letters, oldest)
+  let_letter_go(account, oldest)
 end

@@ -6,12 +6,15 @@ import orjson
 import pytest
 
 from tasks.accounts.states import States
+from tasks.dead_letters.filter import Filter
+from tasks.dead_letters.store import DeadLetters, ReplayPace
 from tasks.delivery import Delivery, LeasePurpose
 from tasks.fleet.snapshot import SnapshotReader
 from tasks.limiter.admission import RateGroup, Refusal
 from tasks.retry import Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule
 from tests.integration.test_admission import GROUP, opened
+from tests.support.dead import Death, burial
 from tests.support.events import NOON
 from tests.support.leased import event
 from tests.support.otps import ACCOUNT, Tracking
@@ -133,7 +136,7 @@ async def test_they_stop_no_account(fleet: Fleet, tracking: Tracking) -> None:
 
 
 async def test_one_that_fails_for_good_is_counted(fleet: Fleet, tracking: Tracking) -> None:
-    """Each `no` is queued or refused, at every moment; replayed and refused again it counts once."""
+    """Each `no` is queued or refused, at every moment."""
     close(tracking, 5)
     for number, delivery in enumerate(await fleet.take(3, account=ACCOUNT)):
         await fleet.settle(delivery, REFUSED)
@@ -175,6 +178,20 @@ async def test_only_so_many_letters_are_kept(fleet: Fleet, tracking: Tracking) -
     assert fleet.server.hget(fleet.keys.dead_reasons, f"{ACCOUNT}:permanent") == b"1002"
     assert fleet.server.zcard(fleet.keys.dead_index(ACCOUNT)) == 1002
     assert tracking.gaps == (0, 0)
+
+
+async def test_a_letter_that_is_refused_again_is_one(fleet: Fleet, tracking: Tracking) -> None:
+    """Replayed twice in vain, 400 are 400 of the thousand that may be kept, and of the count."""
+    letters, queue = DeadLetters(fleet.server, fleet.keys), fleet.queue()
+    close(tracking, 400)
+    for _ in range(3):
+        while leased := (await queue.lease({ACCOUNT: 200})).leased:
+            held = [(one, burial(one, Death(Reason.PERMANENT))) for one in leased]
+            assert all(await queue.settle(held, queue.next_call()))
+        sum(letters.replay(letters.letters(Filter()), {ACCOUNT: ReplayPace(1.0, "group", 1e9)}))
+    places = fleet.places(ACCOUNT)
+    assert (places.dead, places.balanced) == (400, True)
+    assert (tracking.otps.queued, tracking.otps.refused, tracking.gaps) == (0, 400, (0, 0))
 
 
 async def test_what_a_dead_worker_held_stays_behind_all_others(short_lived: Fleet) -> None:

@@ -2652,7 +2652,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "automatic-judges-nobody",
         "tasks/queue/settle.lua",
-        "  if is_automatic(tag) then\n    refuse(account, tag, kind.mark == '1')\n  elseif reason",
+        "  if is_automatic(tag) then\n    refuse(account, tag, kind.mark == '1', now)\n  elseif reason",
         "  if reason",
         "tests/integration/test_automatic.py::test_they_stop_no_account",
     ),
@@ -2666,9 +2666,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "automatic-letters",
         "tasks/tracking/automatic.lua",
-        "if redis.call('LLEN', refused) > REFUSED_LETTERS then",
-        "if false then",
+        "redis.call('ZCARD', letters) <= REFUSED_LETTERS then return end",
+        "true then return end",
         "tests/integration/test_automatic.py::test_only_so_many_letters_are_kept",
+    ),
+    Mutant(
+        "automatic-letters-once",
+        "tasks/tracking/automatic.lua",
+        "redis.pcall('ZADD', letters, now, tag)",
+        "redis.pcall('ZADD', letters, now, tag .. now)",
+        "tests/integration/test_automatic.py::test_a_letter_that_is_refused_again_is_one",
     ),
     Mutant(
         "automatic-no-age",
@@ -2680,7 +2687,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "automatic-poison",
         "tasks/queue/bury.lua",
-        "if is_automatic(tag) then refuse(account, tag, replayed) end",
+        "if is_automatic(tag) then refuse(account, tag, replayed, now) end",
         "",
         "tests/integration/test_automatic.py::test_a_poisonous_one_is_counted",
     ),

@@ -80,7 +80,7 @@ class Undertaker:
         leased = await self._lease(account, count)
         assert len(leased) == count
         for part in _parts(leased):
-            assert all(await self._settle([(one, _burial(one, death)) for one in part]))
+            assert all(await self._settle([(one, burial(one, death)) for one in part]))
         return [one.tag for one in leased]
 
     async def _send(self, account: str, count: int, raw: bytes | None) -> None:
@@ -123,7 +123,8 @@ def _parts(leased: Sequence[Leased]) -> Iterator[Sequence[Leased]]:
         yield leased[start : start + SETTLED_AT_ONCE]
 
 
-def _burial(leased: Leased, death: Death) -> Bury:
+def burial(leased: Leased, death: Death) -> Bury:
+    """Return how a worker settles an event that dies so."""
     now_ms = leased.first_ms
     found = read(leased, now_ms=now_ms)
     event = found.event if not isinstance(found, Undeliverable) else None
