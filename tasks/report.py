@@ -121,7 +121,10 @@ class ProviderClock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ActiveAccount:
-    """A configured account at work; `max_age` is in seconds, and counts from the sending of the code if so told."""
+    """A configured account at work; `max_age` is in seconds, and counts from the sending of the code if so told.
+
+    `automatic`: the tracker's own reports are sent; those still queued after a change to `never` are not.
+    """
 
     name: str
     provider: Provider
@@ -129,6 +132,11 @@ class ActiveAccount:
     policy: Policy
     max_age: float
     from_sending: bool = False
+    automatic: bool = True
+
+    def reports_unverified(self, leased: Leased) -> bool:
+        """Whether the provider is to be told of this code that was not entered."""
+        return self.provider.unverified == "reported" and (self.automatic or not leased.automatic)
 
 
 class Report:
@@ -181,7 +189,7 @@ class Report:
         account = self._accounts[delivery.account]
         if delivery.leased.purpose is LeasePurpose.SHED:
             return Finish(Ending.SHED)
-        if not delivery.event.verified and account.provider.unverified != "reported":
+        if not delivery.event.verified and not account.reports_unverified(delivery.leased):
             return Finish(Ending.SKIPPED)
         # the events of an account that stood still for long may all be too old: one of them is its probe
         if not delivery.leased.probe and self._expired(delivery, account):

@@ -468,6 +468,7 @@ def _accounts(settings: Settings, http: HttpClient) -> dict[str, ActiveAccount]:
             policy=Policy(account.max_attempts, settings.retry_base, settings.retry_cap),
             max_age=account.max_age,
             from_sending=REGISTRY[account.provider].deadline is not None,
+            automatic=account.unverified == "report",
         )
         for account in settings.accounts.values()
     }

@@ -1104,7 +1104,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "report-skip",
         "tasks/report.py",
-        'if not delivery.event.verified and account.provider.unverified != "reported":',
+        "if not delivery.event.verified and not account.reports_unverified(delivery.leased):",
         "if False:",
         "tests/unit/tasks/test_report.py::test_what_the_provider_cannot_be_told_is_skipped",
     ),
@@ -2671,11 +2671,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_automatic.py::test_only_so_many_letters_are_kept",
     ),
     Mutant(
-        "automatic-letters-once",
-        "tasks/tracking/automatic.lua",
-        "redis.pcall('ZADD', letters, now, tag)",
-        "redis.pcall('ZADD', letters, now, tag .. now)",
-        "tests/integration/test_automatic.py::test_a_letter_that_is_refused_again_is_one",
+        "automatic-never",
+        "tasks/report.py",
+        "(self.automatic or not leased.automatic)",
+        "True",
+        "tests/unit/tasks/test_report.py::test_what_still_waits_after_a_change_to_never_is_skipped",
     ),
     Mutant(
         "automatic-no-age",

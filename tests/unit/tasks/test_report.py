@@ -54,11 +54,14 @@ class World:
     policy: Policy = field(default_factory=Policy)
     is_aside: Callable[[str], bool] = lambda _: False
     from_sending: bool = False
+    automatic: bool = True
 
     def __post_init__(self) -> None:
         nonces = count(1)
         self.http = self.network(self.replies)
-        account = ActiveAccount("tencent", self.provider, self.http, self.policy, 3600.0, self.from_sending)
+        account = ActiveAccount(
+            "tencent", self.provider, self.http, self.policy, 3600.0, self.from_sending, self.automatic
+        )
         self.report = Report(
             {"tencent": account},
             admission=self.gate,
@@ -400,6 +403,17 @@ def test_what_the_provider_cannot_be_told_is_skipped() -> None:
         assert world.gate.entered == 0
     reported = World(provider=Alibabalike()).settle(delivery(event(verified=False)))
     assert reported == Finish(Ending.DELIVERED)
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_what_still_waits_after_a_change_to_never_is_skipped(automatic: bool) -> None:
+    """The tracker's own reports go no more; the app's, and those of codes that were entered, do."""
+    world = World(provider=Alibabalike(), automatic=automatic)
+    made = delivery(event(verified=False), tag="tencent:w:n1")
+    assert world.settle(made) == Finish(Ending.DELIVERED if automatic else Ending.SKIPPED)
+    world.replies += [DELIVERED] * 2
+    for verified in (True, False):
+        assert world.settle(delivery(event(verified=verified))) == Finish(Ending.DELIVERED)
 
 
 def test_a_delivered_probe_lets_the_account_run() -> None:
