@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from otpreport.wire import NOTICES
 from tasks.fleet.deployment import read_deployment
@@ -18,8 +19,19 @@ from worker.cli.who import read_reason, who
 from worker.cli.written import SoFar, audited
 from worker.fleet.wording import number
 
-LATELY = "workers of the last ten minutes have it in their settings"
-"""Of an account that no live worker serves any more."""
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Who may serve an account, and what an operator does instead, or first."""
+
+    by: str
+    fix: str = "`accounts pause --mode shed` drops what waits in the queue of a served account"
+
+
+LATELY = Served(
+    "workers of the last ten minutes have it in their settings",
+    "if it was taken out of them, try again ten minutes after the last of these workers ended",
+)
 
 
 def purge_unserved(name: str, reason: str, by: str, *, yes: bool, as_json: bool) -> int:
@@ -40,24 +52,23 @@ def purge_unserved(name: str, reason: str, by: str, *, yes: bool, as_json: bool)
 
 
 def _check_unserved(opened: Session, name: str) -> None:
-    if known := _known(opened, name.removesuffix(NOTICES)):
-        fix = "`accounts pause --mode shed` drops what waits in the queue of a served account"
-        if known == LATELY:
-            fix = "if it was taken out of them, try again ten minutes after the last of these workers ended"
-        raise CommandError(WRONG, f"--unserved is for accounts that no worker serves, and {known}: {fix}")
+    if served := _served(opened, name.removesuffix(NOTICES)):
+        raise CommandError(
+            WRONG, f"--unserved is for accounts that no worker serves, and {served.by}: {served.fix}"
+        )
 
 
-def _known(opened: Session, name: str) -> str:
-    """Say who may serve the account: this command's settings, a live worker, or workers that ran lately."""
+def _served(opened: Session, name: str) -> Served | None:
+    """Return who may serve the account: this command's settings, a live worker, or workers that ran lately."""
     if name in opened.settings.accounts:
-        return "it is in the settings here"
+        return Served("it is in the settings here")
     now_ms = redis_time_us(opened.client) // 1000
     for worker in PulseReader(opened.client, opened.keys).read([]).workers:
         if worker.alive(now_ms) and (worker.serves is None or name in worker.serves):
-            return f"worker {worker.worker} on {worker.host} may serve it"
+            return Served(f"worker {worker.worker} on {worker.host} may serve it")
     if name in read_deployment(opened.client, opened.keys).accounts:
         return LATELY
-    return ""
+    return None
 
 
 def _show(queue: UnservedQueue, lengths: Mapping[str, int]) -> None:
