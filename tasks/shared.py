@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from otpreport.wire import NOTICES, PRIORITY_SUFFIXES
-from tasks.tracking.countries import ISO
+from tasks.countries import ISO
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes of a message; a longer one becomes a dead letter."""

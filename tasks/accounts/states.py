@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 from providers.base import Outcome
 from tasks.keys import Keys
 from tasks.limiter.admission import RateGroup
+from tasks.queue.breaker import PROBE_INTERVAL
 from tasks.script import Script
 from tasks.shared import LONGEST_PAUSE_MS, PROBED, RAMP, RAMP_STEP_MS, REFUSED_RUN_CODE
 from tasks.stored import integer, text
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-PROBE_INTERVAL = 30.0
-"""Seconds between two probes of a stopped account."""
 
 ASK_AGAIN = 0.25
 """Minimum seconds between two calls to slow one group down; answers in between add none."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from tasks.dead_letters.letter import Letter
 from tasks.dedupe import Fingerprint
-from tasks.find.memory import DeliveredMemory
 from tasks.keys import Keys
+from tasks.memory import DeliveredMemory
 from tasks.script import Arguments, text_of
 
 if TYPE_CHECKING:

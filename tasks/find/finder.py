@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from tasks.body import message_ids
 from tasks.dead_letters.letter import Letter
 from tasks.delivery import Leased
-from tasks.find.memory import DeliveredMemory
+from tasks.find.memory import EndedMemory
 from tasks.find.otps import EarlyOtp, OpenOtp, OtpPlace, notice_of
 from tasks.keys import Keys
 from tasks.keyspace import naming
@@ -170,7 +170,7 @@ class Finder:
     look. Every call raises `redis.RedisError` when Redis is away.
     """
 
-    def __init__(self, client: Redis, keys: Keys, memory: DeliveredMemory) -> None:
+    def __init__(self, client: Redis, keys: Keys, memory: EndedMemory) -> None:
         self._client: Any = client
         self._keys = keys
         self._memory = memory

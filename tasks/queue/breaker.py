@@ -14,6 +14,9 @@ UNANSWERED = frozenset({Result.TRANSIENT, Result.UNKNOWN, Result.NOT_SENT})
 SLOW = 5.0
 """Seconds from which on a call counts as failed."""
 
+PROBE_INTERVAL = 30.0
+"""Seconds between two probes of a stopped account; of an open breaker it is `Breaker.probe_interval`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Breaker:

@@ -11,12 +11,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from otpreport.wire import notice
-from tasks.accounts.states import PROBE_INTERVAL
 from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Held, Leased, LeasePurpose
 from tasks.history import History
 from tasks.keys import Keys
-from tasks.queue.breaker import Breaker, CallBuckets, call_arguments
+from tasks.queue.breaker import PROBE_INTERVAL, Breaker, CallBuckets, call_arguments
 from tasks.retry import Reason
 from tasks.script import Script, ignore
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement, Track

@@ -20,8 +20,8 @@ from tasks.dead_letters.store import DeadLetters, ReplayPace
 from tasks.dead_letters.write import write
 from tasks.dedupe import Fingerprint, Remembered
 from tasks.delivery import Delivery, Leased, read
-from tasks.find.memory import DeliveredMemory
 from tasks.keys import Keys
+from tasks.memory import DeliveredMemory
 from tasks.retry import Reason
 from tasks.settlement import DELIVERED, Bury
 from tests.support.admin import admin

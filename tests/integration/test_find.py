@@ -22,7 +22,7 @@ from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, read
 from tasks.find import finder
 from tasks.find.finder import DeliveredPlace, EndedPlace, Finder, Looked, Place, TakenPlace, WaitingPlace
-from tasks.find.memory import DeliveredMemory
+from tasks.find.memory import EndedMemory
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.keyspace import MOST_NAMED
@@ -47,7 +47,7 @@ def places(ran: Ran) -> list[str]:
 def look(client: redis.Redis, message_id: str, *accounts: str) -> tuple[list[Place], Looked]:
     """Look for an event without the command around it."""
     keys = Keys()
-    memory = DeliveredMemory(client, keys, Remembered())
+    memory = EndedMemory(client, keys, Remembered())
     return Finder(client, keys, memory).find(message_id, accounts or ("tencent",))
 
 

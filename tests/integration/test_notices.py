@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from otpreport import Dispatch, Verification
 from otpreport.wire import SENT_TASK, notice
+from tasks.countries import COUNTRIES
 from tasks.delivery import Delivery, Dispatched, Leased, read
 from tasks.history import History
 from tasks.keys import Keys
 from tasks.queue.queue import Queue
 from tasks.retry import Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement, Track
-from tasks.tracking.countries import COUNTRIES
 from tests.support.admin import admin
 from tests.support.leased import NOW_MS, event, message
 from tests.support.otps import ACCOUNT, Tracking

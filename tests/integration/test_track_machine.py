@@ -9,8 +9,8 @@ import redis
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from tasks.countries import ISO
 from tasks.message import decode
-from tasks.tracking.countries import ISO
 from tasks.tracking.otps import Country
 from tests.support.admin import admin
 from tests.support.otps import ACCOUNT, Tracking

@@ -11,7 +11,7 @@ import redis
 from otpreport import Verification
 from tasks.dedupe import Remembered
 from tasks.find.finder import Finder
-from tasks.find.memory import DeliveredMemory
+from tasks.find.memory import EndedMemory
 from tasks.keys import Keys
 from tests.support.fleet import Fleet
 
@@ -27,7 +27,7 @@ def find_moving(fleet: Fleet, times: int, *, newest: int = 50) -> Counter[str]:
 def looking_with(client: redis.Redis) -> Callable[[Verification], str]:
     """Return a look for an event, which says where it is, or `unknown`, `doubtful` (not all was seen), `away`."""
     keys = Keys()
-    finder = Finder(client, keys, DeliveredMemory(client, keys, Remembered()))
+    finder = Finder(client, keys, EndedMemory(client, keys, Remembered()))
 
     def look(event: Verification) -> str:
         try:

@@ -2,7 +2,8 @@ import ast
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,35 @@ def tree(package: str) -> list[str]:
 def test_who_may_import_whom(package: str) -> None:
     """No file imports what its package must not know."""
     assert tree(package) == []
+
+
+def rooms(sources: Mapping[Path, str]) -> dict[str, set[str]]:
+    """Return which folders and files at the top of `tasks/` each of these imports."""
+    found: dict[str, set[str]] = {}
+    for file, source in sources.items():
+        own = file.with_suffix("").parts[0]
+        modules = [f"{module}.{name}" for module, names in imports(source) for name in (names or {""})]
+        others = {module.split(".")[1] for module in modules if module.startswith("tasks.")}
+        found.setdefault(own, set()).update(others - {own})
+    return found
+
+
+def test_the_imports_of_tasks_go_one_way() -> None:
+    """No folder of it, and no file at its top, imports what imports it, be it by way of others."""
+    files = (ROOT / "tasks").rglob("*.py")
+    order = [
+        *TopologicalSorter(
+            rooms({f.relative_to(ROOT / "tasks"): f.read_text() for f in files})
+        ).static_order()
+    ]
+    assert order.index("shared") < order.index("tracking") < order.index("find")
+    circle = {
+        Path("find/finder.py"): "from tasks.dead_letters import letter",
+        Path("dead_letters/fate.py"): "from tasks import memory",
+        Path("memory.py"): "from tasks.find.otps import ClosedOtp",
+    }
+    with pytest.raises(CycleError):
+        TopologicalSorter(rooms(circle)).prepare()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "otpreport").glob("*.py")), ids=lambda file: file.name)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.countries import COUNTRIES
 from tasks.keyspace import naming
-from tasks.tracking.countries import COUNTRIES
 from tasks.tracking.hours import closed_in
 from tasks.tracking.otps import Country
 from worker.cli.errors import DONE, WRONG, CommandError

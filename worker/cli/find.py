@@ -22,7 +22,7 @@ from tasks.find.finder import (
     UnclearPlace,
     WaitingPlace,
 )
-from tasks.find.memory import DeliveredMemory
+from tasks.find.memory import EndedMemory
 from tasks.find.otps import OtpPlace
 from tasks.fleet.epoch import Loss
 from tasks.fleet.pulse import PulseReader
@@ -58,7 +58,7 @@ def find(message_id: str, *, account: str, as_json: bool) -> int:
     with session(keyless=True) as opened:
         fleet = _fleet(opened, account)
         names = [account] if account else sorted({*fleet.accounts, *fleet.queues.named})
-        memory = DeliveredMemory(opened.client, opened.keys, Remembered(opened.settings.dedupe_ttl))
+        memory = EndedMemory(opened.client, opened.keys, Remembered(opened.settings.dedupe_ttl))
         places, looked = Finder(opened.client, opened.keys, memory).find(message_id, names)
         since_ms = memory.since_ms()
     if account and not places and not (looked.waiting or looked.notices):

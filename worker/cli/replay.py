@@ -15,8 +15,8 @@ from tasks.dead_letters.fate import FateReader, Fates
 from tasks.dead_letters.letter import UNREADABLE, Letter
 from tasks.dead_letters.store import DeadLetters, Replay, ReplayPace
 from tasks.dedupe import Remembered
-from tasks.find.memory import DeliveredMemory
 from tasks.fleet.snapshot import AccountSnapshot
+from tasks.memory import DeliveredMemory
 from worker.cli.errors import DONE, NO, WRONG, CommandError
 from worker.cli.moves import Judge, Move, Preview, check_json, progress
 from worker.cli.screen import safe, screen, table, write_json

@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from tasks.tracking.countries import COUNTRIES
+from tasks.countries import COUNTRIES
 from tasks.tracking.otps import BUCKETS, Country, Otps
 
 _NONE = Country()

@@ -10,10 +10,10 @@ from prometheus_client.core import Metric
 from config.account import Account
 from providers.base import Options
 from tasks.accounts.states import State
+from tasks.countries import COUNTRIES
 from tasks.fleet.snapshot import AccountSnapshot, Kept, Snapshot
 from tasks.keyspace import Queues
 from tasks.limiter.rate import Rate
-from tasks.tracking.countries import COUNTRIES
 from tasks.tracking.otps import Otps
 from worker.fleet.metrics import FleetCollector
 from worker.fleet.redis_memory import RedisMemory

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client.core import Metric
 
-from tasks.tracking.countries import COUNTRIES
+from tasks.countries import COUNTRIES
 from tasks.tracking.otps import BUCKETS, Country, Otps
 from worker.fleet.otp_metrics import otp_metrics
 

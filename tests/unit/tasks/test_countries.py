@@ -2,7 +2,7 @@
 
 import re
 
-from tasks.tracking.countries import COUNTRIES, ISO, UNKNOWN
+from tasks.countries import COUNTRIES, ISO, UNKNOWN
 
 
 def test_the_list_is_whole() -> None:
