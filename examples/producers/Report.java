@@ -1,4 +1,5 @@
 // Report a verification from Java: java Report.java HOST PORT ACCOUNT MESSAGE_ID
+// Tell that an OTP was sent: java Report.java HOST PORT ACCOUNT MESSAGE_ID COUNTRY
 //
 // Java 17 or newer runs this file as it is. An app that has a client for Redis calls its
 // jedis.lpush("otpreport." + account, message) or commands.lpush(...) of Lettuce; `write` stands for that. Where it has
@@ -24,12 +25,28 @@ class Report {
         }
     }
 
-    static String message(Verification event) {
-        String body = "[[],{\"event\":%s},{}]".formatted(event.json());
+    record Dispatch(String account, String messageId, Instant sentAt, int expiresIn, String country) {
+        String json() { // a field that is not listed here is refused, such as a phone number
+            return """
+                {"account":%s,"message_id":%s,"sent_at":"%s","expires_in":%d,"country":%s}"""
+                .formatted(quoted(account), quoted(messageId), sentAt, expiresIn, quoted(country));
+        }
+    }
+
+    static String reported(Verification event) {
+        return message("otpreport.report", "event", event.json());
+    }
+
+    static String sent(Dispatch otp) {
+        return message("otpreport.sent", "otp", otp.json());
+    }
+
+    static String message(String task, String name, String json) {
+        String body = "[[],{\"%s\":%s},{}]".formatted(name, json);
         return """
             {"body":"%s","content-type":"application/json","content-encoding":"utf-8",\
-            "headers":{"id":"%s","task":"otpreport.report"},"properties":{"body_encoding":"base64"}}"""
-            .formatted(Base64.getEncoder().encodeToString(body.getBytes(UTF_8)), UUID.randomUUID());
+            "headers":{"id":"%s","task":"%s"},"properties":{"body_encoding":"base64"}}"""
+            .formatted(Base64.getEncoder().encodeToString(body.getBytes(UTF_8)), UUID.randomUUID(), task);
     }
 
     static String quoted(String text) {
@@ -56,7 +73,9 @@ class Report {
 
     public static void main(String[] args) throws IOException {
         Instant now = Instant.now();
-        Verification event = new Verification(args[2], args[3], now, now.minusSeconds(20));
-        System.out.println(write(args[0], Integer.parseInt(args[1]), "LPUSH", "otpreport." + args[2], message(event)));
+        String told = args.length > 4
+            ? sent(new Dispatch(args[2], args[3], now, 300, args[4]))
+            : reported(new Verification(args[2], args[3], now, now.minusSeconds(20)));
+        System.out.println(write(args[0], Integer.parseInt(args[1]), "LPUSH", "otpreport." + args[2], told));
     }
 }

