@@ -39,8 +39,8 @@ TURN = 0.02
 """Seconds between two calls for a line without free slots; one call may return this much worth of slots."""
 
 LONG_TURN = 0.035
-"""Seconds until the next call after one that returned fewer than FEW slots: the rate is low, or shared by many workers,
-and each call loads Redis. Two round trips are subtracted, or slots would pass in between."""
+"""Seconds until the next call after one that returned fewer than FEW slots, as the rate is low, or shared by many
+workers; or all slots of a TURN, as nobody else asks. Two round trips are subtracted, or slots would pass in between."""
 
 FULL = 0.004
 """Seconds until a worker at its limit of requests in flight checks again."""
@@ -190,16 +190,19 @@ class Line:
             self.permits.unheard(report_at)
 
     def learn(self, answers: Collection[int], now: float, long_turn: float) -> None:
-        """Ask for twice as many the next time; after too few slots ask later, for a quarter more than came."""
+        """Ask for twice as many the next time; after too few slots ask later, for a quarter more than may come."""
         waits = [NO_SLOT - answer for answer in answers if answer <= NO_SLOT]
         if not waits:
             self.likely = min(AT_ONCE, 2 * self.likely)
             return
         granted = sum(answer >= 0 for answer in answers)
-        self.likely = granted + granted // 4 + 2
+        turn, expected = long_turn if granted < FEW else TURN, granted
+        if granted >= max(FEW, self.group.pace * TURN):
+            turn, expected = long_turn, max(granted, round(self.group.pace * long_turn))
+        self.likely = expected + expected // 4 + 2
         # not all workers at the moment of the next slot: the nearest one would get it each time
         spread = random.random() * TURN  # noqa: S311 - it hides nothing
-        self.not_before = now + max(long_turn if granted < FEW else TURN, min(waits) / 1000 + spread)
+        self.not_before = now + max(turn, min(waits) / 1000 + spread)
 
 
 class Admission:

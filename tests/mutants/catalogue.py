@@ -1216,9 +1216,23 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admission-learn",
         "tasks/limiter/admission.py",
-        "self.likely = granted + granted // 4 + 2",
+        "self.likely = expected + expected // 4 + 2",
         "self.likely = AT_ONCE",
         "tests/integration/test_admission.py::test_a_worker_asks_for_little_more_than_there_is",
+    ),
+    Mutant(
+        "admission-alone",
+        "tasks/limiter/admission.py",
+        "            turn, expected = long_turn, max(",
+        "            _, expected = long_turn, max(",
+        "tests/unit/tasks/limiter/test_line.py::test_who_gets_all_slots_asks_less_often",
+    ),
+    Mutant(
+        "admission-alone-all",
+        "tasks/limiter/admission.py",
+        "max(granted, round(self.group.pace * long_turn))",
+        "granted",
+        "tests/unit/tasks/limiter/test_line.py::test_who_gets_all_slots_asks_less_often",
     ),
     Mutant(
         "admission-spread",
