@@ -40,6 +40,9 @@ NOT_OBEYED = {
 """Why an option of a message is ignored, where it is not `NOTHING_FOLLOWS`."""
 
 
+_DELIVERED, _DELIVERED_RESULT = Ending.DELIVERED, Result.DELIVERED  # Python 3.11 takes 80 ns to find a member
+
+
 class WorkerObserver:
     """Count and log every attempt and every end; delivered attempts are logged by sample, failures always."""
 
@@ -69,7 +72,7 @@ class WorkerObserver:
         account, result = delivery.leased.account, outcome.result
         self._metrics.attempts[account, result].inc()
         self._metrics.duration[account].observe(seconds)
-        delivered = result is Result.DELIVERED
+        delivered = result is _DELIVERED_RESULT
         if not delivered:
             self.last_errors.note(account, outcome)
         elif not self._sample.take() or not logger.isEnabledFor(logging.INFO):
@@ -98,7 +101,7 @@ class WorkerObserver:
         if isinstance(settlement, Finish):  # `match` is six times as dear, and this is once a report
             self._metrics.events[account, settlement.ending].inc()
             # how old a replayed one is says nothing of how fast events are reported
-            if settlement.ending is Ending.DELIVERED and not replayed and (since_ms := held.since_ms):
+            if settlement.ending is _DELIVERED and not replayed and (since_ms := held.since_ms):
                 self._metrics.age[account].observe(_age_ms(since_ms) / 1000)
         elif isinstance(settlement, Track):
             self._metrics.events[account, Ending.TRACKED].inc()

@@ -457,20 +457,20 @@ class Admission:
 
         Return the answers of each line.
         """
-        now = self._clock.monotonic()
+        now, counted_from = self._clock.monotonic(), self._clock.local(now_us)
         of_line: defaultdict[Line, list[int]] = defaultdict(list)
-        slots: dict[float, list[Going]] = {}
-        for (line, entry), answer in reversed(list(zip(batch, answers, strict=True))):
+        slots: defaultdict[float, list[Going]] = defaultdict(list)
+        for (line, entry), answer in zip(reversed(batch), reversed(answers), strict=True):
             of_line[line].append(answer)
             delivery, future = entry
             if future.done():
                 continue
             if answer >= 0:
-                moment = self._clock.local(now_us + answer)
+                moment = counted_from + answer / 1e6
                 if line.permits is not None:
                     line.permits.open += 1
                 going = line, entry, Slot(moment + TOLERANCE, line.permits)
-                slots.setdefault(line.group.wake_at(moment), []).append(going)
+                slots[line.group.wake_at(moment)].append(going)
                 self._given.add(delivery.tag)
                 line.ahead += 1
             elif answer <= NO_SLOT and not self._cancelled & {None, delivery.account}:

@@ -40,8 +40,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "observer-age-of-replayed",
         "worker/observer.py",
-        "Ending.DELIVERED and not replayed and (",
-        "Ending.DELIVERED and (",
+        "is _DELIVERED and not replayed and (",
+        "is _DELIVERED and (",
         "tests/unit/worker/test_observer.py::test_a_delivered_event_is_counted_by_each_metric",
     ),
     Mutant(
