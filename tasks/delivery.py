@@ -111,6 +111,7 @@ class Delivery:
     """The field under which it claims its message id."""
     member: str = field(init=False)
     """Its dedupe member once it is delivered."""
+    occurred_at_ms: int = field(init=False)
     sending: bool = False
     """Whether its request may have left."""
 
@@ -120,13 +121,14 @@ class Delivery:
         self.account, self.tag = leased.account, leased.tag
         self.fingerprint = fingerprint = Fingerprint.of(event.account, event.message_id)
         self.claim, self.member = fingerprint.claim, fingerprint.member(verified=event.verified)
+        self.occurred_at_ms = event.occurred_at_ms
 
     @property
     def since_ms(self) -> int:
         """Since when it counts as waiting (ms), 0 if nobody waits; a replayed one since then, lest its age alert."""
         if self.leased.automatic:
             return 0
-        return self.leased.history.replayed_ms or self.event.occurred_at_ms
+        return self.leased.history.replayed_ms or self.occurred_at_ms
 
 
 Held = Leased | Delivery

@@ -120,9 +120,9 @@ def _our_event(text: bytes) -> Verification | None:
 
 @cache  # one for each account of the worker
 def _after_body(account: str) -> tuple[tuple[bool, list[bytes]], ...]:
-    """Return the texts around the ids after the body, of a message that is noted and of one that is not."""
+    """Return the texts around the ids after the body, of a message that is not noted and of one that is."""
     event, task_id = Verification(account=account, message_id="1", occurred_at=datetime.now(UTC)), "0" * 32
-    written = ((noted, encode(event, task_id=task_id, noted=noted)) for noted in (True, False))
+    written = ((noted, encode(event, task_id=task_id, noted=noted)) for noted in (False, True))
     return tuple(
         (noted, raw[raw.index(b'"', len(_HEAD)) :].split(task_id.encode())) for noted, raw in written
     )

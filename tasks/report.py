@@ -323,9 +323,8 @@ class Report:
         return replace(waiting, unsent=outcome.result is Result.NOT_SENT)
 
     def _expired(self, delivery: Delivery, account: ActiveAccount) -> bool:
-        event = delivery.event
-        sent_ms = event.sent_at_ms if account.from_sending else None
-        since_ms = delivery.leased.history.replayed_ms or sent_ms or event.occurred_at_ms
+        sent_ms = delivery.event.sent_at_ms if account.from_sending else None
+        since_ms = delivery.leased.history.replayed_ms or sent_ms or delivery.occurred_at_ms
         return self._wall.earliest(account.name) - since_ms / 1000 > account.max_age
 
     def _expire(self, delivery: Delivery, history: History) -> Bury:

@@ -91,7 +91,7 @@ class WorkerObserver:
             message=outcome.message,
             request_id=outcome.request_id,
             duration_ms=round(seconds * 1000),
-            age_ms=_age_ms(delivery.event.occurred_at_ms),
+            age_ms=_age_ms(delivery.occurred_at_ms),
         )
 
     def ended(self, held: Held, settlement: Settlement) -> None:

@@ -1706,7 +1706,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "report-deadline",
         "tasks/report.py",
-        "event.sent_at_ms if account.from_sending else None",
+        "delivery.event.sent_at_ms if account.from_sending else None",
         "None",
         "tests/unit/tasks/test_report.py::test_a_deadline_counts_from_the_sending",
     ),
