@@ -383,6 +383,17 @@ local function may(name, command, ...)
   return false
 end
 
+-- Returns how many reports wait for another try, at the end of the schedule (automatic.lua); where it is more than `most`, `most`.
+local function waiting_again(scheduled, most)
+  local least = 0
+  while least < most do
+    local middle = least == 0 and 1 or math.ceil((least + most) / 2)
+    local score = redis.call('ZRANGE', scheduled, -middle, -middle, 'WITHSCORES')[2]
+    if score and tonumber(score) >= LOW then least = middle else most = middle - 1 end
+  end
+  return most
+end
+
 -- Close what ended before `upto` (ms), and say so of what was not verified.
 local function close(self, upto, most_waiting, deadline)
   local limit = string.format('(%.0f', (math.floor(upto / 1000) - EPOCH) * LIVES * FLAGS)
@@ -394,8 +405,10 @@ local function close(self, upto, most_waiting, deadline)
   local room = 0
   if most_waiting > 0 then
     local waiting = redis.pcall('LLEN', self.low)
-    if failed(self.low, waiting) then return end
+    local scheduled = key('scheduled', self.name)
+    if failed(self.low, waiting) or not sound(scheduled, 'zset') then return end
     room = most_waiting - waiting
+    room = room - waiting_again(scheduled, room)
   end
   local negatives, hours, closings = {}, {}, #due / 2
   for i = 1, #due, 2 do

@@ -35,7 +35,8 @@ ACCOUNTS = 50
 
 BACKLOG_SECONDS = 60
 BACKLOG = 20_000
-"""Reports of OTPs not verified that wait in an account's queue: those of a minute at its rate, this many at most."""
+"""Reports of OTPs not verified that wait in an account's queue, or for another try: those of a minute at its rate, this
+many at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,25 @@ async def test_a_retry_is_not_sooner_than_its_time(fleet: Fleet, tracking: Track
     assert fleet.places(ACCOUNT).balanced
 
 
+@pytest.mark.parametrize("retried", [0, 1, 3, 4, 9])
+async def test_what_waits_for_another_try_is_bounded_with_the_others(
+    fleet: Fleet, tracking: Tracking, retried: int
+) -> None:
+    """Where the provider answers none of them, no more wait than may; live events in the schedule don't count."""
+    live(fleet, 5)
+    for one in await fleet.take(5, account=ACCOUNT):
+        await fleet.settle(one, Schedule(60.0))
+    close(tracking, 9)
+    for one in await fleet.take(retried, account=ACCOUNT):
+        await fleet.settle(one, Schedule(60.0))
+    for number in range(5):
+        tracking.sent(f"m{number}")
+    tracking.track()
+    tracking.watch(130, room=9 - retried + 4)
+    assert tracking.otps.withheld == min(5, retried + 1)
+    assert (tracking.otps.enqueued, tracking.gaps) == (14 - tracking.otps.withheld, (0, 0))
+
+
 async def test_they_have_no_age(fleet: Fleet, tracking: Tracking) -> None:
     """Nobody waits for them: neither in the list nor for another try do they make the account look late."""
     close(tracking, 2)

@@ -2685,6 +2685,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_automatic.py::test_only_so_many_letters_are_kept",
     ),
     Mutant(
+        "track-room-retries",
+        "tasks/tracking/track.lua",
+        "room = room - waiting_again(scheduled, room)",
+        "",
+        "tests/integration/test_automatic.py::test_what_waits_for_another_try_is_bounded_with_the_others",
+    ),
+    Mutant(
         "automatic-never",
         "tasks/report.py",
         "(self.automatic or not leased.automatic)",
