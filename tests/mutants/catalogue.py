@@ -61,9 +61,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "lease-priorities",
         "tasks/queue/lease.lua",
+        "unpack(PRIORITY_SUFFIXES, 1, #PRIORITY_SUFFIXES - 1)",
+        "unpack(PRIORITY_SUFFIXES, 1, 1)",
+        "tests/integration/test_queue.py::test_a_lease_takes_from_every_priority_list",
+    ),
+    Mutant(
+        "lease-probe-priorities",
+        "tasks/queue/lease.lua",
         "ipairs(steps or PRIORITY_SUFFIXES)",
         "ipairs(steps or { '' })",
-        "tests/integration/test_queue.py::test_a_lease_takes_from_every_priority_list",
+        "tests/integration/test_refused_run.py::test_every_priority_is_searched",
     ),
     Mutant(
         "lease-counts-taken",
