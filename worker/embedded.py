@@ -83,6 +83,11 @@ class EmbeddedValkey:
         """Tell whether the server was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    def last_words(self) -> str:
+        """Return the last line of its log."""
+        lines = (self.folder / "server.log").read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it is empty")
+
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash would."""
         self._running().kill()

@@ -177,3 +177,13 @@ def test_ctrl_c(tmp_path: Path) -> None:
     after = running.text.partition("^C")[2]
     assert not re.search("dropped|refused|Error|Traceback|failed", after), after
     assert not list(tmp_path.glob("otpreport-demo-*"))
+
+
+def test_a_server_that_ended_is_named(tmp_path: Path) -> None:
+    """If Valkey ends, the demo says that, and why by Valkey's own words, not that nobody answers."""
+    processes = Processes(tmp_path, ["tencent"])
+    processes.valkey.start()
+    assert processes.failed() is None
+    os.kill(processes.valkey.pid, signal.SIGTERM)
+    until(lambda: not processes.valkey.is_running())
+    assert re.match("Valkey exited, the last line of its log: .*bye", str(processes.failed()))

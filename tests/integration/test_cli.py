@@ -354,6 +354,14 @@ def test_an_argument_that_is_no_text(url: str) -> None:
     assert (ran.status, ran.line) == (2, "an argument is no UTF-8")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_is_not_utf_8(url: str, encoding: str) -> None:
+    """What it can't show is a question mark there, and escaped in JSON: no command ends at it."""
+    env = {"PYTHONIOENCODING": encoding}
+    assert run(url, "find", "n\u2026", env=env).out.startswith("n? is unknown here")
+    assert run(url, "find", "n\u2026", "--json", env=env).json["message_id"] == "n\u2026"
+
+
 def test_a_fault_of_ours_is_one_line(url: str, valkey: redis.Redis) -> None:
     """A key of another type in our place: what Redis says, no traceback."""
     valkey.set("otpreport:audit", "not a stream")

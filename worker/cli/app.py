@@ -12,7 +12,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, TypeAlias, cast
 
 import typer
 
@@ -20,10 +20,14 @@ from otpreport import interrupt
 from otpreport.extras import missing
 from otpreport.version import VERSION
 from worker.cli import dead
+from worker.cli.encoding import takes_all
 from worker.cli.errors import INTERRUPTED, NO, WRONG, CommandError
 from worker.cli.usage import MOST, PlainCommand
 from worker.cli.who import By
 from worker.fleet.wording import plain
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")]
 
@@ -422,6 +426,8 @@ for each in (app, accounts_app, dead.app):
 
 def main() -> None:
     """Run a command; report errors in plain lines and the exit status."""
+    if not takes_all(sys.stdout):
+        cast("TextIOWrapper[BinaryIO]", sys.stdout).reconfigure(errors="replace")
     try:
         app(prog_name="otpreport")
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.visible import visible
+from worker.cli.encoding import takes_all
 from worker.fleet.wording import plain
 
 PIPED_WIDTH = 400
@@ -61,7 +63,8 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 def write_json(value: object) -> None:
     """Print a value as JSON, indented for people on a terminal, in one line for a script."""
     option = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
-    print(visible(orjson.dumps(value, option=option).decode()))
+    text = visible(orjson.dumps(value, option=option).decode())
+    print(text if takes_all(sys.stdout) else json.dumps(json.loads(text)))
 
 
 def safe(text: str, style: str = "") -> Text:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import islice, product, zip_longest
 from pathlib import Path
+from shutil import disk_usage
 
 import redis
 from rich.console import Console
@@ -40,14 +41,18 @@ SAMPLE = HERE / "verifications.csv"
 EACH = 60
 """Made-up verifications of each other provider: some have a limit of ten requests a second."""
 
+NO_ROOM = 1 << 20
+"""Bytes free on a disk that is as good as full."""
+
 BATCH = 30
 PAUSE = 0.02
 """The web app's pace: BATCH events, then PAUSE seconds."""
 
 ACCOUNTED, NOT_ACCOUNTED = 0, 1
 
+STARTING = "Starting Valkey, the provider simulator and one worker on this machine."
+
 START = (
-    "Valkey, the provider simulator and one worker are up. "
     "Enqueueing {number} OTP verifications{source}, as a web app would.\n"
     "The simulated providers misbehave on purpose: errors, throttling, lost answers, and "
     "events that they refuse, which become dead letters."
@@ -106,16 +111,22 @@ def main(*, keep: bool = False, everyone: bool = False, story: bool = False) -> 
         signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="otpreport-demo-") as folder:
         try:
+            console.print(STARTING, highlight=False)
             accounts = [ACCOUNT] if story else ALL if everyone else TWO
             with Processes(Path(folder), accounts, story=story) as processes:
-                if story:
-                    return _play(console, processes)
-                return _run(console, processes, keep=keep, everyone=everyone)
+                try:
+                    if story:
+                        return _play(console, processes)
+                    return _run(console, processes, keep=keep, everyone=everyone)
+                except (RuntimeError, redis.RedisError) as error:
+                    raise RuntimeError(processes.failed() or str(error)) from error
         except KeyboardInterrupt:
             console.print("\nStopped.")
             return INTERRUPTED
         except (RuntimeError, redis.RedisError) as error:
             console.print(f"[red]The demo failed:[/] {error}")
+            if disk_usage(folder).free < NO_ROOM:
+                console.print(f"No room is left in {folder}: set TMPDIR to a folder on another disk.")
             _show_log(console, Path(folder) / "worker.log")
             return NOT_ACCOUNTED
 

@@ -88,7 +88,9 @@ class Processes:
             self.valkey.kill()
 
     def failed(self) -> str | None:
-        """Name a child that exited; None while all run."""
+        """Name what exited; None while all run."""
+        if not self.valkey.is_running():
+            return f"Valkey exited, the last line of its log: {self.valkey.last_words()}"
         for child in self._children:
             if child.poll() is not None:
                 return f"{' '.join(map(str, child.args[1:4]))} exited with status {child.returncode}"  # type: ignore[index]

@@ -1,0 +1,9 @@
+"""What the operator's terminal can show."""
+
+import codecs
+from typing import TextIO
+
+
+def takes_all(stream: TextIO) -> bool:
+    """Return whether a stream takes every character: not in a locale other than UTF-8."""
+    return codecs.lookup(stream.encoding).name.startswith("utf-")
