@@ -58,6 +58,8 @@ def percent(rate: float | None) -> str:
 
 def sentence(otps: Otps) -> str:
     """Return the rate of the last full hour beside that of the same hour a day before, and the worst countries."""
+    if not otps.total.sent:
+        return f"{otps.account}: no conversion rate yet: verified OTPs are reported, and no Dispatch"
     now, before = Conversion.of(otps.hour.values()), Conversion.of(otps.yesterday.values())
     if now.rate is None:
         closed = f"{count(now.closed, 'OTP')} closed in the last full hour, of the {LEAST} it takes"

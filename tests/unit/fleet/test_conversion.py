@@ -54,6 +54,8 @@ def test_few_otps_have_no_rate() -> None:
         == "tencent: no conversion rate here yet, 29 OTPs closed in the last full hour, of the 30 it takes; "
         "`otpreport conversion` has the hour under way"
     )
+    unsent = Otps("tencent", 0)
+    assert sentence(unsent) == "tencent: no conversion rate yet: verified OTPs are reported, and no Dispatch"
     assert (Conversion(20, 29).rate, Conversion(20, 29).interval) == (None, None)
     assert Conversion(20, 30).rate == pytest.approx(2 / 3)
 
