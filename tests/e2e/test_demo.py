@@ -104,17 +104,21 @@ def test_demo(tmp_path: Path) -> None:
         assert pasted
         assert look
         state = tmp_path / "its own state"
-        receipt = subprocess.run(
-            ["sh", "-c", pasted[1]],
-            cwd=ROOT,
-            env=os.environ | {"XDG_STATE_HOME": str(state)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+
+        def paste() -> str:
+            """Report it, as often as a slow machine spools it; it is sent once."""
+            return subprocess.run(
+                ["sh", "-c", pasted[1]],
+                cwd=ROOT,
+                env=os.environ | {"XDG_STATE_HOME": str(state)},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+
+        assert "Receipt(status='" in paste()
         assert not state.exists(), "a demo leaves no spool behind"
-        assert "Receipt(status='" in receipt.stdout
-        until(lambda: '"message_id":"my-first"' in httpx.get(look[1]).text)
+        until(lambda: '"message_id":"my-first"' in httpx.get(look[1]).text or not paste())
         assert running.ctrl_c() < 5 * STOPS
     assert running.process.returncode == 0
     assert not list(tmp_path.glob("otpreport-demo-*"))
