@@ -362,6 +362,15 @@ def test_a_terminal_that_is_not_utf_8(url: str, encoding: str) -> None:
     assert run(url, "find", "n\u2026", "--json", env=env).json["message_id"] == "n\u2026"
 
 
+def test_nowhere_to_print_to(url: str) -> None:
+    """A supervisor that closes the standard output loses what would stand there, and nothing else."""
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "worker", "--version"]
+    done = subprocess.run(
+        command, env=environment(url), cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+
+
 def test_a_fault_of_ours_is_one_line(url: str, valkey: redis.Redis) -> None:
     """A key of another type in our place: what Redis says, no traceback."""
     valkey.set("otpreport:audit", "not a stream")

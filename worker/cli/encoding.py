@@ -4,6 +4,6 @@ import codecs
 from typing import TextIO
 
 
-def takes_all(stream: TextIO) -> bool:
-    """Return whether a stream takes every character: not in a locale other than UTF-8."""
-    return codecs.lookup(stream.encoding).name.startswith("utf-")
+def takes_all(stream: TextIO | None) -> bool:
+    """Return whether a stream takes every character: not in a locale other than UTF-8. None is a closed one."""
+    return stream is None or codecs.lookup(stream.encoding).name.startswith("utf-")
