@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,9 @@ from otpreport.wire import NOTICES, TASK, queue_name
 
 OURS, MANY, STOCK = "Reporter.report()", "Reporter.report_many(), each event", "stock Celery's apply_async()"
 TRACKED, SENT = "Reporter.report() with tracking", "Reporter.report() of a Dispatch"
+
+_TURNS = 25
+"""Parts of a round, in which each call has a turn: a machine's speed changes within seconds."""
 
 Call = Callable[[Sequence[Any]], object]
 
@@ -46,11 +50,16 @@ def run(effort: Effort) -> Finding:
             MANY: reporter.report_many,
             STOCK: _stock(stage.valkey.url),
         }
-        for _, (label, count) in itertools.product(range(effort.rounds), counts.items()):
-            used, took = _microseconds(stage, calls[label], count, sent=label == SENT)
-            say(f"  {label}: {used:.0f} us CPU, {took:.0f} us")
-            cpu[label].append(used)
-            wall[label].append(took)
+        for _ in range(effort.rounds):
+            turns: dict[str, list[tuple[float, float]]] = {label: [] for label in counts}
+            for _, (label, count) in itertools.product(range(_TURNS), counts.items()):
+                sent = label == SENT
+                turns[label].append(_microseconds(stage, calls[label], count // _TURNS, sent=sent))
+            for label, readings in turns.items():
+                used, took = (statistics.fmean(column) for column in zip(*readings, strict=True))
+                say(f"  {label}: {used:.1f} us CPU, {took:.1f} us")
+                cpu[label].append(used)
+                wall[label].append(took)
     pools.reset()
     rows = [
         (
