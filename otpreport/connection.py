@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Any, Protocol, cast
 
-import hiredis
+from hiredis import HiredisError, Reader, ReplyError
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError
 
 from otpreport.address import absent_file, connection_pool, read
-from otpreport.push import Push, Unavailable
+from otpreport.push import Unavailable
 from otpreport.scheme import wrong_scheme
 
 Place = tuple[str, int]
@@ -86,7 +86,7 @@ class Connection:
         self._redis: Any = pool.connection_class(**pool.connection_kwargs)
         self._socket = self._opened()
         self._socket.settimeout(0)
-        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._reader = Reader(notEnoughData=_MORE)
         self._next_reply = cast("Callable[[], object]", self._reader.gets)
         self._pending = cast("Callable[[], int]", getattr(self._socket, "pending", int))
         self._readable, self._writable = _pollers(self._socket)
@@ -122,13 +122,10 @@ class Connection:
             return False
         return False
 
-    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
-        """Write to lists; return "" or why Redis refused, for each; TimeoutError after `deadline`."""
-        if len(pushes) == 1:
-            self._send(pushes[0].packed(), deadline)
-            return [self._reply(deadline)]
-        self._send(b"".join(map(Push.packed, pushes)), deadline)
-        return [self._reply(deadline) for _ in pushes]
+    def push(self, commands: bytes, count: int, deadline: float) -> list[str]:
+        """Send commands; return "" or why Redis refused, for each of `count`; TimeoutError after `deadline`."""
+        self._send(commands, deadline)
+        return self._replies(count, deadline)
 
     def close(self) -> None:
         """Close the socket; in a forked child the parent's connection stays open."""
@@ -148,18 +145,22 @@ class Connection:
             except ssl.SSLWantReadError:
                 _wait(self._readable, deadline)
 
-    def _reply(self, deadline: float) -> str:
-        """Return one reply; ConnectionError where it is none: a proxy's error page, for example."""
+    def _replies(self, count: int, deadline: float) -> list[str]:
+        """Return "" or the error of each reply; ConnectionError for what is none: a proxy's error page, for example."""
+        errors: list[str] = []
         late = False
         try:
-            while (reply := self._next_reply()) is _MORE:
-                if late:
+            while len(errors) < count:
+                if (reply := self._next_reply()) is not _MORE:
+                    errors.append(str(reply) if isinstance(reply, ReplyError) else "")
+                elif late:
                     raise TimeoutError("timed out")
-                self._reader.feed(self._receive(deadline))
-                late = time.monotonic() > deadline
-        except hiredis.HiredisError as error:
+                else:
+                    self._reader.feed(self._receive(deadline))
+                    late = time.monotonic() > deadline
+        except HiredisError as error:
             raise ConnectionError(str(error)) from error
-        return str(reply) if isinstance(reply, hiredis.ReplyError) else ""
+        return errors
 
     def _receive(self, deadline: float) -> bytes:
         """Return the next bytes; poll first, because Redis takes a while, unless TLS has buffered some."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from otpreport.forks import on_fork
-from otpreport.push import Push, Unavailable
+from otpreport.push import Unavailable
 
 if TYPE_CHECKING:
     from otpreport.connection import Connection, Place
@@ -87,20 +87,20 @@ class Link:
         self._log_again_at = 0.0
         self._thread: threading.Thread | None = None
 
-    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
-        """Write to Redis' lists; return "" or why Redis refused, for each; Unavailable by the deadline."""
+    def push(self, commands: bytes, count: int, deadline: float) -> list[str]:
+        """Send LPUSH commands; return "" or why Redis refused, for each of `count`; Unavailable by the deadline."""
         now = time.monotonic()
         if now >= deadline:
             raise Unavailable("no time left")
         connection = self._borrow(deadline)
         idle, connection.used_at = now - connection.used_at, now
         if idle > _DOUBTFUL_AFTER:
-            return self._push_over_doubtful(connection, pushes, deadline)
-        return self._push_over(connection, pushes, deadline)
+            return self._push_over_doubtful(connection, commands, count, deadline)
+        return self._push_over(connection, commands, count, deadline)
 
-    def _push_over(self, connection: Connection, pushes: Sequence[Push], deadline: float) -> list[str]:
+    def _push_over(self, connection: Connection, commands: bytes, count: int, deadline: float) -> list[str]:
         try:
-            refusals = connection.push(pushes, deadline)
+            refusals = connection.push(commands, count, deadline)
         except TimeoutError:
             self._discard(connection, _MAY_HAVE_ARRIVED)
             raise Unavailable(_MAY_HAVE_ARRIVED) from None
@@ -115,7 +115,7 @@ class Link:
         return refusals
 
     def _push_over_doubtful(
-        self, connection: Connection, pushes: Sequence[Push], deadline: float
+        self, connection: Connection, commands: bytes, count: int, deadline: float
     ) -> list[str]:
         """Write over a connection that was long idle; without an answer in half of the time, over a new one.
 
@@ -123,11 +123,11 @@ class Link:
         """
         now = time.monotonic()
         try:
-            refusals = connection.push(pushes, now + (deadline - now) / 2)
+            refusals = connection.push(commands, count, now + (deadline - now) / 2)
         except OSError:
             self._forget(connection)
             try:
-                return self._push_over(self._borrow(deadline), pushes, deadline)
+                return self._push_over(self._borrow(deadline), commands, count, deadline)
             except Unavailable as fault:
                 raise Unavailable(f"{fault.reason}; an earlier write may have arrived") from None
         except BaseException:

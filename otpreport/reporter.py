@@ -19,7 +19,7 @@ from otpreport.event import Event
 from otpreport.forks import on_fork, renew
 from otpreport.link import Link
 from otpreport.place import place, slug
-from otpreport.push import Push, Unavailable
+from otpreport.push import Push, Unavailable, packed
 from otpreport.receipt import Receipt, Receipts, Tally
 from otpreport.spool import Spool, default_path
 from otpreport.writing import Writing
@@ -193,13 +193,13 @@ class Reporter:
 
     def _report(self, event: Event, deadline: float) -> Receipt:
         try:
-            pushes = self._writing.single(event)
+            commands, messages = self._writing.single(event)
         except Exception as error:
             raise _invalid(error) from error
-        reasons = self._enqueue(pushes, deadline)
+        reasons = self._enqueue(commands, len(messages), deadline)
         if not any(reasons):
             return _QUEUED
-        receipts = self._receipts(pushes, reasons, deadline)
+        receipts = self._receipts(self._writing.pushes(event, messages), reasons, deadline)
         for receipt in receipts:
             if receipt.status == "dropped":
                 self._drops.add(1, receipt.reason)
@@ -217,7 +217,7 @@ class Reporter:
             raise _invalid(error) from error
         pushes = [write.push for write in writes]
         budget = min(deadline, time.monotonic() + self._timeout)
-        reasons = self._enqueue(pushes, budget)
+        reasons = self._enqueue(packed(pushes), len(pushes), budget)
         receipts = self._receipts(pushes, reasons, budget)
         for i, (write, receipt) in enumerate(zip(writes, receipts, strict=True)):
             tally.add(write.events, receipt)
@@ -226,15 +226,15 @@ class Reporter:
                 self._drops.add(write.notices, receipt.reason)
         return budget if any(reasons) else deadline
 
-    def _enqueue(self, pushes: Sequence[Push], deadline: float) -> list[str]:
-        """Write to Redis, leaving the spool its share of the time; return "" or why not, for each push."""
+    def _enqueue(self, commands: bytes, count: int, deadline: float) -> list[str]:
+        """Write to Redis, leaving the spool its share of the time; return "" or why not, for each command."""
         if self._spool is not None:
             self._spool.start()
             deadline -= self._timeout * (1 - _REDIS_SHARE)
         try:
-            refusals = self._link.push(pushes, deadline)
+            refusals = self._link.push(commands, count, deadline)
         except Unavailable as fault:
-            return [fault.reason] * len(pushes)
+            return [fault.reason] * count
         if not any(refusals):
             return refusals
         return [f"Redis refused: {refusal}" if refusal else "" for refusal in refusals]

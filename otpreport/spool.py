@@ -16,7 +16,7 @@ from otpreport.database import NotOurs
 from otpreport.forks import on_fork
 from otpreport.link import FATAL, Link
 from otpreport.notices import Notices
-from otpreport.push import Push, Unavailable
+from otpreport.push import Push, Unavailable, packed
 from otpreport.store import SpoolRow, Store, Turn, is_corrupt, is_damage, move_aside, waiting
 
 _log = logging.getLogger("otpreport")
@@ -354,7 +354,7 @@ class Spool:
         while mine and not self._closed and (rows := store.oldest(after=after, most=_BATCH)):
             pushes = _pushes(row for row in rows if _mark(row) not in self._forwarded)
             try:
-                refusals = self._link.push(pushes, time.monotonic() + _FORWARD_TIMEOUT) if pushes else []
+                refusals = self._send(pushes)
             except Unavailable:
                 self._checkpoint(store)
                 return _SHORTEST_PAUSE
@@ -371,6 +371,10 @@ class Spool:
                 self._checkpoint(store)
         self._checkpoint(store)
         return _LONGEST_PAUSE if self._forwarded else later
+
+    def _send(self, pushes: Sequence[Push]) -> list[str]:
+        deadline = time.monotonic() + _FORWARD_TIMEOUT
+        return self._link.push(packed(pushes), len(pushes), deadline) if pushes else []
 
     def _remove(self, store: Store, rows: Sequence[SpoolRow]) -> None:
         """Remove rows that are forwarded; where the disk refuses remember them, so that they are not sent again."""

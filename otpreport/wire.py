@@ -47,7 +47,7 @@ def notice(event: Event) -> bytes:
     comes last, as it may have any character; the country is what the app gave, and the tracker's to look up.
     """
     if isinstance(event, Verification):
-        return f"verified {milliseconds(event.occurred_at)} {event.message_id}".encode()
+        return _verified(event, milliseconds(event.occurred_at))
     Dispatch(**event.model_dump())  # one that nothing checked would be rubbish to the tracker
     sent_at = milliseconds(event.sent_at)
     return f"sent {sent_at} {event.expires_in} {event.country} {event.message_id}".encode()
@@ -58,10 +58,24 @@ def encode(event: Verification, *, task_id: str, noted: bool = False) -> bytes:
 
     `noted` says that its sender writes the event's notice, too, so that no worker does.
     """
+    return _message(event, milliseconds(event.occurred_at), task_id, noted)
+
+
+def encode_noted(event: Verification, *, task_id: str) -> tuple[bytes, bytes]:
+    """Return the message of a verified event, as noted, and its notice; an error of any kind for an invalid event."""
+    occurred_at = milliseconds(event.occurred_at)
+    return _message(event, occurred_at, task_id, noted=True), _verified(event, occurred_at)
+
+
+def _verified(event: Verification, occurred_at: int) -> bytes:
+    return f"verified {occurred_at} {event.message_id}".encode()
+
+
+def _message(event: Verification, occurred_at: int, task_id: str, noted: bool) -> bytes:
     flag: object = event.verified
     if type(flag) is not bool or not is_account(event.account) or len(event.message_id) > LONGEST:
         Verification(**event.model_dump())  # nothing has checked this one; it raises
-    fields = _event(event) if type(event) is Verification else _subclass_json(event.to_wire())
+    fields = _event(event, occurred_at) if type(event) is Verification else _subclass_json(event.to_wire())
     body = b2a_base64(f'[[],{{"event":{fields}}},{EMBED}]'.encode(), newline=False).decode()
     quoted = _text(task_id)
     # delivery_tag repeats the task id: a message written twice is then one message for a stock worker, too.
@@ -76,11 +90,11 @@ def encode(event: Verification, *, task_id: str, noted: bool = False) -> bytes:
     ).encode()
 
 
-def _event(event: Verification) -> str:
+def _event(event: Verification, occurred_at: int) -> str:
     """Return `to_wire()` as JSON; a dict on the way, and formats with `%`, would take twice as long."""
     wire = (
         f'"account":{_text(event.account)},"message_id":{_text(event.message_id)},'
-        f'"occurred_at":{milliseconds(event.occurred_at)},"verified":{"true" if event.verified else "false"}'
+        f'"occurred_at":{occurred_at},"verified":{"true" if event.verified else "false"}'
     )
     if event.sent_at is not None:
         wire = f'{wire},"sent_at":{milliseconds(event.sent_at)}'

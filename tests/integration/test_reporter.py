@@ -21,7 +21,7 @@ import redis
 from otpreport import Receipt, Reporter, Verification
 from otpreport.connection import Connector
 from otpreport.link import Link
-from otpreport.push import Push, Unavailable
+from otpreport.push import Push, Unavailable, packed
 from tests.support.admin import admin
 from tests.support.events import arrived, verification
 from tests.support.wait import until
@@ -346,22 +346,22 @@ def test_fork_while_redis_is_away(tmp_path: Path, kind: type[Link], status: int)
     """A child looks for Redis itself; if it trusted its parent's thread (the control), it never found it."""
     server = EmbeddedValkey(tmp_path / "valkey")
     link = kind(Connector(server.url, timeout=PATIENCE))
-    pushes = [Push("key", [b"message"])]
+    command = packed([Push("key", [b"message"])])
     with pytest.raises(Unavailable):
-        link.push(pushes, time.monotonic() + PATIENCE)
+        link.push(command, 1, time.monotonic() + PATIENCE)
     if not (pid := os.fork()):
         with suppress(BaseException):
-            until(lambda: pushed(link, pushes), deadline=5.0)
+            until(lambda: pushed(link, command), deadline=5.0)
             os._exit(0)
         os._exit(1)
     with server, closing(link):
         assert exit_of(pid) == status
 
 
-def pushed(link: Link, pushes: list[Push]) -> bool:
+def pushed(link: Link, command: bytes) -> bool:
     """Tell whether Redis took a write."""
     with suppress(Unavailable):
-        return link.push(pushes, time.monotonic() + PATIENCE) == [""]
+        return link.push(command, 1, time.monotonic() + PATIENCE) == [""]
     return False
 
 

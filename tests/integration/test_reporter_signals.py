@@ -14,12 +14,13 @@ import redis
 from otpreport.connection import Connection, Connector
 from otpreport.drops import Drops
 from otpreport.link import Link
-from otpreport.push import Push, Unavailable
+from otpreport.push import Push, Unavailable, packed
 from otpreport.spool import Spool
 from tests.support.wait import until
 
 QUEUE = "otpreport.tencent"
 PUSHES = [Push(QUEUE, [b"message"])]
+COMMAND = packed(PUSHES)
 PATIENCE = 10.0
 
 pytestmark = pytest.mark.timeout(30)
@@ -55,8 +56,8 @@ def test_a_handler_writes_in_the_middle_of_a_write(url: str, valkey: redis.Redis
     """Both arrive; the main thread would wait for its own lock for ever."""
     link = InterruptedLink(Connector(url, timeout=PATIENCE))
     link.warm_up(PATIENCE)
-    with handling(lambda: link.push(PUSHES, time.monotonic() + PATIENCE)):
-        assert link.push(PUSHES, time.monotonic() + PATIENCE) == [""]
+    with handling(lambda: link.push(COMMAND, 1, time.monotonic() + PATIENCE)):
+        assert link.push(COMMAND, 1, time.monotonic() + PATIENCE) == [""]
     assert valkey.llen(QUEUE) == 2
     link.close()
 
@@ -66,7 +67,7 @@ def test_a_handler_closes_in_the_middle_of_a_write(url: str) -> None:
     link = InterruptedLink(Connector(url, timeout=PATIENCE))
     link.warm_up(PATIENCE)
     with handling(link.close), pytest.raises(Unavailable, match="the reporter is closed"):
-        link.push(PUSHES, time.monotonic() + 0.2)
+        link.push(COMMAND, 1, time.monotonic() + 0.2)
 
 
 class Interrupted(threading.Condition):

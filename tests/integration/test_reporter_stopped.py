@@ -15,7 +15,7 @@ from otpreport.address import connection_pool
 from otpreport.connection import Connection
 from otpreport.event import Event
 from otpreport.link import Link
-from otpreport.push import Push
+from otpreport.push import Push, packed
 from otpreport.spool import Spool, SpoolEntry
 from otpreport.store import Store
 from tests.support.events import verification
@@ -25,6 +25,7 @@ from worker.embedded import free_port
 BUDGET = 0.5
 ENDLESS = 0.1
 """Seconds."""
+COMMAND = packed([Push("otpreport.tencent", [b"message"])])
 
 
 def stop_until(moment: float) -> None:
@@ -46,7 +47,7 @@ def test_an_answer_that_came_meanwhile_counts(url: str, valkey: redis.Redis) -> 
     pool = connection_pool(url, timeout=10.0)
     link = Link(lambda: StoppedAfterSending(pool))
     assert link.warm_up(10.0)
-    assert link.push([Push("otpreport.tencent", [b"message"])], time.monotonic() + BUDGET) == [""]
+    assert link.push(COMMAND, 1, time.monotonic() + BUDGET) == [""]
     assert valkey.llen("otpreport.tencent") == 1
     link.close()
 
@@ -82,8 +83,8 @@ def test_an_answer_without_end() -> None:
 class StoppedBeforeSpooling(Reporter):
     """A reporter of a process that goes on when the whole budget is gone."""
 
-    def _enqueue(self, pushes: Sequence[Push], deadline: float) -> list[str]:
-        reasons = super()._enqueue(pushes, deadline)
+    def _enqueue(self, commands: bytes, count: int, deadline: float) -> list[str]:
+        reasons = super()._enqueue(commands, count, deadline)
         stop_until(deadline)
         return reasons
 

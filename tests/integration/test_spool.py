@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
+from hiredis import Reader
 
 from otpreport import Receipt, Reporter, Verification
 from otpreport.connection import Connection
@@ -264,11 +266,15 @@ class Gate(Link):
         self.opened = threading.Event()
         self.came: list[bytes] = []
 
-    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+    def push(self, commands: bytes, count: int, deadline: float) -> list[str]:
         """Keep the messages and wait."""
-        self.came += [message for push in pushes for message in push.messages]
+        reader = Reader()
+        reader.feed(commands)
+        for _ in range(count):
+            _, _, *messages = cast("list[bytes]", reader.gets())
+            self.came += messages
         self.opened.wait(20)
-        return [""] * len(pushes)
+        return [""] * count
 
     def wait_until_up(self, seconds: float) -> bool:
         """Be up."""
@@ -322,6 +328,7 @@ def test_forwarded_by_one(path: Path, kind: type[Spool], times: int) -> None:
 TURN = """
 import sys, time
 from pathlib import Path
+from typing import cast
 from otpreport.store import Turn
 
 with Turn(Path(sys.argv[1])) as mine:
@@ -504,10 +511,10 @@ def test_a_sound_file_is_not_put_aside(path: Path) -> None:
 class Rejecting(Gate):
     """A Redis that answers and takes nothing, as a master without its replicas does."""
 
-    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+    def push(self, commands: bytes, count: int, deadline: float) -> list[str]:
         """Refuse."""
         self.came += [b"a try"]
-        return ["NOREPLICAS Not enough good replicas to write."] * len(pushes)
+        return ["NOREPLICAS Not enough good replicas to write."] * count
 
 
 def test_a_redis_that_takes_nothing_is_left_in_peace(path: Path) -> None:

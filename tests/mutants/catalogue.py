@@ -2152,6 +2152,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_reporter_tracking.py::test_notices_take_no_report_s_place",
     ),
     Mutant(
+        "writing-percent",
+        "otpreport/writing.py",
+        'name.replace(b"%", b"%%")',
+        "name",
+        "tests/unit/otpreport/test_writing.py::test_one_event",
+    ),
+    Mutant(
         "notice-not-the-receipt",
         "otpreport/reporter.py",
         "        return receipts[0]\n",

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 
@@ -10,11 +10,11 @@ import pytest
 
 from otpreport.connection import Connection, Place
 from otpreport.link import Link
-from otpreport.push import Push, Unavailable
+from otpreport.push import Push, Unavailable, packed
 from tests.support.wait import until
 
 TIMEOUT = 0.05
-PUSH = [Push("key", [b"message"])]
+COMMAND = packed([Push("key", [b"message"])])
 
 
 class FakeConnection(Connection):
@@ -31,7 +31,7 @@ class FakeConnection(Connection):
         """Answer as told."""
         return self.quiet
 
-    def push(self, pushes: Sequence[Push], deadline: float) -> list[str]:
+    def push(self, commands: bytes, count: int, deadline: float) -> list[str]:
         """Answer as told."""
         return self.answer()
 
@@ -88,7 +88,7 @@ def link(server: Redis) -> Iterator[Link]:
 
 def push(link: Link, timeout: float = 20.0) -> list[str]:
     """Push one message."""
-    return link.push(PUSH, time.monotonic() + timeout)
+    return link.push(COMMAND, 1, time.monotonic() + timeout)
 
 
 def time_of_failure(link: Link, timeout: float = TIMEOUT) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given
 from pydantic_core import to_json
 
 from otpreport import Dispatch, Verification
-from otpreport.wire import encode, notice, queue_keys, queue_name
+from otpreport.wire import encode, encode_noted, notice, queue_keys, queue_name
 from tests.unit.otpreport.test_dispatch import dispatches
 from tests.unit.otpreport.test_event import NOON, events
 
@@ -76,6 +76,12 @@ def test_a_report_whose_notice_is_written_says_so() -> None:
     plain, noted = encode(event, task_id="7f"), encode(event, task_id="7f", noted=True)
     assert noted == plain.replace(b'"kwargsrepr":"{}"}', b'"kwargsrepr":"{}","noted":1}')
     assert json.loads(noted)["headers"] == json.loads(plain)["headers"] | {"noted": 1}
+
+
+@given(events)
+def test_both_are_what_each_is_alone(event: Verification) -> None:
+    """The message and the notice that are written together."""
+    assert encode_noted(event, task_id="7f") == (encode(event, task_id="7f", noted=True), notice(event))
 
 
 def test_the_notices_stay_what_they_are() -> None:
