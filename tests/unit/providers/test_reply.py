@@ -123,6 +123,17 @@ def test_an_answer_without_a_byte_has_to_say_so(status: int, headers: dict[str, 
     assert recorded(Answer(status, headers, b"OK")) is not None
 
 
+@pytest.mark.parametrize("later", ["Wed, 21 Oct 2015 07:28:00 {}", "Wed, 21 {} 2015 07:28:00", "{} Oct 2015"])
+@pytest.mark.parametrize("odd", ["+" + "9" * 5000, "9" * 400, "-0000", "+9999"])
+def test_a_date_that_is_none(later: str, odd: str) -> None:
+    """It says nothing of when to try again, whatever the parser of dates makes of it."""
+    good = "Wed, 21 Oct 2015 07:27:30 GMT"
+    odd_one = f"{later.format(odd)} GMT"
+    for headers in ({"retry-after": odd_one, "date": good}, {"retry-after": good, "date": odd_one}):
+        outcome = judge(Answer(429, headers, b""), None, CodeTable({}), Mask())
+        assert outcome.retry_after is None or 0 <= outcome.retry_after <= 3600
+
+
 def test_a_status_alone_has_next_to_no_body() -> None:
     """A longer text is a page of somebody's."""
     codes = CodeTable({"402": Result.ACCOUNT})
