@@ -61,9 +61,8 @@ end
 
 -- What is remembered of OTPs that are not open: 69 bits of a hash, 17 choose the set (remembered.lua), 52 are the member, which
 -- says that it was closed. Another member says that nobody had verified it, a third that it was verified and never told of.
-local function member(number) return format('%d', number) end
-local function unverified_as(number) return format('%d', -1 - number) end
-local function unmatched_as(number) return format('%d', -1 - number - 4503599627370496) end
+local function unverified_as(number) return -1 - number end
+local function unmatched_as(number) return -1 - number - 4503599627370496 end
 
 -- Returns 32 hexadecimal digits of an OTP, its set, and its number.
 local function fingerprint(account, id)
@@ -100,7 +99,7 @@ local function recall(account, id, new)
   local _, bucket, number = fingerprint(account, id)
   for i = 1, new and 1 or #heads do
     local set = heads[i] .. bucket
-    if is_member(set, member(number)) then return set, number end
+    if is_member(set, number) then return set, number end
   end
 end
 
@@ -204,7 +203,7 @@ local function note_sent(self, at_ms, ttl, country, id)
     redis.call('ZREM', self.early, id)
     self.waiting, self.told[id] = self.waiting - 1, nil
   end
-  if known then forget(self.name, id, member(number), unmatched_as(number)) end
+  if known then forget(self.name, id, number, unmatched_as(number)) end
   self.dispatched = true
   self.add(field_of(score, ':sent'))
   if verified == 0 then return end
@@ -348,7 +347,7 @@ local function give_up(self, upto)
   if not self.dispatched then return end -- of an account without `sent` nobody ever will say it
   for _, id in ipairs(gone) do
     local _, bucket, number = fingerprint(self.name, id)
-    write(member(number), bucket, unmatched_as(number))
+    write(number, bucket, unmatched_as(number))
   end
 end
 
@@ -415,7 +414,7 @@ local function close(self, upto, most_waiting, deadline)
     local id, score = due[i], math.max(0, tonumber(due[i + 1])) -- -inf: a hand's
     local verified = score % 2 == 1
     local digest, bucket, number = fingerprint(self.name, id)
-    write(member(number), bucket, not verified and unverified_as(number))
+    write(number, bucket, not verified and unverified_as(number))
     local field = field_of(score, verified and ':yes' or ':no')
     hours[field] = (hours[field] or 0) + 1
     if not verified then
