@@ -11,7 +11,7 @@
 --       7 how long that time has to be (s)  8 how long a verified OTP waits for its `sent` (s)
 --       then for each account: name, reports of OTPs not verified that may wait at once (-1: none is to be sent), seconds after
 --       the sending within which the provider takes one (0: no such bound)
--- reply { notices noted, OTPs closed, 1 if there is more to do at once, keys that can't be used }
+-- reply { notices noted, OTPs closed, 1 if there is enough to do at once, keys that can't be used }
 -- cost  O(notices + closings, and 100 that are given up), 15-20 us an OTP in all; an account with nothing to do takes four
 --       commands that read
 --
@@ -38,7 +38,8 @@ local BUDGET = 262144 -- bytes of notices in one call
 local MOST_MEASURED = 4096 -- notices, at most, whose bytes are asked for: Redis looks at each block of the list
 local most_gone = 100 -- given up in one call, at most: as many as one may note, or EARLY would not hold
 local LONGEST_ID, LONGEST_LIFE = 1024, 5110
-local noted, closed, more = 0, 0, 0
+local full = most_notices
+local noted, closed, more, left = 0, 0, 0, 0
 
 local format, match, byte, sub, floor = string.format, string.match, string.byte, string.sub, math.floor
 local places, names = {}, { [':sent'] = {}, [':verified'] = {}, [':yes'] = {}, [':no'] = {} } -- found once in a call
@@ -492,7 +493,8 @@ local function track(name, most_waiting, deadline)
     fields[#fields + 1] = type(value) == 'number' and string.format('%.0f', value) or value
   end
   if fields[1] then redis.call('HSET', self.hash, unpack(fields)) end
-  if self.length > 0 then more = 1 end
+  left = left + self.length
+  if left >= full or (self.are_long and self.length > 0) then more = 1 end -- what does not fill a call waits for more
 end
 
 for i = 9, #ARGV, 3 do

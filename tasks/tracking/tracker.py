@@ -17,14 +17,14 @@ from tasks.script import Script, ignore
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-BUSY = 0.1
-"""Seconds between two calls while there is something."""
+PAUSE = 0.5
+"""Seconds between two calls, or between two looks whether an account is tracked: what comes meanwhile fills a call."""
 
-IDLE = 0.5
-"""Seconds between two calls otherwise, or between two looks whether an account is tracked by now."""
+BUSY = 0.1
+"""The same where there are more accounts than one call looks at."""
 
 SPARING = 3.0
-"""A call that found more than it may take is followed by the next after so many times what it took, BUSY at most."""
+"""A call that leaves enough for another is followed by it after so many times what it took, BUSY at most."""
 
 NOTICES = 100
 CLOSINGS = 100
@@ -74,7 +74,7 @@ NEVER = Negatives()
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What one call did; `more`: it could not take all."""
+    """What one call did; `more`: it left enough for another."""
 
     noted: int = 0
     closed: int = 0
@@ -122,7 +122,7 @@ class Tracker:
             if tracked.more:
                 pause = min(BUSY, SPARING * (time.monotonic() - began))
             else:
-                pause = BUSY if tracked.noted or tracked.closed or len(accounts) > ACCOUNTS else IDLE
+                pause = BUSY if len(accounts) > ACCOUNTS else PAUSE
             await asyncio.sleep(pause)
 
     async def track(self, accounts: Collection[str]) -> Tracked:

@@ -645,6 +645,16 @@ def test_small_notices_are_taken_at_once(tracking: Tracking, size: int, calls: i
     assert tracking.client.info("commandstats")["cmdstat_rpop"]["calls"] == calls
 
 
+def test_what_does_not_fill_another_call_waits(tracking: Tracking) -> None:
+    """Of one account or of several: the worker is told to come at once where a full call is left."""
+    notices = [f"verified {tracking.now * 1000} {number}" for number in range(160)]
+    tracking.tell(*notices)
+    tracking.client.lpush(tracking.keys.notices("other"), *notices[:50])
+    calls = [tracking.track(others=["other"]) for _ in range(3)]
+    assert [call[0] for call in calls] == [100, 100, 10]
+    assert [call[2] for call in calls] == [True, False, False]
+
+
 def test_what_is_given_up_in_one_call_is_bounded(tracking: Tracking) -> None:
     """However many accounts there are, or a call after an outage would hold Redis for a tenth of a second."""
     others = [f"other-{number}" for number in range(3)]

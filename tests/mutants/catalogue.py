@@ -2699,6 +2699,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/integration/test_track.py::test_a_call_that_notes_closes_fewer",
     ),
     Mutant(
+        "track-full-calls",
+        "tasks/tracking/track.lua",
+        "left >= full",
+        "left > 0",
+        "tests/integration/test_track.py::test_what_does_not_fill_another_call_waits",
+    ),
+    Mutant(
+        "track-full-calls-of-several",
+        "tasks/tracking/track.lua",
+        "left >= full",
+        "self.length >= full",
+        "tests/integration/test_track.py::test_what_does_not_fill_another_call_waits",
+    ),
+    Mutant(
         "track-right-to-look-up",
         "tasks/tracking/track.lua",
         " or not may(self.open, 'ZMSCORE', 'x')",
