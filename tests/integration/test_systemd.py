@@ -83,6 +83,23 @@ def test_the_example_of_a_file_sets_what_there_is(unit: Path) -> None:
     assert "OTPREPORT_METRICS_PORT=" in values(unit, "Environment")[0]
 
 
+def test_an_operator_s_shell_gets_the_worker_s_settings() -> None:
+    """The file for commands is one that a shell reads, and names the same places, with a user of its own."""
+    example = DEPLOY / "systemd" / "operator.env.example"
+    shown = subprocess.run(
+        ["env", "-i", "sh", "-c", f". {example}; env"], capture_output=True, text=True, check=True
+    ).stdout
+    shell = dict(re.findall(r"^(OTPREPORT_\w+)=(.*)$", shown, re.MULTILINE))
+    worker = (DEPLOY / "systemd" / "worker.env.example").read_text()
+    assert shell == dict(
+        re.findall(
+            r"^(OTPREPORT_\w+)=(.*)$",
+            worker.replace("otpreport-worker:", "otpreport-operator:"),
+            re.MULTILINE,
+        )
+    )
+
+
 def test_prometheus_scrapes_the_units_ports() -> None:
     """The exporter at its port; workers at the port of the unit's default, and the next."""
     scraping = yaml.safe_load((DEPLOY / "prometheus-static.yml").read_text())
