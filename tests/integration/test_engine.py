@@ -434,10 +434,10 @@ async def delivered_with_a_stop_amid_the_slots(fleet: Fleet, monkeypatch: pytest
     """Stop a worker when the first of two events was sent; return how many were delivered."""
     for module in (admission, engine):
         monkeypatch.setattr(module, "TOLERANCE", 10.0)  # this is not about a machine that stalls
-    # so that the second has a slot before the first one goes
-    monkeypatch.setattr(admission, "LONG_TURN", admission.TURN)
+        # so that the second has its slot long before the first one goes
+        monkeypatch.setattr(module, "HORIZON", 0.5)
     fleet.send_many(2)
-    async with EngineWorker(fleet, rates={"tencent": 45}) as worker:
+    async with EngineWorker(fleet, rates={"tencent": 5}) as worker:
         await worker.until(lambda: worker.network.sent)
         await worker.stop(20.0)
     assert fleet.places().held == 0
