@@ -328,7 +328,6 @@ def test_forwarded_by_one(path: Path, kind: type[Spool], times: int) -> None:
 TURN = """
 import sys, time
 from pathlib import Path
-from typing import cast
 from otpreport.store import Turn
 
 with Turn(Path(sys.argv[1])) as mine:
