@@ -73,7 +73,7 @@ def _verified(event: Verification, occurred_at: int) -> bytes:
 
 def _message(event: Verification, occurred_at: int, task_id: str, noted: bool) -> bytes:
     flag: object = event.verified
-    if type(flag) is not bool or not is_account(event.account) or len(event.message_id) > LONGEST:
+    if type(flag) is not bool or not is_account(event.account) or not 0 < len(event.message_id) <= LONGEST:
         Verification(**event.model_dump())  # nothing has checked this one; it raises
     fields = _event(event, occurred_at) if type(event) is Verification else _subclass_json(event.to_wire())
     body = b2a_base64(f'[[],{{"event":{fields}}},{EMBED}]'.encode(), newline=False).decode()

@@ -58,6 +58,7 @@ INVALID = {
     "a flag that is none": verification().model_copy(update={"verified": 0}),
     "an account in capitals": verification().model_copy(update={"account": "Tencent"}),
     "another key": verification().model_copy(update={"account": "tencent.otps"}),
+    "an empty text": verification().model_copy(update={"message_id": ""}),
     "a long text": verification().model_copy(update={"message_id": "5" * 257}),
     "no text": verification().model_copy(update={"account": 7}),
     "unhashable": verification().model_copy(update={"account": []}),
