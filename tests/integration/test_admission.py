@@ -294,10 +294,12 @@ async def test_a_late_worker_asks_for_fewer_slots(fleet: Fleet) -> None:
         time.sleep(0.3)  # noqa: ASYNC251 - the stall
         for _ in range(3):
             await asyncio.sleep(0)
-        after_stall = door.admission.at_once
-        await asyncio.gather(*tasks)
+        lowest = after_stall = door.admission.at_once
+        while not all(task.done() for task in tasks):
+            lowest = min(lowest, door.admission.at_once)  # a busy machine may stall once more
+            await asyncio.sleep(0)
     assert after_stall == before // 2
-    assert door.admission.at_once > after_stall
+    assert door.admission.at_once > lowest
 
 
 async def test_a_worker_has_no_more_slots_than_it_can_serve(
@@ -410,7 +412,7 @@ async def slots_of_the_farther(fleet: Fleet, server: EmbeddedValkey) -> int:
 
 async def test_a_worker_asks_for_little_more_than_there_is(fleet: Fleet) -> None:
     """While many wait for a slot it asks for about as many as it got the last time."""
-    assert await asked_for_each_slot(fleet) < 2
+    assert await asked_for_each_slot(fleet) < 4
 
 
 async def test_a_worker_that_does_not_learn_asks_in_vain(
@@ -425,7 +427,7 @@ async def test_a_worker_that_does_not_learn_asks_in_vain(
         line.likely = AT_ONCE
 
     monkeypatch.setattr(Line, "learn", learn_nothing)
-    assert await asked_for_each_slot(fleet) > 2
+    assert await asked_for_each_slot(fleet) > 4
 
 
 async def asked_for_each_slot(fleet: Fleet) -> float:
@@ -441,11 +443,11 @@ async def asked_for_each_slot(fleet: Fleet) -> float:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "Line", Counting)
-        fleet.server.hset(fleet.keys.rate("g"), "override", "500")  # as where others take the rest
+        fleet.server.hset(fleet.keys.rate("g"), "override", "100")  # as where others take the rest
         async with opened(fleet, {"tencent": RateGroup("g", 900)}) as door:
-            fleet.send_many(200)
-            await door.arrivals(await fleet.take(200))
-    return asked / 200
+            fleet.send_many(150)
+            await door.arrivals(await fleet.take(150))
+    return asked / 150
 
 
 async def test_a_lost_limiter_key_begins_anew_at_the_horizon(fleet: Fleet) -> None:
