@@ -17,6 +17,9 @@ from worker.fleet.conversion import percent
 NAMES = {"CN": "China", "SG": "Singapore", "BR": "Brazil", "NG": "Nigeria"}
 BAR, TREND = 14, 18
 
+ROOMY = 80
+"""Columns of a terminal that has room for the trends, too."""
+
 EVERY = 8
 """Minutes between two lines of figures in a pipe."""
 
@@ -74,15 +77,16 @@ class Display:
         for title in ("sent", "verified", "closed"):
             table.add_column(title, justify="right", width=8 if title == "verified" else 6)
         table.add_column("conversion", width=BAR + 6)
-        table.add_column("", width=TREND)
+        roomy = self.console.width >= ROOMY
+        if roomy:
+            table.add_column("", width=TREND)
         for code, country in grown.items():
             rate = _rate(country)
             style = "red" if rate is not None and rate < 0.35 else "green"
             share = Text.assemble(bar(rate or 0.0, BAR, style), f" {percent(rate):>5}")
             trend = Text(sparkline(self._trends[code][-TREND:], 1.0), style=style)
-            table.add_row(
-                NAMES[code], f"{country.sent}", f"{country.verified}", f"{country.closed}", share, trend
-            )
+            counts = (f"{country.sent}", f"{country.verified}", f"{country.closed}")
+            table.add_row(NAMES[code], *counts, share, *((trend,) if roomy else ()))
         return table
 
     def _add(self, line: Text) -> None:

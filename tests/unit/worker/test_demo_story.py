@@ -1,10 +1,12 @@
 """The demo's story: its alerts are those that are shipped, and its verdict sees what is not accounted for."""
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from tasks.accounts.states import State
 from tasks.fleet.snapshot import AccountSnapshot
@@ -14,6 +16,7 @@ from tests.support.alerts import alerts, rules
 from worker.demo import alarm
 from worker.demo.alarm import HOLD, Alarm, Ring
 from worker.demo.audit import Arrival
+from worker.demo.story_display import Display
 from worker.demo.verdict import Sent, judge
 
 
@@ -46,6 +49,22 @@ def test_a_country_whose_sms_do_not_arrive_rings_once() -> None:
         "OtpreportConversionCollapsed",
         "OtpreportCountryConversionCollapsed",
     ]
+
+
+@pytest.mark.parametrize(("columns", "trends"), [(80, True), (60, False)])
+def test_a_narrow_terminal_has_each_figure_in_one_line(columns: int, trends: bool) -> None:
+    """It leaves out the trends before a figure would be cut or wrapped."""
+    screen = Console(file=io.StringIO(), width=columns, force_terminal=True, color_system=None, record=True)
+    display, looking = Display(screen), Alarm()
+    for sent in (100, 1000):
+        otps = Otps("alibaba", 0, {"SG": Country(sent, sent, sent, 0)})
+        looking.look(otps.countries)
+        display.show(1, otps, looking)
+    screen.print(display.picture)
+    lines = screen.export_text().splitlines()
+    [figures] = [line for line in lines if line.startswith("Singapore")]
+    assert "900       900     900" in figures
+    assert ("100 %" in figures, "█" in figures) == (True, trends)
 
 
 def test_pumping_rings() -> None:
