@@ -444,12 +444,17 @@ async def test_faults_of_other_kinds_stop_no_account(fleet: Fleet) -> None:
 async def test_a_worker_knows_when_its_lease_ran_out(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts from when it asked; without an answer, or without a turn of the processor, it holds nothing."""
     queue, now = fleet.queue(), [1000.0]
-    monkeypatch.setattr("tasks.queue.queue.now", lambda: now[0])
+
+    def later() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    monkeypatch.setattr("tasks.queue.queue.now", later)
     assert not queue.holds
     await queue.lease({})
-    now[0] += fleet.lease - 0.1
+    asked = 1002.0
+    now[0] = asked + fleet.lease - 1.5
     assert queue.holds
-    now[0] += 0.2
     assert not queue.holds
     await queue.lease({})
     assert queue.holds
