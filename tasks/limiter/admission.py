@@ -486,30 +486,16 @@ class Admission:
         return of_line
 
     def _go(self, due: list[Going]) -> None:
-        """Release the events of one tick; one that is late has lost its slot and asks for another."""
-        now = self._clock.monotonic()
-        late = False
-        for line, entry, slot in due:
-            delivery, future = entry
+        """Release the events of one tick; one that is late by now asks for another slot (`enter`)."""
+        for line, (_, future), slot in due:
             line.ahead -= 1
             if line.full:
                 self._wake.set()
-            if future.done():
-                if slot.permit is not None:
-                    slot.permit.end()
-                continue
-            if now > slot.send_by:
-                late = True
-                if slot.permit is not None:
-                    slot.permit.end()
-                self._given.discard(delivery.tag)
-                self._put_back(entry)
-                self._wake.set()
-            else:
+            if not future.done():
                 future.set_result(slot)
-        if late:
-            self._was_late()
-        else:
+            elif slot.permit is not None:
+                slot.permit.end()
+        if self._clock.monotonic() >= self._late_until:
             self.at_once = min(AT_ONCE, self.at_once + max(1, len(due) // 4))
 
 

@@ -1200,13 +1200,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/unit/tasks/test_report.py::test_a_fault_says_nothing_of_the_exception",
     ),
     Mutant(
-        "admission-late",
-        "tasks/limiter/admission.py",
-        "            if now > slot.send_by:\n                late = True",
-        "            if False:\n                late = True",
-        "tests/integration/test_admission.py::test_who_missed_its_slot_is_the_first_to_get_another",
-    ),
-    Mutant(
         "admission-fewer",
         "tasks/limiter/admission.py",
         "            self.at_once = max(1, self.at_once // 2)\n",
