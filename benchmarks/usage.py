@@ -70,3 +70,8 @@ def _all_stats() -> dict[int, Stat]:
             except OSError:  # it has ended meanwhile
                 continue
     return stats
+
+
+def main_thread_us(pid: int) -> float:
+    """Return the CPU that a process' first thread has used, in microseconds, as its scheduler counts it."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1000
