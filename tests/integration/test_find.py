@@ -434,11 +434,13 @@ def test_one_look_is_not_enough(valkey: redis.Redis, undertaker: Undertaker) -> 
     assert isinstance(found[0], TakenPlace)
 
 
-def test_what_has_left_the_queue_does_not_wait(valkey: redis.Redis, undertaker: Undertaker) -> None:
+@pytest.mark.parametrize("moment", range(2, 16))
+def test_what_has_left_the_queue_does_not_wait(
+    valkey: redis.Redis, undertaker: Undertaker, moment: int
+) -> None:
     """An event that was seen in the queue, and is delivered by the end of the look, is in one place alone."""
     way = Way(undertaker, valkey)
-    after_the_queue = 7  # the server, the list with it and its length, three more lists
-    found, _ = look(cast("redis.Redis", Unquiet(valkey, way, [after_the_queue] * STEPS)), way.message_id)
+    found, _ = look(cast("redis.Redis", Unquiet(valkey, way, [moment] * STEPS)), way.message_id)
     assert [type(place) for place in found] == [DeliveredPlace]
 
 
