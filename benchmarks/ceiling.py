@@ -9,7 +9,7 @@ from benchmarks.reading import Reading, Spread
 from benchmarks.rounds import disturbance, in_turns, plain
 from benchmarks.stage import Stage
 
-FASTEST = 5000
+FASTEST = 10_000
 """Reports per second that no worker reaches; this many are enqueued for each second."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from benchmarks.accounts import UNLIMITED, Account
+from benchmarks.ceiling import FASTEST
 from benchmarks.events import events
 from benchmarks.stage import Stage
 from otpreport import Reporter
@@ -46,9 +47,7 @@ def reporting(seconds: float, workers: int, rate: int, fsync: str) -> Iterator[s
     """Measure Redis' CPU for each report while workers do as many as the rate allows."""
     with Stage(Account(rate=rate), options={"appendfsync": fsync}) as stage, ExitStack() as stack:
         started = [stack.enter_context(stage.worker()) for _ in range(workers)]
-        stage.push(
-            round(1.3 * rate * (seconds + SETTLE)) if rate < UNLIMITED else round(3000 * (seconds + SETTLE))
-        )
+        stage.push(round((1.3 * rate if rate < UNLIMITED else FASTEST) * (seconds + SETTLE)))
         stage.wait(lambda: stage.taken() > 0, *started)
         time.sleep(SETTLE)
         begun, taken, cpu = time.monotonic(), stage.taken(), redis_cpu(stage.redis)

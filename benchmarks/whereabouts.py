@@ -28,10 +28,13 @@ PARTS = {
     "worker/http/connections.py": "HTTP",
     "worker/http/dial.py": "HTTP",
     "worker/http/race.py": "HTTP",
-    "redis/": "redis-py",
-    "tasks/script.py": "redis-py",
+    "worker/script_connection.py": "call scripts",
+    "worker/connect.py": "call scripts",
+    "tasks/script.py": "call scripts",
+    "redis/": "call scripts",
     "providers/": "sign the request, read the answer",
     "otpreport/": "read the message",
+    "tasks/message.py": "read the message",
     "tasks/delivery.py": "read the message",
     "tasks/dedupe.py": "read the message",
     "tasks/limiter/admission.py": "admission: rate and dedupe",
@@ -40,18 +43,16 @@ PARTS = {
     "tasks/": "report: decide what follows",
     "prometheus_client/": "metrics and logs",
     "worker/observer.py": "metrics and logs",
+    "worker/counts.py": "metrics and logs",
+    "worker/metrics.py": "metrics and logs",
     "config/logging.py": "metrics and logs",
+    "config/output.py": "metrics and logs",
     "celery/": "Celery and kombu",
     "kombu/": "Celery and kombu",
-    "worker/bridge/pool.py": "Celery and kombu",
-    "worker/bridge/transport.py": "Celery and kombu",
-    "worker/bridge/handover.py": "Celery and kombu",
+    "worker/bridge/": "Celery and kombu",
     "worker/runtime.py": "loop and the rest",
 }
 REST = "loop and the rest"
-
-WAITING = ("poll (kombu/",)
-"""Where a thread that py-spy takes for busy waits: Celery's hub, for the other thread to leave it Python's lock."""
 
 
 def run(effort: Effort) -> Finding:
@@ -75,9 +76,7 @@ def by_part(stacks: Iterable[str]) -> list[tuple[str, float]]:
     counts: Counter[str] = Counter()
     for line in stacks:
         stack, _, number = line.rpartition(" ")
-        frames = stack.split(";")
-        if not any(place in frames[-1] for place in WAITING):
-            counts[_part(frames)] += int(number)
+        counts[_part(stack.split(";"))] += int(number)
     total = counts.total() or 1
     return [(part, count / total) for part, count in counts.most_common()]
 
@@ -92,13 +91,15 @@ def _part(frames: list[str]) -> str:
 
 
 def _sample(stage: Stage, process: Process, seconds: int) -> str:
-    """Return the stacks of the threads that were at work; RuntimeError without py-spy."""
+    """Return the stacks of the thread that had Python's lock; RuntimeError without py-spy.
+
+    Others wait, though py-spy takes a loop that waits for the network for busy.
+    """
     program = shutil.which("py-spy")
     if program is None:
         raise RuntimeError("py-spy is not on the PATH: install it into a virtual environment of its own")
     output = stage.folder / "stacks"
-    command = [program, "record", "--format", "raw", "--rate", str(SAMPLES), "--duration", str(seconds)]
-    subprocess.run(
-        [*command, "--pid", str(process.pid), "--output", str(output)], check=True, capture_output=True
-    )
+    command = [program, "record", "--gil", "--format", "raw", "--rate", str(SAMPLES)]
+    command += ["--duration", str(seconds), "--pid", str(process.pid), "--output", str(output)]
+    subprocess.run(command, check=True, capture_output=True)
     return output.read_text()

@@ -33,12 +33,11 @@ def test_without_names_everything_is_measured() -> None:
 
 
 def test_a_sample_counts_for_the_innermost_part_that_asked_for_it() -> None:
-    """What the standard library does is put to its caller, what nobody asked for to the rest, waiting to none."""
+    """What the standard library does is put to its caller, what nobody asked for to the rest."""
     stacks = [
         "run (site-packages/celery/bin/base.py:1);send (worker/http/client.py:9);hash (python3.11/hashlib.py:3) 2",
         "run (worker/engine.py:1);sign (providers/tc3.py:9);digest (python3.11/hmac.py:3) 6",
         "_bootstrap (python3.11/threading.py:9) 2",
-        "create_loop (kombu/asynchronous/hub.py:9);_epoll.poll (kombu/utils/eventio.py:9) 5",
     ]
     shares = dict(by_part(stacks))
     assert shares[REST] == 0.2
