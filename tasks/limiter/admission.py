@@ -196,10 +196,10 @@ class Line:
             self.likely = min(AT_ONCE, 2 * self.likely)
             return
         granted = sum(answer >= 0 for answer in answers)
-        turn, expected = long_turn if granted < FEW else TURN, granted
-        if granted >= max(FEW, self.group.pace * TURN):
-            turn, expected = long_turn, max(granted, round(self.group.pace * long_turn))
+        alone = granted >= max(FEW, self.group.pace * TURN)
+        expected = max(granted, round(self.group.pace * long_turn)) if alone else granted
         self.likely = expected + expected // 4 + 2
+        turn = long_turn if alone or granted < FEW else TURN
         # not all workers at the moment of the next slot: the nearest one would get it each time
         spread = random.random() * TURN  # noqa: S311 - it hides nothing
         self.not_before = now + max(turn, min(waits) / 1000 + spread)
@@ -487,6 +487,7 @@ class Admission:
 
     def _go(self, due: list[Going]) -> None:
         """Release the events of one tick; one that is late by now asks for another slot (`enter`)."""
+        now = self._clock.monotonic()
         for line, (_, future), slot in due:
             line.ahead -= 1
             if line.full:
@@ -495,7 +496,7 @@ class Admission:
                 future.set_result(slot)
             elif slot.permit is not None:
                 slot.permit.end()
-        if self._clock.monotonic() >= self._late_until:
+        if all(now <= slot.send_by for _, _, slot in due):
             self.at_once = min(AT_ONCE, self.at_once + max(1, len(due) // 4))
 
 

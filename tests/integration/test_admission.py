@@ -288,6 +288,7 @@ async def test_a_late_worker_asks_for_fewer_slots(fleet: Fleet) -> None:
     """Who misses slots asks for half as many at once, however many one stall missed, and for more when on time."""
     async with opened(fleet, {"tencent": RateGroup("g", 300)}) as door:
         fleet.send_many(16)
+        door.admission.at_once = AT_ONCE // 2  # so that it may also grow
         tasks = [asyncio.create_task(door.enter(delivery)) for delivery in await fleet.take(16)]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         before = door.admission.at_once

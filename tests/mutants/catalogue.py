@@ -1130,6 +1130,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/unit/tasks/test_report.py::test_a_probe_is_never_too_old",
     ),
     Mutant(
+        "admission-late-grows",
+        "tasks/limiter/admission.py",
+        "if all(now <= slot.send_by for _, _, slot in due):",
+        "if True:",
+        "tests/integration/test_admission.py::test_a_late_worker_asks_for_fewer_slots",
+    ),
+    Mutant(
         "admission-stall",
         "tasks/limiter/admission.py",
         "if isinstance(entered, Refusal) or self._clock.monotonic() <= entered.send_by:",
@@ -1223,8 +1230,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "admission-alone",
         "tasks/limiter/admission.py",
-        "            turn, expected = long_turn, max(",
-        "            _, expected = long_turn, max(",
+        "long_turn if alone or granted < FEW",
+        "long_turn if granted < FEW",
         "tests/unit/tasks/limiter/test_line.py::test_who_gets_all_slots_asks_less_often",
     ),
     Mutant(
