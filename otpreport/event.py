@@ -17,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
-_EARLIEST_MS, _LATEST_MS = 946_684_800_000, 253_402_300_799_999
+_EARLIEST_MS, _LATEST_MS = ((bound - _EPOCH) // _MILLISECOND for bound in (_EARLIEST, _LATEST))
 LONGEST = 256
 """Characters of an id."""
 _LONGEST_NAME = 64

@@ -54,9 +54,7 @@ class DeliveredMemory:
             known = self._look(self._places(spans, fingerprint.bucket, member))
             found = [span for span, is_known in zip(spans, known, strict=True) if is_known]
             if found:
-                start = max(generation * width for width, generation in found)
-                end = min((generation + 1) * width for width, generation in found)
-                yield DeliverySpan(start * 1000, min(end * 1000, round(now * 1000)), verified)
+                yield DeliverySpan(*self._between(found, now), verified)
 
     def known(self, events: Iterable[tuple[Fingerprint, bool]]) -> list[bool]:
         """Return for each event, and whether it says true, if its delivery is remembered."""
@@ -90,6 +88,12 @@ class DeliveredMemory:
         return [
             (width, math.floor(now / width) - age) for width in self._widths() for age in range(GENERATIONS)
         ]
+
+    def _between(self, found: Sequence[tuple[int, int]], now: float) -> tuple[int, int]:
+        """Return from when until when (ms) it was that what is in all these generations was written."""
+        start = max(generation * width for width, generation in found)
+        end = min((generation + 1) * width for width, generation in found)
+        return start * 1000, min(end * 1000, round(now * 1000))
 
     def _widths(self) -> dict[int, float]:
         """Return the widths in use, each with the time (s) since which all deliveries are written under it."""

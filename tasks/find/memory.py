@@ -21,8 +21,6 @@ class EndedMemory(DeliveredMemory):
         known = self._look((key, str(member)) for key in keys for member in fingerprint.members)
         found = [(span, known[3 * i + 1 : 3 * i + 3]) for i, span in enumerate(spans) if known[3 * i]]
         if found:
-            start = max(generation * width for (width, generation), _ in found)
-            end = min((generation + 1) * width for (width, generation), _ in found)
+            from_ms, until_ms = self._between([span for span, _ in found], now)
             unverified, unmatched = (any(each[i] for _, each in found) for i in (0, 1))
-            until = min(end * 1000, round(now * 1000))
-            yield ClosedOtp(account, start * 1000, until, not unverified, unmatched)
+            yield ClosedOtp(account, from_ms, until_ms, not unverified, unmatched)

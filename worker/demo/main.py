@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -113,13 +113,10 @@ def main(*, keep: bool = False, everyone: bool = False, story: bool = False) -> 
         try:
             console.print(STARTING, highlight=False)
             accounts = [ACCOUNT] if story else ALL if everyone else TWO
-            with Processes(Path(folder), accounts, story=story) as processes:
-                try:
-                    if story:
-                        return _play(console, processes)
-                    return _run(console, processes, keep=keep, everyone=everyone)
-                except (RuntimeError, redis.RedisError) as error:
-                    raise RuntimeError(processes.failed() or str(error)) from error
+            with Processes(Path(folder), accounts, story=story) as processes, _naming_what_exited(processes):
+                if story:
+                    return _play(console, processes)
+                return _run(console, processes, keep=keep, everyone=everyone)
         except KeyboardInterrupt:
             console.print("\nStopped.")
             return INTERRUPTED
@@ -129,6 +126,15 @@ def main(*, keep: bool = False, everyone: bool = False, story: bool = False) -> 
                 console.print(f"No room is left in {folder}: set TMPDIR to a folder on another disk.")
             _show_log(console, Path(folder) / "worker.log")
             return NOT_ACCOUNTED
+
+
+@contextlib.contextmanager
+def _naming_what_exited(processes: Processes) -> Generator[None]:
+    """Let an error name the process that exited, if one did: it is the cause."""
+    try:
+        yield
+    except (RuntimeError, redis.RedisError) as error:
+        raise RuntimeError(processes.failed() or str(error)) from error
 
 
 def _play(console: Console, processes: Processes) -> int:
