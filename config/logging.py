@@ -113,10 +113,14 @@ class Sample:
         self._share = share
         self._passed = 0
         self._taken = 0
+        self._until = 0.0 if share > 0 else math.inf
+        """The share is taken until so many have passed."""
 
     def take(self) -> bool:
         """Say whether this one is taken."""
         self._passed += 1
-        due = math.ceil(self._passed * self._share)
-        taken, self._taken = due > self._taken, due
-        return taken
+        if self._passed <= self._until:
+            return False
+        self._taken += 1
+        self._until = self._taken / self._share
+        return True

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
 from otpreport import Dispatch, Verification
+from otpreport.event import milliseconds
 from otpreport.wire import SENT_TASK, TASK, notice
-from tasks.dedupe import Fingerprint
+from tasks.dedupe import Fingerprint, claim_and_member
 from tasks.history import NO_HISTORY, History
 from tasks.message import Json, MalformedMessage, Task, decode, of_our_client
 from tasks.retry import Reason
@@ -57,9 +58,9 @@ class Leased:
         """Parse a record: its header, not the message. Bytes that are not a record are kept whole as the message."""
         try:
             header, line, raw = record.split(b"\n", 2)
-            deaths, solitary, first_ms = header.split()
+            deaths, solitary, first_ms = map(int, header.split())
             history = History.decode(line) if line else NO_HISTORY
-            return cls(account, tag, int(deaths), int(solitary), int(first_ms), history, raw, purpose)
+            return cls(account, tag, deaths, solitary, first_ms, history, raw, purpose)
         except (ValueError, TypeError, LookupError):
             return cls(account, tag, 0, 0, 0, NO_HISTORY, record, purpose)
 
@@ -106,11 +107,11 @@ class Delivery:
     account: str = field(init=False)
     tag: str = field(init=False)
     """The id of the message among all taken ones."""
-    fingerprint: Fingerprint = field(init=False)
     claim: str = field(init=False)
     """The field under which it claims its message id."""
     member: str = field(init=False)
     """Its dedupe member once it is delivered."""
+    probe: bool = field(init=False)
     occurred_at_ms: int = field(init=False)
     sending: bool = False
     """Whether its request may have left."""
@@ -118,10 +119,14 @@ class Delivery:
     def __post_init__(self) -> None:
         leased, event = self.leased, self.event
         # slots and no properties: each is read ten times a report
-        self.account, self.tag = leased.account, leased.tag
-        self.fingerprint = fingerprint = Fingerprint.of(event.account, event.message_id)
-        self.claim, self.member = fingerprint.claim, fingerprint.member(verified=event.verified)
-        self.occurred_at_ms = event.occurred_at_ms
+        self.account, self.tag, self.probe = leased.account, leased.tag, leased.purpose is _PROBE
+        self.claim, self.member = claim_and_member(event.account, event.message_id, verified=event.verified)
+        self.occurred_at_ms = milliseconds(event.occurred_at)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What its claim and its dedupe members are made of."""
+        return Fingerprint.of(self.event.account, self.event.message_id)
 
     @property
     def since_ms(self) -> int:

@@ -27,11 +27,11 @@ class WallClock:
 
     def now(self, account: str) -> float:
         """Return UNIX seconds as the account's provider counts them."""
-        return self._now() + self.offset(account)
+        return self._now() + self._offsets.get(account, 0.0)
 
     def earliest(self, account: str) -> float:
         """Return UNIX seconds by the slowest of our clock, Redis' and the provider's: nothing expires too early."""
-        return self._now() + min(0.0, self.redis_ahead, self.offset(account))
+        return self._now() + min(0.0, self.redis_ahead, self._offsets.get(account, 0.0))
 
     def see_redis(self, now_us: int) -> None:
         """Take a reading of Redis' clock, in us."""

@@ -70,7 +70,7 @@ class WorkerObserver:
     def attempted(self, delivery: Delivery, outcome: Outcome, attempt: int, seconds: float) -> None:
         """Count and log one request."""
         account, result = delivery.leased.account, outcome.result
-        self._metrics.attempts[account, result].inc()
+        self._metrics.attempts[account, result].value += 1
         self._metrics.duration[account].observe(seconds)
         delivered = result is _DELIVERED_RESULT
         if not delivered:
@@ -96,10 +96,10 @@ class WorkerObserver:
 
     def ended(self, held: Held, settlement: Settlement) -> None:
         """Count a finished event; log a dead one."""
-        leased = held.leased
-        account, replayed = leased.account, leased.history.replayed_ms is not None
+        account, leased = held.account, held.leased
+        replayed = leased.history.replayed_ms is not None
         if isinstance(settlement, Finish):  # `match` is six times as dear, and this is once a report
-            self._metrics.events[account, settlement.ending].inc()
+            self._metrics.events[account, settlement.ending].value += 1
             # how old a replayed one is says nothing of how fast events are reported
             if settlement.ending is _DELIVERED and not replayed and (since_ms := held.since_ms):
                 self._metrics.age[account].observe(_age_ms(since_ms) / 1000)

@@ -81,12 +81,13 @@ class Calls:
         if bucket is None:
             bucket = self._buckets[times] = CallBucket()
         bucket.calls += 1
-        if outcome.result is _NOT_SENT:
+        result = outcome.result
+        if result is _NOT_SENT:
             bucket.unsent += 1
             bucket.message = outcome.message
-        elif outcome.result is not _UNKNOWN:
+        elif result is not _UNKNOWN:
             bucket.answered += 1
-        if outcome.result in UNANSWERED or seconds >= self.slow:
+        if result in UNANSWERED or seconds >= self.slow:
             bucket.failed += 1
             bucket.fresh += fresh
             bucket.code = outcome.code
