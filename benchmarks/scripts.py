@@ -26,7 +26,7 @@ from otpreport.wire import queue_name
 from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased, read
 from tasks.keys import Keys
-from tasks.limiter.admission import Admission, RateGroup, Refusal
+from tasks.limiter.admission import Admission, RateGroup, Refusal, Slot
 from tasks.limiter.clock import RedisClock
 from tasks.queue.queue import Queue
 from tasks.settlement import Ending, Finish
@@ -110,8 +110,11 @@ async def _go_round(meter: Meter, queue: Queue, admission: Admission, size: int)
     batches = [deliveries[i : i + size] for i in range(0, HELD, size)]
 
     async def admit(batch: list[Delivery]) -> None:
-        entered = await asyncio.gather(*map(admission.enter, batch))
-        if any(isinstance(one, Refusal) for one in entered):
+        entered: list[asyncio.Future[Slot | Refusal]] = []
+        for delivery in batch:
+            entered.append(asyncio.get_running_loop().create_future())
+            admission.enter(delivery, entered[-1].set_result)
+        if any(isinstance(one, Refusal) for one in await asyncio.gather(*entered)):
             raise RuntimeError("an event was refused")
 
     async def settle(batch: list[Delivery]) -> None:

@@ -79,6 +79,12 @@ class Result(enum.StrEnum):
     PERMANENT = "permanent"
 
 
+def divided(url: str) -> tuple[str, str]:
+    """Return `scheme://host[:port]` of a URL, and its path and query as they are to be sent."""
+    slash = url.find("/", len("https://"))
+    return (url, "/") if slash < 0 else (url[:slash], url[slash:])
+
+
 @dataclass(slots=True, repr=False)  # plain, as what follows: one is made for each report
 class SignedRequest:
     """A request ready to be sent exactly as it is.
@@ -94,8 +100,7 @@ class SignedRequest:
 
     def target(self) -> tuple[str, str]:
         """Return `scheme://host[:port]`, and the path and query as they are to be sent."""
-        slash = self.url.find("/", len("https://"))
-        return (self.url, "/") if slash < 0 else (self.url[:slash], self.url[slash:])
+        return divided(self.url)
 
     def __repr__(self) -> str:
         """Show method and place, but no credential and no part of the event, which a path may name."""

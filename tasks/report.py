@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from redis.exceptions import RedisError
@@ -16,8 +17,9 @@ from tasks.dead_letters import write as dead_letter
 from tasks.delivery import Delivery, Leased, LeasePurpose, Read, read
 from tasks.history import Attempt, History
 from tasks.limiter.admission import Refusal, Slot
+from tasks.limiter.permits import Permits
 from tasks.queue.breaker import UNANSWERED, Calls
-from tasks.retry import Deliver, GiveUp, Policy, Reason, Retry, SlowDown, StopAccount, Wait, decide
+from tasks.retry import Decision, Deliver, GiveUp, Policy, Reason, Retry, SlowDown, StopAccount, Wait, decide
 from tasks.settlement import DELIVERED, Bury, Ending, Finish, Schedule, Settlement
 
 COPY_DELAY = 1.0
@@ -32,6 +34,8 @@ STOPPED_DELAY = 5.0
 
 REFUSED = frozenset({Result.ACCOUNT, Result.CLOCK})
 """What a provider says that takes no event of the account."""
+
+_DELIVERED, _SHED = Result.DELIVERED, LeasePurpose.SHED  # Python 3.11 takes 80 ns to find a member
 
 MISSED = Outcome(Result.UNKNOWN, code="shutdown", message="the worker ended before the answer came")
 
@@ -51,8 +55,12 @@ class InDoubt(OtpreportError):  # noqa: N818 - it names the fact
 class Limiter(Protocol):
     """Where an event waits until it may be sent."""
 
-    async def enter(self, delivery: Delivery) -> Slot | Refusal:
-        """Return the event's slot when it has come, or why the event may not be sent."""
+    def enter(self, delivery: Delivery, then: Callable[[Slot | Refusal], None]) -> None:
+        """Call `then` with the event's slot when it has come, or with why the event may not be sent."""
+        ...
+
+    def withdraw(self, delivery: Delivery) -> None:
+        """Let an event wait no longer: `then` is not called, and a slot that it was given is not used."""
         ...
 
     def has_slot(self, delivery: Delivery) -> bool:
@@ -67,10 +75,13 @@ class Limiter(Protocol):
 class Http(Protocol):
     """The HTTP port: sends a signed request to the provider."""
 
-    async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
-        """Return the whole answer; raise NotSent, TooLate or InDoubt if there is none.
+    def start(
+        self, request: SignedRequest, send_by: float, then: Callable[[Answer | Exception], None], /
+    ) -> Callable[[], object]:
+        """Send a request; `then` hears the whole answer, or NotSent, TooLate or InDoubt, after this has returned.
 
-        After `send_by` (local monotonic seconds) the request must not leave, even if connecting took so long.
+        NotSent or TooLate is raised where it is known at once. After `send_by` (local monotonic seconds) the request
+        must not leave, even if connecting took so long. What is returned gives up a request that has no answer yet.
         """
         ...
 
@@ -139,8 +150,36 @@ class ActiveAccount:
         return self.provider.unverified == "reported" and (self.automatic or not leased.automatic)
 
 
+Change = Callable[[], Awaitable[None]]
+How = Settlement | Exception | None
+"""How an event's lease ends: None if it was lost before the event was sent, an exception if the fault is ours."""
+
+
+class Reporting:
+    """An event being reported; times are seconds of the local monotonic clock."""
+
+    # defaults of the class and no fields of a dataclass: one is made for each report, and needs few of them
+    waits_since: float = 0.0
+    began: float = 0.0
+    permit: Permits | None = None
+    """Of the request under way, where its group limits these."""
+    cancel: Callable[[], object] | None = None
+    """Gives up the request under way, or what follows its answer."""
+    answered: bool = False
+    clock_corrected: bool = False
+    over: bool = False
+
+    def __init__(self, delivery: Delivery, then: Callable[[Delivery, How], None]) -> None:
+        """`then` hears how the event's lease ends."""
+        self.delivery = delivery
+        self.then = then
+
+
 class Report:
-    """Handles one delivery; every part that decides or does I/O is passed in."""
+    """Reports events; every part that decides or does I/O is passed in.
+
+    A report is no task: who it waits for, the limiter or the HTTP client, calls its next step, and no step raises.
+    """
 
     def __init__(
         self,
@@ -184,20 +223,43 @@ class Report:
         """Parse a leased message; never raises."""
         return read(leased, now_ms=now_ms, max_age=self._accounts[leased.account].max_age)
 
-    async def report(self, delivery: Delivery) -> Settlement | None:
-        """Report the event and return how its lease ends; None if the lease was lost before it was sent."""
+    def begin(self, reporting: Reporting) -> None:
+        """Begin to report an event."""
+        how: How
+        try:
+            how = self._unsent(reporting.delivery)
+            if how is None:
+                reporting.waits_since = self._monotonic()
+                self._enter(reporting)
+                return
+        except Exception as error:  # a fault of ours must not lose the event
+            how = error
+        _end(reporting, how)
+
+    def abandon(self, reporting: Reporting, *, now_ms: int) -> None:
+        """Hand an event back at shutdown; what follows an answer that has come is not waited for."""
+        delivery, cancel = reporting.delivery, reporting.cancel
+        if not reporting.answered:
+            if delivery.sending:
+                self._observe(reporting, MISSED)
+                _end_permit(reporting, heard=False)
+            else:
+                self._admission.withdraw(delivery)
+            _end(reporting, abandon(delivery, now_ms=now_ms))
+        if cancel is not None:
+            cancel()
+
+    def _unsent(self, delivery: Delivery) -> Settlement | None:
+        """Return how the lease of an event ends that is not to be sent; None if it is."""
         account = self._accounts[delivery.account]
-        if delivery.leased.purpose is LeasePurpose.SHED:
+        if delivery.leased.purpose is _SHED:
             return Finish(Ending.SHED)
         if not delivery.event.verified and not account.reports_unverified(delivery.leased):
             return Finish(Ending.SKIPPED)
         # the events of an account that stood still for long may all be too old: one of them is its probe
-        if not delivery.leased.probe and self._expired(delivery, account):
+        if not delivery.probe and self._expired(delivery, account):
             return self._expire(delivery, delivery.leased.history)
-        try:
-            return await self._enter_and_send(delivery, may_correct_clock=True)
-        except UnreportableError as error:
-            return self._bury(delivery, delivery.leased.history, Reason.PERMANENT, str(error))
+        return None
 
     def fault(self, delivery: Delivery, error: Exception) -> Settlement:
         """Return how the lease of an event ends whose report raised: an attempt was used, and it is retried."""
@@ -211,89 +273,142 @@ class Report:
             case _:
                 return self._bury(delivery, history, Reason.EXHAUSTED, outcome.message)
 
-    async def _enter_and_send(self, delivery: Delivery, *, may_correct_clock: bool) -> Settlement | None:
-        waited_from = started = self._monotonic()
-        while True:
-            entered = await self._admission.enter(delivery)
-            if isinstance(entered, Refusal):
-                return _refused(delivery, entered)
-            account = self._accounts[delivery.account]  # of this moment: keys may change while an event waits
-            heard = True
-            try:
-                request = self._sign(delivery, account)
-                started = self._monotonic()
-                delivery.sending, heard = True, False
-                outcome, answer = await self._send(request, entered, delivery, account)
-                heard = answer is not None or outcome.result is Result.NOT_SENT
-                break
-            except TooLate:
-                delivery.sending, heard = False, True  # and it waits for another slot
-            except asyncio.CancelledError:
-                self._observe(delivery, MISSED, started)
-                raise
-            finally:
-                if entered.permit is not None:
-                    entered.permit.end(heard=heard)
-        self._observer.admitted(delivery, started - waited_from)
-        seconds = self._observe(delivery, outcome, started)
-        fresh = not (delivery.leased.history.attempts or delivery.leased.history.unsent)
-        self._calls.ended(account.name, outcome, started, seconds, fresh=fresh)
-        if (
-            outcome.result is Result.CLOCK
-            and may_correct_clock
-            and answer
-            and self._wall.correct(account.name, answer)
-        ):
-            delivery.sending = False
-            return await self._enter_and_send(delivery, may_correct_clock=False)
-        return await self._conclude(delivery, account, outcome, self._monotonic() - started)
+    def _enter(self, reporting: Reporting) -> None:
+        reporting.delivery.sending = False
+        self._admission.enter(reporting.delivery, partial(self._entered, reporting))
 
-    def _sign(self, delivery: Delivery, account: ActiveAccount) -> SignedRequest:
-        nonce = self._nonce() if account.provider.has_nonce else ""
-        return account.provider.request(delivery.event, now=self._wall.now(account.name), nonce=nonce)
-
-    async def _send(
-        self, request: SignedRequest, slot: Slot, delivery: Delivery, account: ActiveAccount
-    ) -> tuple[Outcome, Answer | None]:
-        """Send once; every fault becomes an outcome, except TooLate, which is raised."""
+    def _entered(self, reporting: Reporting, entered: Slot | Refusal) -> None:
+        """Sign and send: the slot has come."""
+        delivery = reporting.delivery
+        how: How
         try:
-            answer = await account.http.send(request, slot.send_by)
-            return account.provider.outcome(answer, delivery.event), answer
-        except NotSent as error:
-            return Outcome(Result.NOT_SENT, code="not_sent", message=str(error)), None
-        except InDoubt as error:
-            return Outcome(Result.UNKNOWN, code="no_answer", message=str(error)), None
+            if isinstance(entered, Refusal):
+                how = _refused(delivery, entered)
+            else:
+                reporting.permit = entered.permit
+                self._send(reporting, entered.send_by)
+                return
+        except UnreportableError as error:
+            how = self._bury(delivery, delivery.leased.history, Reason.PERMANENT, str(error))
+            _end_permit(reporting, heard=True)
+        except Exception as error:  # a fault of ours must not lose the event
+            how = error
+            _end_permit(reporting, heard=not delivery.sending)
+        _end(reporting, how)
 
-    def _observe(self, delivery: Delivery, outcome: Outcome, started: float) -> float:
-        """Report an attempt begun at `started` to the observer; return how many seconds it took."""
-        seconds = self._monotonic() - started
-        self._observer.attempted(delivery, outcome, len(delivery.leased.history.attempts) + 1, seconds)
+    def _send(self, reporting: Reporting, send_by: float) -> None:
+        delivery = reporting.delivery
+        account = self._accounts[delivery.account]  # of this moment: keys may change while an event waits
+        nonce = self._nonce() if account.provider.has_nonce else ""
+        request = account.provider.request(delivery.event, now=self._wall.now(account.name), nonce=nonce)
+        reporting.began = self._monotonic()
+        delivery.sending = True
+        try:
+            reporting.cancel = account.http.start(
+                request, send_by, partial(self._answered, reporting, account)
+            )
+        except (NotSent, TooLate) as why:
+            self._answered(reporting, account, why)
+
+    def _answered(self, reporting: Reporting, account: ActiveAccount, heard: Answer | Exception) -> None:
+        """Judge the answer, or why there is none; the account has the keys that the request was signed with."""
+        if reporting.over:
+            return
+        reporting.cancel = None
+        how: How
+        try:
+            if isinstance(heard, TooLate):
+                _end_permit(reporting, heard=True)
+                self._enter(reporting)
+                return
+            if isinstance(heard, Answer):
+                outcome, is_heard = account.provider.outcome(heard, reporting.delivery.event), True
+            else:
+                outcome = _unanswered(heard)
+                is_heard = outcome.result is Result.NOT_SENT
+            if reporting.permit is not None:
+                _end_permit(reporting, heard=is_heard)
+            how = self._judge(reporting, account, outcome, heard)
+            if how is None:
+                return
+        except Exception as error:  # a fault of ours must not lose the event
+            how = error
+            _end_permit(reporting, heard=False)
+        _end(reporting, how)
+
+    def _judge(
+        self, reporting: Reporting, account: ActiveAccount, outcome: Outcome, heard: Answer | Exception
+    ) -> Settlement | None:
+        """Count an attempt, and return how the lease ends; None where that is not known yet."""
+        delivery, leased = reporting.delivery, reporting.delivery.leased
+        self._observer.admitted(delivery, reporting.began - reporting.waits_since)
+        seconds = self._observe(reporting, outcome)
+        fresh = not (leased.history.attempts or leased.history.unsent)
+        self._calls.ended(account.name, outcome, reporting.began, seconds, fresh=fresh)
+        if outcome.result is _DELIVERED and not delivery.probe:
+            return DELIVERED
+        if outcome.result is Result.CLOCK and not reporting.clock_corrected and isinstance(heard, Answer):
+            reporting.clock_corrected = True
+            if self._wall.correct(account.name, heard):
+                reporting.waits_since = self._monotonic()
+                self._enter(reporting)
+                return None
+        return self._conclude(reporting, account, outcome, seconds)
+
+    def _observe(self, reporting: Reporting, outcome: Outcome) -> float:
+        """Tell the observer of an attempt; return how many seconds it took."""
+        seconds = self._monotonic() - reporting.began
+        number = len(reporting.delivery.leased.history.attempts) + 1
+        self._observer.attempted(reporting.delivery, outcome, number, seconds)
         return seconds
 
-    async def _conclude(
-        self, delivery: Delivery, account: ActiveAccount, outcome: Outcome, seconds: float
-    ) -> Settlement:
-        """Turn the outcome into the end of the lease, and update the state that all workers share."""
-        if delivery.leased.probe and outcome.result in UNANSWERED:
+    def _conclude(
+        self, reporting: Reporting, account: ActiveAccount, outcome: Outcome, seconds: float
+    ) -> Settlement | None:
+        """Return how the lease ends; None if the state that all workers share is changed before."""
+        delivery = reporting.delivery
+        if delivery.probe and outcome.result in UNANSWERED:
             return self._probed_in_vain(delivery, account, outcome)
-        if delivery.leased.probe and outcome.result not in REFUSED:
-            await _best_effort(
-                self._states.resume(account.name, delivered=outcome.result is Result.DELIVERED)
-            )
         history = self._history(delivery, outcome, seconds)
-        match decide(outcome, history, account.policy, self._jitter()):
+        decision = decide(outcome, history, account.policy, self._jitter())
+        settlement = self._settlement(delivery, history, decision, outcome)
+        changes = self._changes(delivery, decision, outcome, seconds)
+        if not changes:
+            return settlement
+        reporting.answered = True
+        changing = asyncio.create_task(_best_effort(changes))
+        changing.add_done_callback(partial(_changed, reporting, settlement))
+        reporting.cancel = changing.cancel
+        return None
+
+    def _settlement(
+        self, delivery: Delivery, history: History, decision: Decision, outcome: Outcome
+    ) -> Settlement:
+        match decision:
             case Deliver():
                 return DELIVERED
             case Retry(delay) | Wait(delay):
                 return self._later(delivery, history, delay)
             case SlowDown(delay):
-                await _best_effort(self._states.slow_down(account.name, outcome.retry_after or 0.0))
                 return wait(delivery, delay)
             case StopAccount():
-                await _best_effort(self._states.stop(account.name, outcome, seconds))
                 return wait(delivery, STOPPED_DELAY)
             case GiveUp(reason):
                 return self._bury(delivery, history, reason, outcome.message)
+
+    def _changes(
+        self, delivery: Delivery, decision: Decision, outcome: Outcome, seconds: float
+    ) -> list[Change]:
+        """Return what an outcome changes for all workers."""
+        account, changes = delivery.account, list[Change]()
+        if delivery.probe and outcome.result not in REFUSED:
+            is_delivered = outcome.result is Result.DELIVERED
+            changes.append(partial(self._states.resume, account, delivered=is_delivered))
+        if isinstance(decision, SlowDown):
+            changes.append(partial(self._states.slow_down, account, outcome.retry_after or 0.0))
+        elif isinstance(decision, StopAccount):
+            changes.append(partial(self._states.stop, account, outcome, seconds))
+        return changes
 
     def _later(self, delivery: Delivery, history: History, delay: float) -> Schedule:
         """Let the event wait; if only this machine can't send, other workers get it at once."""
@@ -342,10 +457,36 @@ class Report:
         return Bury(reason, letter)
 
 
-async def _best_effort(change: Awaitable[None]) -> None:
-    """Best effort: without Redis, or while the worker stops, the next event triggers the change again."""
-    with contextlib.suppress(RedisError, OSError, asyncio.CancelledError):
-        await change
+def _end(reporting: Reporting, how: How) -> None:
+    reporting.over = True
+    reporting.then(reporting.delivery, how)
+
+
+def _end_permit(reporting: Reporting, *, heard: bool) -> None:
+    if reporting.permit is not None:
+        reporting.permit.end(heard=heard)
+        reporting.permit = None
+
+
+def _unanswered(why: Exception) -> Outcome:
+    """Return the outcome of a request that has no answer; raise what is a fault of ours."""
+    if isinstance(why, NotSent):
+        return Outcome(Result.NOT_SENT, code="not_sent", message=str(why))
+    if isinstance(why, InDoubt):
+        return Outcome(Result.UNKNOWN, code="no_answer", message=str(why))
+    raise why
+
+
+async def _best_effort(changes: Sequence[Change]) -> None:
+    """Make the changes; those that Redis, or the worker's end, does not let happen the next event triggers again."""
+    for change in changes:
+        with contextlib.suppress(RedisError, OSError):
+            await change()
+
+
+def _changed(reporting: Reporting, settlement: Settlement, changing: asyncio.Task[None]) -> None:
+    fault = None if changing.cancelled() else changing.exception()
+    _end(reporting, fault if isinstance(fault, Exception) else settlement)
 
 
 def wait(delivery: Delivery, delay: float = 0.0, *, history: History | None = None) -> Schedule:

@@ -22,7 +22,7 @@ from tasks.delivery import Delivery, Dispatched, Held, Leased, NotYet, Undeliver
 from tasks.limiter.admission import HORIZON, TOLERANCE, RateGroup
 from tasks.queue.breaker import CallBuckets, Calls
 from tasks.queue.queue import SETTLED_AT_ONCE, SETTLED_BYTES, Batch, Queue, Recovered, Room
-from tasks.report import Report, abandon
+from tasks.report import How, Report, Reporting, abandon
 from tasks.settlement import Bury, Schedule, Settlement, Track
 from tasks.wall import WallClock
 from worker.quarantine import Quarantine
@@ -149,7 +149,8 @@ class Engine:
         self._held: dict[str, Leased] = {}
         self._under_way: dict[str, Delivery] = {}
         """The held events that have not ended: they wait for a slot or for an answer."""
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reports: dict[str, Reporting] = {}
+        self._all_reported = asyncio.Event()
         self._ended: list[Ended] = []
         self._stuck: list[Ended] = []
         self._try_again = 0.0
@@ -172,7 +173,7 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """How many requests are under way."""
-        return sum(delivery.sending for delivery in self._under_way.values())
+        return sum([delivery.sending for delivery in self._under_way.values()])
 
     @property
     def may_send(self) -> int:
@@ -187,12 +188,11 @@ class Engine:
         return len(self._held)
 
     def start(self, deliveries: Sequence[Delivery]) -> None:
-        """Report these deliveries, each in its own task."""
-        loop = asyncio.get_running_loop()
+        """Report these deliveries."""
         for delivery in deliveries:
             if delivery.tag in self._under_way and not self._stopping:
-                task = loop.create_task(self._run_one(delivery))
-                self._tasks[delivery.tag] = task
+                reporting = self._reports[delivery.tag] = Reporting(delivery, self._reported)
+                self._report.begin(reporting)
 
     def give_back(self, *deliveries: Delivery) -> None:
         """Put deliveries without a consumer back into the queue."""
@@ -243,24 +243,27 @@ class Engine:
         """Finish what is under way or has a slot within `grace` seconds, hand back the rest, and end the lease."""
         self.serve(())
         self._stopping = True
-        self._cancel(lambda delivery: not self._report.may_go(delivery))
-        await self._tasks_end(min(grace, HORIZON + TOLERANCE))
-        self._cancel(lambda delivery: not delivery.sending)
-        await self._tasks_end(grace)
-        self._cancel(lambda _: True)
-        await self._tasks_end(None)
+        self._abandon(lambda delivery: not self._report.may_go(delivery))
+        await self._reports_end(min(grace, HORIZON + TOLERANCE))
+        self._abandon(lambda delivery: not delivery.sending)
+        await self._reports_end(grace)
+        self._abandon(lambda _: True)
+        await self._reports_end(None)
         self._closing = True
         await self._closed.wait()
 
-    async def _tasks_end(self, timeout: float | None) -> None:  # noqa: ASYNC109 - as asyncio.wait has it
-        """Wait for the reports under way; one that was cancelled before it began is done already."""
-        if running := [task for task in self._tasks.values() if not task.done()]:
-            await asyncio.wait(running, timeout=timeout)
+    async def _reports_end(self, timeout: float | None) -> None:  # noqa: ASYNC109 - as asyncio.wait has it
+        """Wait for the reports under way."""
+        if self._reports:
+            self._all_reported.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._all_reported.wait()
 
-    def _cancel(self, which: Callable[[Delivery], bool]) -> None:
-        for tag, task in self._tasks.items():
-            if which(self._under_way[tag]):
-                task.cancel()
+    def _abandon(self, which: Callable[[Delivery], bool]) -> None:
+        for reporting in list(self._reports.values()):
+            if which(reporting.delivery):
+                self._report.abandon(reporting, now_ms=_now_ms())
 
     async def _leave(self) -> None:
         """Settle finished events, retrying while Redis is briefly away; otherwise let the lease expire."""
@@ -281,20 +284,26 @@ class Engine:
             return False
         return True
 
-    async def _run_one(self, delivery: Delivery) -> None:
-        try:
-            settlement = await self._report.report(delivery)
-        except asyncio.CancelledError:
-            settlement = abandon(delivery, now_ms=_now_ms())
-        except Exception as error:  # a fault of ours must not lose the event
-            self._monitor.failed(delivery, error)
-            settlement = self._report.fault(delivery, error)
-        self._tasks.pop(delivery.tag, None)
-        if settlement is None:
+    def _reported(self, delivery: Delivery, how: How) -> None:
+        del self._reports[delivery.tag]
+        if isinstance(how, Exception):
+            how = self._fault(delivery, how)
+        if how is None:
             del self._held[delivery.tag], self._under_way[delivery.tag]
             self._monitor.lost(delivery)
         else:
-            self._end(delivery, settlement)
+            del self._under_way[delivery.tag]
+            self._ended.append((delivery, how))
+        if not self._reports:
+            self._all_reported.set()
+
+    def _fault(self, delivery: Delivery, error: Exception) -> Settlement:
+        """Return how an event ends whose report raised; never raises, as others would suffer for it."""
+        try:
+            self._monitor.failed(delivery, error)
+            return self._report.fault(delivery, error)
+        except Exception:
+            return Schedule(STUCK)
 
     def _end(self, held: Held, settlement: Settlement) -> None:
         self._under_way.pop(held.tag, None)
@@ -330,21 +339,16 @@ class Engine:
             self._unanswered = None
             for account in self._reach.learn(calls, self._queue.alone, time.monotonic()):
                 self._report.cancel_waiting(account)
-            for one, settled in zip(batch, flags, strict=True):
-                self._let_go(one, settled)
-
-    def _let_go(self, ended: Ended, settled: bool | None) -> None:
-        """Forget an event that was settled, or lost; None: it is still ours, and settled later."""
-        held, settlement = ended
-        if settled is None:
-            self._stuck.append(ended)
-            self._try_again = time.monotonic() + STUCK
-            return
-        self._held.pop(held.tag, None)
-        if settled:
-            self._monitor.ended(held, settlement)
-        else:
-            self._monitor.lost(held)
+            for (held, settlement), settled in zip(batch, flags, strict=True):
+                if settled:
+                    self._held.pop(held.tag, None)
+                    self._monitor.ended(held, settlement)
+                elif settled is None:  # it is still ours, and settled later
+                    self._stuck.append((held, settlement))
+                    self._try_again = time.monotonic() + STUCK
+                else:
+                    self._held.pop(held.tag, None)
+                    self._monitor.lost(held)
 
     async def _lease(self, settling: asyncio.Task[None] | None = None) -> None:
         quarantined = self._quarantine.in_force
@@ -352,8 +356,9 @@ class Engine:
         if quarantined and not self._holds_suspect():
             self._report.cancel_waiting()  # or what waits long for a slot would keep the worker from getting empty
         accounts = self._in_turn()
-        wants = dict.fromkeys(accounts, 0) if quarantined else self._wants(accounts)
-        room = self._room()
+        waiting = self._waiting()
+        wants = dict.fromkeys(accounts, 0) if quarantined else self._wants(accounts, waiting)
+        room = self._room(waiting)
         groups = {account: self._limits.groups[account].name for account in accounts}
         batch = await self._queue.lease(wants, room=room, groups=groups, solo=solo)
         if settling is not None and not settling.done():
@@ -378,7 +383,11 @@ class Engine:
         longest = CALM if self._held else IDLE
         return min(longest, max(BUSY, self._pause * min(1.5, share / max(1, len(batch.leased)))))
 
-    def _room(self) -> Room:
+    def _waiting(self) -> Counter[str]:
+        """Return how many events of each account wait for a slot."""
+        return Counter([delivery.account for delivery in self._under_way.values() if not delivery.sending])
+
+    def _room(self, waiting: Counter[str]) -> Room:
         """Return how many more events this worker has room for.
 
         CONCURRENCY bounds those that wait for a slot or an answer, and twice as many are held at most: while some wait
@@ -388,9 +397,8 @@ class Engine:
         served, concurrency = self._served, self._limits.concurrency
         spare = 2 * concurrency - self.holds
         if len(served) == 1:
-            in_flight = self.in_flight
-            waiting = len(self._under_way) - in_flight
-            free = min(spare, max(1, concurrency // 4, in_flight) - waiting)
+            in_flight = len(self._under_way) - waiting.total()
+            free = min(spare, max(1, concurrency // 4, in_flight) - waiting.total())
             return Room(free, {served[0]: -free})
         of_accounts = Counter([delivery.account for delivery in self._under_way.values()])
         return Room(min(spare, concurrency - len(self._under_way)), of_accounts)
@@ -398,7 +406,7 @@ class Engine:
     async def _try_aside(self) -> None:
         """Take one event now and then of an account that is set aside: its provider may be reachable again."""
         for account in self._reach.tries(time.monotonic()):
-            free = self._room().free
+            free = self._room(self._waiting()).free
             if account in self._served and free > 0:
                 self._take(await self._queue.lease({account: 1}, room=Room(free, {})))
 
@@ -412,16 +420,15 @@ class Engine:
         turned = served[first:] + served[:first]
         return tuple(account for account in turned if not self._reach.is_aside(account))
 
-    def _wants(self, accounts: Sequence[str]) -> dict[str, int]:
+    def _wants(self, accounts: Sequence[str], waiting: Counter[str]) -> dict[str, int]:
         """Return how many more events each account's rate group can send soon."""
         groups = self._limits.groups
-        waiting: Counter[str] = Counter()
-        of_accounts = Counter([held.account for held in self._under_way.values() if not held.sending])
-        for account, number in of_accounts.items():
-            waiting[groups[account].name] += number
+        of_groups: Counter[str] = Counter()
+        for account, number in waiting.items():
+            of_groups[groups[account].name] += number
         stuck = {ended.account for ended, _ in self._stuck}
         return {
-            account: max(0, groups[account].soon(AHEAD) - waiting[groups[account].name])
+            account: max(0, groups[account].soon(AHEAD) - of_groups[groups[account].name])
             if account not in stuck
             else 0
             for account in accounts
@@ -429,8 +436,9 @@ class Engine:
 
     def _leave_to_others(self, leased: Sequence[Leased]) -> None:
         """Give back, unread, events of an account that was set aside during the call."""
-        for one in leased:
-            if one.tag not in self._held and self._reach.is_aside(one.account):
+        aside = {account for account, _ in self._reach.aside()}
+        for one in leased if aside else ():
+            if one.account in aside and one.tag not in self._held:
                 self._held[one.tag] = one
                 self._end(one, Schedule(0.0))
 

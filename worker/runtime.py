@@ -295,7 +295,7 @@ class Runtime:
             connections=settings.concurrency,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
-            may_send=(lambda: queue.holds and admission.awake) if is_limited else (lambda: queue.holds),
+            may_send=(lambda: queue.holds() and admission.awake) if is_limited else queue.holds,
         )
         admission = Admission(
             self._redis,

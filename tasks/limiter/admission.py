@@ -42,6 +42,9 @@ LONG_TURN = 0.035
 """Seconds until the next call after one that returned fewer than FEW slots, as the rate is low, or shared by many
 workers; or all slots of a TURN, as nobody else asks. Two round trips are subtracted, or slots would pass in between."""
 
+MARGIN = 0.002
+"""Seconds by which two calls may be further apart for Redis than for this worker: it asks for their slots, too."""
+
 FULL = 0.004
 """Seconds until a worker at its limit of requests in flight checks again."""
 
@@ -59,9 +62,9 @@ AT_ONCE = 256
 MANY = 500
 """Requests/s from which independent delays of arrivals even out within a second."""
 
-TICK = 0.008
+TICK, SOONEST = 0.01, 0.008
 """Seconds: slots of a rate of MANY and more are served on a grid of this width, so that 1000/s do not wake the loop
-1000 times a second; an event may be sent up to this much before its slot."""
+1000 times a second; an event may be sent up to SOONEST before its slot, or up to the rest after it."""
 
 
 class Refusal(enum.IntEnum):
@@ -106,8 +109,8 @@ class RateGroup:
         return max(2, number if self.in_flight is None else min(number, 2 * self.in_flight))
 
     def wake_at(self, slot: float) -> float:
-        """Return when to wake for a slot: on the grid before it at a high rate, else at the slot."""
-        return math.floor(slot / TICK) * TICK if self.limit >= MANY else slot
+        """Return when to wake for a slot: on the grid at a high rate, up to SOONEST before it, else at the slot."""
+        return math.floor((slot + (TICK - SOONEST)) / TICK) * TICK if self.limit >= MANY else slot
 
 
 class RateGroups(Mapping[str, RateGroup]):
@@ -141,8 +144,9 @@ class Slot:
     permit: Permits | None = None
 
 
-Waiting = tuple[Delivery, asyncio.Future[Slot | Refusal]]
-Going = tuple["Line", Waiting, Slot]
+Then = Callable[[Slot | Refusal], None]
+Asked = dict["Line", list[Delivery]]
+"""The deliveries of each line that Redis is asked for in one call."""
 
 
 @dataclass(slots=True, eq=False)
@@ -150,10 +154,13 @@ class Line:
     """The deliveries of one rate group that wait for a slot, first come, first served."""
 
     group: RateGroup
-    waiting: deque[Waiting] = field(default_factory=deque)
+    waiting: deque[Delivery] = field(default_factory=deque)
     not_before: float = 0.0
     likely: int = AT_ONCE
     """How many slots to request in one call; asking for slots that other workers take only loads Redis."""
+    asked_at: float = -math.inf
+    left_none: bool = False
+    """Whether the call of that moment left no slot, and nobody else asks: there are those of the time since."""
     ahead: int = 0
     """How many have a slot in the future."""
     full: bool = False
@@ -161,13 +168,14 @@ class Line:
     permits: Permits | None = None
     """None: the group has no limit of requests in flight."""
 
-    def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
+    def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Delivery]:
         """Take as many deliveries as the horizon can have slots; none before the line may ask again.
 
         At most `at_once` may have a slot at a time, because a worker can't serve more, and at most `free` may be sent.
         """
         self.full = False
-        most = min(len(self.waiting), int(self.group.pace * HORIZON) + 2, self.likely)
+        since = min(HORIZON, now - self.asked_at + MARGIN) if self.left_none else HORIZON
+        most = min(len(self.waiting), int(self.group.pace * since) + 2, self.likely)
         if now < self.not_before:
             if self.permits is None or not self.permits.may_ask:
                 return []
@@ -175,7 +183,10 @@ class Line:
         self.full = self.ahead > 0 and most > at_once - self.ahead
         if most > free:
             self.not_before = now + FULL
-        return [self.waiting.popleft() for _ in range(min(most, at_once - self.ahead, free))]
+        taken = [self.waiting.popleft() for _ in range(min(most, at_once - self.ahead, free))]
+        if taken:
+            self.asked_at = now
+        return taken
 
     def note(self, was_open: int, answers: Sequence[int], now: float) -> None:
         """Note what Redis counts as open after a call: so many before it, and one for each slot."""
@@ -193,10 +204,11 @@ class Line:
         """Ask for twice as many the next time; after too few slots ask later, for a quarter more than may come."""
         waits = [NO_SLOT - answer for answer in answers if answer <= NO_SLOT]
         if not waits:
-            self.likely = min(AT_ONCE, 2 * self.likely)
+            self.likely, self.left_none = min(AT_ONCE, 2 * self.likely), False
             return
-        granted = sum(answer >= 0 for answer in answers)
+        granted = len(answers) - len([answer for answer in answers if answer < 0])
         alone = granted >= max(FEW, self.group.pace * TURN)
+        self.left_none = alone
         expected = max(granted, round(self.group.pace * long_turn)) if alone else granted
         self.likely = expected + expected // 4 + 2
         turn = long_turn if alone or granted < FEW else TURN
@@ -248,13 +260,15 @@ class Admission:
         self._boot = boot
         self._calls = 0
         self._slept = 0.0
-        self._wake = asyncio.Event()
+        self._paused: asyncio.Future[None] | None = None
         self.regroup(groups)
         self._late_until = 0.0
         self._cancelled: set[str | None] = set()
         """The accounts whose waiting was cancelled during the call to Redis, None for all."""
-        self._given: set[str] = set()
-        """The tags whose slot is in the future, or has just come."""
+        self._waiting: dict[str, Then] = {}
+        """Who hears of each delivery without a slot, by its tag."""
+        self._given: dict[str, Then] = {}
+        """The same of those whose slot is in the future."""
         self.at_once = AT_ONCE
         """How many events of a line to ask for in one call: fewer while this worker is late for its slots."""
 
@@ -263,7 +277,7 @@ class Admission:
 
         Requests under way keep the permits of their old group: a new one gets none before these have had their time.
         """
-        waiting = [entry for line in self._lines for entry in line.waiting]
+        waiting = [delivery for line in self._lines for delivery in line.waiting]
         lines = {group.name: Line(group) for group in groups.values()}
         permits = {name: one for name, one in self._permits_of.items() if one.open or name in lines}
         still_open = any(one.open for one in permits.values())
@@ -279,34 +293,21 @@ class Admission:
         self._lines = list(lines.values())
         self._limited = [line for line in self._lines if line.permits is not None]
         self._line_of = {account: lines[group.name] for account, group in groups.items()}
-        for entry in waiting:
-            self._line_of[entry[0].account].waiting.append(entry)
+        for delivery in waiting:
+            self._line_of[delivery.account].waiting.append(delivery)
 
-    async def enter(self, delivery: Delivery) -> Slot | Refusal:
-        """Wait for the delivery's slot and return it at that moment; or return why it may not go.
+    def enter(self, delivery: Delivery, then: Then) -> None:
+        """Call `then` with the delivery's slot at that moment; or with why it may not go."""
+        self._waiting[delivery.tag] = then
+        self._line_of[delivery.account].waiting.append(delivery)
+        if self._paused is not None:
+            self._go_on()
 
-        A worker that stalls between the slot and this moment has lost it, and is the first to get another one.
-        """
-        late = False
-        while True:
-            future: asyncio.Future[Slot | Refusal] = asyncio.get_running_loop().create_future()
-            if late:
-                self._put_back((delivery, future))
-            else:
-                self._line_of[delivery.account].waiting.append((delivery, future))
-            self._wake.set()
-            try:
-                entered = await future
-            except asyncio.CancelledError:
-                _give_up(future)
-                raise
-            finally:
-                self._given.discard(delivery.tag)
-            if isinstance(entered, Refusal) or self._clock.monotonic() <= entered.send_by:
-                return entered
-            _give_up(future)
-            self._was_late()
-            late = True
+    def withdraw(self, delivery: Delivery) -> None:
+        """Let a delivery wait no longer; a slot that it was given passes unused."""
+        if self._given.pop(delivery.tag, None) is None and self._waiting.pop(delivery.tag, None) is not None:
+            with contextlib.suppress(ValueError):  # it is being asked for
+                self._line_of[delivery.account].waiting.remove(delivery)
 
     @property
     def awake(self) -> bool:
@@ -325,46 +326,50 @@ class Admission:
         self._cancelled.add(account)
         for line in self._lines:
             for _ in range(len(line.waiting)):
-                delivery, future = line.waiting.popleft()
-                if account not in {None, delivery.account}:
-                    line.waiting.append((delivery, future))
-                elif not future.done():
-                    future.set_result(Refusal.NOT_RUNNING)
+                delivery = line.waiting.popleft()
+                if account in {None, delivery.account}:
+                    self._waiting.pop(delivery.tag)(Refusal.NOT_RUNNING)
+                else:
+                    line.waiting.append(delivery)
 
     def _permit_ended(self) -> None:
         """Look again: an event that waits may have the permit, or Redis has to hear of it."""
-        self._wake.set()
+        self._go_on()
 
     async def leave(self) -> None:
         """Tell Redis what is still open; called once, when `run` has ended, perhaps amid a call."""
         if self._calls:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVING):
-                    await self._serve([], self._clock.monotonic(), self._limited)
+                    await self._serve({}, self._clock.monotonic(), self._limited)
 
     async def run(self) -> None:
         """Serve the lines until cancelled."""
         while True:
-            asked, free = self._clock.monotonic(), self._may_send() - len(self._given)
-            batch: list[tuple[Line, Waiting]] = []
+            asked_at, free = self._clock.monotonic(), self._may_send() - len(self._given)
+            asked: Asked = {}
             for line in self._lines:
-                entries = line.take(asked, self.at_once, free - len(batch))
-                batch += [(line, entry) for entry in entries if not entry[1].done()]
-            owing = [line for line in self._limited if line.permits and line.permits.owes(asked)]
-            if batch or owing:
-                await self._serve(batch, asked, owing)
+                if deliveries := line.take(asked_at, self.at_once, free):
+                    asked[line] = deliveries
+                    free -= len(deliveries)
+            owing = [line for line in self._limited if line.permits and line.permits.owes(asked_at)]
+            if asked or owing:
+                await self._serve(asked, asked_at, owing)
             else:
-                await self._pause(asked)
+                await self._pause(asked_at)
 
-    def _put_back(self, entry: Waiting) -> None:
-        """Put an event that got no slot, or missed it, at the head of its line, which may have changed."""
-        self._line_of[entry[0].account].waiting.appendleft(entry)
+    def _put_back(self, delivery: Delivery) -> None:
+        """Put a delivery that got no slot, or missed it, at the head of its line, which may have changed."""
+        self._line_of[delivery.account].waiting.appendleft(delivery)
 
-    def _was_late(self) -> None:
-        """Ask for half as many: a worker short of CPU wastes slots that others could use.
+    def _miss(self, late: Sequence[Delivery]) -> None:
+        """Put back what missed its slot, and ask for half as many: a worker short of CPU wastes slots of others.
 
         Once for each stall: all the slots that it missed lie within the horizon.
         """
+        for delivery in reversed(late):
+            self._put_back(delivery)
+        self._go_on()
         now = self._clock.monotonic()
         if now >= self._late_until:
             self._late_until = now + HORIZON
@@ -372,69 +377,88 @@ class Admission:
 
     async def _pause(self, now: float) -> None:
         """Wait until a delivery enters, or until a line may ask again."""
-        self._wake.clear()
         due = [line.not_before for line in self._lines if line.waiting and not line.full]
         due += [line.permits.report_at for line in self._limited if line.permits and line.permits.free]
+        loop = asyncio.get_running_loop()
+        self._paused = loop.create_future()
+        timer = loop.call_later(max(0.001, min(due) - now), self._go_on) if due else None
         try:
-            async with asyncio.timeout(max(0.001, min(due) - now) if due else None):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            await self._paused
+        finally:
+            self._paused = None
+            if timer is not None:
+                timer.cancel()
 
-    async def _serve(
-        self, batch: list[tuple[Line, Waiting]], asked: float, owing: Sequence[Line] = ()
-    ) -> None:
+    def _go_on(self) -> None:
+        """End the pause, if there is one."""
+        if self._paused is not None and not self._paused.done():
+            self._paused.set_result(None)
+
+    async def _serve(self, asked: Asked, asked_at: float, owing: Sequence[Line] = ()) -> None:
         """Ask for slots, and tell how many requests are open in the groups where these are limited."""
         self._cancelled.clear()
-        lines = list(dict.fromkeys(chain((line for line, _ in batch), owing)))
+        lines = list(dict.fromkeys(chain(asked, owing)))
         was_open = {line: line.permits.open for line in lines if line.permits is not None}
         if was_open:
             self._slept = self._time_slept()
         try:
-            reply = await self._script.run(self._redis, self._keys, self._arguments(batch, lines))
+            reply = await self._script.run(self._redis, self._keys, self._arguments(asked, lines))
         except RedisError as error:
             self._on_error(error)
-            for line, entry in reversed(batch):
-                self._put_back(entry)
-                line.not_before = asked + AWAY
+            self._ask_again(asked, asked_at + AWAY)
             for line in was_open:
-                line.unheard(asked + AWAY)
+                line.unheard(asked_at + AWAY)
             return
-        now_us = int(reply[0])
-        self._clock.observe(now_us, asked, self._clock.monotonic())
-        answers = self._answer(batch, reply[1 : 1 + len(batch)], now_us)
-        for line, number in was_open.items():
-            line.note(number, answers[line], self._clock.monotonic())
-        if faults := reply[1 + len(batch) :]:
+        now_us, first = int(reply[0]), 1
+        self._clock.observe(now_us, asked_at, self._clock.monotonic())
+        for line in lines:
+            deliveries = asked.get(line, [])
+            answers = reply[first : first + len(deliveries)]
+            first += len(deliveries)
+            if answers:
+                self._answer(line, deliveries, answers, now_us)
+            if line in was_open:
+                line.note(was_open[line], answers, self._clock.monotonic())
+        if faults := reply[first:]:
             self._on_faults([fault.decode(errors="backslashreplace") for fault in faults])
 
-    def _arguments(self, batch: list[tuple[Line, Waiting]], lines: Sequence[Line]) -> list[str | int]:
-        numbers = {line: number for number, line in enumerate(lines, 1)}
+    def _ask_again(self, asked: Asked, not_before: float) -> None:
+        """Put back what a call without an answer asked for."""
+        for line, deliveries in asked.items():
+            line.not_before = not_before
+            for delivery in reversed(deliveries):
+                if delivery.tag in self._waiting:
+                    self._put_back(delivery)
+
+    def _arguments(self, asked: Asked, lines: Sequence[Line]) -> list[str | int]:
         arguments: list[str | int] = [
             self._prefix,
             round(HORIZON * 1e6),
             round(min(self._clock.round_trip, LEAD) * 1e6),
             self._remembered.width,
-            len(numbers),
+            len(lines),
         ]
-        for line in numbers:
+        for line in lines:
             arguments += (line.group.name, line.group.limit, str(line.group.headroom))
-        arguments += self._permits(batch, numbers)
+        arguments += self._permits(asked, lines)
         kinds: dict[tuple[int, str, str], int] = {}
         events: list[str | int] = []
-        for line, (delivery, _) in batch:
-            kind = (numbers[line], delivery.account, _kind(delivery))
-            number = kinds.setdefault(kind, len(kinds) + 1)
-            events += (number, delivery.tag, delivery.claim, _members(delivery))
+        for number, line in enumerate(lines, 1):
+            for delivery in asked.get(line, []):
+                code, members = "1", delivery.member
+                if delivery.probe or not delivery.event.verified:
+                    code, members = _unusual(delivery)
+                kind = kinds.setdefault((number, delivery.account, code), len(kinds) + 1)
+                events += (kind, delivery.tag, delivery.claim, members)
         arguments.append(len(kinds))
-        for kind in kinds:
-            arguments += kind
+        for of_kind in kinds:
+            arguments += of_kind
         return arguments + events
 
-    def _permits(self, batch: list[tuple[Line, Waiting]], numbers: Mapping[Line, int]) -> list[str | int]:
+    def _permits(self, asked: Asked, lines: Sequence[Line]) -> list[str | int]:
         """Return admit.lua's arguments about the groups whose requests in flight are limited."""
         limited = [
-            (number, line, line.permits) for line, number in numbers.items() if line.permits is not None
+            (number, line, line.permits) for number, line in enumerate(lines, 1) if line.permits is not None
         ]
         if not limited:
             return [0]
@@ -446,76 +470,67 @@ class Admission:
             round((self._longest + SLACK) * 1e6),
         ]
         for number, line, permits in limited:
-            wanted = len(line.waiting) + sum(line is one for one, _ in batch)
+            wanted = len(line.waiting) + len(asked.get(line, []))
             arguments += (number, permits.most, permits.open, wanted)
         return arguments
 
     def _answer(
-        self, batch: list[tuple[Line, Waiting]], answers: list[int], now_us: int
-    ) -> Mapping[Line, list[int]]:
-        """Settle the refused, put those without a slot back to the front, and set the timers for the rest.
-
-        Return the answers of each line.
-        """
+        self, line: Line, deliveries: Sequence[Delivery], answers: Sequence[int], now_us: int
+    ) -> None:
+        """Settle the refused, put those without a slot back to the front, and set the timers for the rest."""
         now, counted_from = self._clock.monotonic(), self._clock.local(now_us)
-        of_line: defaultdict[Line, list[int]] = defaultdict(list)
-        slots: defaultdict[float, list[Going]] = defaultdict(list)
-        for (line, entry), answer in zip(reversed(batch), reversed(answers), strict=True):
-            of_line[line].append(answer)
-            delivery, future = entry
-            if future.done():
-                continue
+        slots: defaultdict[float, list[tuple[Delivery, Slot]]] = defaultdict(list)
+        without: list[Delivery] = []
+        waiting, permits, wake_at = self._waiting, line.permits, line.group.wake_at
+        for delivery, answer in zip(deliveries, answers, strict=True):
+            then = waiting.pop(delivery.tag, None)
+            if then is None:
+                continue  # it was withdrawn during the call
             if answer >= 0:
                 moment = counted_from + answer / 1e6
-                if line.permits is not None:
-                    line.permits.open += 1
-                going = line, entry, Slot(moment + TOLERANCE, line.permits)
-                slots[line.group.wake_at(moment)].append(going)
-                self._given.add(delivery.tag)
-                line.ahead += 1
+                if permits is not None:
+                    permits.open += 1
+                slots[wake_at(moment)].append((delivery, Slot(moment + TOLERANCE, permits)))
+                self._given[delivery.tag] = then
             elif answer <= NO_SLOT and not self._cancelled & {None, delivery.account}:
-                self._put_back(entry)
+                waiting[delivery.tag] = then
+                without.append(delivery)
             else:
-                future.set_result(Refusal.NOT_RUNNING if answer <= NO_SLOT else Refusal(answer))
-        long_turn = max(TURN, LONG_TURN - 2 * self._clock.round_trip)
-        for line, its_answers in of_line.items():
-            line.learn(its_answers, now, long_turn)
+                then(Refusal.NOT_RUNNING if answer <= NO_SLOT else Refusal(answer))
+        for delivery in reversed(without):
+            self._put_back(delivery)
+        line.learn(answers, now, max(TURN, LONG_TURN - 2 * self._clock.round_trip))
         loop = asyncio.get_running_loop()
         for moment, due in slots.items():
-            loop.call_at(moment, self._go, due)
-        return of_line
+            line.ahead += len(due)
+            loop.call_at(moment, self._go, line, due)
 
-    def _go(self, due: list[Going]) -> None:
-        """Release the events of one tick; one that is late by now asks for another slot (`enter`)."""
-        now = self._clock.monotonic()
-        for line, (_, future), slot in due:
-            line.ahead -= 1
-            if line.full:
-                self._wake.set()
-            if not future.done():
-                future.set_result(slot)
-            elif slot.permit is not None:
+    def _go(self, line: Line, due: Sequence[tuple[Delivery, Slot]]) -> None:
+        """Let the deliveries of one tick go; one that is late by now is the first to get another slot."""
+        monotonic = self._clock.monotonic
+        late: list[Delivery] = []
+        line.ahead -= len(due)
+        if line.full:
+            self._go_on()
+        for delivery, slot in due:
+            then = self._given.pop(delivery.tag, None)
+            if then is not None and monotonic() <= slot.send_by:  # those before it may have taken long
+                then(slot)
+                continue
+            if slot.permit is not None:
                 slot.permit.end()
-        if all(now <= slot.send_by for _, _, slot in due):
+            if then is not None:
+                self._waiting[delivery.tag] = then
+                late.append(delivery)
+        if late:
+            self._miss(late)
+        else:
             self.at_once = min(AT_ONCE, self.at_once + max(1, len(due) // 4))
 
 
-def _give_up(future: asyncio.Future[Slot | Refusal]) -> None:
-    """Give back the permit of a slot that nobody will use."""
-    if future.done() and not future.cancelled():
-        slot = future.result()
-        if isinstance(slot, Slot) and slot.permit is not None:
-            slot.permit.end()
-
-
-def _kind(delivery: Delivery) -> str:
-    """Return admit.lua's code for the kind of event: verified or not, and whether it is a probe."""
-    verified = delivery.event.verified
-    return ("p" if verified else "q") if delivery.leased.probe else str(int(verified))
-
-
-def _members(delivery: Delivery) -> str:
-    """Return the dedupe members whose presence makes this event a duplicate."""
+def _unusual(delivery: Delivery) -> tuple[str, str]:
+    """Return admit.lua's code for a probe or an unverified event, and the members that show that it is a duplicate."""
     if delivery.event.verified:
-        return delivery.member
-    return f"{delivery.fingerprint.member(verified=True)} {delivery.member}"
+        return "p", delivery.member
+    members = f"{delivery.fingerprint.member(verified=True)} {delivery.member}"
+    return "q" if delivery.probe else "0", members

@@ -52,7 +52,5 @@ class RedisClock:
         """Return the local monotonic time, in seconds, of a moment on Redis' clock."""
         return redis_us / 1e6 + self._fastest[1]
 
-    @staticmethod
-    def monotonic() -> float:
-        """Return the local monotonic time in seconds."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """The local monotonic time in seconds."""

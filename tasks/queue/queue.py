@@ -224,7 +224,6 @@ class Queue:
                     notices += (number, notice(held.event))
         return notices
 
-    @property
     def holds(self) -> bool:
         """Whether the lease is valid; it ends if this process stalls, or gets no answer, for the lease time."""
         return now() < self._leased_until

@@ -12,11 +12,12 @@ from redis.exceptions import RedisError
 from tasks.accounts.states import States
 from tasks.delivery import Delivery
 from tasks.limiter import admission as module
-from tasks.limiter.admission import AT_ONCE, HORIZON, Admission, Line, RateGroup, Refusal, Slot, Waiting
+from tasks.limiter.admission import AT_ONCE, HORIZON, Admission, Line, RateGroup, Refusal, Slot
 from tasks.limiter.clock import RedisClock
 from tasks.limiter.rate import Rate
 from tasks.script import text_of
 from tasks.settlement import Ending, Finish, Schedule
+from tests.support.entering import entered
 from tests.support.leased import event
 from tests.support.proxy import Proxy
 from tests.support.queues import Fleet, alter
@@ -53,21 +54,21 @@ class Door:
     async def enter(self, delivery: Delivery) -> Refusal | None:
         """Go through, or return why not; TimeoutError when that takes long."""
         async with asyncio.timeout(20):
-            entered = await self.admission.enter(delivery)
-        return entered if isinstance(entered, Refusal) else None
+            answer = await entered(self.admission, delivery)
+        return answer if isinstance(answer, Refusal) else None
 
     async def slot(self, delivery: Delivery) -> Slot:
         """Go through and return the slot."""
         async with asyncio.timeout(20):
-            entered = await self.admission.enter(delivery)
-        assert isinstance(entered, Slot)
-        return entered
+            answer = await entered(self.admission, delivery)
+        assert isinstance(answer, Slot)
+        return answer
 
     async def arrivals(self, deliveries: list[Delivery]) -> list[float]:
         """Let all through as they may; return when each went."""
 
         async def go(delivery: Delivery) -> float:
-            assert isinstance(await self.admission.enter(delivery), Slot)
+            assert isinstance(await entered(self.admission, delivery), Slot)
             return time.monotonic()
 
         async with asyncio.timeout(60):
@@ -247,19 +248,26 @@ async def test_who_is_late_for_the_slot_it_has_is_the_first_to_get_another(fleet
 async def test_who_stalls_when_its_slot_has_come_waits_for_another(fleet: Fleet) -> None:
     """Those of one moment go one after another: where the first of them holds the loop up, the others are too late."""
     stalls = 3  # one may have had no others with it
+    on_time: list[bool] = []
+    all_went = asyncio.Event()
 
-    async def go(delivery: Delivery) -> bool:
+    def go(slot: Slot | Refusal) -> None:
         nonlocal stalls
-        slot = await door.slot(delivery)
-        on_time = time.monotonic() <= slot.send_by
+        assert isinstance(slot, Slot)
+        on_time.append(time.monotonic() <= slot.send_by)
         if stalls:
             stalls -= 1
-            time.sleep(0.05)  # noqa: ASYNC251 - the stall
-        return on_time
+            time.sleep(0.05)
+        if len(on_time) == 40:
+            all_went.set()
 
     async with opened(fleet, {"tencent": RateGroup("g", 5000)}) as door:
         fleet.send_many(40)
-        assert all(await asyncio.gather(*map(go, await fleet.take(40))))
+        for delivery in await fleet.take(40):
+            door.admission.enter(delivery, go)
+        async with asyncio.timeout(20):
+            await all_went.wait()
+    assert all(on_time)
 
 
 async def test_who_stalls_and_loses_its_lease_does_not_go(fleet: Fleet) -> None:
@@ -310,7 +318,7 @@ async def test_a_worker_has_no_more_slots_than_it_can_serve(
     above: list[int] = []
 
     class Watched(Line):
-        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
+        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Delivery]:
             taken = super().take(now, at_once, free)
             above.append(self.ahead + len(taken) - at_once)
             return taken
@@ -323,13 +331,36 @@ async def test_a_worker_has_no_more_slots_than_it_can_serve(
     assert max(above) == 0
 
 
+async def test_who_is_withdrawn_while_redis_is_asked_does_not_go(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slot that it got passes unused, and nobody hears of it; the others go."""
+    heard: list[str] = []
+
+    class Withdrawing(Line):
+        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Delivery]:
+            taken = super().take(now, at_once, free)
+            if first in taken:
+                asyncio.get_running_loop().call_soon(door.admission.withdraw, first)
+            return taken
+
+    monkeypatch.setattr(module, "Line", Withdrawing)
+    fleet.send_many(3)
+    first, *others = await fleet.take(3)
+    async with opened(fleet) as door:
+        door.admission.enter(first, lambda _: heard.append(first.tag))
+        assert [await door.enter(delivery) for delivery in others] == [None, None]
+        await asyncio.sleep(2 * HORIZON)
+    assert heard == []
+
+
 async def test_who_is_turned_away_while_redis_is_asked_does_not_wait_on(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An event that is asked for at that moment, and gets no slot, goes back like those that wait."""
 
     class Turning(Line):
-        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
+        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Delivery]:
             taken = super().take(now, at_once, free)
             if taken:
                 asyncio.get_running_loop().call_soon(door.admission.cancel_waiting, "tencent")
@@ -368,7 +399,7 @@ async def gone_through_a_far_redis(fleet: Fleet, server: EmbeddedValkey, patienc
             for delivery in deliveries:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1.0 if gone else patience):
-                        gone += isinstance(await door.admission.enter(delivery), Slot)
+                        gone += isinstance(await entered(door.admission, delivery), Slot)
         await fleet.client.aclose()
         fleet.client = near
     return gone
@@ -436,7 +467,7 @@ async def asked_for_each_slot(fleet: Fleet) -> float:
     asked = 0
 
     class Counting(Line):
-        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Waiting]:
+        def take(self, now: float, at_once: int, free: int = AT_ONCE) -> list[Delivery]:
             nonlocal asked
             taken = super().take(now, at_once, free)
             asked += len(taken)
@@ -496,7 +527,7 @@ async def test_a_limiter_key_far_ahead_would_hold_everybody_up(fleet: Fleet) -> 
             "next_slot <= now + 2 * horizon + interval",
             "true",
         )
-        waiting = asyncio.create_task(door.admission.enter(await door.lease("m1")))
+        waiting = asyncio.create_task(entered(door.admission, await door.lease("m1")))
         _, pending = await asyncio.wait([waiting], timeout=1.0)
         assert pending == {waiting}
         waiting.cancel()

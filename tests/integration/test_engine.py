@@ -530,6 +530,43 @@ async def test_a_fault_of_ours_is_told_and_tried_again(fleet: Fleet) -> None:
     assert (letter["reason"], letter["code"], letter["in_doubt"]) == ("exhausted", "internal_error", True)
 
 
+async def test_a_fault_that_nothing_can_be_said_of_harms_no_other_event(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where even the handling of a fault raises, that event is tried again later, and the others go on."""
+    monkeypatch.setattr("worker.engine.STUCK", 0.01)
+
+    class Buggy(Provider):
+        def outcome(self, answer: Answer, event: Verification) -> Outcome:
+            if event.message_id == "bad" and not mended:
+                raise ZeroDivisionError
+            return super().outcome(answer, event)
+
+    def fail(delivery: Delivery, error: Exception) -> None:
+        raise ZeroDivisionError(delivery, error)
+
+    mended: list[str] = []
+    for name in ("m1", "bad", "m2"):
+        fleet.send(event(name))
+    async with EngineWorker(fleet, provider=Buggy) as worker:
+        monkeypatch.setattr(worker.monitor, "failed", fail)
+        await worker.ended(2)
+        mended.append("yes")
+        await worker.ended(3)
+    assert worker.monitor.endings["delivered"] == 3
+
+
+async def test_what_waits_for_its_slot_at_the_end_is_not_sent_after_it(fleet: Fleet) -> None:
+    """It is another worker's by then, which would send it, too."""
+    fleet.send_many(400)
+    async with EngineWorker(fleet, rates={"tencent": 400}) as worker:
+        await worker.until(lambda: worker.network.sent)
+        await worker.engine.stop(0.0)
+        sent = len(worker.network.sent)
+        await asyncio.sleep(0.3)
+        assert len(worker.network.sent) == sent < 400
+
+
 async def test_an_engine_that_fails_can_be_stopped(fleet: Fleet) -> None:
     """When the engine itself raises, its end is not waited for in vain."""
     async with EngineWorker(fleet) as worker:

@@ -32,7 +32,7 @@ from tests.support.raw_server import (
     silent,
 )
 from worker.embedded import free_port
-from worker.http.http1 import MAX_ANSWER
+from worker.http.http1 import MAX_ANSWER, Hears, HttpConnection
 
 ENGINES: list[HttpEngine] = ["builtin", "httpx"]
 PATHS = [
@@ -433,6 +433,26 @@ async def test_who_may_send_no_more_sends_nothing(client: Clients) -> None:
     assert asked == [0, 1, 1]
     assert len(server.requests) == 2
     assert server.connections == 1, "what was not used is kept"
+
+
+async def test_a_write_that_fails_gives_its_connection_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transport may have ended without a word: that costs one request, not one of the connections for ever."""
+    broken = True
+
+    def ask(connection: HttpConnection, written: bytes, then: Hears) -> None:
+        if broken:
+            raise RuntimeError("unable to perform operation; the handler is closed")
+        really(connection, written, then)
+
+    really = HttpConnection.ask
+    monkeypatch.setattr(HttpConnection, "ask", ask)
+    async with RawServer(answering(OK)) as server, Clients("builtin")(connections=1) as sender:
+        for _ in range(3):
+            with pytest.raises(RuntimeError):
+                await sender.send(signed(server.url))
+        broken = False
+        async with asyncio.timeout(3):
+            assert (await sender.send(signed(server.url))).status == 200
 
 
 async def test_a_slow_connection_outlasts_the_slot(client: Clients) -> None:

@@ -10,6 +10,7 @@ import redis
 
 from tasks.fleet.snapshot import InFlight, SnapshotReader
 from tasks.limiter.admission import RateGroup, Slot
+from tests.support.entering import entered
 from tests.support.permits import ACCOUNT, FAST, GROUP, Sender, admission, counted, senders, trust
 from tests.support.proxy import Proxy
 from tests.support.queues import Fleet, alter
@@ -238,7 +239,7 @@ async def test_a_machine_that_slept_begins_nothing_before_it_has_asked_again(fle
     running = asyncio.create_task(one.run())
     fleet.send_many(1)
     (delivery,) = await fleet.take(1, "w")
-    assert isinstance(await one.enter(delivery), Slot)
+    assert isinstance(await entered(one, delivery), Slot)
     assert one.awake
     running.cancel()
 

@@ -450,14 +450,14 @@ async def test_a_worker_knows_when_its_lease_ran_out(fleet: Fleet, monkeypatch: 
         return now[0]
 
     monkeypatch.setattr("tasks.queue.queue.now", later)
-    assert not queue.holds
+    assert not queue.holds()
     await queue.lease({})
     asked = 1002.0
     now[0] = asked + fleet.lease - 1.5
-    assert queue.holds
-    assert not queue.holds
+    assert queue.holds()
+    assert not queue.holds()
     await queue.lease({})
-    assert queue.holds
+    assert queue.holds()
 
 
 async def settled(fleet: Fleet, settlement: Settlement) -> list[Leased]:

@@ -28,7 +28,7 @@ from tasks.retry import Policy
 from tasks.settlement import Bury, Finish, Settlement
 from tasks.wall import WallClock
 from tests.support.queues import Fleet
-from tests.support.report_twins import Observer, Provider, says
+from tests.support.report_twins import AsyncHttp, Observer, Provider, says
 from worker.engine import Engine, Limits
 
 QUICK = Policy(max_attempts=4, base=0.01, cap=0.05, throttled_delay=0.05)
@@ -38,7 +38,7 @@ Reply = Result | Exception
 
 
 @dataclass
-class Network:
+class Network(AsyncHttp):
     """All providers: what each message id is answered, one reply after another; then `delivered`."""
 
     plan: dict[str, list[Reply]] = field(default_factory=dict[str, list[Reply]])

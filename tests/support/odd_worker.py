@@ -6,7 +6,6 @@ switch for it.
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -22,6 +21,7 @@ from tasks.limiter.admission import RateGroup
 from tasks.queue.breaker import CallBuckets
 from tasks.queue.queue import Batch, Queue
 from tasks.settlement import Settlement
+from worker.http.hearing import Cancel, Then
 
 AFTER = 40
 """At the named points a worker dies once so many events have passed."""
@@ -107,13 +107,15 @@ def _around_send(*, before: bool) -> Callable[[], None]:
         from worker.http import client as http
 
         class Dying(http.OwnClient):
-            async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
+            def start(self, signed: SignedRequest, send_by: float, then: Then, /) -> Cancel:
+                def told(answer: Answer | Exception) -> None:
+                    if not before:
+                        _countdown.pass_by(1)
+                    then(answer)
+
                 if before:
                     _countdown.pass_by(1)
-                answer = await super().send(signed, send_by)
-                if not before:
-                    _countdown.pass_by(1)
-                return answer
+                return super().start(signed, send_by, told)
 
         setattr(http, "OwnClient", Dying)  # noqa: B010 - the fault replaces what the runtime sends with
 

@@ -15,6 +15,7 @@ from tasks.delivery import Delivery
 from tasks.keys import Keys
 from tasks.limiter.admission import Admission, RateGroup, Slot
 from tasks.limiter.clock import RedisClock
+from tests.support.entering import entered
 from tests.support.queues import Fleet
 
 ACCOUNT, GROUP = "tencent", "g"
@@ -78,8 +79,8 @@ class Sender:
 
     async def _send(self) -> None:
         while True:
-            entered = await self.admission.enter(await self._event())
-            assert isinstance(entered, Slot)
+            slot = await entered(self.admission, await self._event())
+            assert isinstance(slot, Slot)
             self.door.change(+1)
             try:
                 await asyncio.sleep(self.latency)
@@ -88,9 +89,9 @@ class Sender:
                     asyncio.get_running_loop().call_later(self.latency, self.door.change, -1)
                     raise
                 await asyncio.sleep(self.latency)
-                self._over(entered)
+                self._over(slot)
                 raise
-            self._over(entered)
+            self._over(slot)
             self.sent += 1
 
     def _over(self, slot: Slot) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -17,8 +18,10 @@ from providers.base import Unverified
 from tasks.delivery import Delivery
 from tasks.limiter.admission import Refusal, Slot
 from tasks.limiter.permits import Permits
-from tasks.report import InDoubt, NotSent
+from tasks.report import How, InDoubt, NotSent, Report, Reporting
+from tasks.settlement import Settlement
 from tests.support.leased import NOW_MS
+from worker.http.hearing import Cancel, RequestTasks, Then
 
 URL = "https://provider.example/"
 
@@ -98,15 +101,17 @@ class Gate:
     entered: int = 0
     permits: Permits | None = None
 
-    async def enter(self, delivery: Delivery) -> Slot | Refusal:
-        """Return the next refusal, or a slot that does not end."""
+    def enter(self, delivery: Delivery, then: Callable[[Slot | Refusal], None]) -> None:
+        """Tell of the next refusal, or of a slot that does not end."""
         del delivery
         self.entered += 1
-        if refusal := self.refusals.pop(0) if self.refusals else None:
-            return refusal
-        if self.permits is not None:
+        refusal = self.refusals.pop(0) if self.refusals else None
+        if self.permits is not None and refusal is None:
             self.permits.open += 1
-        return Slot(math.inf, self.permits)
+        asyncio.get_running_loop().call_soon(then, refusal or Slot(math.inf, self.permits))
+
+    def withdraw(self, delivery: Delivery) -> None:
+        """Let nobody wait longer: nobody waits."""
 
     def has_slot(self, delivery: Delivery) -> bool:
         """Say no: nobody waits."""
@@ -117,8 +122,22 @@ class Gate:
         """Let nobody go: nobody waits."""
 
 
+class AsyncHttp:
+    """A network whose requests are coroutines."""
+
+    _sending = RequestTasks()
+
+    async def send(self, request: SignedRequest, send_by: float, /) -> Answer:
+        """Return the answer, or raise why there is none."""
+        raise NotImplementedError
+
+    def start(self, request: SignedRequest, send_by: float, then: Then, /) -> Cancel:
+        """Tell `then` of it."""
+        return self._sending.start(partial(self.send, request, send_by), then)
+
+
 @dataclass
-class Http:
+class Http(AsyncHttp):
     """A network with one reply after another; the last one stays."""
 
     replies: list[Answer | Exception]
@@ -224,6 +243,23 @@ class SilentStates(States):
         await asyncio.get_running_loop().create_future()
 
 
+async def reported(
+    report: Report, delivery: Delivery, meanwhile: Callable[[Reporting], object] = lambda _: None
+) -> Settlement | None:
+    """Report an event, and return how its lease ends, or raise the fault; `meanwhile` is called when it waits."""
+    ended: asyncio.Future[How] = asyncio.get_running_loop().create_future()
+    reporting = Reporting(delivery, lambda _, how: ended.set_result(how))
+    report.begin(reporting)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    meanwhile(reporting)
+    async with asyncio.timeout(10):
+        how = await ended
+    if isinstance(how, Exception):
+        raise how
+    return how
+
+
 def says(result: Result, **headers: str) -> Answer:
     """Return the answer of the provider that means `result`."""
     return Answer(200, headers, result.value.encode())
@@ -245,6 +281,7 @@ def _steps(step: float) -> Iterable[float]:
 __all__ = [
     "URL",
     "Alibabalike",
+    "AsyncHttp",
     "Gate",
     "Http",
     "InDoubt",
@@ -255,6 +292,7 @@ __all__ = [
     "SilentHttp",
     "SilentStates",
     "States",
+    "reported",
     "says",
     "ticking",
 ]

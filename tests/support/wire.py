@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from providers.base import Answer
+from tasks.report import InDoubt, NotSent
 from worker.http.http1 import HttpConnection
 
 
@@ -28,6 +31,12 @@ class Wire(asyncio.Transport):
         self._tell(connection)
         os.close(self._quiet)
         os.close(self._open)
+
+    def ask(self) -> asyncio.Future[Answer]:
+        """Write a request, and promise its answer, or why there is none."""
+        promised: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.connection.ask(b"POST", partial(_keep, promised))
+        return promised
 
     def fileno(self) -> int:
         """Return what can be waited for; nothing ever comes there."""
@@ -57,3 +66,13 @@ class Wire(asyncio.Transport):
         if not self._closing:
             self._closing = True
             asyncio.get_running_loop().call_soon(self.connection.connection_lost, error)
+
+
+def _keep(
+    promised: asyncio.Future[Answer], connection: HttpConnection, told: Answer | NotSent | InDoubt
+) -> None:
+    del connection
+    if isinstance(told, Answer):
+        promised.set_result(told)
+    else:
+        promised.set_exception(told)

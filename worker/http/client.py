@@ -9,19 +9,28 @@ import math
 import ssl
 import time
 from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from typing import Protocol
 
 from config.route import DIRECT, Route
 from config.settings import HttpEngine
-from providers.base import Answer, SignedRequest
-from tasks.report import NotSent, TooLate
+from providers.base import Answer, SignedRequest, divided
+from tasks.report import InDoubt, NotSent, TooLate
 from worker.http.connections import Connections
 from worker.http.dial import Dialer, Place
+from worker.http.hearing import Cancel, RequestTasks, Then, awaited
 from worker.http.http1 import HttpConnection, request
+
+URLS = 64
+"""URLs whose places are remembered; those of some providers hold the message id."""
 
 
 class HttpClient(Protocol):
     """The port `tasks.report.Http`, by any route, and its end."""
+
+    def start(self, signed: SignedRequest, send_by: float, then: Then, /) -> Cancel:
+        """Send a signed request exactly as it is; `then` hears its answer, or NotSent, TooLate or InDoubt."""
+        ...
 
     async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
         """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
@@ -68,84 +77,123 @@ class OwnClient:
 
     def __init__(self, connections: Connections, read_timeout: float, may_send: Callable[[], bool]) -> None:
         self._connections = connections
-        self._bound = _Bound(read_timeout)
+        self._exchanges = _Exchanges(connections, read_timeout)
+        self._tasks = RequestTasks()
         self._may_send = may_send
         self._route = DIRECT
-        self._places: dict[str, Place] = {}
+        self._place_of = _places(DIRECT)
 
     def by(self, route: Route) -> OwnClient:
         """Return a client for another route, within the same bounds."""
         client = copy.copy(self)
-        client._route, client._places = route, {}
+        client._route, client._place_of = route, _places(route)
         return client
 
     async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
         """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
+        return await awaited(lambda then: self.start(signed, send_by, then))
+
+    def start(self, signed: SignedRequest, send_by: float, then: Then, /) -> Cancel:
+        """Send a signed request exactly as it is; `then` hears its answer, or NotSent, TooLate or InDoubt.
+
+        Raises NotSent or TooLate where that is known at once.
+        """
         try:
             place, written = self._written(signed)
-            connection = self._connections.kept(place) or await self._connections.new(place)
+        except ValueError as error:
+            raise NotSent(f"ConnectError: {_text(error)}") from error
+        connection = self._connections.kept(place)
+        if connection is None:
+            return self._tasks.start(partial(self._by_a_new_one, place, written, send_by), then)
+        return self._ask(place, connection, written, send_by, then)
+
+    async def _by_a_new_one(self, place: Place, written: bytes, send_by: float) -> Answer:
+        """Send a request over a new connection, or over one that was given back meanwhile."""
+        try:
+            connection = await self._connections.new(place)
         except TimeoutError as error:
             by = f"by proxy {self._route.proxy}: " if self._route.proxy else ""
             raise NotSent(f"ConnectTimeout: {by}{_text(error)}") from None
         except (OSError, ValueError) as error:
             raise NotSent(f"ConnectError: {_text(error)}") from error
-        try:
-            if time.monotonic() > send_by or not self._may_send():
-                raise TooLate("nothing was sent: the slot or the lease was over")
-            answer = connection.ask(written)
-            self._bound.begin(connection)
-            try:
-                return await answer
-            finally:
-                self._bound.end(connection)
-        finally:
+        return await awaited(partial(self._ask, place, connection, written, send_by))
+
+    def _ask(
+        self, place: Place, connection: HttpConnection, written: bytes, send_by: float, then: Then
+    ) -> Cancel:
+        """Write a request if it still may leave; otherwise its connection is kept for a later one."""
+        now = time.monotonic()
+        if now > send_by or not self._may_send():
             self._connections.give_back(place, connection)
+            raise TooLate("nothing was sent: the slot or the lease was over")
+        try:
+            self._exchanges.begin(place, connection, written, then, now)
+        except BaseException:
+            self._connections.give_back(place, connection)
+            raise
+        return connection.cut
 
     async def close(self) -> None:
         """End every connection."""
+        await self._tasks.end()
         await self._connections.close()
 
     def _written(self, signed: SignedRequest) -> tuple[Place, bytes]:
-        """Return a request's place and bytes; an origin is parsed once, which costs more than all else here."""
-        origin, target = signed.target()
-        place = self._places.get(origin)
-        if place is None:
-            place = self._places[origin] = Place.of(origin, self._route)
+        """Return a request's place and bytes."""
+        place, target = self._place_of(signed.url)
         return place, request(signed.method, target, place.authority, signed.headers, signed.body)
 
 
-class _Bound:
-    """Close connections whose answer takes longer than `seconds`.
+class _Exchanges:
+    """The requests under way; a connection whose answer takes longer than `seconds` is closed.
 
     All have the same time-out, so they fall due in the order they began, and one timer serves all: one for each
     request would be a tenth of the cost of sending it.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, connections: Connections, seconds: float) -> None:
+        self._connections = connections
         self._seconds = seconds
-        self._due: dict[HttpConnection, float] = {}
+        self._open: dict[HttpConnection, tuple[float, Place, Then]] = {}
         self._watched = False
 
-    def begin(self, connection: HttpConnection) -> None:
-        """Bound the exchange that begins now."""
-        self._due[connection] = time.monotonic() + self._seconds
+    def begin(self, place: Place, connection: HttpConnection, written: bytes, then: Then, now: float) -> None:
+        """Write a request; its answer is due from now on."""
+        connection.ask(written, self._end)
+        self._open[connection] = now + self._seconds, place, then
         if not self._watched:
             self._watch()
 
-    def end(self, connection: HttpConnection) -> None:
-        """Forget the exchange."""
-        self._due.pop(connection, None)
+    def _end(self, connection: HttpConnection, answer: Answer | NotSent | InDoubt) -> None:
+        _, place, then = self._open.pop(connection)
+        self._connections.give_back(place, connection)
+        then(answer)
 
     def _watch(self) -> None:
         now = time.monotonic()
-        late = [*itertools.takewhile(lambda connection: self._due[connection] <= now, self._due)]
+        late = [*itertools.takewhile(lambda connection: self._open[connection][0] <= now, self._open)]
         for connection in late:
-            del self._due[connection]
             connection.cut(f"ReadTimeout: no whole answer within {self._seconds:g} s")
-        self._watched = bool(self._due)
+        self._watched = bool(self._open)
         if self._watched:
-            first = next(iter(self._due.values()))
+            first, _, _ = next(iter(self._open.values()))
             asyncio.get_running_loop().call_later(first - now, self._watch)
+
+
+def _places(route: Route) -> Callable[[str], tuple[Place, str]]:
+    """Return what finds the place and the target of a URL; parsing an origin costs more than all else of a request."""
+    place_of = cache(partial(_place, route))
+
+    @lru_cache(URLS)
+    def place_and_target(url: str) -> tuple[Place, str]:
+        origin, target = divided(url)
+        return place_of(origin), target
+
+    return place_and_target
+
+
+def _place(route: Route, origin: str) -> Place:
+    return Place.of(origin, route)
 
 
 def _text(error: Exception) -> str:

@@ -64,7 +64,10 @@ class Connections:
             self._keep(place, connection)
         else:
             connection.cut()
-        self._pass_on()
+        if self._waiting:
+            self._pass_on()
+        else:
+            self._left += 1
 
     async def close(self) -> None:
         """End every connection."""
@@ -80,7 +83,7 @@ class Connections:
         idle = self._idle.get(place)
         while idle:
             _, connection = idle.pop()
-            if connection.reusable and connection.silent:
+            if connection.ready:
                 return connection
             connection.cut()
         return None
@@ -123,7 +126,10 @@ class Connections:
         self._left += 1
 
     def _keep(self, place: Place, connection: HttpConnection) -> None:
-        self._idle.setdefault(place, deque()).append((time.monotonic(), connection))
+        idle = self._idle.get(place)
+        if idle is None:  # a deque made for nothing is dear
+            idle = self._idle[place] = deque()
+        idle.append((time.monotonic(), connection))
         if self._watched is None:
             self._watched = asyncio.get_running_loop().call_later(self._longest_idle, self._watch)
 

@@ -7,13 +7,15 @@ many: one that spoke before it was asked, or went on after its answer, carries n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import select
 import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import cast
+from functools import partial
+from typing import TypeAlias, cast
 
 import httptools
 
@@ -51,8 +53,8 @@ def request(
 
     ValueError, which never shows the value, for a line break or anything else that is invalid in a header.
     """
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    head = f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+    fields = "\r\n".join(map(": ".join, (("Host", authority), *headers, ("Content-Length", str(len(body))))))
+    head = f"{method} {target} HTTP/1.1\r\n{fields}\r\n\r\n"
     lines = len(headers) + 4
     if not head.count("\r") == head.count("\n") == lines or " " in target or not head.isascii():
         raise ValueError("a header, or the target, holds a line break or no ASCII")
@@ -65,12 +67,12 @@ def is_certificate_refused(error: BaseException | None) -> bool:
 
 
 class Headers(Mapping[str, str]):
-    """An answer's headers by lower-case name, parsed on first use: a delivered report needs none."""
+    """An answer's headers by lower-case name, read on first use: a delivered report needs none."""
 
-    __slots__ = ("_fields", "_raw")
+    __slots__ = ("_fields", "_read")
 
-    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
+    def __init__(self, read: Callable[[], list[tuple[bytes, bytes]]]) -> None:
+        self._read = read
         self._fields: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
@@ -85,26 +87,61 @@ class Headers(Mapping[str, str]):
     def _sorted_out(self) -> dict[str, str]:
         if self._fields is None:
             self._fields = {}
-            for raw_name, raw_value in self._raw:
+            for raw_name, raw_value in self._read():
                 name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
                 self._fields[name] = f"{self._fields[name]}, {value}" if name in self._fields else value
         return self._fields
 
 
+class _Head:
+    """The head of an answer, read again from what was received; interim answers (1xx) and trailers left out."""
+
+    def __init__(self, received: list[bytes]) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.whole = False
+        self._parser = httptools.HttpResponseParser(self)
+        with contextlib.suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
+            for piece in received:
+                self._parser.feed_data(piece)
+        del self._parser  # it refers back to this object
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.whole:
+            self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.whole:
+            return  # what follows is no part of the answer
+        self.whole = not 100 <= self._parser.get_status_code() < 200
+        if not self.whole:
+            self.fields.clear()
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    return [data[start : start + _AT_ONCE] for start in range(0, len(data), _AT_ONCE)]
+
+
+def _fields(received: list[bytes]) -> list[tuple[bytes, bytes]]:
+    return _Head(received).fields
+
+
+Hears: TypeAlias = "Callable[[HttpConnection, Answer | NotSent | InDoubt], None]"
+
+
 class HttpConnection(asyncio.Protocol):
     """A connection to a provider; `lost` is called once when it is gone."""
 
-    _raw: list[tuple[bytes, bytes]]
-    _body: list[bytes]
+    _pieces: list[bytes]
 
     def __init__(self, lost: Callable[[HttpConnection], None]) -> None:
         self._lost = lost
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._body: list[bytes] = []
+        self.on_body = self._body.append  # what the parser calls, without a call of Python's
         self._parser = httptools.HttpResponseParser(self)
         self._unread = select.poll()
         self._sound = False
-        self._asked: asyncio.Future[Answer] | None = None
+        self._hears: Hears | None = None
         self._start()
 
     # What the client calls
@@ -115,24 +152,27 @@ class HttpConnection(asyncio.Protocol):
         return self._sound and not self._transport.is_closing()
 
     @property
-    def silent(self) -> bool:
-        """Whether nothing came that the loop has not read yet, and no end: it would be taken for the next answer."""
-        return not self._unread.poll(0)
+    def ready(self) -> bool:
+        """Whether it may be used again, and nothing came that the loop has not read yet.
 
-    def ask(self, written: bytes) -> asyncio.Future[Answer]:
-        """Write a request, and promise its answer, or InDoubt or NotSent."""
-        self._asked, self._sound = self._loop.create_future(), False
+        That would be taken for the next answer; an end as well.
+        """
+        return self._sound and not self._transport.is_closing() and not self._unread.poll(0)
+
+    def ask(self, written: bytes, then: Hears) -> None:
+        """Write a request; `then` hears its answer, or InDoubt or NotSent."""
+        self._sound = False
         self._transport.write(written)
-        return self._asked
+        self._hears = then
 
     def cut(self, why: str = "") -> None:
         """End the connection; the request that waits for its answer is in doubt, and none of it leaves any more."""
-        if self._asked is not None and not self._transport.is_closing():
+        if self._hears is not None and not self._transport.is_closing():
             self._transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE_GONE
             )
-        self._fail(why)
         self._transport.abort()
+        self._fail(why)
 
     # What the loop calls
 
@@ -144,7 +184,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read more of the answer; unsolicited bytes end the connection."""
-        if self._asked is None:
+        if self._hears is None:
             self.cut()
             return
         fault = self._read(data)
@@ -155,8 +195,10 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Treat the end of the connection as the end of an answer without a length."""
-        framed = any(name.lower() in _FRAMES for name, _ in self._raw)
-        if self._asked is not None and self._headed and not framed:
+        head = _Head(self._pieces)
+        framed = any(name.lower() in _FRAMES for name, _ in head.fields)
+        if self._hears is not None and head.whole and not framed:
+            self._status = self._parser.get_status_code()
             self._finish(keep=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -175,42 +217,31 @@ class HttpConnection(asyncio.Protocol):
         if self._whole:
             raise ValueError("it went on after its answer")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; a trailer comes too late to be one."""
-        if not self._headed:
-            self._raw.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """Note that what follows is the body."""
-        self._status, self._headed = self._parser.get_status_code(), True
-
-    def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
-        self._body.append(body)
-        self._length += len(body)
-
     def on_message_complete(self) -> None:
         """Note a whole answer; an interim one (1xx) only says that it is on its way."""
-        if not 100 <= self._status < 200:
+        self._status = self._parser.get_status_code()
+        if 100 <= self._status < 200:
+            self._interim += 1  # after a 101 the parser stops by itself
+        else:
             self._whole, self._keep = True, self._parser.should_keep_alive()
-            return
-        self._raw, self._headed = [], False
-        self._interim += 1  # after a 101 the parser stops by itself
 
     def _start(self) -> None:
-        self._raw, self._body = [], []
-        self._status = self._length = self._received = self._reads = self._interim = 0
-        self._headed = self._whole = self._keep = False
+        self._pieces = []
+        self._body.clear()
+        self._status = self._received = self._reads = self._interim = 0
+        self._whole = self._keep = False
 
     def _read(self, data: bytes) -> str:
         """Parse received bytes; return the fault, empty if there is none."""
         self._reads += 1
+        self._pieces.append(data)
         try:
-            for start in range(0, len(data), _AT_ONCE):
-                piece = data[start : start + _AT_ONCE]
+            for piece in (data,) if len(data) <= _AT_ONCE else _pieces(data):
                 self._received += len(piece)
                 self._parser.feed_data(piece)
-                if excess := self._excess():
+                if (
+                    self._received > MAX_AROUND or self._reads > MAX_READS or self._interim > MAX_INTERIM
+                ) and (excess := self._excess()):
                     return excess
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._whole:
@@ -219,21 +250,23 @@ class HttpConnection(asyncio.Protocol):
         return ""
 
     def _excess(self) -> str:
-        if self._length > MAX_ANSWER:
+        length = sum(map(len, self._body))
+        if length > MAX_ANSWER:
             return f"the answer is longer than {MAX_ANSWER} bytes"
-        if self._received - self._length > MAX_AROUND:
+        if self._received - length > MAX_AROUND:
             return f"more than {MAX_AROUND} bytes around the answer"
         if self._interim > MAX_INTERIM:
             return f"more than {MAX_INTERIM} interim answers"
         return f"the answer came in more than {MAX_READS} pieces" if self._reads > MAX_READS else ""
 
     def _finish(self, *, keep: bool) -> None:
-        asked, self._asked, self._sound = self._asked, None, keep
-        if asked is not None and not asked.done():
-            asked.set_result(Answer(self._status, Headers(self._raw), b"".join(self._body)))
+        hears, self._hears, self._sound = self._hears, None, keep
+        answer = Answer(self._status, Headers(partial(_fields, self._pieces)), b"".join(self._body))
         self._start()  # now, so that a connection which is kept holds no answer
+        if hears is not None:
+            hears(self, answer)
 
     def _fail(self, why: str, kind: type[NotSent | InDoubt] = InDoubt) -> None:
-        asked, self._asked, self._sound = self._asked, None, False
-        if asked is not None and not asked.done():
-            asked.set_exception(kind(why[:200]))
+        hears, self._hears, self._sound = self._hears, None, False
+        if hears is not None:
+            hears(self, kind(why[:200]))

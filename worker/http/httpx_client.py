@@ -8,6 +8,7 @@ import math
 import ssl
 import time
 from collections.abc import AsyncIterable, Callable
+from functools import partial
 from typing import cast
 
 import httpx
@@ -15,6 +16,7 @@ import httpx
 from config.route import DIRECT, Route
 from providers.base import Answer, SignedRequest
 from tasks.report import InDoubt, NotSent, TooLate
+from worker.http.hearing import Cancel, RequestTasks, Then
 from worker.http.http1 import MAX_ANSWER, Headers, is_certificate_refused, request
 
 _WRITES = "http11.send_request_headers.started"
@@ -44,6 +46,7 @@ class HttpxClient:
         self._timeouts = dict.fromkeys(("pool", "connect"), connect_timeout) | {"write": read_timeout}
         self._read_timeout = read_timeout
         self._may_send = may_send
+        self._tasks = RequestTasks()
 
     def by(self, route: Route) -> HttpxClient:
         """Return a client for another route without a proxy, with connections of its own.
@@ -62,6 +65,10 @@ class HttpxClient:
         )
         self._opened.append(transport)
         return transport
+
+    def start(self, signed: SignedRequest, send_by: float, then: Then, /) -> Cancel:
+        """Send a signed request exactly as it is; `then` hears its answer, or NotSent, TooLate or InDoubt."""
+        return self._tasks.start(partial(self.send, signed, send_by), then)
 
     async def send(self, signed: SignedRequest, send_by: float = math.inf, /) -> Answer:
         """Send a signed request exactly as it is; NotSent, TooLate or InDoubt when there is no answer."""
@@ -99,10 +106,11 @@ class HttpxClient:
                     raise httpx.ReadError(f"the answer is longer than {MAX_ANSWER} bytes")
         finally:
             await response.aclose()
-        return Answer(response.status_code, Headers(response.headers.raw), body)
+        return Answer(response.status_code, Headers(lambda: response.headers.raw), body)
 
     async def close(self) -> None:
         """End every connection, of all routes."""
+        await self._tasks.end()
         for transport in self._opened:
             await transport.aclose()
 

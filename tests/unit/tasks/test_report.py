@@ -14,7 +14,18 @@ from tasks.history import History, Unsent
 from tasks.limiter.admission import Refusal, Slot
 from tasks.limiter.permits import Permits
 from tasks.queue.breaker import Calls
-from tasks.report import COPY_DELAY, STOPPED_DELAY, ActiveAccount, InDoubt, NotSent, Report, TooLate, abandon
+from tasks.report import (
+    COPY_DELAY,
+    STOPPED_DELAY,
+    ActiveAccount,
+    How,
+    InDoubt,
+    NotSent,
+    Report,
+    Reporting,
+    TooLate,
+    abandon,
+)
 from tasks.retry import Policy, Reason
 from tasks.settlement import Bury, Ending, Finish, Schedule, Settlement
 from tests.support.leased import NOW_MS, attempts, delivery, event
@@ -31,6 +42,7 @@ from tests.support.report_twins import (
     SilentHttp,
     SilentStates,
     States,
+    reported,
     says,
     ticking,
 )
@@ -77,15 +89,16 @@ class World:
 
     def settle(self, of: Delivery | None = None) -> Settlement | None:
         """Report a delivery and return how its lease ends."""
-        return asyncio.run(self.report.report(of or delivery()))
+        return asyncio.run(self.reported(of or delivery()))
+
+    async def reported(self, of: Delivery) -> Settlement | None:
+        """Do the same on a running loop."""
+        return await reported(self.report, of)
 
 
 async def cut_off(world: World, of: Delivery) -> Settlement | None:
-    """Report a delivery, and cancel that as soon as it waits for something."""
-    task = asyncio.create_task(world.report.report(of))
-    await asyncio.sleep(0)
-    task.cancel()
-    return await task
+    """Report a delivery, and abandon it as soon as it waits for something."""
+    return await reported(world.report, of, lambda reporting: world.report.abandon(reporting, now_ms=NOW_MS))
 
 
 def stored(settlement: Settlement | None) -> History:
@@ -127,9 +140,9 @@ def test_new_keys_sign_what_waited_for_its_slot() -> None:
     class Renewing(Gate):
         """A door behind which the keys change."""
 
-        async def enter(self, delivery: Delivery) -> Slot | Refusal:
+        def enter(self, delivery: Delivery, then: Callable[[Slot | Refusal], None]) -> None:
             world.report.renew("tencent", renewed)
-            return await super().enter(delivery)
+            super().enter(delivery, then)
 
     world = World(gate=Renewing())
     assert world.settle() == Finish(Ending.DELIVERED)
@@ -468,8 +481,7 @@ def test_every_call_is_told_to_the_breaker() -> None:
     assert (sum(group.calls for group in groups), sum(group.failed for group in groups)) == (2, 1)
     assert {group.code for group in groups if group.failed} == {"Code"}
     silent = World(network=SilentHttp)
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(cut_off(silent, delivery()))
+    asyncio.run(cut_off(silent, delivery()))
     assert not silent.calls.take()
 
 
@@ -543,9 +555,122 @@ def test_a_suspect_that_was_leased_alone_is_one_no_more(settlement: Schedule) ->
 def test_a_request_cut_off_by_the_end_is_counted() -> None:
     """A request that outlasts the grace is an attempt of unknown result in the metrics."""
     world = World(network=SilentHttp)
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(cut_off(world, delivery()))
+    assert stored(asyncio.run(cut_off(world, delivery()))).in_doubt
     assert world.observer.attempts == [(Result.UNKNOWN, 1)]
+
+
+async def test_what_is_heard_after_the_end_is_ignored() -> None:
+    """A request that was given up may have an answer a moment later; the event has ended, and is another worker's."""
+    heard: list[Callable[[Answer | Exception], None]] = []
+
+    class Held(Http):
+        """A network that answers when it is told to."""
+
+        def start(
+            self, request: SignedRequest, send_by: float, then: Callable[[Answer | Exception], None], /
+        ) -> Callable[[], object]:
+            heard.append(then)
+            return lambda: then(InDoubt("given up"))
+
+    world = World(network=Held)
+    assert stored(await cut_off(world, delivery())).in_doubt
+    heard[0](DELIVERED)
+    assert world.observer.attempts == [(Result.UNKNOWN, 1)]
+
+
+async def test_an_event_that_waits_for_its_slot_is_withdrawn() -> None:
+    """At the worker's end it goes back as it is, and no slot is used for it."""
+
+    class Closed(Gate):
+        """A door where all wait."""
+
+        withdrawn = 0
+
+        def enter(self, delivery: Delivery, then: Callable[[Slot | Refusal], None]) -> None:
+            """Let wait."""
+
+        def withdraw(self, delivery: Delivery) -> None:
+            self.withdrawn += 1
+
+    gate = Closed()
+    assert await cut_off(World(gate=gate), delivery()) == Schedule(0.0)
+    assert gate.withdrawn == 1
+
+
+@pytest.mark.parametrize("error", [TooLate("the slot was over"), NotSent("a line break in a header")])
+def test_what_is_known_at_once_is_as_if_it_were_heard(error: Exception) -> None:
+    """Where nothing left, the client raises; no request was under way for a moment."""
+
+    class Raising(Http):
+        """A network that raises once."""
+
+        def start(
+            self, request: SignedRequest, send_by: float, then: Callable[[Answer | Exception], None], /
+        ) -> Callable[[], object]:
+            if self.requests:
+                return super().start(request, send_by, then)
+            self.requests.append(request)
+            raise error
+
+    permits = Permits(5, on_end=lambda: None)
+    world, of = World(network=Raising, gate=Gate(permits=permits)), delivery()
+    settlement = world.settle(of)
+    if isinstance(error, TooLate):
+        assert (settlement, world.gate.entered) == (Finish(Ending.DELIVERED), 2)
+    else:
+        assert stored(settlement).unsent == Unsent(1, NOW_MS, "not_sent", str(error))
+    assert permits.open == 0
+
+
+@pytest.mark.parametrize("step", ["entering", "signing", "observing"])
+def test_a_fault_in_any_step_is_raised_to_the_engine(step: str) -> None:
+    """And the permit of the event ends."""
+
+    class Shut(Gate):
+        """A door with a fault."""
+
+        def enter(self, delivery: Delivery, then: Callable[[Slot | Refusal], None]) -> None:
+            if step == "entering":
+                raise ZeroDivisionError
+            super().enter(delivery, then)
+
+    class Unsigned(Provider):
+        """A provider with a fault."""
+
+        def request(self, event: Verification, *, now: float, nonce: str) -> SignedRequest:
+            if step == "signing":
+                raise ZeroDivisionError
+            return super().request(event, now=now, nonce=nonce)
+
+    class Blind(Observer):
+        """An observer with a fault."""
+
+        def admitted(self, delivery: Delivery, seconds: float) -> None:
+            if step == "observing":
+                raise ZeroDivisionError
+
+    permits = Permits(5, on_end=lambda: None)
+    world = World(gate=Shut(permits=permits), provider=Unsigned(), observer=Blind())
+    with pytest.raises(ZeroDivisionError):
+        world.settle()
+    assert permits.open == 0
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5])
+async def test_the_end_may_come_before_the_others_hear(turns: int) -> None:
+    """Also where the change of the shared state has not begun yet."""
+    ended: list[How] = []
+    world = World(states=SilentStates())
+    reporting = Reporting(delivery(purpose=LeasePurpose.PROBE), lambda _, how: ended.append(how))
+    world.report.begin(reporting)
+    while not reporting.answered:  # noqa: ASYNC110 - each turn counts
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    world.report.abandon(reporting, now_ms=NOW_MS)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert ended == [Finish(Ending.DELIVERED)]
 
 
 def test_the_end_does_not_take_back_an_answer() -> None:
@@ -586,11 +711,7 @@ async def test_a_request_without_an_answer_keeps_its_permit_for_a_while(
     over = asyncio.Event()
     permits = Permits(5, on_end=over.set)
     world = World([InDoubt("EOF")], SilentHttp if cancelled else Http, gate=Gate(permits=permits))
-    if cancelled:
-        with pytest.raises(asyncio.CancelledError):
-            await cut_off(world, delivery())
-    else:
-        await world.report.report(delivery())
+    await (cut_off if cancelled else World.reported)(world, delivery())
     assert permits.open == 1
     await asyncio.wait_for(over.wait(), 10)
     assert permits.open == 0

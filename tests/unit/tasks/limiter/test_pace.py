@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.limiter.admission import TICK, TOLERANCE, RateGroup
+from tasks.limiter.admission import MANY, SOONEST, TICK, TOLERANCE, RateGroup
 
 JITTER = 0.05
 """Seconds by which arrivals at the provider's door may be late, each by its own."""
@@ -82,7 +82,7 @@ def jittered(limit: int, headroom: float, seconds: int, *, tolerance: float = TO
         if now >= spell_ends:
             busy, spell_ends = dice.random() < 0.3, now + dice.random() / 2
         if now != woke:
-            woke, late = now, (dice.uniform(0.5, 1.0) * (TICK + tolerance) if busy else 0.0)
+            woke, late = now, (dice.uniform(0.5, 1.0) * (SOONEST + tolerance) if busy else 0.0)
         arrivals.append(min(now + late, slot + tolerance) + dice.random() * JITTER)
     return fullest_second(arrivals)
 
@@ -105,3 +105,14 @@ def test_less_headroom_would_not_do() -> None:
     """The simulation can fail: less headroom, or a worker that may come later, breaks the limit."""
     assert jittered(500, 0.02, 120) > 500
     assert jittered(500, 0.035, 600, tolerance=0.02) > 500
+
+
+@given(st.floats(0, 1e6), st.integers(1, 2000))
+def test_a_worker_wakes_near_each_slot(slot: float, limit: int) -> None:
+    """On the grid a little before or after it, with most of the tolerance left; at a low rate at the slot itself."""
+    early = slot - RateGroup("g", limit).wake_at(slot)
+    if limit < MANY:
+        assert early == 0
+    else:
+        assert SOONEST - TICK - 1e-9 <= early <= SOONEST + 1e-9
+    assert TICK - SOONEST <= TOLERANCE / 4

@@ -174,11 +174,11 @@ async def test_what_the_server_closed_is_not_taken() -> None:
 
 
 async def test_what_came_to_no_right_end_is_not_kept() -> None:
-    """A request that was cancelled leaves a connection where its answer is still to come."""
+    """A request that was given up leaves a connection where its answer is still to come."""
     dialer = Dialer()
     pool = connections(dialer)
     connection = await used(pool)
-    connection.ask(b"POST").cancel()
+    dialer.wires[0].ask()
     pool.give_back(HERE, connection)
     assert dialer.open == 0
     assert await used(pool) is not connection
@@ -189,9 +189,9 @@ async def test_a_close_waits_until_all_are_closed() -> None:
     """Those in use and those kept; a request under way is in doubt."""
     dialer = Dialer()
     pool = connections(dialer)
-    kept, asked = await used(pool), await used(pool)
+    kept, _ = await used(pool), await used(pool)
     pool.give_back(HERE, kept)
-    promised = asked.ask(b"POST")
+    promised = dialer.wires[1].ask()
     await pool.close()
     assert [wire.lost for wire in dialer.wires] == [1, 1]
     assert "the worker" in str(promised.exception())

@@ -1,5 +1,4 @@
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Iterable
 from typing import Literal
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from providers.base import Answer
 from tasks.report import InDoubt
 from tests.support.wire import Wire
-from worker.http.http1 import MAX_ANSWER, MAX_AROUND, MAX_INTERIM, MAX_READS, request
+from worker.http.http1 import MAX_ANSWER, MAX_AROUND, MAX_INTERIM, MAX_READS, HttpConnection, request
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = (
@@ -25,7 +24,7 @@ Ending = Literal["", "closed", "reset"]
 async def told(pieces: Iterable[bytes], ending: Ending = "closed") -> tuple[Answer | InDoubt, bool]:
     """Return what becomes of a request that is answered so, and whether its connection may carry another one."""
     wire = Wire()
-    promised = wire.connection.ask(b"POST")
+    promised = wire.ask()
     for piece in pieces:
         if not wire.is_closing():
             wire.connection.data_received(piece)
@@ -151,14 +150,30 @@ async def test_an_answer_without_a_body_ends_with_its_head(head: bytes) -> None:
         OK + OK,
         OK + b"x",
         OK + b"HTTP/1.1 200",
+        OK + b"HTTP/1.1 100 Continue\r\n\r\n",
+        OK + b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-Other: 1\r\n\r\n",
     ],
-    ids=["close", "HTTP/1.0", "two answers", "a byte more", "the beginning of another"],
+    ids=[
+        "close",
+        "HTTP/1.0",
+        "two answers",
+        "a byte more",
+        "another's beginning",
+        "interim",
+        "interim and more",
+    ],
 )
 async def test_what_is_not_clean_is_not_used_again(written: bytes) -> None:
     """The answer counts, however it is cut; the connection carries no other one."""
     for place in range(len(written)):
         answer, reusable = await told(cut(written, [place]))
-        assert facts(answer)[2] == b"ok"
+        status, headers, body = facts(answer)
+        assert (status, headers.pop("connection", "close"), headers, body) == (
+            200,
+            "close",
+            {"content-length": "2"},
+            b"ok",
+        )
         assert not reusable
 
 
@@ -207,10 +222,10 @@ async def test_all_that_is_said_is_bounded(pieces: list[bytes]) -> None:
 async def test_a_long_piece_is_not_read_to_its_end() -> None:
     """A loop hands out a quarter of a megabyte at once: what is parsed of it is bounded as well."""
     wire = Wire()
-    promised = wire.connection.ask(b"POST")
+    promised = wire.ask()
     wire.connection.data_received(b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 4 * MAX_AROUND)
-    parsed: list[object] = vars(wire.connection)["_raw"]
-    assert len(b"a:\r\n") * len(parsed) < 2 * MAX_AROUND
+    parsed: int = vars(wire.connection)["_received"]
+    assert parsed < 2 * MAX_AROUND
     assert isinstance(promised.exception(), InDoubt)
     await asyncio.sleep(0)
 
@@ -237,12 +252,16 @@ async def test_what_keeps_the_bounds_is_read(pieces: list[bytes]) -> None:
 async def test_a_connection_that_is_kept_holds_no_answer() -> None:
     """Four hundred kept connections hold nothing of what they carried."""
     wire = Wire()
-    promised = wire.connection.ask(b"POST")
+    promised = wire.ask()
     body = b"x" * MAX_ANSWER
     wire.connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % MAX_ANSWER + body)
     assert len((await promised).body) == MAX_ANSWER
     assert wire.connection.reusable
     assert not [name for name, value in vars(wire.connection).items() if value in ([body], body)]
+    assert vars(wire.connection)["_pieces"] == []
+    promised = wire.ask()
+    wire.connection.data_received(OK)
+    assert dict((await promised).headers) == {"content-length": "2"}
     wire.end()
     await asyncio.sleep(0)
 
@@ -252,7 +271,7 @@ async def test_a_word_out_of_turn_ends_the_connection() -> None:
     for asked in (False, True):
         wire = Wire()
         if asked:
-            promised = wire.connection.ask(b"POST")
+            promised = wire.ask()
             wire.connection.data_received(OK)
             await promised
         assert wire.connection.reusable
@@ -262,16 +281,33 @@ async def test_a_word_out_of_turn_ends_the_connection() -> None:
         await asyncio.sleep(0)
 
 
-async def test_an_answer_that_nobody_waits_for_any_more_is_dropped() -> None:
-    """Who gave up is not told, and the connection knows that it still waits."""
+async def test_a_connection_that_waits_for_an_answer_is_not_reusable() -> None:
+    """Its answer would be taken for the next request's."""
     wire = Wire()
-    promised = wire.connection.ask(b"POST")
-    promised.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await promised
+    promised = wire.ask()
     assert not wire.connection.reusable
+    wire.connection.data_received(OK)
+    assert wire.connection.reusable
+    await promised
     wire.end()
     await asyncio.sleep(0)
+
+
+async def test_who_hears_an_answer_may_use_its_connection_at_once() -> None:
+    """When the answer is told, the connection is as it is afterwards: free, or ended."""
+    for answer, free in ((OK, True), (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", False)):
+        wire, seen = Wire(), list[bool]()
+
+        def hear(connection: HttpConnection, _: object, seen: list[bool] = seen) -> None:
+            seen.append(connection.reusable)
+
+        wire.connection.ask(b"POST", hear)
+        wire.connection.data_received(answer)
+        if not free:
+            wire.connection.eof_received()
+        assert seen == [free]
+        wire.end()
+        await asyncio.sleep(0)
 
 
 @given(st.text("aä\r\n :", max_size=6), st.text("aä\r\n :", max_size=6), st.text("aä\r\n /?", max_size=6))
