@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
 from benchmarks.contenders import RATE, Contender
+from benchmarks.cores import own_core
 from benchmarks.effort import Effort, say
 from benchmarks.feeder import Feeder
 from benchmarks.process import Process
 from benchmarks.reading import Reading, Spread, measure
 from benchmarks.stage import Stage
+from benchmarks.usage import tree
 
 FIRST = 100
 """Events that wait when a worker starts; once they are reported it has started."""
@@ -23,7 +25,10 @@ Readings = dict[str, list[Reading]]
 def in_turns(
     stage: Stage, contenders: Sequence[Contender], effort: Effort, *, waiting: int = FIRST, rate: int = RATE
 ) -> Readings:
-    """Measure each once a round, back and forth, offered `rate` events a second (0: those waiting alone)."""
+    """Measure each once a round, back and forth, offered `rate` events a second (0: those waiting alone).
+
+    At a given rate each has a core for itself: Redis, the simulator and who offers events share the others.
+    """
     readings: Readings = {contender.name: [] for contender in contenders}
     for number, contender in turns(contenders, effort.rounds):
         reading = _one(stage, contender, effort, waiting, rate)
@@ -60,11 +65,20 @@ def _one(stage: Stage, contender: Contender, effort: Effort, waiting: int, rate:
     if contender.feed is not None:
         with contender.start(stage) as process, contender.feed(stage):
             started(stage, process)
-            return measure(stage, process, warm_up=effort.warm_up, seconds=effort.seconds)
+            with _apart(stage, process):
+                return measure(stage, process, warm_up=effort.warm_up, seconds=effort.seconds)
     if contender.queued:
         stage.push(waiting)
     feeding = contender.queued and rate
     with contender.start(stage) as process:
         started(stage, process)
-        with Feeder(stage.valkey.port, {"tencent": rate}) if feeding else nullcontext():
+        with (
+            Feeder(stage.valkey.port, {"tencent": rate}) if feeding else nullcontext(),
+            _apart(stage, process) if rate else nullcontext(),
+        ):
             return measure(stage, process, warm_up=effort.warm_up, seconds=effort.seconds)
+
+
+def _apart(stage: Stage, process: Process) -> AbstractContextManager[None]:
+    own = set(tree(process.pid))
+    return own_core(process.pid, [pid for pid in tree(os.getpid()) if pid not in own])
