@@ -172,12 +172,12 @@ class _Exchanges:
     def _watch(self) -> None:
         now = time.monotonic()
         late = [*itertools.takewhile(lambda connection: self._open[connection][0] <= now, self._open)]
+        self._watched = len(self._open) > len(late)
+        if self._watched:
+            first, _, _ = next(itertools.islice(self._open.values(), len(late), None))
+            asyncio.get_running_loop().call_later(first - now, self._watch)
         for connection in late:
             connection.cut(f"ReadTimeout: no whole answer within {self._seconds:g} s")
-        self._watched = bool(self._open)
-        if self._watched:
-            first, _, _ = next(iter(self._open.values()))
-            asyncio.get_running_loop().call_later(first - now, self._watch)
 
 
 def _places(route: Route) -> Callable[[str], tuple[Place, str]]:
