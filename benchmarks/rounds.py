@@ -65,7 +65,7 @@ def _one(stage: Stage, contender: Contender, effort: Effort, waiting: int, rate:
     if contender.feed is not None:
         with contender.start(stage) as process, contender.feed(stage):
             started(stage, process)
-            with _apart(stage, process):
+            with _apart(process):
                 return measure(stage, process, warm_up=effort.warm_up, seconds=effort.seconds)
     if contender.queued:
         stage.push(waiting)
@@ -74,11 +74,11 @@ def _one(stage: Stage, contender: Contender, effort: Effort, waiting: int, rate:
         started(stage, process)
         with (
             Feeder(stage.valkey.port, {"tencent": rate}) if feeding else nullcontext(),
-            _apart(stage, process) if rate else nullcontext(),
+            _apart(process) if rate else nullcontext(),
         ):
             return measure(stage, process, warm_up=effort.warm_up, seconds=effort.seconds)
 
 
-def _apart(stage: Stage, process: Process) -> AbstractContextManager[None]:
+def _apart(process: Process) -> AbstractContextManager[None]:
     own = set(tree(process.pid))
     return own_core(process.pid, [pid for pid in tree(os.getpid()) if pid not in own])

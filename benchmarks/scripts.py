@@ -26,10 +26,11 @@ from otpreport.wire import queue_name
 from tasks.dedupe import Remembered
 from tasks.delivery import Delivery, Leased, read
 from tasks.keys import Keys
-from tasks.limiter.admission import Admission, RateGroup, Refusal, Slot
+from tasks.limiter.admission import Admission, RateGroup, Refusal
 from tasks.limiter.clock import RedisClock
 from tasks.queue.queue import Queue
 from tasks.settlement import Ending, Finish
+from tests.support.entering import entered
 from worker.connect import connect
 from worker.embedded import EmbeddedValkey
 
@@ -110,11 +111,8 @@ async def _go_round(meter: Meter, queue: Queue, admission: Admission, size: int)
     batches = [deliveries[i : i + size] for i in range(0, HELD, size)]
 
     async def admit(batch: list[Delivery]) -> None:
-        entered: list[asyncio.Future[Slot | Refusal]] = []
-        for delivery in batch:
-            entered.append(asyncio.get_running_loop().create_future())
-            admission.enter(delivery, entered[-1].set_result)
-        if any(isinstance(one, Refusal) for one in await asyncio.gather(*entered)):
+        answers = await asyncio.gather(*(entered(admission, delivery) for delivery in batch))
+        if any(isinstance(one, Refusal) for one in answers):
             raise RuntimeError("an event was refused")
 
     async def settle(batch: list[Delivery]) -> None:

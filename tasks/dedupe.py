@@ -19,7 +19,9 @@ class Fingerprint:
     @classmethod
     def of(cls, account: str, message_id: str) -> Fingerprint:
         """Return the fingerprint of an event; a collision among a hundred million has odds of 1 in 10**8."""
-        return cls(*_hashed(account, message_id))
+        digest = hashlib.blake2b(f"{account}\0{message_id}".encode(), digest_size=11).digest()
+        bits = int.from_bytes(digest, "little")
+        return cls((bits & 0xFFFFFF) >> (24 - BUCKET_BITS), bits >> 25)
 
     @property
     def claim(self) -> str:
@@ -29,18 +31,6 @@ class Fingerprint:
     def member(self, *, verified: bool) -> str:
         """Return the signed 64-bit member of the set."""
         return str((self.number & ~1 | verified) - 2**62)
-
-
-def claim_and_member(account: str, message_id: str, *, verified: bool) -> tuple[str, str]:
-    """Return what an event's `Fingerprint` says of both, without making one: it is needed for each report."""
-    bucket, number = _hashed(account, message_id)
-    return f"{bucket}:{number}", str((number & ~1 | verified) - 2**62)
-
-
-def _hashed(account: str, message_id: str) -> tuple[int, int]:
-    digest = hashlib.blake2b(f"{account}\0{message_id}".encode(), digest_size=11).digest()
-    bits = int.from_bytes(digest, "little")
-    return (bits & 0xFFFFFF) >> (24 - BUCKET_BITS), bits >> 25
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
 from otpreport import Dispatch, Verification
-from otpreport.event import milliseconds
 from otpreport.wire import SENT_TASK, TASK, notice
-from tasks.dedupe import Fingerprint, claim_and_member
+from tasks.dedupe import Fingerprint
 from tasks.history import NO_HISTORY, History
 from tasks.message import Json, MalformedMessage, Task, decode, of_our_client
 from tasks.retry import Reason
@@ -107,6 +106,7 @@ class Delivery:
     account: str = field(init=False)
     tag: str = field(init=False)
     """The id of the message among all taken ones."""
+    fingerprint: Fingerprint = field(init=False)
     claim: str = field(init=False)
     """The field under which it claims its message id."""
     member: str = field(init=False)
@@ -119,14 +119,10 @@ class Delivery:
     def __post_init__(self) -> None:
         leased, event = self.leased, self.event
         # slots and no properties: each is read ten times a report
-        self.account, self.tag, self.probe = leased.account, leased.tag, leased.purpose is _PROBE
-        self.claim, self.member = claim_and_member(event.account, event.message_id, verified=event.verified)
-        self.occurred_at_ms = milliseconds(event.occurred_at)
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """What its claim and its dedupe members are made of."""
-        return Fingerprint.of(self.event.account, self.event.message_id)
+        self.account, self.tag, self.probe = leased.account, leased.tag, leased.probe
+        self.fingerprint = fingerprint = Fingerprint.of(event.account, event.message_id)
+        self.claim, self.member = fingerprint.claim, fingerprint.member(verified=event.verified)
+        self.occurred_at_ms = event.occurred_at_ms
 
     @property
     def since_ms(self) -> int:

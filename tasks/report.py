@@ -326,8 +326,7 @@ class Report:
             else:
                 outcome = _unanswered(heard)
                 is_heard = outcome.result is Result.NOT_SENT
-            if reporting.permit is not None:
-                _end_permit(reporting, heard=is_heard)
+            _end_permit(reporting, heard=is_heard)
             how = self._judge(reporting, account, outcome, heard)
             if how is None:
                 return

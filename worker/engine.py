@@ -292,8 +292,7 @@ class Engine:
             del self._held[delivery.tag], self._under_way[delivery.tag]
             self._monitor.lost(delivery)
         else:
-            del self._under_way[delivery.tag]
-            self._ended.append((delivery, how))
+            self._end(delivery, how)
         if not self._reports:
             self._all_reported.set()
 
@@ -340,14 +339,14 @@ class Engine:
             for account in self._reach.learn(calls, self._queue.alone, time.monotonic()):
                 self._report.cancel_waiting(account)
             for (held, settlement), settled in zip(batch, flags, strict=True):
-                if settled:
-                    self._held.pop(held.tag, None)
-                    self._monitor.ended(held, settlement)
-                elif settled is None:  # it is still ours, and settled later
+                if settled is None:  # it is still ours, and settled later
                     self._stuck.append((held, settlement))
                     self._try_again = time.monotonic() + STUCK
+                    continue
+                self._held.pop(held.tag, None)
+                if settled:
+                    self._monitor.ended(held, settlement)
                 else:
-                    self._held.pop(held.tag, None)
                     self._monitor.lost(held)
 
     async def _lease(self, settling: asyncio.Task[None] | None = None) -> None:

@@ -283,7 +283,7 @@ class Admission:
         still_open = any(one.open for one in permits.values())
         for name, line in lines.items():
             if line.group.in_flight is not None:
-                line.permits = permits.get(name) or Permits(line.group.in_flight, self._permit_ended)
+                line.permits = permits.get(name) or Permits(line.group.in_flight, self._go_on)
                 line.permits.most = line.group.in_flight
                 if still_open and name not in permits:
                     line.permits.not_before = self._clock.monotonic() + self._longest + SLACK
@@ -300,8 +300,7 @@ class Admission:
         """Call `then` with the delivery's slot at that moment; or with why it may not go."""
         self._waiting[delivery.tag] = then
         self._line_of[delivery.account].waiting.append(delivery)
-        if self._paused is not None:
-            self._go_on()
+        self._go_on()
 
     def withdraw(self, delivery: Delivery) -> None:
         """Let a delivery wait no longer; a slot that it was given passes unused."""
@@ -331,10 +330,6 @@ class Admission:
                     self._waiting.pop(delivery.tag)(Refusal.NOT_RUNNING)
                 else:
                     line.waiting.append(delivery)
-
-    def _permit_ended(self) -> None:
-        """Look again: an event that waits may have the permit, or Redis has to hear of it."""
-        self._go_on()
 
     async def leave(self) -> None:
         """Tell Redis what is still open; called once, when `run` has ended, perhaps amid a call."""
@@ -390,7 +385,7 @@ class Admission:
                 timer.cancel()
 
     def _go_on(self) -> None:
-        """End the pause, if there is one."""
+        """End the pause, if there is one: something waits, or Redis has to hear of a permit that has ended."""
         if self._paused is not None and not self._paused.done():
             self._paused.set_result(None)
 

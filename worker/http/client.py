@@ -182,7 +182,10 @@ class _Exchanges:
 
 def _places(route: Route) -> Callable[[str], tuple[Place, str]]:
     """Return what finds the place and the target of a URL; parsing an origin costs more than all else of a request."""
-    place_of = cache(partial(_place, route))
+
+    @cache
+    def place_of(origin: str) -> Place:
+        return Place.of(origin, route)
 
     @lru_cache(URLS)
     def place_and_target(url: str) -> tuple[Place, str]:
@@ -190,10 +193,6 @@ def _places(route: Route) -> Callable[[str], tuple[Place, str]]:
         return place_of(origin), target
 
     return place_and_target
-
-
-def _place(route: Route, origin: str) -> Place:
-    return Place.of(origin, route)
 
 
 def _text(error: Exception) -> str:

@@ -64,10 +64,7 @@ class Connections:
             self._keep(place, connection)
         else:
             connection.cut()
-        if self._waiting:
-            self._pass_on()
-        else:
-            self._left += 1
+        self._pass_on()
 
     async def close(self) -> None:
         """End every connection."""

@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.dedupe import Fingerprint, claim_and_member
+from tasks.dedupe import Fingerprint
 from tasks.shared import BUCKET_BITS
 
 SIGNED_64 = range(-(2**63), 2**63)
@@ -32,14 +32,6 @@ def test_true_and_false_are_two_members_of_one_set(event: tuple[str, str]) -> No
     print_ = Fingerprint.of(*event)
     yes, no = int(print_.member(verified=True)), int(print_.member(verified=False))
     assert yes - no == 1
-
-
-@given(EVENTS, st.booleans())
-def test_the_short_way_gives_the_same(event: tuple[str, str], verified: bool) -> None:
-    """What a report uses is what its fingerprint says."""
-    print_ = Fingerprint.of(*event)
-    expected = print_.claim, print_.member(verified=verified)
-    assert claim_and_member(*event, verified=verified) == expected
 
 
 @given(EVENTS, EVENTS)
